@@ -1,0 +1,40 @@
+# Each target sets up everything it needs in .venv; nothing else has to be installed first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test test-integrations check format clean
+
+demo: $(VENV)/.installed-core
+	$(BIN)/seqgan train captions
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not integration"
+
+test-integrations: $(VENV)/.installed-integrations
+	$(BIN)/python -m pytest -m integration
+
+check: $(VENV)/.installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -c "import sys; sys.exit('seqgan needs Python 3.11 or newer, got ' + sys.version) if sys.version_info < (3, 11) else None"
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-core: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-%: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
+	touch $@

@@ -1,0 +1,23 @@
+"""Text generation as a Gymnasium environment, single and vectorised; NumPy and Gymnasium only.
+
+Importing this package registers `seqgan/TextGeneration-v0`:
+
+    gymnasium.make("seqgan_envs:seqgan/TextGeneration-v0")
+    gymnasium.make_vec("seqgan_envs:seqgan/TextGeneration-v0", num_envs=4)
+"""
+
+from gymnasium.envs.registration import register
+
+from seqgan_envs.rewards import Reward
+from seqgan_envs.rules import ActionMask
+from seqgan_envs.text_generation import TextGenerationEnv
+from seqgan_envs.vector import TextGenerationVectorEnv
+
+__all__ = ["ActionMask", "Reward", "TextGenerationEnv", "TextGenerationVectorEnv"]
+
+# Strings, not classes: only then can a spec be written as JSON.
+register(
+    id="seqgan/TextGeneration-v0",
+    entry_point="seqgan_envs.text_generation:TextGenerationEnv",
+    vector_entry_point="seqgan_envs.vector:TextGenerationVectorEnv",
+)

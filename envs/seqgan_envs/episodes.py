@@ -1,0 +1,185 @@
+"""The transition: what one token does to each of many texts, all rows at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from seqgan_envs.rewards import Reward, checked_rewards
+from seqgan_envs.rules import ActionMask, Observation, Rules
+
+
+def checked_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.integer[Any]]:
+    """Actions as an integer array; whether they lie in the space is checked as they are taken.
+
+    Raises:
+        ValueError: the shape is another one, or the numbers are not integers.
+    """
+    array = np.asarray(actions)
+    if array.shape != shape:
+        raise ValueError(f"actions have shape {shape}, got shape {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"actions are integers, got {array.dtype}: {array}")
+    return array
+
+
+def observation_of_row(observation: Observation, row: int) -> Observation:
+    """One row of a batched observation."""
+    if isinstance(observation, dict):
+        return {name: member[row] for name, member in observation.items()}
+    return observation[row]
+
+
+def _copy_of_rows(array: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
+    # Indexing with an array copies already, and a large mask is dear to copy twice.
+    return array.copy() if rows is None else array[rows]
+
+
+class Episodes:
+    """Rows of texts in progress: the state of both environments, and how an action changes it.
+
+    Every row starts ended; `begin` starts its episode. Rows are named by index arrays. The public
+    arrays are the live state: whoever hands one out hands out a copy.
+
+    Attributes:
+        tokens: int64 (rows, L), right-padded.
+        lengths: int64 (rows,), emitted tokens.
+        ended: bool (rows,), True from the end of an episode to the start of the next.
+        allowed: bool (rows, V), True where a token may come next. A fixed mask is the same in
+            every row; a mask that is a function allows everything where the row has ended.
+    """
+
+    def __init__(self, rules: Rules, num_rows: int) -> None:
+        self._rules = rules
+        self.tokens = np.full((num_rows, rules.max_length), rules.pad_id, dtype=np.int64)
+        self.lengths = np.zeros(num_rows, dtype=np.int64)
+        self.ended = np.ones(num_rows, dtype=np.bool_)
+        self._prompt_indices = np.zeros(num_rows, dtype=np.int64)
+        self._ask_mask: ActionMask | None = None
+        if isinstance(rules.action_mask, np.ndarray):
+            # One row seen from every row: no memory, and copied as fast as a full array.
+            self.allowed = np.broadcast_to(rules.action_mask, (num_rows, rules.num_actions))
+        else:
+            self._ask_mask = rules.action_mask
+            self.allowed = np.ones((num_rows, rules.num_actions), dtype=np.bool_)
+
+    def begin(self, rows: NDArray[np.int64], prompt_indices: NDArray[np.int64] | None) -> None:
+        """Starts new episodes in the given rows, from the given prompts.
+
+        Raises:
+            ValueError: an action mask that is a function returned an unusable mask.
+        """
+        self.tokens[rows] = self._rules.pad_id
+        self.lengths[rows] = 0
+        self.ended[rows] = False
+        if prompt_indices is not None:
+            self._prompt_indices[rows] = prompt_indices
+        self._update_masks(rows)
+
+    def advance(
+        self, rows: NDArray[np.int64], actions: NDArray[np.integer[Any]], reward: Reward
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Takes one action in each of the given rows, none of which has ended.
+
+        Args:
+            rows: indices (K,) of the rows that go on.
+            actions: one action per row of the state, (rows,); those of other rows are not read.
+            reward: called at most once, with the rows that an allowed action ended.
+
+        Returns:
+            rewards (rows,), 0 in rows that did not end; and whether a forbidden action ended the
+            row (rows,).
+
+        Raises:
+            ValueError: an action lies outside the space (then nothing has changed), or the reward
+                or mask function returned something unusable.
+        """
+        chosen = self._checked_choices(rows, actions[rows])
+        permitted = self.allowed[rows, chosen]
+        taken, emitted = rows[permitted], chosen[permitted]
+        self.tokens[taken, self.lengths[taken]] = emitted
+        self.lengths[taken] += 1
+
+        finished = self.lengths[taken] == self._rules.max_length
+        if self._rules.eos_id is not None:
+            finished |= emitted == self._rules.eos_id
+        completed, forbidden = taken[finished], rows[~permitted]
+        self.ended[completed] = True
+        self.ended[forbidden] = True
+
+        rewards = np.zeros(len(self.ended))
+        rewards[forbidden] = self._rules.invalid_action_penalty
+        if completed.size:
+            rewards[completed] = checked_rewards(self._ask(reward, completed), completed)
+        self._update_masks(rows)
+        invalid = np.zeros(len(self.ended), dtype=np.bool_)
+        invalid[forbidden] = True
+        return rewards, invalid
+
+    def observation(self, rows: NDArray[np.int64] | None = None) -> Observation:
+        """The observation of the given rows, or of all, batched and in fresh memory."""
+        tokens = _copy_of_rows(self.tokens, rows)
+        if self._rules.observation == "tokens":
+            return tokens
+        members = {
+            "tokens": tokens,
+            "length": _copy_of_rows(self.lengths, rows),
+            "action_mask": _copy_of_rows(self.allowed, rows).view(np.int8),
+        }
+        if self._rules.prompts is not None:
+            indices = self._prompt_indices if rows is None else self._prompt_indices[rows]
+            members["prompt"] = self._rules.prompts[indices]
+        return members
+
+    def token_ids(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
+        """The emitted tokens of each given row, without padding."""
+        pairs = zip(self.tokens[rows].tolist(), self.lengths[rows].tolist(), strict=True)
+        return [tuple(tokens[:length]) for tokens, length in pairs]
+
+    def display(self, row: int) -> str:
+        """The words so far of one row, those of its prompt included."""
+        prompts = self._rules.prompts
+        prompt = [] if prompts is None else prompts[self._prompt_indices[row]].tolist()
+        return self._rules.decode([*prompt, *self.tokens[row].tolist()])
+
+    def _checked_choices(
+        self, rows: NDArray[np.int64], chosen: NDArray[np.integer[Any]]
+    ) -> NDArray[np.int64]:
+        outside = (chosen < 0) | (chosen >= self._rules.num_actions)
+        if outside.any():
+            first = int(np.argmax(outside))
+            raise ValueError(
+                f"an action is an integer from 0 to {self._rules.num_actions - 1},"
+                f" got {chosen[first]} in row {rows[first]}"
+            )
+        return chosen.astype(np.int64)
+
+    def _ask(self, function: Callable[..., ArrayLike], rows: NDArray[np.int64]) -> ArrayLike:
+        prompts = self._rules.prompts
+        return function(
+            self.tokens[rows],
+            self.lengths[rows],
+            None if prompts is None else prompts[self._prompt_indices[rows]],
+        )
+
+    def _update_masks(self, rows: NDArray[np.int64]) -> None:
+        if self._ask_mask is None:
+            return
+        ended = self.ended[rows]
+        self.allowed[rows[ended]] = True
+        going = rows[~ended]
+        if not going.size:
+            return
+        masks = np.asarray(self._ask(self._ask_mask, going))
+        expected = (len(going), self._rules.num_actions)
+        if masks.shape != expected or masks.dtype != np.bool_:
+            raise ValueError(
+                f"an action mask function returns booleans of shape {expected},"
+                f" got {masks.dtype} of shape {masks.shape}"
+            )
+        usable = masks.any(axis=1)
+        if not usable.all():
+            row = going[np.argmin(usable)]
+            raise ValueError(f"an action mask allows at least one token, got none for row {row}")
+        self.allowed[going] = masks

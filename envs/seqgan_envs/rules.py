@@ -1,0 +1,209 @@
+"""What never changes during an episode: the words, the lengths, the constraints, the spaces."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import ArrayLike, NDArray
+
+ActionMask = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None], ArrayLike]
+"""`action_mask(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K, V)` bools.
+
+True where a token may come next. The K rows are texts that go on; the arrays are copies.
+"""
+
+ObservationLayout = Literal["dict", "tokens"]
+Observation: TypeAlias = dict[str, Any] | NDArray[np.int64]
+
+DEFAULT_WORDS = (
+    *("the", "a", "small", "old", "red", "cat"),
+    *("dog", "bird", "sees", "likes", "and", "sleeps"),
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The fixed part of the environment, validated; made by `checked_rules`.
+
+    Args:
+        words: the emittable words in id order.
+        max_length: tokens of the longest text, eos included.
+        eos_id: the action that ends a text, one past the words; None where there is none.
+        pad_id: fills tokens on the right and prompts on the left; not an action.
+        prompts: int64 start states, (number of prompts, P), or None.
+        action_mask: a fixed bool mask (V,), or a function of the state.
+        invalid_action_penalty: the reward of a forbidden action.
+        observation: "dict", or "tokens" for the bare token array.
+        separator: what joins the words of a decoded text.
+    """
+
+    words: tuple[str, ...]
+    max_length: int
+    eos_id: int | None
+    pad_id: int
+    prompts: NDArray[np.int64] | None
+    action_mask: NDArray[np.bool_] | ActionMask
+    invalid_action_penalty: float
+    observation: ObservationLayout
+    separator: str
+
+    @property
+    def num_actions(self) -> int:
+        """V: the words, and eos where there is one."""
+        return len(self.words) + (self.eos_id is not None)
+
+    def action_space(self) -> spaces.Discrete:
+        """The emittable tokens, 0 to V-1."""
+        return spaces.Discrete(self.num_actions)
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """The space of one row's observation, in the chosen layout."""
+        tokens = spaces.Box(0, self.pad_id, (self.max_length,), np.int64)
+        if self.observation == "tokens":
+            return tokens
+        members: dict[str, spaces.Space[Any]] = {
+            "tokens": tokens,
+            "length": spaces.Discrete(self.max_length + 1),
+            "action_mask": spaces.MultiBinary(self.num_actions),
+        }
+        if self.prompts is not None:
+            members["prompt"] = spaces.Box(0, self.pad_id, self.prompts.shape[1:], np.int64)
+        return spaces.Dict(members)
+
+    def draw_prompts(self, rng: np.random.Generator, count: int) -> NDArray[np.int64] | None:
+        """Indices of `count` prompts, all equally likely; None, and no draw, without prompts."""
+        return None if self.prompts is None else rng.integers(len(self.prompts), size=count)
+
+    def checked_prompt_indices(
+        self, indices: ArrayLike, shape: tuple[int, ...]
+    ) -> NDArray[np.int64]:
+        """Indices of prompts that a user chose.
+
+        Raises:
+            ValueError: there are no prompts, the shape is another one, or an index is not one.
+        """
+        if self.prompts is None:
+            raise ValueError(f"prompt_index needs an environment with prompts, got {indices!r}")
+        array, count = np.asarray(indices), len(self.prompts)
+        if array.shape != shape or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"prompt_index is integers of shape {shape},"
+                f" got {array.dtype} of shape {array.shape}"
+            )
+        if np.any((array < 0) | (array >= count)):
+            raise ValueError(f"prompt_index is from 0 to {count - 1}, got {array}")
+        return array.astype(np.int64)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words among the ids, joined; eos, pad and other special ids are left out."""
+        num_words = len(self.words)
+        return self.separator.join([self.words[i] for i in ids if i < num_words])
+
+
+def checked_rules(
+    *,
+    words: Sequence[str],
+    max_length: int,
+    eos: bool,
+    pad_id: int | None,
+    prompts: ArrayLike | None,
+    action_mask: ArrayLike | ActionMask | None,
+    invalid_action_penalty: float,
+    observation: ObservationLayout,
+    separator: str,
+) -> Rules:
+    """The rules that the constructor arguments of the environments describe.
+
+    Raises:
+        ValueError: an argument breaks its rule; the message says the rule, then the value.
+    """
+    checked_words = _checked_words(words)
+    if not isinstance(eos, bool):
+        raise ValueError(f"eos is True or False, got {eos!r}")
+    num_actions = len(checked_words) + eos
+    pad_id = num_actions if pad_id is None else pad_id
+    check_at_least("pad_id (outside the action space)", num_actions, pad_id)
+    check_at_least("max_length", 1, max_length)
+    if not math.isfinite(invalid_action_penalty):
+        raise ValueError(f"invalid_action_penalty is finite, got {invalid_action_penalty}")
+    if observation not in ("dict", "tokens"):
+        raise ValueError(f"observation is 'dict' or 'tokens', got {observation!r}")
+    if not isinstance(separator, str):
+        raise ValueError(f"separator is a string, got {separator!r}")
+    return Rules(
+        words=checked_words,
+        max_length=int(max_length),
+        eos_id=len(checked_words) if eos else None,
+        pad_id=int(pad_id),
+        prompts=None if prompts is None else _checked_prompts(prompts, int(pad_id)),
+        action_mask=_checked_action_mask(action_mask, num_actions),
+        invalid_action_penalty=float(invalid_action_penalty),
+        observation=observation,
+        separator=separator,
+    )
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Raises ValueError for a render mode that the environments do not have."""
+    if render_mode not in (None, "ansi"):
+        raise ValueError(f"render_mode is None or 'ansi', got {render_mode!r}")
+
+
+def check_at_least(name: str, minimum: int, value: int) -> None:
+    """Raises ValueError for a value that is not an integer of at least the minimum."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise ValueError(f"{name} is at least {minimum}, got {value!r}")
+
+
+def _checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(words, str):
+        raise ValueError(f"words is a sequence of strings, got the string {words!r}")
+    if len(words) == 0:
+        raise ValueError("words has at least 1 word, got 0")
+    seen: set[str] = set()
+    for word in words:
+        if not isinstance(word, str):
+            raise ValueError(f"words are strings, got {word!r}")
+        if word in seen:
+            raise ValueError(f"words are distinct, got {word!r} twice")
+        seen.add(word)
+    return tuple(words)
+
+
+def _checked_prompts(prompts: ArrayLike, pad_id: int) -> NDArray[np.int64]:
+    array = np.array(prompts)
+    if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu":
+        raise ValueError(
+            "prompts are integers of shape (number of prompts, prompt length), both at least 1,"
+            f" got {array.dtype} of shape {array.shape}"
+        )
+    foreign = ((array < 0) | (array > pad_id)).any(axis=1)
+    if foreign.any():
+        row = int(np.argmax(foreign))
+        raise ValueError(f"a prompt holds ids from 0 to {pad_id}, got {array[row]} in row {row}")
+    gaps = ((array[:, 1:] == pad_id) & (array[:, :-1] != pad_id)).any(axis=1)
+    if gaps.any():
+        row = int(np.argmax(gaps))
+        raise ValueError(f"prompts are padded on the left only, got {array[row]} in row {row}")
+    return array.astype(np.int64)
+
+
+def _checked_action_mask(
+    action_mask: ArrayLike | ActionMask | None, num_actions: int
+) -> NDArray[np.bool_] | ActionMask:
+    if action_mask is None:
+        return np.ones(num_actions, dtype=np.bool_)
+    if callable(action_mask):
+        return action_mask
+    array = np.array(action_mask)
+    if array.shape != (num_actions,) or array.dtype != np.bool_:
+        raise ValueError(
+            f"action_mask is a function or booleans of shape ({num_actions},),"
+            f" got {array.dtype} of shape {array.shape}"
+        )
+    if not array.any():
+        raise ValueError("an action mask allows at least one token, got none")
+    return array

@@ -1,0 +1,162 @@
+"""Text generation as a Gymnasium environment: an action is a token, an episode is a text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ResetNeeded
+from numpy.typing import ArrayLike, NDArray
+
+from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
+from seqgan_envs.rules import (
+    DEFAULT_WORDS,
+    ActionMask,
+    Observation,
+    ObservationLayout,
+    check_render_mode,
+    checked_rules,
+)
+
+_THE_ROW = np.zeros(1, dtype=np.int64)
+
+
+class TextGenerationEnv(gymnasium.Env[Observation, Any]):
+    """Emits one token per step; a finished text earns a reward.
+
+    ## Action Space
+    `Discrete(V)`: the words in order, then eos where there is one.
+
+    ## Observation Space
+    `Dict` of `tokens` (the tokens so far, right-padded with `pad_id`), `length`, `action_mask`
+    (1 where a token may come next) and, where there are prompts, `prompt`; or, with
+    `observation="tokens"`, the `tokens` array alone.
+
+    ## Starting State
+    No tokens, and a prompt drawn evenly from `prompts` where there are any;
+    `reset(options={"prompt_index": 3})` chooses it.
+
+    ## Reward
+    0 until the episode ends, then what `reward` says of the text.
+
+    ## Episode End
+    Terminated by eos, by `max_length` tokens, or by an action that `action_mask` forbids: that one
+    is not appended, earns `invalid_action_penalty` and is not judged. Never truncated.
+
+    ## Information
+    `action_mask` int8 (V,), for `action_space.sample(mask)`; at the end also `text`, `token_ids`
+    (a tuple, without padding) and `invalid_action`.
+
+    Args:
+        words: the emittable words, distinct.
+        max_length: tokens of the longest text, eos included.
+        eos: whether one more action, after the words, ends the text.
+        pad_id: the id that pads; by default the first that is not an action.
+        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)`, or the
+            `package.module:attribute` that names it.
+        prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
+        action_mask: which tokens may come next: booleans of shape (V,), or a function
+            `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
+        invalid_action_penalty: the reward of a forbidden action.
+        observation: "dict" or "tokens".
+        separator: what joins the words of a text, " " or for characters "".
+        render_mode: None or "ansi".
+
+    Raises:
+        ValueError: an argument breaks its rule.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *,
+        words: Sequence[str] = DEFAULT_WORDS,
+        max_length: int = 8,
+        eos: bool = True,
+        pad_id: int | None = None,
+        reward: Reward | str = DEFAULT_REWARD,
+        prompts: ArrayLike | None = None,
+        action_mask: ArrayLike | ActionMask | None = None,
+        invalid_action_penalty: float = -1.0,
+        observation: ObservationLayout = "dict",
+        separator: str = " ",
+        render_mode: str | None = None,
+    ) -> None:
+        self._rules = checked_rules(
+            words=words,
+            max_length=max_length,
+            eos=eos,
+            pad_id=pad_id,
+            prompts=prompts,
+            action_mask=action_mask,
+            invalid_action_penalty=invalid_action_penalty,
+            observation=observation,
+            separator=separator,
+        )
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        self.action_space = self._rules.action_space()
+        self.observation_space = self._rules.observation_space()
+        self._episode = Episodes(self._rules, num_rows=1)
+        self.set_reward(reward)
+
+    def set_reward(self, reward: Reward | str) -> None:
+        """Judges texts by another function from now on.
+
+        Gymnasium deep-copies the arguments of `make`; a live object is better set here.
+        """
+        self._reward = load_reward(reward)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which tokens may come next, (V,): the method that sb3-contrib's MaskablePPO calls."""
+        return self._episode.allowed[0].copy()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; `options={"prompt_index": int}` chooses its prompt.
+
+        Raises:
+            ValueError: the prompt index is not one.
+        """
+        super().reset(seed=seed)
+        chosen = None if options is None else options.get("prompt_index")
+        if chosen is not None:
+            indices = self._rules.checked_prompt_indices(chosen, shape=()).reshape(1)
+            self._episode.begin(_THE_ROW, indices)
+        else:
+            self._episode.begin(_THE_ROW, self._rules.draw_prompts(self.np_random, 1))
+        return self._observe(), {"action_mask": self._mask_for_sampling()}
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Emits one token.
+
+        Raises:
+            ValueError: the action lies outside the space, or the reward or mask function returned
+                something unusable.
+            gymnasium.error.ResetNeeded: the episode has ended or not begun.
+        """
+        if self._episode.ended[0]:
+            raise ResetNeeded("step comes after reset, got a step after the end of an episode")
+        actions = checked_actions(action, shape=()).reshape(1)
+        rewards, invalid = self._episode.advance(_THE_ROW, actions, self._reward)
+        terminated = bool(self._episode.ended[0])
+        info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
+        if terminated:
+            token_ids = self._episode.token_ids(_THE_ROW)[0]
+            info["text"] = self._rules.decode(token_ids)
+            info["token_ids"] = token_ids
+            info["invalid_action"] = bool(invalid[0])
+        return self._observe(), float(rewards[0]), terminated, False, info
+
+    def render(self) -> str | None:
+        """The words so far, after those of the prompt; None unless `render_mode` is "ansi"."""
+        return self._episode.display(0) if self.render_mode == "ansi" else None
+
+    def _observe(self) -> Observation:
+        return observation_of_row(self._episode.observation(), 0)
+
+    def _mask_for_sampling(self) -> NDArray[np.int8]:
+        return self._episode.allowed[0].astype(np.int8)

@@ -1,0 +1,232 @@
+"""The same environment for many texts at once: every row advances in the same NumPy calls."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import ArrayLike, NDArray
+
+from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
+from seqgan_envs.rules import (
+    DEFAULT_WORDS,
+    ActionMask,
+    Observation,
+    ObservationLayout,
+    check_at_least,
+    check_render_mode,
+    checked_rules,
+)
+from seqgan_envs.text_generation import TextGenerationEnv
+
+
+class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
+    """`num_envs` rows of `TextGenerationEnv`; spaces and observations are batched.
+
+    It differs from a `SyncVectorEnv` of single environments in four ways: `reward` is called once
+    per step with all rows that ended; all rows draw their prompts from one `np_random`; the action
+    mask is in the observation and in `action_masks()` but not in the infos; and with
+    `AutoresetMode.DISABLED`, rows that have ended wait until they are reset: their action is
+    ignored, their reward is 0 and they stay terminated.
+
+    The infos carry `text`, `token_ids` and `invalid_action` of the rows that ended in this step,
+    with the masks `_text`, ... of Gymnasium's convention; with `AutoresetMode.SAME_STEP` they stand
+    in `final_info`, beside `final_obs`.
+
+    Args:
+        num_envs: number of rows.
+        autoreset_mode: when a row that ended starts again, an `AutoresetMode` or its value
+            ("NextStep", "SameStep" or "Disabled").
+
+    The other arguments are those of `TextGenerationEnv`.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+    """
+
+    metadata: dict[str, Any] = TextGenerationEnv.metadata
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        words: Sequence[str] = DEFAULT_WORDS,
+        max_length: int = 8,
+        eos: bool = True,
+        pad_id: int | None = None,
+        reward: Reward | str = DEFAULT_REWARD,
+        prompts: ArrayLike | None = None,
+        action_mask: ArrayLike | ActionMask | None = None,
+        invalid_action_penalty: float = -1.0,
+        observation: ObservationLayout = "dict",
+        separator: str = " ",
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        self._rules = checked_rules(
+            words=words,
+            max_length=max_length,
+            eos=eos,
+            pad_id=pad_id,
+            prompts=prompts,
+            action_mask=action_mask,
+            invalid_action_penalty=invalid_action_penalty,
+            observation=observation,
+            separator=separator,
+        )
+        check_at_least("num_envs", 1, num_envs)
+        check_render_mode(render_mode)
+        self.num_envs = int(num_envs)
+        self.render_mode = render_mode
+        # Gymnasium reads the mode from the metadata, TorchRL from the attribute.
+        self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_action_space = self._rules.action_space()
+        self.single_observation_space = self._rules.observation_space()
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self._episodes = Episodes(self._rules, self.num_envs)
+        self._was_reset = False
+        self.set_reward(reward)
+
+    def set_reward(self, reward: Reward | str) -> None:
+        """Judges texts by another function from now on.
+
+        Gymnasium deep-copies the arguments of `make_vec`; a live object is better set here.
+        """
+        self._reward = load_reward(reward)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which tokens may come next, (num_envs, V)."""
+        return self._episodes.allowed.copy()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode in every row, or in the rows that `options` selects.
+
+        Args:
+            seed: seeds the one generator from which all rows draw their prompts.
+            options: `reset_mask`, bool (num_envs,), selects the rows to reset; `prompt_index`,
+                integers (num_envs,), chooses their prompts. Never changed.
+
+        Raises:
+            ValueError: an option breaks its rule.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        rows = np.arange(self.num_envs)
+        if "reset_mask" in options:
+            rows = np.flatnonzero(self._checked_reset_mask(options["reset_mask"]))
+        chosen = options.get("prompt_index")
+        if chosen is not None:
+            indices = self._rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
+            self._episodes.begin(rows, indices[rows])
+        else:
+            self._begin(rows)
+        self._was_reset = True
+        return self._episodes.observation(), {}
+
+    def step(
+        self, actions: ArrayLike
+    ) -> tuple[
+        Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+    ]:
+        """Emits one token in every row that goes on.
+
+        Args:
+            actions: integers (num_envs,); those of rows that have ended are ignored.
+
+        Raises:
+            ValueError: an action lies outside the space, or the reward or mask function returned
+                something unusable.
+            gymnasium.error.ResetNeeded: there was no reset yet.
+        """
+        if not self._was_reset:
+            raise ResetNeeded("step comes after reset, got a step before the first reset")
+        episodes = self._episodes
+        waiting = np.flatnonzero(episodes.ended)
+        going = np.flatnonzero(~episodes.ended)
+        rewards, invalid = episodes.advance(
+            going, checked_actions(actions, shape=(self.num_envs,)), self._reward
+        )
+        ending = going[episodes.ended[going]]
+        terminated = episodes.ended.copy()
+        infos = self._end_infos(ending, invalid)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP and waiting.size:
+            self._begin(waiting)
+            terminated[waiting] = False
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and ending.size:
+            infos = self._final_infos(ending, infos)
+            self._begin(ending)
+        truncated = np.zeros(self.num_envs, dtype=np.bool_)
+        return episodes.observation(), rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[str, ...] | None:
+        """The words so far of every row, after those of its prompt; None unless "ansi"."""
+        if self.render_mode != "ansi":
+            return None
+        return tuple(self._episodes.display(row) for row in range(self.num_envs))
+
+    def _begin(self, rows: NDArray[np.int64]) -> None:
+        self._episodes.begin(rows, self._rules.draw_prompts(self.np_random, len(rows)))
+
+    def _end_infos(
+        self, ending: NDArray[np.int64], invalid: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        if not ending.size:
+            return {}
+        token_ids = self._episodes.token_ids(ending)
+        texts = [self._rules.decode(ids) for ids in token_ids]
+        return {
+            "text": self._objects(ending, texts),
+            "_text": self._mask(ending),
+            "token_ids": self._objects(ending, token_ids),
+            "_token_ids": self._mask(ending),
+            "invalid_action": invalid,
+            "_invalid_action": self._mask(ending),
+        }
+
+    def _final_infos(
+        self, ending: NDArray[np.int64], end_infos: dict[str, NDArray[Any]]
+    ) -> dict[str, Any]:
+        batch = self._episodes.observation(ending)
+        observations = [observation_of_row(batch, index) for index in range(len(ending))]
+        return {
+            "final_obs": self._objects(ending, observations),
+            "_final_obs": self._mask(ending),
+            "final_info": end_infos,
+            "_final_info": self._mask(ending),
+        }
+
+    def _objects(self, rows: NDArray[np.int64], values: Sequence[object]) -> NDArray[np.object_]:
+        objects = np.full(self.num_envs, None, dtype=object)
+        # fromiter, because asarray would stack values of equal length into a second axis.
+        objects[rows] = np.fromiter(values, dtype=object, count=len(values))
+        return objects
+
+    def _mask(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        mask = np.zeros(self.num_envs, dtype=np.bool_)
+        mask[rows] = True
+        return mask
+
+    def _checked_reset_mask(self, reset_mask: object) -> NDArray[np.bool_]:
+        mask = np.asarray(reset_mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(
+                f"reset_mask is booleans of shape ({self.num_envs},), at least one True,"
+                f" got {mask.dtype} of shape {mask.shape}: {mask}"
+            )
+        return mask
+
+
+def _checked_autoreset_mode(autoreset_mode: AutoresetMode | str) -> AutoresetMode:
+    names = [mode.value for mode in AutoresetMode]
+    if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in names:
+        raise ValueError(
+            f"autoreset_mode is an AutoresetMode or of {names}, got {autoreset_mode!r}"
+        )
+    return AutoresetMode(autoreset_mode)

@@ -1,0 +1,21 @@
+"""Shape checks on (jaxtyping + beartype), and the reference data that may be missing."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("seqgan", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of reference data, or a skip that says what is missing."""
+    folder = os.environ.get("SEQGAN_REFERENCE_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(
+            "SEQGAN_REFERENCE_DATA names no folder; the files it should hold come from the public"
+            " repositories LantaoYu/SeqGAN, geek-ai/Texygen and pclucas14/GansFallingShort"
+        )
+    return Path(folder).resolve()

@@ -1,0 +1,345 @@
+"""The vector environment: equal to single ones step for step, and its own batch rules."""
+
+import re
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.utils.passive_env_checker import data_shares_objects
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
+
+ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
+WORDS = ["a", "b", "c"]
+NUM_ENVS = 3
+
+
+def positional_reward(tokens, lengths, prompts):
+    """The tokens as digits of a number in base 10, first token first: no two texts share one."""
+    return [int("".join(map(str, row[:n]))) for row, n in zip(tokens, lengths, strict=True)]
+
+
+def forbid_last_token(tokens, lengths, prompts):
+    """Any token but the one before; V is 4."""
+    masks = np.ones((len(tokens), 4), dtype=bool)
+    started = np.flatnonzero(lengths)
+    masks[started, tokens[started, lengths[started] - 1]] = False
+    return masks
+
+
+class Recorder:
+    """A reward function that remembers what it was called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, tokens, lengths, prompts):
+        self.calls.append((tokens.tolist(), lengths.tolist(), prompts))
+        return positional_reward(tokens, lengths, prompts)
+
+
+def small_env(**arguments):
+    defaults = {"words": WORDS, "max_length": 3, "reward": positional_reward}
+    return TextGenerationVectorEnv(NUM_ENVS, **defaults | arguments)
+
+
+def without_masks(infos):
+    """Infos as the vector environment gives them: the action mask is in its observation."""
+    return {
+        key: without_masks(value) if isinstance(value, dict) else value
+        for key, value in infos.items()
+        if key not in ("action_mask", "_action_mask")
+    }
+
+
+def assert_same_step(native, sync):
+    *native_arrays, native_infos = native
+    *sync_arrays, sync_infos = sync
+    assert data_equivalence(tuple(native_arrays), tuple(sync_arrays), exact=True)
+    assert data_equivalence(native_infos, without_masks(sync_infos), exact=True)
+
+
+def pair(mode, **arguments):
+    """The native environment and Gymnasium's loop over single ones."""
+    arguments = {"words": WORDS, "max_length": 3, "reward": positional_reward} | arguments
+    sync = SyncVectorEnv(
+        [lambda: TextGenerationEnv(**arguments) for _ in range(NUM_ENVS)], autoreset_mode=mode
+    )
+    return TextGenerationVectorEnv(NUM_ENVS, **arguments, autoreset_mode=mode), sync
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.parametrize("mask", [None, [True, False, True, True], forbid_last_token])
+@pytest.mark.parametrize("prompts", [None, [[4, 2]]])
+def test_equals_single_environments_step_for_step(mode, observation, mask, prompts):
+    native, sync = pair(mode, observation=observation, action_mask=mask, prompts=prompts)
+    assert native.observation_space == sync.observation_space
+    assert native.action_space == sync.action_space
+    assert native.metadata == sync.metadata
+    assert_same_step(native.reset(seed=0), sync.reset(seed=0))
+    rng = np.random.default_rng(1)
+    endings = np.zeros(NUM_ENVS, dtype=int)
+    for _ in range(60):
+        actions = rng.integers(4, size=NUM_ENVS)
+        native_step, sync_step = native.step(actions), sync.step(actions)
+        assert_same_step(native_step, sync_step)
+        assert np.array_equal(native.action_masks(), [env.action_masks() for env in sync.envs])
+        ended = native_step[2]
+        endings += ended
+        if mode is AutoresetMode.DISABLED and ended.any():
+            assert_same_step(
+                native.reset(options={"reset_mask": ended}),
+                sync.reset(options={"reset_mask": ended}),
+            )
+    assert endings.min() >= 5
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_one_row_draws_the_prompts_of_a_single_environment(mode):
+    arguments = {"words": WORDS, "max_length": 2, "prompts": [[0], [1], [2], [3]]}
+    native = TextGenerationVectorEnv(1, **arguments, autoreset_mode=mode)
+    sync = SyncVectorEnv([lambda: TextGenerationEnv(**arguments)], autoreset_mode=mode)
+    assert_same_step(native.reset(seed=3), sync.reset(seed=3))
+    for _ in range(30):
+        assert_same_step(native.step([0]), sync.step(np.array([0])))
+
+
+def test_forced_tokens_by_hand():
+    env = small_env(autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    steps = [env.step(actions) for actions in ([0, 1, 2], [2, 3, 1], [1, 0, 0])]
+    assert [step[1].tolist() for step in steps] == [[0, 0, 0], [0, 13, 0], [21, 0, 210]]
+    assert [step[2].tolist() for step in steps] == [
+        [False, False, False],
+        [False, True, False],
+        [True, True, True],
+    ]
+    assert not any(step[3].any() for step in steps)
+    observation, *_, infos = steps[2]
+    assert observation["tokens"].tolist() == [[0, 2, 1], [1, 3, 4], [2, 1, 0]]
+    assert observation["length"].tolist() == [3, 2, 3]
+    assert infos["text"].tolist() == ["a c b", None, "c b a"]
+    assert infos["token_ids"].tolist() == [(0, 2, 1), None, (2, 1, 0)]
+    assert infos["_text"].tolist() == infos["_token_ids"].tolist() == [True, False, True]
+    assert steps[1][4]["text"].tolist() == [None, "b", None]
+    assert steps[0][4] == {}
+
+
+def test_reward_sees_the_ended_rows_in_one_call_and_no_forbidden_ones():
+    reward = Recorder()
+    env = small_env(
+        reward=reward, action_mask=forbid_last_token, autoreset_mode=AutoresetMode.DISABLED
+    )
+    env.reset(seed=0)
+    env.step([0, 1, 2])
+    assert reward.calls == []
+    *_, infos = env.step([3, 1, 3])
+    assert reward.calls == [([[0, 3, 4], [2, 3, 4]], [2, 2], None)]
+    assert infos["invalid_action"].tolist() == [False, True, False]
+    assert infos["_invalid_action"].tolist() == [True, True, True]
+    assert infos["text"].tolist() == ["a", "b", "c"]
+
+
+def test_waiting_rows_ignore_their_action_and_stay_terminated():
+    reward = Recorder()
+    env = small_env(reward=reward, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    env.step([3, 0, 3])
+    for far_away in (-5, 10**6):
+        observation, rewards, terminated, _, infos = env.step([far_away, 1, far_away])
+        assert observation["tokens"][[0, 2]].tolist() == [[3, 4, 4], [3, 4, 4]]
+        assert terminated[[0, 2]].tolist() == [True, True]
+        assert rewards[[0, 2]].tolist() == [0, 0]
+    assert infos["_text"].tolist() == [False, True, False]
+    assert env.step([9, 9, 9])[1:] == (
+        pytest.approx([0, 0, 0]),
+        pytest.approx([True] * 3),
+        pytest.approx([False] * 3),
+        {},
+    )
+    assert len(reward.calls) == 2
+
+
+def test_partial_reset_keeps_the_other_rows_and_the_options():
+    env = small_env(prompts=[[0], [1], [2]], autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(options={"prompt_index": np.array([2, 1, 0])})
+    env.step([0, 3, 2])
+    mask, indices = np.array([False, True, False]), np.array([0, 2, 1])
+    options = {"reset_mask": mask, "prompt_index": indices}
+    observation, infos = env.reset(options=options)
+    assert observation["tokens"].tolist() == [[0, 4, 4], [4, 4, 4], [2, 4, 4]]
+    assert observation["prompt"].tolist() == [[2], [2], [0]]
+    assert infos == {}
+    assert options == {"reset_mask": mask, "prompt_index": indices}
+    assert mask.tolist() == [False, True, False]
+    assert env.step([1, 1, 1])[2].tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [np.zeros(3, dtype=bool), np.ones(2, dtype=bool), np.ones(3), np.ones((3, 1), dtype=bool)],
+)
+def test_unusable_reset_mask_raises(mask):
+    env = small_env()
+    with pytest.raises(ValueError, match=r"reset_mask is booleans of shape \(3,\)"):
+        env.reset(options={"reset_mask": mask})
+
+
+@pytest.mark.parametrize("indices", [[0, 1], [0, 1, 2], [0.0, 1.0, 0.0], 0])
+def test_unusable_prompt_index_raises(indices):
+    env = small_env(prompts=[[0], [1]])
+    with pytest.raises(ValueError, match="prompt_index is"):
+        env.reset(options={"prompt_index": indices})
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([0, 4, 0], "an action is an integer from 0 to 3, got 4 in row 1"),
+        ([0, 0, -1], "an action is an integer from 0 to 3, got -1 in row 2"),
+        ([0, 1], "actions have shape (3,), got shape (2,)"),
+        ([[0, 1, 2]], "actions have shape (3,), got shape (1, 3)"),
+        ([0.0, 1.0, 2.0], "actions are integers, got float64: [0. 1. 2.]"),
+        ([True, True, True], "actions are integers, got bool"),
+    ],
+)
+def test_unusable_actions_raise_and_change_nothing(actions, message):
+    env = small_env()
+    env.reset(seed=0)
+    env.step([0, 1, 2])
+    with pytest.raises(ValueError, match=re.escape(message)):
+        env.step(actions)
+    assert env.step([0, 0, 0])[0]["length"].tolist() == [2, 2, 2]
+
+
+def test_messages_name_the_row_of_the_environment_not_of_the_call():
+    env = small_env(autoreset_mode=AutoresetMode.DISABLED)
+    env.set_reward(lambda tokens, lengths, prompts: [1.0] * (len(tokens) - 1) + [np.nan])
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="got nan for row 2"):
+        env.step([3, 0, 3])
+
+    env = small_env(autoreset_mode=AutoresetMode.DISABLED)
+    env.set_reward(lambda tokens, lengths, prompts: [1.0])
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"shape \(2,\), got shape \(1,\) for rows \[0, 2\]"):
+        env.step([3, 0, 3])
+
+    def nothing_after_c(tokens, lengths, prompts):
+        return np.repeat(tokens[:, :1] != 2, 4, axis=1)
+
+    env = small_env(action_mask=nothing_after_c, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="got none for row 2"):
+        env.step([3, 0, 2])
+
+
+def test_step_before_reset_raises():
+    with pytest.raises(ResetNeeded):
+        small_env().step([0, 0, 0])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_returned_data_shares_no_memory(mode):
+    env = small_env(prompts=[[0], [1]], action_mask=forbid_last_token, autoreset_mode=mode)
+    calls = [env.reset(seed=0)]
+    calls += [(step[:4], step[4]) for step in map(env.step, [[0, 3, 1], [1, 2, 1], [0, 0, 0]])]
+    calls += [(env.action_masks(), {}), (env.action_masks(), {})]
+    for index, (data, infos) in enumerate(calls):
+        for other_data, other_infos in calls[:index]:
+            assert not data_shares_objects(data, other_data)
+            assert not data_shares_objects(infos, other_infos)
+
+
+def test_seed_decides_the_prompts_of_all_rows():
+    env = small_env(prompts=[[index] for index in range(5)])
+
+    def prompts(seed):
+        first = env.reset(seed=seed)[0]["prompt"]
+        return np.concatenate([first, *(env.reset()[0]["prompt"] for _ in range(10))]).tolist()
+
+    assert prompts(0) == prompts(0)
+    assert prompts(0) != prompts(1)
+    assert len({tuple(row) for row in prompts(0)}) == 5
+
+
+def test_render_returns_a_tuple_of_texts():
+    env = small_env(render_mode="ansi", separator="", prompts=[[4, 2]])
+    env.reset(seed=0)
+    env.step([0, 1, 3])
+    assert env.render() == ("ca", "cb", "c")
+    assert small_env().render() is None
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_make_vec_sets_the_mode_and_survives_json(mode):
+    env = gymnasium.make_vec(ENV_ID, num_envs=4, max_length=5, autoreset_mode=mode.value)
+    again = gymnasium.make_vec(EnvSpec.from_json(env.spec.to_json()))
+    for made in (env, again):
+        assert isinstance(made, TextGenerationVectorEnv)
+        assert made.autoreset_mode is made.metadata["autoreset_mode"] is mode
+        assert made.num_envs == 4
+        assert made.single_observation_space["tokens"].shape == (5,)
+    assert "autoreset_mode" not in TextGenerationVectorEnv.metadata
+
+
+def test_make_vec_works_without_further_arguments():
+    env = gymnasium.make_vec(ENV_ID, num_envs=4)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=0)
+    for _ in range(50):
+        assert observation in env.observation_space
+        observation, *_ = env.step(env.action_space.sample())
+
+
+def test_sync_vectorisation_works_with_texts_of_different_length():
+    env = gymnasium.make_vec(ENV_ID, num_envs=8, vectorization_mode="sync", max_length=3)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    lengths = set()
+    for _ in range(40):
+        *_, infos = env.step(env.action_space.sample())
+        lengths |= {len(ids) for ids in infos.get("token_ids", []) if ids is not None}
+    assert lengths == {1, 2, 3}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_episode_statistics_of_a_random_agent(mode):
+    env = RecordEpisodeStatistics(small_env(autoreset_mode=mode))
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    episodes = 0
+    for _ in range(60):
+        _, rewards, terminated, _, infos = env.step(env.action_space.sample())
+        if not terminated.any():
+            continue
+        end_infos = infos["final_info"] if mode is AutoresetMode.SAME_STEP else infos
+        for row in np.flatnonzero(terminated):
+            assert infos["_episode"][row]
+            assert infos["episode"]["r"][row] == rewards[row]
+            assert infos["episode"]["l"][row] == len(end_infos["token_ids"][row])
+            episodes += 1
+        if mode is AutoresetMode.DISABLED:
+            env.reset(options={"reset_mask": terminated})
+    assert episodes > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_envs": 0}, "num_envs is at least 1, got 0"),
+        ({"autoreset_mode": "Never"}, "got 'Never'"),
+        ({"max_length": 0}, "max_length is at least 1, got 0"),
+        ({"render_mode": "human"}, "render_mode is None or 'ansi', got 'human'"),
+    ],
+)
+def test_unusable_argument_raises(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TextGenerationVectorEnv(**arguments)
