@@ -1,0 +1,124 @@
+"""The two things that flow through the library: token sequences, and sequences with rewards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from seqgan.vocabulary import Vocabulary
+
+
+def masked_mean(values: Shaped[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> Float[Tensor, ""]:
+    """Mean of `values` where `mask` is True; 0 where nothing is. Padding has no weight."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Completions, right-padded; their prompts stand beside them, never mixed in.
+
+    Args:
+        tokens: int64 ids, `pad_id` where `mask` is False.
+        mask: True on real tokens, the eos included; True cells are a prefix of each row.
+        prompts: int64 ids of the contexts, left-padded, or None.
+        prompt_mask: True on real prompt tokens, or None.
+        columns: whatever else the data rows carried, one entry a row.
+        vocabulary: what decodes the ids; without it `texts` raises ValueError.
+    """
+
+    tokens: Int[Tensor, "batch time"]
+    mask: Bool[Tensor, "batch time"]
+    prompts: Int[Tensor, "batch prompt_time"] | None = None
+    prompt_mask: Bool[Tensor, "batch prompt_time"] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @cached_property
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Number of real tokens of each row, eos included."""
+        return self.mask.sum(dim=1)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The decoded completions, made on first use."""
+        if self.vocabulary is None:
+            raise ValueError("only sequences that carry a vocabulary can be decoded")
+        return [self.vocabulary.decode(row) for row in self.tokens.tolist()]
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
+        """The given rows, in the given order; a row may repeat."""
+        index = rows.tolist() if self.columns else []
+        return replace(
+            self,
+            tokens=self.tokens[rows],
+            mask=self.mask[rows],
+            prompts=None if self.prompts is None else self.prompts[rows],
+            prompt_mask=None if self.prompt_mask is None else self.prompt_mask[rows],
+            columns={name: [values[i] for i in index] for name, values in self.columns.items()},
+        )
+
+    def with_completions(self, completions: "Sequences") -> "Sequences":
+        """The same prompts and columns with other completions."""
+        return replace(self, tokens=completions.tokens, mask=completions.mask)
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            mask=self.mask.to(device),
+            prompts=None if self.prompts is None else self.prompts.to(device),
+            prompt_mask=None if self.prompt_mask is None else self.prompt_mask.to(device),
+        )
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[Sequence[int]], vocabulary: Vocabulary, max_length: int
+    ) -> "Sequences":
+        """Pads rows of ids (eos already included) on the right to `max_length`.
+
+        Raises:
+            ValueError: a row is empty or longer than `max_length`.
+        """
+        tokens = torch.full((len(rows), max_length), vocabulary.pad_id, dtype=torch.long)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        for index, row in enumerate(rows):
+            if not 1 <= len(row) <= max_length:
+                raise ValueError(f"row {index} has 1 to {max_length} tokens, got {len(row)}")
+            tokens[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask = torch.arange(max_length)[None, :] < lengths[:, None]
+        return cls(tokens, mask, vocabulary=vocabulary)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Collected episodes: what the generator emitted, how likely it was, what came back.
+
+    Args:
+        sequences: the emitted tokens.
+        log_probs: log pi(y_t | y_<t) at collection, nats; 0 on padding.
+        rewards: the environment's reward of each step; 0 on padding.
+    """
+
+    sequences: Sequences
+    log_probs: Float[Tensor, "batch time"]
+    rewards: Float[Tensor, "batch time"]
+
+    @property
+    def tokens(self) -> Int[Tensor, "batch time"]:
+        return self.sequences.tokens
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch time"]:
+        return self.sequences.mask
+
+    @cached_property
+    def returns(self) -> Float[Tensor, " batch"]:
+        """Undiscounted sum of each row's rewards."""
+        return self.rewards.sum(dim=1)

@@ -1,0 +1,183 @@
+"""The paper's synthetic task: a random LSTM is the true model (Yu et al., 2017, sec. 4).
+
+Every weight, embeddings and biases included, is drawn from N(0, 1). Token 0 starts every sequence
+and is also an ordinary word; there is no end token, so every sequence has `max_length` tokens.
+Another draw of the weights is another task with another entropy: a run records the weights' hash.
+"""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
+from seqgan.losses import token_entropies
+from seqgan.sampling import sample, sequence_log_probs
+from seqgan.sequences import Sequences
+from seqgan.tasks.base import FixedTask
+from seqgan.vocabulary import Vocabulary
+
+GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
+
+
+@dataclass(frozen=True)
+class OracleConfig:
+    kind: Literal["oracle"] = "oracle"  # a random LSTM as the true model
+    path: str = ""  # .npz file with the oracle's weights; empty draws them from oracle_seed
+    oracle_seed: int = 0  # seed of the drawn weights
+    vocabulary_size: int = 5000  # words, where the weights are drawn
+    hidden_size: int = 32  # width of embedding and state, where the weights are drawn
+    max_length: int = 20  # tokens of every sequence
+    train_size: int = 10000  # training sequences
+    dev_size: int = 1000  # sequences for early stopping and for watching the discriminator
+    test_size: int = 10000  # sequences for reported likelihoods
+    seed: int = 0  # seed of the drawn sequences
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "max_length", "train_size", "dev_size", "test_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"task.{name} is at least 1, got {getattr(self, name)}")
+        if self.vocabulary_size < 2:
+            raise ValueError(f"task.vocabulary_size is at least 2, got {self.vocabulary_size}")
+
+
+class Oracle:
+    """The true model: exact log-probabilities, exact conditional entropies.
+
+    Args:
+        weights: `embedding` (V, E); per gate g in i, f, o, c `input_w_g` (E, H), `hidden_w_g`
+            (H, H), `bias_g` (H,); `output_w` (H, V); `output_b` (V,). Gates are
+            x @ input_w + h @ hidden_w + bias.
+
+    Raises:
+        ValueError: a missing array, or one of the wrong shape.
+    """
+
+    full_support = True
+
+    def __init__(self, weights: dict[str, NDArray[np.float32]], max_length: int) -> None:
+        names = ["embedding", "output_w", "output_b"]
+        names += [f"{part}_{gate}" for gate in GATES for part in ("input_w", "hidden_w", "bias")]
+        missing = [name for name in names if name not in weights]
+        if missing:
+            raise ValueError(f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}")
+        size, embedding_size = weights["embedding"].shape
+        self.max_length = max_length
+        self.vocabulary = Vocabulary(
+            tuple(str(index) for index in range(size)), has_eos=False, bos_word=0
+        )
+        self.hash = hashlib.sha256(
+            b"".join(np.ascontiguousarray(weights[name]).tobytes() for name in names)
+        ).hexdigest()[:16]
+        config = RecurrentGeneratorConfig(
+            embedding_size=embedding_size,
+            hidden_size=weights["output_w"].shape[0],
+            single_bias=True,
+        )
+        self.generator = RecurrentGenerator(config, self.vocabulary)
+
+        def stacked(part: str) -> Tensor:
+            columns = [torch.from_numpy(weights[f"{part}_{gate}"]) for gate in GATES]
+            return torch.cat(columns, dim=-1)
+
+        state = {
+            "embedding.weight": torch.from_numpy(weights["embedding"]),
+            "layers.0.weight_ih_l0": stacked("input_w").T,
+            "layers.0.weight_hh_l0": stacked("hidden_w").T,
+            "layers.0.bias_ih_l0": stacked("bias"),
+            "layers.0.bias_hh_l0": torch.zeros(4 * config.hidden_size),
+            "output.weight": torch.from_numpy(weights["output_w"]).T,
+            "output.bias": torch.from_numpy(weights["output_b"]),
+        }
+        try:
+            self.generator.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"the oracle's arrays fit together: {error}") from error
+        self.generator.requires_grad_(False)
+
+    @classmethod
+    def draw(
+        cls, vocabulary_size: int, hidden_size: int, max_length: int, seed: int
+    ) -> "Oracle":
+        """A new oracle, every weight from N(0, 1)."""
+        rng = np.random.default_rng(seed)
+
+        def normal(*shape: int) -> NDArray[np.float32]:
+            return rng.standard_normal(shape, dtype=np.float32)
+
+        weights = {"embedding": normal(vocabulary_size, hidden_size)}
+        for gate in ("i", "f", "o", "c"):
+            weights[f"input_w_{gate}"] = normal(hidden_size, hidden_size)
+            weights[f"hidden_w_{gate}"] = normal(hidden_size, hidden_size)
+            weights[f"bias_{gate}"] = normal(hidden_size)
+        weights["output_w"] = normal(hidden_size, vocabulary_size)
+        weights["output_b"] = normal(vocabulary_size)
+        return cls(weights, max_length)
+
+    @classmethod
+    def load(cls, path: Path, max_length: int) -> "Oracle":
+        """An oracle from an `.npz` file, which is never unpickled."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls({name: arrays[name] for name in arrays.files}, max_length)
+        except FileNotFoundError as error:
+            raise ValueError(f"task.path names an .npz file, got {path}: no such file") from error
+        except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"task.path names an .npz file of weights, {path}: {error}") from error
+
+    def log_prob(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return sequence_log_probs(self.generator, sequences)
+
+    def sample(self, n: int, rng: torch.Generator) -> Sequences:
+        return sample(self.generator, self.vocabulary, n, self.max_length, rng)
+
+    def entropy(self) -> float:
+        """Nats per sequence: exact entropies of each step, averaged over 4,000 drawn prefixes."""
+        return self._entropy
+
+    @cached_property
+    def _entropy(self) -> float:
+        drawn = self.sample(4000, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            parts = [
+                token_entropies(self.generator(batch), batch.mask).sum(dim=1)
+                for batch in (
+                    drawn.select(rows) for rows in torch.arange(len(drawn)).split(512)
+                )
+            ]
+        return float(torch.cat(parts).double().mean())
+
+
+def oracle_task(config: OracleConfig) -> FixedTask:
+    """Loads or draws the oracle, then draws the three splits from it independently."""
+    if config.path:
+        oracle = Oracle.load(Path(config.path), config.max_length)
+    else:
+        oracle = Oracle.draw(
+            config.vocabulary_size, config.hidden_size, config.max_length, config.oracle_seed
+        )
+    rng = torch.Generator().manual_seed(config.seed)
+    return FixedTask(
+        vocabulary=oracle.vocabulary,
+        max_length=config.max_length,
+        splits={
+            "train": oracle.sample(config.train_size, rng),
+            "dev": oracle.sample(config.dev_size, rng),
+            "test": oracle.sample(config.test_size, rng),
+        },
+        exact=oracle,
+        description=(
+            f"oracle {config.path or f'drawn from seed {config.oracle_seed}'}, weights"
+            f" {oracle.hash}, {len(oracle.vocabulary.words)} words, {config.max_length} tokens,"
+            f" entropy {oracle.entropy() / config.max_length:.3f} nats per token;"
+            f" {config.train_size} train, {config.dev_size} dev, {config.test_size} test"
+        ),
+    )
