@@ -265,7 +265,7 @@ def test_an_unknown_level_is_refused() -> None:
     config = TextConfig(path="captions.txt")
     # Past the constructor, whose argument types the tests' own type checker guards.
     object.__setattr__(config, "level", "byte")
-    with pytest.raises(ValueError, match="task.level is one of word, character, got 'byte'"):
+    with pytest.raises(ValueError, match=r"task\.level is one of word, character, got 'byte'"):
         config.__post_init__()
 
 

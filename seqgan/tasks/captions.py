@@ -222,6 +222,7 @@ class CaptionGrammar:
             arcs = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
             steps = torch.where(self._keys[arcs] == keys, self._log_probs[arcs], -torch.inf)
             total += torch.where(real, steps, 0.0)
+            # Where a wrong token leads does not matter: nothing brings -inf back.
             states = torch.where(real, self._targets[arcs], states)
         return total.masked_fill(states != 0, -torch.inf).float().to(sequences.tokens.device)
 

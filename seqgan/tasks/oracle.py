@@ -104,9 +104,7 @@ class Oracle:
         self.generator.requires_grad_(False)
 
     @classmethod
-    def draw(
-        cls, vocabulary_size: int, hidden_size: int, max_length: int, seed: int
-    ) -> "Oracle":
+    def draw(cls, vocabulary_size: int, hidden_size: int, max_length: int, seed: int) -> "Oracle":
         """A new oracle, every weight from N(0, 1)."""
         rng = np.random.default_rng(seed)
 
@@ -149,9 +147,7 @@ class Oracle:
         with torch.no_grad():
             parts = [
                 token_entropies(self.generator(batch), batch.mask).sum(dim=1)
-                for batch in (
-                    drawn.select(rows) for rows in torch.arange(len(drawn)).split(512)
-                )
+                for batch in (drawn.select(rows) for rows in torch.arange(len(drawn)).split(512))
             ]
         return float(torch.cat(parts).double().mean())
 

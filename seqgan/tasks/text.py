@@ -61,7 +61,9 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         if self.level not in get_args(Level):
-            raise ValueError(f"task.level is one of {', '.join(get_args(Level))}, got {self.level!r}")
+            raise ValueError(
+                f"task.level is one of {', '.join(get_args(Level))}, got {self.level!r}"
+            )
         if self.min_count < 1:
             raise ValueError(f"task.min_count is at least 1, got {self.min_count}")
         if self.max_length < 2:

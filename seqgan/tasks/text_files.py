@@ -38,9 +38,7 @@ def read_file(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise TextFileError(
-            f"a text file can be read, got {path} ({error.strerror})"
-        ) from error
+        raise TextFileError(f"a text file can be read, got {path} ({error.strerror})") from error
     if not data.removeprefix(codecs.BOM_UTF8):
         raise TextFileError(f"{path}: a text file holds texts, got no bytes")
     return data

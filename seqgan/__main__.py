@@ -1,0 +1,5 @@
+"""`python -m seqgan` is `seqgan`."""
+
+from seqgan.cli import main
+
+main()

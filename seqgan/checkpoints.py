@@ -1,0 +1,159 @@
+"""Checkpoints that are either whole or absent, and nothing is ever unpickled.
+
+A checkpoint is a folder `checkpoints/<step>/` of three files: `tensors.safetensors`, `state.json`
+(everything that is not a tensor) and `manifest.json` (SHA-256 of the other two). It is written
+under a temporary name, synced and renamed, so a crash at any moment leaves the one before it
+untouched.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint could be written, or none could be read."""
+
+
+def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
+    """Splits a tree of dicts and lists into JSON-able values and named tensors.
+
+    A tensor leaves `{"tensor": name}` behind, a dict a list of pairs so that integer keys (as in
+    an optimiser's state) survive JSON.
+    """
+    if isinstance(tree, Tensor):
+        return {"tensor": path}, {path: tree.detach().cpu().contiguous()}
+    if isinstance(tree, Mapping):
+        tensors: dict[str, Tensor] = {}
+        pairs = []
+        for key, value in tree.items():
+            plain, found = flatten(value, f"{path}/{key}")
+            pairs.append([key, plain])
+            tensors |= found
+        return {"dict": pairs}, tensors
+    if isinstance(tree, list | tuple):
+        tensors = {}
+        items = []
+        for index, value in enumerate(tree):
+            plain, found = flatten(value, f"{path}/{index}")
+            items.append(plain)
+            tensors |= found
+        return {"list": items}, tensors
+    return {"value": tree}, {}
+
+
+def unflatten(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `flatten`; tuples come back as lists."""
+    if "tensor" in plain:
+        return tensors[plain["tensor"]]
+    if "dict" in plain:
+        return {key: unflatten(value, tensors) for key, value in plain["dict"]}
+    if "list" in plain:
+        return [unflatten(value, tensors) for value in plain["list"]]
+    return plain["value"]
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int = 3) -> Path:
+    """Writes `state` as `folder/<step>` and removes all but the newest `keep`.
+
+    Args:
+        state: nested dicts and lists of tensors, numbers, strings and None.
+
+    Raises:
+        CheckpointError: the disk is full or refuses; names the last good checkpoint.
+    """
+    plain, tensors = flatten(state)
+    # Tensors that share memory (tied or frozen copies) are stored apart.
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    files = {TENSORS: save(tensors), STATE: json.dumps(plain).encode()}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files[MANIFEST] = json.dumps(digests).encode()
+    target = folder / f"{step:08d}"
+    temporary = folder / f".{target.name}.writing"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            with open(temporary / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        _sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        good = _newest(folder)
+        named = f"the last good checkpoint is {good}" if good else "there is no earlier one"
+        raise CheckpointError(f"checkpoint {target} cannot be written: {error}; {named}") from error
+    for old in _all(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest checkpoint that is intact; a damaged one is passed over with a warning.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    for path in _all(folder):
+        fault = find_fault(path)
+        if fault is None:
+            plain = json.loads((path / STATE).read_text(encoding="utf-8"))
+            return path, unflatten(plain, load_file(path / TENSORS))
+        logger.warning("checkpoint %s is damaged (%s); using the one before it", path, fault)
+    raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}")
+
+
+def find_fault(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None: every file is there and has its SHA-256."""
+    try:
+        digests = json.loads((path / MANIFEST).read_bytes())
+        if not isinstance(digests, dict) or set(digests) != {TENSORS, STATE}:
+            return f"{MANIFEST} does not list the two files"
+        for name, digest in digests.items():
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+                return f"{name} was altered or truncated"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _all(folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    return sorted(found, key=lambda path: int(path.name), reverse=True)
+
+
+def _newest(folder: Path) -> Path | None:
+    return next((path for path in _all(folder) if find_fault(path) is None), None)
+
+
+def last_good_checkpoint(folder: Path) -> str:
+    """A sentence's end about where the last good checkpoint is."""
+    good = _newest(folder)
+    return f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable; a rename is in the folder, not in the files."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

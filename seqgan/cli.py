@@ -1,0 +1,480 @@
+"""The command line. The top level imports nothing heavy; each command imports what it needs.
+
+Exit codes: 0 done; 1 a run that had to stop; 2 a wrong input; 130 and 143 stopped by a signal.
+"""
+
+import argparse
+import contextlib
+import difflib
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from seqgan.configuration import TrainConfig
+    from seqgan.runs import RunFolder
+    from seqgan.trainer import Result, Trainer
+
+HELP = """\
+usage: seqgan COMMAND ...
+
+Train text generators with reinforcement learning and adversaries.
+
+commands:
+  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text
+  train --config F  train with the settings of a YAML file
+  train --resume R  continue a run that was stopped, bit for bit
+  sample RUN        print texts, one a line
+  evaluate RUN      measure a run's generator
+  evaluate --samples A --references B
+                    measure a file of texts against another
+
+`seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
+"""
+PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
+
+
+class InputError(Exception):
+    """A wrong input: one line, exit code 2."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with one line per error and the nearest known flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+    def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(arguments)
+        if unknown:
+            raise InputError(_unknown_flag(unknown[0], list(self._option_string_actions)))
+        return parsed
+
+
+def _unknown_flag(flag: str, known: Sequence[str]) -> str:
+    if not flag.startswith("-"):
+        return f"unexpected argument {flag!r}"
+    near = difflib.get_close_matches(flag.split("=")[0], known, n=1, cutoff=0.4)
+    return f"unknown flag {flag}" + (f"; the nearest known one is {near[0]}" if near else "")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command and exits with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _dispatch(given)
+    except InputError as error:
+        print(f"seqgan: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `seqgan sample RUN | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0 if given else 2
+    if given[0] == "--version":
+        from seqgan import __version__
+
+        print(f"seqgan {__version__}")
+        return 0
+    commands = {"train": train, "sample": sample, "evaluate": evaluate}
+    if given[0] not in commands:
+        near = difflib.get_close_matches(given[0], commands, n=1)
+        hint = f"; the nearest one is {near[0]}" if near else ""
+        raise InputError(f"a command is one of {', '.join(commands)}, got {given[0]!r}{hint}")
+    return commands[given[0]](given[1:])
+
+
+# -------------------------------------------------------------------------------- train
+
+
+def train(given: list[str]) -> int:
+    """`seqgan train`: a preset or a file, changed by flags; or a run to continue."""
+    preset = given[0] if given and not given[0].startswith("-") else None
+    flags = given if preset is None else given[1:]
+    path, flags = _take(flags, "--config")
+    run, flags = _take(flags, "--resume")
+    if sum(choice is not None for choice in (preset, path, run)) > 1:
+        raise InputError("train takes one of a preset, --config and --resume, got more than one")
+    if run is None:
+        return _start(_parse_config(preset, path, flags))
+    if flags:
+        raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
+    return _resume(Path(run))
+
+
+def _take(flags: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of a flag, or None where it is not given, and the other flags."""
+    for index, flag in enumerate(flags):
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2], flags[:index] + flags[index + 1 :]
+        if flag == name:
+            if index + 1 == len(flags):
+                raise InputError(f"{name} takes a value, got none")
+            return flags[index + 1], flags[:index] + flags[index + 2 :]
+    return None, flags
+
+
+def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
+    import tyro
+
+    from seqgan.configuration import PRESETS, TrainConfig, load_config
+
+    asks_help = any(flag in ("-h", "--help") for flag in flags)
+    if preset is None and path is None and not asks_help:
+        raise InputError(
+            f"train takes a preset ({', '.join(PRESETS)}), --config FILE or --resume RUN"
+        )
+    if preset is not None and preset not in PRESETS:
+        near = difflib.get_close_matches(preset, PRESETS, n=1)
+        hint = f"; the nearest one is {near[0]}" if near else ""
+        raise InputError(f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{hint}")
+    try:
+        config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
+        config = _with_kinds(config, flags)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed, unknown = tyro.cli(
+                TrainConfig,
+                prog=f"seqgan train {preset or 'PRESET'}",
+                description=(
+                    f"Presets: {', '.join(PRESETS)}. Instead of a preset: --config FILE (YAML) or"
+                    " --resume RUN."
+                ),
+                default=config,
+                args=flags,
+                config=(tyro.conf.AvoidSubcommands,),
+                return_unknown_args=True,
+            )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise InputError(_first_line_of_box(errors.getvalue())) from stop
+    if unknown:
+        raise InputError(_unknown_flag(unknown[0], _flag_names(config)))
+    return parsed
+
+
+def _with_kinds(config: "TrainConfig", flags: list[str]) -> "TrainConfig":
+    """The configuration with other dataclasses where a `--slot.kind` flag asks for them."""
+    from dataclasses import replace
+
+    from seqgan.configuration import configs_by_kind
+
+    for slot in ("task", "generator", "discriminator"):
+        kinds = configs_by_kind(slot)
+        for index, flag in enumerate(flags):
+            name, _, value = flag.partition("=")
+            if name != f"--{slot}.kind":
+                continue
+            kind = value or (flags[index + 1] if index + 1 < len(flags) else "")
+            if kind not in kinds:
+                raise ValueError(f"--{slot}.kind is one of {', '.join(kinds)}, got {kind!r}")
+            if not isinstance(getattr(config, slot), kinds[kind]):
+                config = replace(config, **{slot: kinds[kind]()})
+    return config
+
+
+def _flag_names(config: Any, prefix: str = "--") -> list[str]:
+    from dataclasses import fields, is_dataclass
+
+    names = []
+    for item in fields(config):
+        value, name = getattr(config, item.name), prefix + item.name.replace("_", "-")
+        names += _flag_names(value, f"{name}.") if is_dataclass(value) else [name]
+    return names
+
+
+def _first_line_of_box(text: str) -> str:
+    """The message inside the frame that tyro draws around an error."""
+    lines = [line.strip("│ ").strip() for line in text.splitlines() if line.startswith("│")]
+    message = []
+    for line in lines:
+        if not line.strip("─"):
+            break
+        message.append(line)
+    return " ".join(message) or " ".join(text.split())
+
+
+def _start(config: "TrainConfig") -> int:
+    from seqgan.build import build_task
+    from seqgan.runs import create_run
+
+    try:
+        _use_machine(config)
+        task = build_task(config)
+        folder = create_run(config, task)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return _run(config, task, folder, {})
+
+
+def _resume(path: Path) -> int:
+    from seqgan.build import build_task
+    from seqgan.checkpoints import CheckpointError, load_checkpoint
+    from seqgan.runs import open_run
+
+    try:
+        folder, config = open_run(path)
+        _use_machine(config)
+        task = build_task(config)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    try:
+        checkpoint, state = load_checkpoint(folder.checkpoints)
+    except CheckpointError:
+        # Killed before its first checkpoint: nothing is lost by starting over.
+        for leftover in (folder.path / "metrics.jsonl", folder.path / "samples.jsonl"):
+            leftover.unlink(missing_ok=True)
+        print(f"{path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
+        return _run(config, task, folder, {})
+    print(f"continuing from {checkpoint}", file=sys.stderr)
+    return _run(config, task, folder, state)
+
+
+def _use_machine(config: "TrainConfig") -> None:
+    import torch
+
+    from seqgan.memory import keep_freed_memory
+
+    keep_freed_memory()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        torch.empty(0, device=config.device)
+    except (RuntimeError, AssertionError) as error:
+        summary = str(error).splitlines()[0]
+        rule = f"device is one that PyTorch can use, got {config.device!r}"
+        raise ValueError(f"{rule}: {summary}") from error
+
+
+def _run(config: "TrainConfig", task: Any, folder: "RunFolder", state: dict[str, Any]) -> int:
+    """Trains from the beginning (an empty `state`) or from a checkpoint's state."""
+    from seqgan.checkpoints import CheckpointError, last_good_checkpoint
+    from seqgan.runs import config_to_dict
+    from seqgan.tracking.base import Trackers
+    from seqgan.tracking.jsonl import JsonlTracker
+    from seqgan.tracking.progress import Progress
+    from seqgan.tracking.wandb_tracker import WandbTracker
+    from seqgan.trainer import Interrupted, Trainer
+    from seqgan.updates import DivergedError
+
+    position = state.get("tracker", {}) if state else {}
+    code, result = 1, None
+    with Progress() as progress:
+        progress.message(f"run {folder.path}")
+        progress.message(getattr(task, "description", ""))
+        tracker = Trackers(
+            {
+                "jsonl": JsonlTracker(folder.path, position.get("jsonl")),
+                "wandb": WandbTracker(
+                    config.tracker, folder.path, config_to_dict(config), position.get("wandb")
+                ),
+            }
+        )
+        try:
+            trainer = Trainer(config, task, tracker, progress, folder.checkpoints)
+            if state:
+                trainer.load_state_dict(state)
+            _stop_on_signals(trainer, progress)
+            if config.estimate_time:
+                from seqgan.estimate import estimate
+
+                progress.message(estimate(trainer).sentence())
+            result = trainer.train()
+            _save(folder, result)
+            code = 0
+        except Interrupted:
+            code = 128 + trainer.stop_signal
+            progress.message(f"stopped; continue with: seqgan train --resume {folder.path}")
+        except (DivergedError, CheckpointError, OSError) as error:
+            named = last_good_checkpoint(folder.checkpoints)
+            message = str(error)
+            if named not in message:
+                message = f"{message}; {named}"
+            progress.message(f"seqgan: {message}")
+        finally:
+            tracker.close(code)
+    if result is not None:
+        _present(folder, result)
+    return code
+
+
+def _save(folder: "RunFolder", result: "Result") -> None:
+    from seqgan.report import draw_report
+    from seqgan.runs import save_results
+    from seqgan.summary import results_dict
+
+    save_results(folder, results_dict(result))
+    draw_report(folder.path)
+
+
+def _present(folder: "RunFolder", result: "Result") -> None:
+    """The end of a run on standard output: the table, and what it means in two sentences."""
+    from seqgan.summary import information_sentence, result_table
+
+    print("\n".join(result_table(result).lines()))
+    print(result.comparison.sentence)
+    print(information_sentence(result.information))
+    print(f"results: {folder.results}  picture: {folder.picture}")
+
+
+def _stop_on_signals(trainer: "Trainer", progress: Any) -> None:
+    """The first SIGINT or SIGTERM stops after the current unit; the second stops at once."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if trainer.stop_requested:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        trainer.stop_signal = number
+        trainer.stop_requested = True
+        progress.message("stopping after this step (once more to stop at once)")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+# -------------------------------------------------------------------------------- sample
+
+
+def sample(given: list[str]) -> int:
+    """`seqgan sample`: texts from a run's generator, one a line on standard output."""
+    parser = _Parser(prog="seqgan sample", allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("-n", type=int, default=10, help="number of texts (10)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 sharpens (1)")
+    parser.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens (0: all)")
+    parser.add_argument("--top-p", type=float, default=1.0, help="keep this probability (1: all)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same texts (0)")
+    parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument("--unknown", action="store_true", help="allow the unknown word <unk>")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_all(given)
+    if options.n < 1:
+        raise InputError(f"-n is at least 1, got {options.n}")
+    if options.seed < 0:
+        raise InputError(f"--seed is at least 0, got {options.seed}")
+    import torch
+
+    from seqgan.checkpoints import CheckpointError
+    from seqgan.runs import load_generator, open_run
+    from seqgan.sampling import Sampling, sequence_log_probs
+    from seqgan.sampling import sample as draw
+
+    try:
+        sampling = Sampling(options.temperature, options.top_k, options.top_p)
+        folder, config = open_run(options.run)
+        which = "pretrained" if options.pretrained else "generator"
+        trained = load_generator(folder, config, which)
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    unknown = trained.vocabulary.unk_id
+    forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])
+    drawn = draw(
+        trained.generator,
+        trained.vocabulary,
+        options.n,
+        trained.max_length,
+        torch.Generator().manual_seed(options.seed),
+        sampling,
+        forbidden=forbidden,
+    )
+    scores = sequence_log_probs(trained.generator, drawn).tolist()
+    for text, score in zip(drawn.texts, scores, strict=True):
+        if options.json:
+            print(json.dumps({"text": text, "log_prob": score}, ensure_ascii=False))
+        else:
+            print(text)
+    return 0
+
+
+# ------------------------------------------------------------------------------ evaluate
+
+
+def evaluate(given: list[str]) -> int:
+    """`seqgan evaluate`: a run's generator, or a file of texts, in numbers."""
+    parser = _Parser(prog="seqgan evaluate", allow_abbrev=False)
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
+    parser.add_argument("--samples", type=Path, help="file of texts to measure")
+    parser.add_argument("--references", type=Path, help="file of real texts")
+    parser.add_argument("-n", type=int, default=4000, help="texts drawn from a run (4000)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of a run's texts (1)")
+    parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same numbers (0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    options = parser.parse_all(given)
+    files = (options.samples is not None) + (options.references is not None)
+    if (options.run is None) == (files == 0) or files == 1:
+        raise InputError("evaluate takes a run, or both --samples and --references")
+    if options.n < 20:
+        raise InputError(f"-n is at least 20, got {options.n}")
+    metrics = _evaluate_files(options) if options.run is None else _evaluate_run(options)
+    if options.json:
+        print(json.dumps({name.removeprefix("eval/"): value for name, value in metrics.items()}))
+    else:
+        width = max(map(len, metrics))
+        for name, value in metrics.items():
+            print(f"{name.ljust(width)}  {value:.5g}")
+    return 0
+
+
+def _evaluate_files(options: argparse.Namespace) -> dict[str, float]:
+    from seqgan.evaluation.measure import bleu_metrics
+    from seqgan.evaluation.ngrams import copied_rate, distinct, duplicate_rate
+    from seqgan.tasks.text_files import read_texts
+    from seqgan.vocabulary import split_words
+
+    try:
+        samples = [tuple(split_words(text)) for text in read_texts(options.samples)]
+        references = [tuple(split_words(text)) for text in read_texts(options.references)]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    metrics = bleu_metrics(samples, references, options.seed)
+    metrics |= {f"eval/distinct_{order}": distinct(samples, order) for order in (1, 2, 3)}
+    metrics["eval/duplicate_rate"] = duplicate_rate(samples)
+    metrics["eval/copied_rate"] = copied_rate(samples, references)
+    return metrics
+
+
+def _evaluate_run(options: argparse.Namespace) -> dict[str, float]:
+    import torch
+
+    from seqgan.build import build_task
+    from seqgan.checkpoints import CheckpointError
+    from seqgan.evaluation.measure import measure
+    from seqgan.runs import load_generator, open_run
+    from seqgan.sampling import Sampling
+
+    try:
+        folder, config = open_run(options.run)
+        sampling = Sampling(options.temperature)
+        which = "pretrained" if options.pretrained else "generator"
+        trained = load_generator(folder, config, which)
+        task = build_task(config)
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    measured = measure(
+        trained.generator,
+        task,
+        options.n,
+        config.evaluation.num_heldout,
+        torch.Generator().manual_seed(options.seed),
+        sampling,
+        config.device,
+    )
+    return measured.metrics

@@ -1,0 +1,80 @@
+"""Stepping the environment with the generator: where trajectories come from."""
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from seqgan.generators.base import Generator
+from seqgan.losses import token_log_probs
+from seqgan.rewards.base import RewardModel, as_env_reward
+from seqgan.sampling import sample_categorical
+from seqgan.sequences import Sequences, Trajectories
+from seqgan.tasks.base import Task
+from seqgan.vocabulary import Vocabulary
+from seqgan_envs import TextGenerationVectorEnv
+
+
+def make_env(
+    task: Task, reward_model: RewardModel, num_envs: int, device: torch.device | str = "cpu"
+) -> TextGenerationVectorEnv:
+    """The vector environment in which the task's texts are generated, one row per episode.
+
+    Rows that end wait for the others (`AutoresetMode.DISABLED`), as `collect` expects.
+    """
+    vocabulary = task.vocabulary
+    return TextGenerationVectorEnv(
+        num_envs,
+        words=vocabulary.words,
+        max_length=task.max_length,
+        eos=vocabulary.has_eos,
+        pad_id=vocabulary.pad_id,
+        reward=as_env_reward(reward_model, vocabulary, device),
+        observation="tokens",
+        separator=" " if vocabulary.level == "word" else "",
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+
+
+@torch.no_grad()
+def collect(
+    env: VectorEnv,
+    generator: Generator,
+    vocabulary: Vocabulary,
+    max_length: int,
+    rng: torch.Generator,
+) -> Trajectories:
+    """One episode per row of the environment, all rows stepped together until the last ends.
+
+    Args:
+        env: a vector environment with `AutoresetMode.DISABLED`.
+        rng: the source of the actions; the environment has its own.
+
+    Returns:
+        Trajectories of shape (num_envs, max_length).
+    """
+    if env.metadata["autoreset_mode"] is not AutoresetMode.DISABLED:
+        raise ValueError("collect needs an environment whose autoreset mode is DISABLED")
+    generator.eval()
+    env.reset()
+    size = env.num_envs
+    logits, state = generator.start(size)
+    device = logits.device
+    tokens = torch.full((size, max_length), vocabulary.pad_id, device=device)
+    mask = torch.zeros((size, max_length), dtype=torch.bool, device=device)
+    log_probs = torch.zeros((size, max_length), device=device)
+    rewards = torch.zeros((size, max_length), device=device)
+    going = torch.ones(size, dtype=torch.bool, device=device)
+    for step in range(max_length):
+        actions = sample_categorical(logits, rng)
+        _, reward, terminated, truncated, _ = env.step(actions.cpu().numpy())
+        chosen = token_log_probs(logits[:, None], actions[:, None], going[:, None])
+        tokens[:, step] = torch.where(going, actions, vocabulary.pad_id)
+        mask[:, step] = going
+        log_probs[:, step] = chosen[:, 0]
+        rewards[:, step] = torch.as_tensor(np.asarray(reward), dtype=torch.float32).to(device)
+        ended = torch.from_numpy(np.logical_or(terminated, truncated)).to(device)
+        going = going & ~ended
+        if not bool(going.any()):
+            break
+        logits, state = generator.step(actions, state)
+    return Trajectories(Sequences(tokens, mask, vocabulary=vocabulary), log_probs, rewards)

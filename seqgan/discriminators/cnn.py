@@ -1,0 +1,98 @@
+"""The paper's convolutional discriminator (Yu et al., 2017, sec. 3.3; Kim, 2014).
+
+Departures: one logit in place of two softmax outputs (the same family of functions). Rows shorter
+than `max_length` are filled with a zero vector that is never trained, and the input always has
+`max_length` positions, so that the width of a batch changes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from seqgan.discriminators.base import Discriminator
+from seqgan.sequences import Sequences
+from seqgan.vocabulary import Vocabulary
+
+PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
+PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
+
+
+@dataclass(frozen=True)
+class CNNDiscriminatorConfig:
+    kind: Literal["cnn"] = "cnn"  # the paper's convolutional classifier
+    embedding_size: int = 64  # width of the token embedding
+    filter_sizes: tuple[int, ...] = PAPER_FILTER_SIZES  # tokens seen by each group of filters
+    num_filters: tuple[int, ...] = PAPER_NUM_FILTERS  # filters in each group
+    dropout: float = 0.25  # share of features dropped before the output, in training
+
+    def __post_init__(self) -> None:
+        if self.embedding_size < 1:
+            raise ValueError(
+                f"discriminator.embedding_size is at least 1, got {self.embedding_size}"
+            )
+        if len(self.filter_sizes) != len(self.num_filters) or not self.filter_sizes:
+            raise ValueError(
+                "discriminator.filter_sizes and num_filters have one entry per group, got"
+                f" {len(self.filter_sizes)} and {len(self.num_filters)}"
+            )
+        if min(*self.filter_sizes, *self.num_filters, 1) < 1:
+            raise ValueError("discriminator.filter_sizes and num_filters are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+
+
+class CNNDiscriminator(Discriminator):
+    """Embedding, convolutions of many widths, maximum over time, highway layer, logit.
+
+    Filters wider than `max_length` are left out, as there is no window for them.
+    """
+
+    def __init__(
+        self, config: CNNDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.pad_id = vocabulary.pad_id
+        self.embedding = nn.Embedding(
+            vocabulary.size, config.embedding_size, padding_idx=vocabulary.pad_id
+        )
+        # The reference code draws embeddings from U(-1, 1).
+        nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
+        with torch.no_grad():
+            self.embedding.weight[vocabulary.pad_id] = 0.0
+        groups = [
+            (size, count)
+            for size, count in zip(config.filter_sizes, config.num_filters, strict=True)
+            if size <= max_length
+        ]
+        if not groups:
+            raise ValueError(f"a filter is at most max_length ({max_length}) wide, got none")
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(config.embedding_size, count, size) for size, count in groups
+        )
+        num_features = sum(count for _, count in groups)
+        self.highway = nn.Linear(num_features, num_features)
+        self.gate = nn.Linear(num_features, num_features)
+        nn.init.zeros_(self.highway.bias)
+        nn.init.zeros_(self.gate.bias)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(num_features, 1)
+
+    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        if bool(sequences.mask[:, self.max_length :].any()):
+            longest = int(sequences.lengths.max())
+            raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
+        tokens = pad(tokens, (0, self.max_length - tokens.shape[1]), value=self.pad_id)
+        values = self.embedding(tokens).transpose(1, 2)
+        features = torch.cat(
+            [convolution(values).amax(dim=2).relu() for convolution in self.convolutions], dim=1
+        )
+        # Highway layer (Srivastava et al., 2015): t g(W x) + (1 - t) x with t = sigmoid(V x).
+        gate = torch.sigmoid(self.gate(features))
+        features = gate * torch.relu(self.highway(features)) + (1 - gate) * features
+        return self.output(self.dropout(features))[:, 0]

@@ -1,0 +1,65 @@
+"""The generator's contract: a policy over token sequences with re-usable prefix states.
+
+Whoever samples, rolls out or scores never learns what a state is made of. A recurrent network
+indexes stored hidden vectors; a network with a cache crops it.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqgan.sequences import Sequences
+
+
+@runtime_checkable
+class State(Protocol):
+    """What a generator remembers of a batch of prefixes."""
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "State":
+        """The states of the given rows; a row may repeat (rollouts) or be missing (ended)."""
+        ...
+
+
+@runtime_checkable
+class PrefixStates(Protocol):
+    """The states of every prefix of a batch, from one pass over it."""
+
+    def gather(
+        self, rows: Int[Tensor, " prefixes"], lengths: Int[Tensor, " prefixes"]
+    ) -> tuple[Float[Tensor, "prefixes vocab"], State]:
+        """Next-token logits and states of the prefixes `tokens[rows, :lengths]`.
+
+        Any mix of lengths from 0 (the empty prefix) to `time` may be asked for.
+        """
+        ...
+
+
+class Generator(nn.Module, ABC):
+    """A policy pi(y_t | y_<t) over the first `num_actions` token ids."""
+
+    num_actions: int
+
+    @abstractmethod
+    def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
+        """Teacher-forced logits: `[:, t]` is the distribution of `tokens[:, t]` given the rest."""
+
+    @abstractmethod
+    def start(
+        self, batch_size: int, prompts: Sequences | None = None
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """Logits of the first token and the state before it.
+
+        `prompts` gives the contexts (`prompts.prompts`), one a row; None means no context.
+        """
+
+    @abstractmethod
+    def step(
+        self, tokens: Int[Tensor, " batch"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """Logits after one more token, and the new state. The old state stays valid."""
+
+    @abstractmethod
+    def encode(self, sequences: Sequences) -> PrefixStates:
+        """The states of all prefixes, in one pass over the whole batch."""

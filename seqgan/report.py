@@ -1,0 +1,172 @@
+"""One picture of a finished run: `report.png`, from the files in its folder alone."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+QUALITY_LABELS = {"nll_oracle": "NLL under the oracle (nats per token)", "bleu_4": "BLEU-4"}
+NUM_SAMPLES = 5
+MAX_CHARACTERS = 110
+
+# Tried in order for samples in scripts that matplotlib's own font lacks.
+WIDE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "Arial Unicode MS",
+)
+
+
+def draw_report(folder: Path) -> Path:
+    """Draws learning curves, the comparison with MLE, and samples before and after.
+
+    Args:
+        folder: of a finished run; its `metrics.jsonl`, `samples.jsonl` and `results.json` are read.
+
+    Returns:
+        The picture, `report.png` in the folder.
+    """
+    metrics = _lines(folder / "metrics.jsonl")
+    samples = _lines(folder / "samples.jsonl")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    family = [*_installed(WIDE_FONTS), "DejaVu Sans"]
+    with matplotlib.rc_context({"font.family": family, "axes.spines.top": False}):
+        figure = Figure(figsize=(11, 9), layout="constrained")
+        grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 0.9])
+        _pretraining(figure.add_subplot(grid[0, 0]), metrics)
+        _frontier(figure.add_subplot(grid[0, 1]), results)
+        _game(figure.add_subplot(grid[1, 0]), metrics, results["comparison"]["quality"])
+        _adversary(figure.add_subplot(grid[1, 1]), metrics)
+        _texts(figure.add_subplot(grid[2, :]), samples)
+        target = folder / "report.png"
+        FigureCanvasAgg(figure).print_png(target, metadata={"Title": folder.name})
+    return target
+
+
+def drawable(text: str, families: Sequence[str]) -> str:
+    """The text with characters that no font of the families has as U+XXXX, not as empty boxes."""
+    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families]
+
+    def shown(character: str) -> str:
+        if any(font.get_char_index(ord(character)) for font in fonts):
+            return character
+        return f"[{ord(character):04X}]"
+
+    return "".join(shown(character) for character in text)
+
+
+def _pretraining(axes: Axes, metrics: list[dict[str, Any]]) -> None:
+    epochs = [row for row in metrics if "pretrain/epoch" in row]
+    x = [row["pretrain/epoch"] for row in epochs]
+    axes.plot(
+        x, [row["pretrain/nll_train"] for row in epochs], color=GREY, label="train (dropout on)"
+    )
+    axes.plot(x, [row["pretrain/nll_dev"] for row in epochs], color=BLUE, label="dev")
+    axes.set(title="Pretraining", xlabel="epoch", ylabel="NLL (nats per token)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+
+
+def _frontier(axes: Axes, results: dict[str, Any]) -> None:
+    quality = results["comparison"]["quality"]
+    key = f"eval/{quality}"
+    curve = sorted((float(t), row) for t, row in results["curve"].items())
+    points = [(row[key], row["eval/nll_heldout"], t) for t, row in curve]
+    axes.plot(
+        [p[0] for p in points],
+        [p[1] for p in points],
+        "o-",
+        color=BLUE,
+        label="MLE, by temperature",
+    )
+    for x, y, temperature in points:
+        axes.annotate(
+            f"{temperature:g}", (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8
+        )
+    final = results["final"]
+    axes.plot(
+        final[key], final["eval/nll_heldout"], "*", color=ORANGE, markersize=15, label="after game"
+    )
+    axes.set(
+        title="Quality against held-out NLL (lower is better)",
+        xlabel=QUALITY_LABELS.get(quality, f"{quality} (share of samples)"),
+        ylabel="held-out NLL (nats per token)",
+    )
+    axes.legend(frameon=False)
+
+
+def _game(axes: Axes, metrics: list[dict[str, Any]], quality: str) -> None:
+    rows = [row for row in metrics if f"eval/{quality}" in row and "iteration" in row]
+    x = [row["iteration"] for row in rows]
+    axes.plot(x, [row["eval/nll_heldout"] for row in rows], "o-", color=BLUE)
+    axes.set(title="The game", xlabel="iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("held-out NLL (nats per token)", color=BLUE)
+    other = axes.twinx()
+    other.plot(x, [row[f"eval/{quality}"] for row in rows], "s--", color=ORANGE)
+    other.set_ylabel(QUALITY_LABELS.get(quality, quality), color=ORANGE)
+
+
+def _adversary(axes: Axes, metrics: list[dict[str, Any]]) -> None:
+    name = "discriminator/information_heldout"
+    rows = [row for row in metrics if name in row and "eval/entropy" in row]
+    axes.set(
+        title="What the discriminator knows about unseen text",
+        xlabel="iteration",
+        ylabel="held-out information (nats)",
+    )
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not rows:
+        axes.text(0.5, 0.5, "no discriminator", ha="center", transform=axes.transAxes)
+        return
+    axes.errorbar(
+        [row["iteration"] for row in rows],
+        [row[name] for row in rows],
+        yerr=[2 * row[f"{name}_error"] for row in rows],
+        fmt="o-",
+        color=GREEN,
+        capsize=3,
+        label="with 2 standard errors",
+    )
+    axes.legend(frameon=False)
+
+
+def _texts(axes: Axes, samples: list[dict[str, Any]]) -> None:
+    axes.axis("off")
+    families = [*_installed(WIDE_FONTS), "DejaVu Sans"]
+    lines = []
+    for phase in ("before the game", "after the game"):
+        texts = [row["text"] for row in samples if row["phase"] == phase][:NUM_SAMPLES]
+        lines.append(f"Samples {phase}")
+        for text in texts:
+            short = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ..."
+            # A dollar sign would start a formula.
+            lines.append("    " + drawable(short, families).replace("$", r"\$"))
+    axes.text(0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes)
+
+
+def _installed(families: Sequence[str]) -> list[str]:
+    known = {entry.name for entry in font_manager.fontManager.ttflist}
+    return [family for family in families if family in known]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]

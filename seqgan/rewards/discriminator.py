@@ -1,0 +1,124 @@
+"""The discriminator as a reward model: the one owner of its training."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from seqgan.discriminators.base import Discriminator
+from seqgan.losses import minimax_discriminator_loss, to_floats
+from seqgan.sequences import Sequences
+from seqgan.tracking.metrics import Metrics
+
+RewardShape = Literal["probability", "log_probability", "minimax", "logit"]
+
+
+def shape_reward(
+    logits: Float[Tensor, " batch"], shape: RewardShape, clip: float
+) -> Float[Tensor, " batch"]:
+    """A reward from the discriminator's logit, D = sigmoid(logit).
+
+    - `probability`: D, as in SeqGAN (Yu et al., 2017). Bounded; flat when D is sure.
+    - `log_probability`: log D, the non-saturating generator objective (Goodfellow et al., 2014).
+    - `minimax`: -log(1 - D), the generator's side of the value function.
+    - `logit`: log D/(1-D), clipped to +-clip. For the optimal D it is log p/q, and policy
+      gradient then ascends exactly -KL(generator || data).
+
+    Both logarithms are clipped to [-clip, clip] as well, so that one sure D cannot make a reward
+    without bound.
+    """
+    if shape == "probability":
+        return torch.sigmoid(logits)
+    value = {"log_probability": logsigmoid(logits), "minimax": -logsigmoid(-logits)}.get(
+        shape, logits
+    )
+    return value.clamp(-clip, clip)
+
+
+def discriminator_step(
+    discriminator: Discriminator,
+    optimizer: torch.optim.Optimizer,
+    real: Sequences,
+    generated: Sequences,
+    l2: float = 0.0,
+    max_grad_norm: float = math.inf,
+) -> Metrics:
+    """One optimiser step on the minimax discriminator loss of two minibatches.
+
+    Args:
+        l2: weight of half the squared norm of the output layer, as in the paper.
+        max_grad_norm: the gradient's norm is clipped to this.
+    """
+    discriminator.train()
+    logits = discriminator(_joined(real, generated))
+    real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
+    loss = minimax_discriminator_loss(real_logits, generated_logits)
+    penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
+    optimizer.zero_grad(set_to_none=True)
+    (loss + 0.5 * l2 * penalty).backward()
+    norm = nn.utils.clip_grad_norm_(discriminator.parameters(), max_grad_norm)
+    optimizer.step()
+    return to_floats(
+        {
+            "losses/discriminator": loss,
+            "losses/grad_norm_discriminator": norm,
+            "discriminator/accuracy_real": (real_logits > 0).float().mean(),
+            "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
+        }
+    )
+
+
+class DiscriminatorReward:
+    """Scores with a discriminator in evaluation mode, and trains it."""
+
+    name = "discriminator"
+    per_token = False
+
+    def __init__(
+        self,
+        discriminator: Discriminator,
+        optimizer: torch.optim.Optimizer,
+        shape: RewardShape = "probability",
+        clip: float = 5.0,
+        l2: float = 0.0,
+        max_grad_norm: float = math.inf,
+    ) -> None:
+        self.discriminator = discriminator
+        self.optimizer = optimizer
+        self.shape: RewardShape = shape
+        self.clip = clip
+        self.l2 = l2
+        self.max_grad_norm = max_grad_norm
+
+    @torch.no_grad()
+    def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        """log D/(1-D) of each row, without dropout."""
+        self.discriminator.eval()
+        return self.discriminator(sequences)
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return shape_reward(self.logits(sequences), self.shape, self.clip)
+
+    def update(self, real: Sequences, generated: Sequences) -> Metrics:
+        return discriminator_step(
+            self.discriminator, self.optimizer, real, generated, self.l2, self.max_grad_norm
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "module": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.discriminator.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _joined(first: Sequences, second: Sequences) -> Sequences:
+    """The rows of both; the discriminator sees them in one batch."""
+    return Sequences(torch.cat([first.tokens, second.tokens]), torch.cat([first.mask, second.mask]))

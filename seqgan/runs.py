@@ -1,0 +1,114 @@
+"""A run's folder: made once, never overwritten, and everything needed to go on or to look back.
+
+runs/<name>/  config.yaml  task.json  metrics.jsonl  samples.jsonl  checkpoints/
+              results.json  report.png  wandb/
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqgan.build import build_generator
+from seqgan.checkpoints import load_checkpoint
+from seqgan.configuration import TrainConfig, load_config, save_config
+from seqgan.generators.base import Generator
+from seqgan.tasks.base import Task
+from seqgan.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the parts of a run lie."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def task(self) -> Path:
+        return self.path / "task.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def picture(self) -> Path:
+        return self.path / "report.png"
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator with what it takes to draw texts from it."""
+
+    generator: Generator
+    vocabulary: Vocabulary
+    max_length: int
+
+
+def create_run(config: TrainConfig, task: Task) -> RunFolder:
+    """A new folder with the configuration, the vocabulary and the length of its texts in it.
+
+    Raises:
+        ValueError: the folder exists.
+    """
+    name = f"{config.task.kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
+    try:
+        folder.path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ValueError(
+            f"a run gets a folder of its own, got {folder.path}, which exists"
+            " (--resume continues a run)"
+        ) from error
+    save_config(replace(config, output=""), folder.config)
+    plain = {"max_length": task.max_length, "vocabulary": task.vocabulary.to_dict()}
+    folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    return folder
+
+
+def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
+    """An existing run and its configuration.
+
+    Raises:
+        ValueError: the folder is not a run.
+    """
+    folder = RunFolder(path)
+    if not folder.config.is_file():
+        raise ValueError(f"a run is a folder with a config.yaml, got {path}")
+    return folder, load_config(folder.config)
+
+
+def load_generator(
+    folder: RunFolder, config: TrainConfig, which: str = "generator"
+) -> TrainedGenerator:
+    """A generator from the newest intact checkpoint: the trained one or the `pretrained` one.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+    """
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+    _, state = load_checkpoint(folder.checkpoints)
+    generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
+    generator.load_state_dict(state[which])
+    return TrainedGenerator(generator.eval(), vocabulary, plain["max_length"])
+
+
+def save_results(folder: RunFolder, results: dict[str, Any]) -> None:
+    folder.results.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as nested plain values, for a tracker."""
+    return asdict(config)

@@ -1,0 +1,118 @@
+"""What a finished run says in the end: a table of three generators, and two plain sentences."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seqgan.evaluation.frontier import Comparison
+from seqgan.evaluation.measure import Measurement
+from seqgan.trainer import Result
+
+# In this order, those that a task has; names as in the metric list, without `eval/`.
+COLUMNS = (
+    "nll_oracle",
+    "kl_generator_oracle",
+    "nll_heldout",
+    "kl_oracle_generator",
+    "entropy",
+    "bleu_2",
+    "bleu_4",
+    "self_bleu_2",
+    "self_bleu_4",
+    "distinct_2",
+    "duplicate_rate",
+    "copied_rate",
+    "mean_length",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers with a name each."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+
+    def lines(self) -> list[str]:
+        """Plain text, one metric a line and one generator a column: fits a narrow terminal."""
+        heads = ["", *(name for name, _ in self.rows)]
+        body = [
+            [column, *(f"{values[index]:.4g}" for _, values in self.rows)]
+            for index, column in enumerate(self.columns)
+        ]
+        widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
+        return [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in [heads, *body]
+        ]
+
+
+def result_table(result: Result) -> Table:
+    """The MLE start, the MLE control at the best temperature, and the end of the game."""
+    control = result.comparison
+    named: list[tuple[str, Measurement]] = [
+        ("MLE", result.start),
+        (f"MLE at {control.temperature:.2f}", control.control),
+        ("after game", result.final),
+    ]
+    checks = [
+        name.removeprefix("eval/")
+        for name in result.final.metrics
+        if name.removeprefix("eval/") == result.final.quality.name
+        and name.removeprefix("eval/") not in COLUMNS
+    ]
+    present = [name for name in COLUMNS if f"eval/{name}" in result.final.metrics]
+    columns = (*checks, *present)
+    rows = tuple(
+        (name, tuple(measured.metrics[f"eval/{column}"] for column in columns))
+        for name, measured in named
+    )
+    return Table(columns, rows)
+
+
+def information_sentence(information: Sequence[tuple[int, float, float]]) -> str:
+    """What the adversary knew over the game that the generator did not, in plain words.
+
+    Args:
+        information: (iteration, held-out information in nats, its standard error) of each
+            evaluation in the game.
+    """
+    during = [entry for entry in information if entry[0] > 0] or list(information)
+    if not during:
+        return "There was no adversary: the reward was a control."
+    mean = sum(value for _, value, _ in during) / len(during)
+    # Every evaluation meets the same held-out sequences, so errors do not average out.
+    error = math.sqrt(sum(error**2 for _, _, error in during) / len(during))
+    measured = f"{mean:+.4f} nats (standard error {error:.4f}, {len(during)} evaluations)"
+    if mean <= 2 * error:
+        return (
+            "In the game the discriminator knew nothing about unseen text that the generator did"
+            f" not: held-out information {measured}, not above zero. An adversary like that has"
+            " nothing left to teach."
+        )
+    return f"The discriminator's held-out information in the game was {measured}."
+
+
+def results_dict(result: Result) -> dict[str, Any]:
+    """Everything of the end of a run as JSON-able values."""
+    comparison: Comparison = result.comparison
+    return {
+        "start": result.start.metrics,
+        "final": result.final.metrics,
+        "control": comparison.control.metrics,
+        "comparison": {
+            "quality": result.final.quality.name,
+            "temperature": comparison.temperature,
+            "difference": comparison.difference,
+            "error": comparison.error,
+            "verdict": comparison.verdict,
+            "sentence": comparison.sentence,
+        },
+        "curve": {str(t): measured.metrics for t, measured in result.curve.items()},
+        "information": [list(entry) for entry in result.information],
+        "information_sentence": information_sentence(result.information),
+    }

@@ -1,0 +1,68 @@
+"""Metrics and samples as JSON lines beside the run: readable by anything, resumable to the byte."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from seqgan.tracking.base import SampleRow
+from seqgan.tracking.metrics import Metrics
+
+
+class JsonlTracker:
+    """Appends to `metrics.jsonl` and `samples.jsonl` in a folder, one JSON object a line.
+
+    Every line reaches the operating system before the call returns, so a killed process loses at
+    most the line that it was writing. NaN and infinities are written as Python's `json` writes
+    and reads them: `NaN`, `Infinity`, `-Infinity`.
+
+    Args:
+        folder: made if missing.
+        position: what `position()` gave, to continue from there: both files are first cut to
+            their length at that moment, half-written lines included. None appends to what there
+            is.
+
+    Raises:
+        ValueError: a file is shorter than `position` says.
+        OSError: a file cannot be written, say because the disk is full; so do all methods.
+    """
+
+    def __init__(self, folder: Path, position: Mapping[str, Any] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {"metrics": folder / "metrics.jsonl", "samples": folder / "samples.jsonl"}
+        for name, path in paths.items():
+            if position:
+                _truncate(path, position[name])
+        # Unbuffered: a buffer that a full disk refused would be written again when it is closed.
+        self._files = {name: path.open("ab", buffering=0) for name, path in paths.items()}
+
+    def log(self, metrics: Metrics) -> None:
+        self._append("metrics", [metrics])
+
+    def samples(self, rows: Sequence[SampleRow]) -> None:
+        self._append("samples", rows)
+
+    def position(self) -> dict[str, Any]:
+        """The length of each file in bytes; that much is on the disk when this returns."""
+        for file in self._files.values():
+            os.fsync(file.fileno())
+        return {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
+
+    def close(self, exit_code: int = 0) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _append(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        lines = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+        remaining = lines.encode()
+        while remaining:
+            remaining = remaining[self._files[name].write(remaining) :]
+
+
+def _truncate(path: Path, length: int) -> None:
+    size = path.stat().st_size if path.exists() else 0
+    if size < length:
+        raise ValueError(f"{path} has the {length} bytes of the checkpoint, got {size}")
+    if size > length:
+        os.truncate(path, length)

@@ -1,0 +1,717 @@
+"""Every metric that is ever logged, in one documented list.
+
+The list decides the x-axis of each chart, makes `docs/metrics.md`, and lets a run reject a name
+that nobody explained. Only the standard library is imported here, so that losses may use `Metrics`.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+# int is spelled out because checks at run time, unlike type checkers, tell it from float.
+Metrics = Mapping[str, float | int]
+
+Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One entry of the list.
+
+    Args:
+        name: `area/what`; a part in angle brackets stands for any text without a slash.
+        meaning: what is measured, and over what.
+        unit: unit of the value; empty for a pure number.
+        axis: the metric that this one is plotted against.
+        applies: in which runs it is logged.
+        may_be_constant: False where a value that stays equal over ten logs is a bug.
+        healthy: what a good run shows, and what trouble looks like.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    axis: Axis
+    applies: str
+    may_be_constant: bool
+    healthy: str
+
+    @property
+    def area(self) -> str:
+        """The part of the name before the first slash; empty for a name without one."""
+        return self.name.partition("/")[0] if "/" in self.name else ""
+
+    @property
+    def is_pattern(self) -> bool:
+        return "<" in self.name
+
+    @cached_property
+    def _expression(self) -> re.Pattern[str]:
+        return re.compile(re.sub(r"<\w+>", "[^/]+", re.escape(self.name)))
+
+    def matches(self, name: str) -> bool:
+        """Whether `name` is this entry's name, or fits its pattern."""
+        return self._expression.fullmatch(name) is not None
+
+
+_ADVERSARIAL = "adversarial phase"
+_DISCRIMINATOR = "a discriminator as reward"
+_EXACT = "tasks with an exact distribution"
+_FULL_SUPPORT = "exact distributions in which every sequence is possible"
+_NO_EXACT = "tasks without an exact distribution"
+_EVALUATION = "every evaluation"
+_PPO = "PPO clip loss"
+_PRETRAINING = "generator pretraining"
+_DISCRIMINATOR_PRETRAINING = "discriminator pretraining"
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "global_step",
+        "tokens that the generator has emitted in the environment, rollouts not counted; 0 until"
+        " pretraining is over",
+        "tokens",
+        "global_step",
+        "every run",
+        False,
+        "grows by batch size times mean length each iteration",
+    ),
+    Metric(
+        "iteration",
+        "adversarial iterations done: one collection with its generator and discriminator updates",
+        "iterations",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "grows by 1",
+    ),
+    Metric(
+        "charts/episodic_return",
+        "mean undiscounted return of the collected episodes",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "rises while the reward is fixed; hovers when the discriminator keeps up. Constant only"
+        " with a constant reward",
+    ),
+    Metric(
+        "charts/episodic_length",
+        "mean length of the collected episodes, eos included",
+        "tokens",
+        "global_step",
+        _ADVERSARIAL,
+        True,
+        "near the data's mean length; a slide to 1 or to the maximum is reward hacking",
+    ),
+    Metric(
+        "charts/SPS",
+        "environment steps of an iteration, divided by its time/seconds",
+        "tokens per second",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "steady; a slow decline is a leak or a busy machine",
+    ),
+    Metric(
+        "charts/learning_rate_generator",
+        "learning rate of the generator's optimiser",
+        "",
+        "global_step",
+        _ADVERSARIAL,
+        True,
+        "follows its schedule",
+    ),
+    Metric(
+        "charts/learning_rate_discriminator",
+        "learning rate of the discriminator's optimiser",
+        "",
+        "global_step",
+        _DISCRIMINATOR,
+        True,
+        "follows its schedule",
+    ),
+    Metric(
+        "losses/policy",
+        "policy-gradient loss, mean over real tokens, without the entropy bonus",
+        "reward times nats",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "says little by itself: its gradient matters, not its value",
+    ),
+    Metric(
+        "losses/value",
+        "mean squared error of the critic against the returns",
+        "reward squared",
+        "global_step",
+        "runs with a critic",
+        False,
+        "falls, then follows the moving reward",
+    ),
+    Metric(
+        "losses/entropy",
+        "mean entropy of the policy's next-token distribution over the collected tokens",
+        "nats per token",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "sinks slowly; a fall towards 0 is mode collapse",
+    ),
+    Metric(
+        "losses/approx_kl",
+        "estimated KL(old policy || new policy) of an update",
+        "nats per token",
+        "global_step",
+        _PPO,
+        False,
+        "below about 0.02; spikes mean that the learning rate is too high",
+    ),
+    Metric(
+        "losses/clipfrac",
+        "fraction of real tokens whose probability ratio was clipped",
+        "fraction",
+        "global_step",
+        _PPO,
+        True,
+        "up to about 0.2; 0 throughout means that clipping does nothing",
+    ),
+    Metric(
+        "losses/explained_variance",
+        "1 - Var(returns - values) / Var(returns) of the critic",
+        "",
+        "global_step",
+        "runs with a critic",
+        False,
+        "rises towards 1; below 0 the critic is worse than a constant",
+    ),
+    Metric(
+        "losses/discriminator",
+        "binary cross-entropy of the discriminator on its training minibatches, each kind"
+        " weighing one half: minus half of the GAN value function",
+        "nats",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "below log 2 = 0.693; at 0.693 it knows nothing, near 0 it leaves the generator no signal",
+    ),
+    Metric(
+        "losses/minimax_generator",
+        "mean log(1 - D) of generated text: the generator's term of the GAN value function",
+        "nats",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "falls as the generator wins; near 0 the discriminator is sure, -0.693 is a draw",
+    ),
+    Metric(
+        "losses/pretrain",
+        "negative log-likelihood of an epoch's last minibatch, dropout on",
+        "nats per token",
+        "pretrain/epoch",
+        _PRETRAINING,
+        False,
+        "falls, with the noise of one minibatch",
+    ),
+    Metric(
+        "losses/grad_norm_generator",
+        "norm of the generator's gradient before clipping",
+        "",
+        "global_step",
+        "every run",
+        False,
+        "same order of magnitude throughout; 0 means that no reward arrives",
+    ),
+    Metric(
+        "losses/grad_norm_discriminator",
+        "norm of the discriminator's gradient before clipping",
+        "",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "same order of magnitude throughout",
+    ),
+    Metric(
+        "discriminator/accuracy_real",
+        "fraction of real training sequences that the discriminator calls real",
+        "fraction",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "between 0.5 and 0.95; 1 on both sides means that it has won",
+    ),
+    Metric(
+        "discriminator/accuracy_generated",
+        "fraction of generated training sequences that the discriminator calls generated",
+        "fraction",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "between 0.5 and 0.95; far from accuracy_real means a biased discriminator",
+    ),
+    Metric(
+        "discriminator/accuracy_heldout",
+        "accuracy on held-out real and fresh generated sequences, each kind weighing one half",
+        "fraction",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "above 0.5 while there is something to teach; far below the training accuracies is"
+        " overfitting",
+    ),
+    Metric(
+        "discriminator/information_heldout",
+        "log 2 minus the held-out binary cross-entropy: a lower bound on the Jensen-Shannon"
+        " divergence between data and generator",
+        "nats",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "above 0 and shrinking as the generator improves; at or below 0 the discriminator has"
+        " nothing to teach",
+    ),
+    Metric(
+        "discriminator/information_heldout_error",
+        "standard error of information_heldout",
+        "nats",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "well below information_heldout; otherwise hold out more sequences",
+    ),
+    Metric(
+        "discriminator/auc",
+        "probability that a held-out real sequence scores above a generated one",
+        "fraction",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "above 0.5; 1 is a complete win",
+    ),
+    Metric(
+        "rewards/<name>/mean",
+        "mean over the collected sequences of one reward model's score, unweighted",
+        "reward",
+        "global_step",
+        "once for each reward model",
+        False,
+        "rises for a fixed reward; one that rises while the others fall is being exploited."
+        " Constant only with a constant reward",
+    ),
+    Metric(
+        "rewards/<name>/std",
+        "standard deviation over the collected sequences of one reward model's score",
+        "reward",
+        "global_step",
+        "once for each reward model",
+        False,
+        "above 0; at 0 the reward does not tell sequences apart and teaches nothing. Constant"
+        " only with a constant reward",
+    ),
+    Metric(
+        "advantage/mean",
+        "mean advantage over real tokens, before standardisation",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        True,
+        "near 0 with a baseline",
+    ),
+    Metric(
+        "advantage/std",
+        "standard deviation of the advantages over real tokens, before standardisation",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "above 0; at 0 no token is preferred to another",
+    ),
+    Metric(
+        "kl/reference",
+        "KL(generator || reference policy), estimated on the collected sequences: log-ratios"
+        " summed over tokens, averaged over sequences",
+        "nats per sequence",
+        "global_step",
+        "KL penalty on",
+        False,
+        "grows from 0 and levels off; unbounded growth means that the weight is too small",
+    ),
+    Metric(
+        "kl/weight",
+        "weight of the KL penalty",
+        "reward per nat",
+        "global_step",
+        "KL penalty on",
+        True,
+        "constant, or follows the KL target",
+    ),
+    Metric(
+        "completions/mean_length",
+        "mean length of the collected completions, eos included",
+        "tokens",
+        "global_step",
+        _ADVERSARIAL,
+        True,
+        "near the data's mean length; constant where texts have no eos",
+    ),
+    Metric(
+        "completions/clipped_ratio",
+        "fraction of completions that reached the maximum length without an eos",
+        "fraction",
+        "global_step",
+        "tasks whose texts end with an eos",
+        True,
+        "near the data's; a rise to 1 means that texts stopped ending",
+    ),
+    Metric(
+        "completions/unique_fraction",
+        "distinct completions over all completions of a batch",
+        "fraction",
+        "global_step",
+        _ADVERSARIAL,
+        True,
+        "near 1; a fall is mode collapse",
+    ),
+    Metric(
+        "eval/nll_oracle",
+        "negative log-likelihood of generated text under the true model",
+        "nats per token",
+        "global_step",
+        _FULL_SUPPORT,
+        False,
+        "falls; read it with eval/entropy, because repeating one likely text also lowers it",
+    ),
+    Metric(
+        "eval/entropy",
+        "entropy of the generator, estimated on its own samples",
+        "nats per token",
+        "global_step",
+        _EVALUATION,
+        False,
+        "near the data's; a fall far below it is mode collapse",
+    ),
+    Metric(
+        "eval/nll_heldout",
+        "negative log-likelihood of held-out real text under the generator",
+        "nats per token",
+        "global_step",
+        _EVALUATION,
+        False,
+        "falls in pretraining; a steep rise later means that the generator forgets the data",
+    ),
+    Metric(
+        "eval/kl_generator_oracle",
+        "KL(generator || true model): nll_oracle minus entropy",
+        "nats per token",
+        "global_step",
+        _FULL_SUPPORT,
+        False,
+        "falls towards 0: no text that the true model would not write",
+    ),
+    Metric(
+        "eval/kl_oracle_generator",
+        "KL(true model || generator), on held-out real text",
+        "nats per token",
+        "global_step",
+        _EXACT,
+        False,
+        "falls towards 0; a rise while kl_generator_oracle falls is mode dropping",
+    ),
+    *(
+        Metric(
+            f"eval/bleu_{order}",
+            f"BLEU-{order} of generated text against all held-out references",
+            "fraction",
+            "global_step",
+            _NO_EXACT,
+            False,
+            "rises; means nothing without self_bleu, and only for one number of references",
+        )
+        for order in (2, 3, 4, 5)
+    ),
+    Metric(
+        "eval/bleu_references",
+        "number of references of eval/bleu",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: BLEU grows with it",
+    ),
+    *(
+        Metric(
+            f"eval/self_bleu_{order}",
+            f"BLEU-{order} of generated texts against the other generated texts",
+            "fraction",
+            "global_step",
+            _NO_EXACT,
+            False,
+            "near the data's own; a rise towards 1 is mode collapse",
+        )
+        for order in (2, 3, 4, 5)
+    ),
+    Metric(
+        "eval/self_bleu_references",
+        "number of references of eval/self_bleu",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: Self-BLEU grows with it",
+    ),
+    *(
+        Metric(
+            f"eval/distinct_{order}",
+            f"distinct {order}-grams over all {order}-grams of the generated texts",
+            "fraction",
+            "global_step",
+            _EVALUATION,
+            False,
+            "near the data's; a fall is repetition",
+        )
+        for order in (1, 2, 3)
+    ),
+    Metric(
+        "eval/duplicate_rate",
+        "fraction of generated texts that repeat another one",
+        "fraction",
+        "global_step",
+        _EVALUATION,
+        True,
+        "near the data's; a rise is mode collapse",
+    ),
+    Metric(
+        "eval/copied_rate",
+        "fraction of generated texts that stand word for word in the training data",
+        "fraction",
+        "global_step",
+        _EVALUATION,
+        True,
+        "near the rate of held-out text; far above it is memorisation",
+    ),
+    Metric(
+        "eval/mean_length",
+        "mean length of the generated texts, eos included",
+        "tokens",
+        "global_step",
+        _EVALUATION,
+        True,
+        "near the data's mean length",
+    ),
+    Metric(
+        "eval/temperature",
+        "softmax temperature at which the evaluated texts were drawn",
+        "",
+        "global_step",
+        _EVALUATION,
+        True,
+        "constant within a run",
+    ),
+    Metric(
+        "eval/<check>",
+        "fraction of generated texts that pass one of the task's checks, say eval/grammatical",
+        "fraction",
+        "global_step",
+        "tasks with checks",
+        True,
+        "rises towards the data's rate",
+    ),
+    Metric(
+        "pretrain/epoch",
+        "maximum-likelihood epochs done",
+        "epochs",
+        "pretrain/epoch",
+        _PRETRAINING,
+        False,
+        "grows by 1",
+    ),
+    Metric(
+        "pretrain/nll_train",
+        "negative log-likelihood of the training data over an epoch, dropout on",
+        "nats per token",
+        "pretrain/epoch",
+        _PRETRAINING,
+        False,
+        "falls",
+    ),
+    Metric(
+        "pretrain/nll_dev",
+        "negative log-likelihood of the dev data after an epoch",
+        "nats per token",
+        "pretrain/epoch",
+        _PRETRAINING,
+        False,
+        "falls, then turns; what comes after the turn is overfitting",
+    ),
+    Metric(
+        "pretrain/best_nll_dev",
+        "smallest pretrain/nll_dev so far",
+        "nats per token",
+        "pretrain/epoch",
+        _PRETRAINING,
+        True,
+        "falls, then stays",
+    ),
+    Metric(
+        "pretrain/round",
+        "rounds of discriminator pretraining done, each on freshly generated text",
+        "rounds",
+        "pretrain/round",
+        _DISCRIMINATOR_PRETRAINING,
+        False,
+        "grows by 1",
+    ),
+    Metric(
+        "pretrain/discriminator_loss",
+        "losses/discriminator, in a round's last epoch",
+        "nats",
+        "pretrain/round",
+        _DISCRIMINATOR_PRETRAINING,
+        False,
+        "falls below log 2 = 0.693; at 0.693 it has learnt nothing",
+    ),
+    Metric(
+        "pretrain/discriminator_accuracy_heldout",
+        "discriminator/accuracy_heldout, after a round",
+        "fraction",
+        "pretrain/round",
+        _DISCRIMINATOR_PRETRAINING,
+        False,
+        "rises above 0.5",
+    ),
+    Metric(
+        "pretrain/discriminator_information_heldout",
+        "discriminator/information_heldout, after a round",
+        "nats",
+        "pretrain/round",
+        _DISCRIMINATOR_PRETRAINING,
+        False,
+        "rises above 0",
+    ),
+    Metric(
+        "time/seconds",
+        "wall-clock time of an iteration: collection, rollouts and all updates, not evaluation",
+        "seconds",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "steady",
+    ),
+    Metric(
+        "time/collect",
+        "time of an iteration spent stepping the environment",
+        "seconds",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "steady, far below time/rollout",
+    ),
+    Metric(
+        "time/rollout",
+        "time of an iteration spent on Monte Carlo action values",
+        "seconds",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "steady; in proportion to num_rollouts",
+    ),
+    Metric(
+        "time/update_generator",
+        "time of an iteration spent updating the generator",
+        "seconds",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "steady",
+    ),
+    Metric(
+        "time/update_discriminator",
+        "time of an iteration spent training the discriminator, fresh samples included",
+        "seconds",
+        "global_step",
+        _DISCRIMINATOR,
+        False,
+        "steady",
+    ),
+    Metric(
+        "time/evaluate",
+        "time that an evaluation took",
+        "seconds",
+        "global_step",
+        _EVALUATION,
+        False,
+        "steady",
+    ),
+)
+
+
+def find_metric(name: str) -> Metric:
+    """The entry of a metric's name; an exact name goes before a pattern.
+
+    Raises:
+        ValueError: no entry has this name; the message names the nearest one.
+    """
+    for metric in sorted(METRICS, key=lambda metric: metric.is_pattern):
+        if metric.matches(name):
+            return metric
+    names = [metric.name for metric in METRICS]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+    raise ValueError(
+        f"a metric's name is in the list of tracking/metrics.py, got {name!r};"
+        f" the nearest listed one is {nearest!r}"
+    )
+
+
+def moving_metrics(names: Iterable[str]) -> set[str]:
+    """Those of the given names that must not stay equal over ten logs.
+
+    Raises:
+        ValueError: a name is not listed.
+    """
+    return {name for name in names if not find_metric(name).may_be_constant}
+
+
+def to_markdown() -> str:
+    """The list as a document, one table for each area: the text of `docs/metrics.md`."""
+    lines = [
+        "# Metrics",
+        "",
+        "Everything that a run logs, in Weights & Biases and in `metrics.jsonl`, under the same"
+        " names.",
+        "This page is generated from the list in `seqgan/tracking/metrics.py`; a name that is not"
+        " in it is rejected.",
+        "",
+        "- **axis** is what the metric is plotted against: `global_step` (generated tokens) in the"
+        " adversarial phase, `pretrain/epoch` and `pretrain/round` in the two pretraining phases.",
+        "- Likelihoods, entropies and divergences under `eval/` are in nats per token: total nats"
+        " over total tokens, eos included.",
+        "- A metric marked **moves** must not stay equal over ten logs; one that does is a bug, or"
+        " a run that has stopped learning.",
+        "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
+        " `rewards/discriminator/mean` in a default run.",
+    ]
+    for area in dict.fromkeys(metric.area for metric in METRICS):
+        lines += [
+            "",
+            f"## `{area}/`" if area else "## Counters",
+            "",
+            "| name | meaning | unit | axis | applies | moves | healthy, and going wrong |",
+            "|---|---|---|---|---|---|---|",
+            *(_row(metric) for metric in METRICS if metric.area == area),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(metric: Metric) -> str:
+    cells = (
+        f"`{metric.name}`",
+        metric.meaning,
+        metric.unit,
+        f"`{metric.axis}`",
+        metric.applies,
+        "" if metric.may_be_constant else "moves",
+        metric.healthy,
+    )
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

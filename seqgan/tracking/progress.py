@@ -1,0 +1,209 @@
+"""What a person sees of a run: live bars in a terminal, now and then a line anywhere else.
+
+Everything goes to standard error, so that standard output stays the run's result.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Protocol
+
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
+
+from seqgan.tracking.metrics import Metrics
+
+
+class Display(Protocol):
+    """One way to show progress."""
+
+    def start(self) -> None: ...
+
+    def phase(self, name: str, total: int, completed: int) -> None: ...
+
+    def update(self, completed: int, metrics: Metrics) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Progress:
+    """The progress of a run, one phase after another. A context manager.
+
+    Args:
+        console: where to write; by default standard error. An interactive terminal gets live
+            bars, anything else plain lines.
+        seconds_between_lines: the least time between two plain lines of a phase; its first and
+            last updates are always shown.
+        clock: seconds since some moment.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        seconds_between_lines: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        console = Console(stderr=True) if console is None else console
+        self._display: Display = (
+            LiveDisplay(console)
+            if console.is_interactive
+            else PlainDisplay(console, seconds_between_lines, clock)
+        )
+        self._completed: int | None = None  # None before the first phase
+        self._metrics: dict[str, float | int] = {}
+
+    def __enter__(self) -> "Progress":
+        self._display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._display.stop()
+
+    def phase(self, name: str, total: int, completed: int = 0) -> None:
+        """Begins a phase of `total` steps, of which a resumed run has `completed` behind it."""
+        self._completed = completed
+        self._metrics = {}
+        self._display.phase(name, total, completed)
+
+    def advance(self, steps: int = 1, metrics: Metrics | None = None) -> None:
+        """Some steps of the phase are done. Metrics stay on show until they are given anew.
+
+        Raises:
+            ValueError: no phase has begun.
+        """
+        if self._completed is None:
+            raise ValueError("a phase begins before it advances, got no phase")
+        self._completed += steps
+        self._metrics |= metrics or {}
+        self._display.update(self._completed, self._metrics)
+
+    def message(self, text: str) -> None:
+        """A line of its own, above the live bars."""
+        self._display.message(text)
+
+
+class LiveDisplay:
+    """A bar for each phase, and a line with the current metrics below them."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = _BarsWithMetrics(console)
+        self._task: TaskID | None = None  # None before the first phase
+
+    def start(self) -> None:
+        self._bars.start()
+
+    def phase(self, name: str, total: int, completed: int) -> None:
+        if self._task is not None:
+            self._bars.stop_task(self._task)
+        self._bars.metrics = {}
+        self._task = self._bars.add_task(name, total=total, completed=completed)
+
+    def update(self, completed: int, metrics: Metrics) -> None:
+        self._bars.metrics = metrics
+        if self._task is not None:
+            self._bars.update(self._task, completed=completed)
+
+    def message(self, text: str) -> None:
+        self._bars.console.print(text, markup=False, highlight=False)
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+class PlainDisplay:
+    """Lines such as `pretrain 12/40  nll_dev 2.31`: for log files and pipes."""
+
+    def __init__(
+        self, console: Console, seconds_between_lines: float, clock: Callable[[], float]
+    ) -> None:
+        self._console = console
+        self._seconds = seconds_between_lines
+        self._clock = clock
+        self._name = ""
+        self._total = 0
+        self._shown_at: float | None = None  # None until the phase has shown a line
+        self._waiting = ""  # the latest update, if it has not been shown
+
+    def start(self) -> None:
+        """Nothing to prepare."""
+
+    def phase(self, name: str, total: int, completed: int) -> None:
+        self._show_waiting()
+        self._name, self._total = name, total
+        self._shown_at = None
+
+    def update(self, completed: int, metrics: Metrics) -> None:
+        shown = format_metrics(metrics)
+        self._waiting = f"{self._name} {completed}/{self._total}" + (f"  {shown}" if shown else "")
+        now = self._clock()
+        due = self._shown_at is None or now - self._shown_at >= self._seconds
+        if due or completed >= self._total:
+            self._show_waiting()
+            self._shown_at = now
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Shows the last update of a phase that ended early."""
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        if self._waiting:
+            self.message(self._waiting)
+        self._waiting = ""
+
+
+class _BarsWithMetrics(Bars):
+    """rich's bars, with the metrics on lines below: in a narrow terminal no column is left."""
+
+    def __init__(self, console: Console) -> None:
+        self.metrics: Metrics = {}
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            Remaining(compact=True, elapsed_when_finished=True),
+            console=console,
+            expand=True,
+            redirect_stdout=False,
+            speed_estimate_period=600.0,  # seconds; an iteration may take minutes
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        shown = (format_metrics({name: value}) for name, value in self.metrics.items())
+        yield Columns([Text(text, style="dim") for text in shown], padding=(0, 3))
+
+
+class _RateColumn(ProgressColumn):
+    """Steps per second, or seconds per step when they are slow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(format_rate(task.finished_speed or task.speed), style="progress.data.speed")
+
+
+def format_metrics(metrics: Metrics) -> str:
+    """`nll_dev 2.31  entropy 1.2`: names as they are, four significant digits."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def format_rate(steps_per_second: float | None) -> str:
+    """`12.3/s`, or `4.0s each` below one step a second; empty while unknown."""
+    if not steps_per_second:
+        return ""
+    if steps_per_second >= 1:
+        return f"{steps_per_second:.1f}/s"
+    return f"{1 / steps_per_second:.1f}s each"

@@ -1,0 +1,547 @@
+"""The order of things: pretrain the generator, pretrain the discriminator, play, and compare.
+
+Training is a sequence of units (an epoch, a round, an iteration). Counters say which units are
+done, so a run that was stopped anywhere goes on from its last checkpoint and ends with the same
+numbers, bit for bit: every random draw comes from one generator whose state is in the checkpoint.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqgan.advantages import (
+    earned_before,
+    kl_to_go,
+    make_baseline,
+    next_kl_weight,
+    standardize,
+)
+from seqgan.build import build_generator, build_reward
+from seqgan.checkpoints import save_checkpoint
+from seqgan.collection import collect, make_env
+from seqgan.configuration import TrainConfig
+from seqgan.evaluation.adversary import heldout_information
+from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
+from seqgan.evaluation.measure import Measurement, measure
+from seqgan.losses import minimax_generator_loss, reinforce, token_log_probs
+from seqgan.rewards.base import RewardModel, TrainableReward
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rollouts import monte_carlo_action_values
+from seqgan.runtime import Runtime, SingleProcess
+from seqgan.sampling import Sampling, sample, sequence_log_probs
+from seqgan.seeding import seeded_from
+from seqgan.sequences import Sequences, Trajectories, masked_mean
+from seqgan.tasks.base import Task
+from seqgan.tracking.base import Tracker
+from seqgan.tracking.progress import Progress
+from seqgan.updates import pretrain_epoch, train_discriminator, update_generator
+
+
+class Interrupted(RuntimeError):
+    """The run was asked to stop, and did so after saving a checkpoint."""
+
+
+@dataclass
+class Counters:
+    """Which units are done. The only thing that decides what comes next."""
+
+    pretrain_epochs: int = 0
+    pretrain_stopped: bool = False  # early, or because the pretrained weights are in place
+    discriminator_rounds: int = 0
+    iterations: int = 0
+    global_step: int = 0  # tokens generated in the game
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run found, for the table and `results.json`."""
+
+    start: Measurement  # the pretrained generator at temperature 1
+    final: Measurement  # after the game, at temperature 1
+    curve: dict[float, Measurement]  # the pretrained generator over temperatures
+    comparison: Comparison
+    information: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """One run.
+
+    Args:
+        config: everything that is a setting.
+        task: real sequences; data source, evaluation and learning rule are independent.
+        tracker: where metrics and samples go.
+        progress: what a person sees meanwhile.
+        checkpoints: folder of the run's checkpoints, or None to keep none.
+        reward_model: anything with `score`; by default the one that `config.reward` names.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: Task,
+        tracker: Tracker,
+        progress: Progress,
+        checkpoints: Path | None = None,
+        reward_model: RewardModel | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.config, self.task = config, task
+        self.tracker, self.progress, self.checkpoints = tracker, progress, checkpoints
+        self.runtime = runtime or SingleProcess()
+        self.rng = torch.Generator().manual_seed(config.seed)
+        self.counters = Counters()
+        self.generator = build_generator(config, task.vocabulary, self.rng)
+        self.pretrain_optimizer = torch.optim.AdamW(
+            self.generator.parameters(),
+            config.pretrain.learning_rate,
+            weight_decay=config.pretrain.weight_decay,
+        )
+        self.generator = self.runtime.prepare(self.generator, self.pretrain_optimizer)
+        self.optimizer = torch.optim.Adam(
+            self.generator.parameters(), config.adversarial.learning_rate
+        )
+        # The MLE generator: the reference of the KL penalty and the control of the final table.
+        self.pretrained = copy.deepcopy(self.generator).requires_grad_(False)
+        self.rollout_policy = copy.deepcopy(self.generator).requires_grad_(False)
+        self.reward_model = reward_model or build_reward(config, task, self.rng)
+        self.baseline = make_baseline(
+            config.adversarial.baseline, config.adversarial.baseline_decay
+        )
+        self.kl_weight = config.adversarial.kl_weight
+        self.best_nll_dev = float("inf")
+        self.epochs_without_gain = 0
+        self.information: list[tuple[int, float, float]] = []
+        self.env = make_env(task, self.reward_model, config.adversarial.batch_size, config.device)
+        self.stop_requested = False
+        self.stop_signal = 0
+        self._last_checkpoint = time.monotonic()
+
+    # ---------------------------------------------------------------- the order of things
+
+    def train(self) -> Result:
+        """Runs whatever is not done yet.
+
+        Raises:
+            Interrupted: `stop_requested` was set; everything so far is in a checkpoint.
+            DivergedError: a loss is not finite.
+            CheckpointError: a checkpoint cannot be written.
+        """
+        self.pretrain_generator()
+        self.pretrain_discriminator()
+        self.play()
+        return self.finish()
+
+    def pretrain_generator(self) -> None:
+        """Maximum likelihood, until the dev NLL stops falling or for a fixed number of epochs.
+
+        With patience the generator goes on from its best epoch; without, from its last.
+        """
+        settings, counters = self.config.pretrain, self.counters
+        self.progress.phase("pretrain generator", settings.epochs, counters.pretrain_epochs)
+        while counters.pretrain_epochs < settings.epochs and not counters.pretrain_stopped:
+            data = self.real("train", self.task.size("train"))
+            with seeded_from(self.rng, self.config.device):
+                metrics = pretrain_epoch(
+                    self.generator,
+                    self.pretrain_optimizer,
+                    data,
+                    settings.batch_size,
+                    settings.max_grad_norm,
+                    self.runtime,
+                )
+            counters.pretrain_epochs += 1
+            nll_dev = self.nll_dev()
+            better = nll_dev < self.best_nll_dev
+            self.best_nll_dev = min(nll_dev, self.best_nll_dev)
+            self.epochs_without_gain = 0 if better else self.epochs_without_gain + 1
+            if better or settings.patience == 0:
+                self.pretrained.load_state_dict(self.generator.state_dict())
+            counters.pretrain_stopped = 0 < settings.patience <= self.epochs_without_gain
+            self.log(
+                {
+                    **metrics,
+                    "pretrain/epoch": counters.pretrain_epochs,
+                    "pretrain/nll_dev": nll_dev,
+                    "pretrain/best_nll_dev": self.best_nll_dev,
+                },
+                shown=("pretrain/nll_train", "pretrain/nll_dev"),
+            )
+            self.unit_done()
+        if counters.discriminator_rounds == 0 and counters.iterations == 0:
+            self.generator.load_state_dict(self.pretrained.state_dict())
+            self.rollout_policy.load_state_dict(self.pretrained.state_dict())
+            self.show_samples("before the game", self.generator)
+        counters.pretrain_stopped = True
+
+    def pretrain_discriminator(self) -> None:
+        """Rounds of discriminator training against the pretrained generator."""
+        settings, counters = self.config.discriminator_training, self.counters
+        if not isinstance(self.reward_model, TrainableReward):
+            return
+        rounds = settings.pretrain_rounds
+        self.progress.phase("pretrain discriminator", rounds, counters.discriminator_rounds)
+        while counters.discriminator_rounds < rounds:
+            metrics = self.discriminator_round(settings.pretrain_epochs)
+            counters.discriminator_rounds += 1
+            heldout = self.heldout_information(self.draw(self.config.evaluation.num_samples))
+            self.log(
+                {
+                    "pretrain/round": counters.discriminator_rounds,
+                    "pretrain/discriminator_loss": metrics.get("losses/discriminator", 0.0),
+                    **{
+                        f"pretrain/discriminator_{name}": heldout[f"discriminator/{name}"]
+                        for name in ("accuracy_heldout", "information_heldout")
+                        if heldout
+                    },
+                },
+                shown=("pretrain/discriminator_loss", "pretrain/discriminator_information_heldout"),
+            )
+            self.unit_done()
+
+    def play(self) -> None:
+        """The game: generator updates and discriminator rounds in turns."""
+        iterations, counters = self.config.adversarial.iterations, self.counters
+        self.progress.phase("adversarial game", iterations, counters.iterations)
+        if counters.iterations == 0 and iterations > 0:
+            self.log(self.evaluation(), advance=False)
+        while counters.iterations < iterations:
+            started = time.perf_counter()
+            metrics: dict[str, float] = {}
+            for _ in range(self.config.adversarial.g_steps):
+                metrics |= self.generator_step()
+            if isinstance(self.reward_model, TrainableReward):
+                update_started = time.perf_counter()
+                for _ in range(self.config.discriminator_training.d_steps):
+                    metrics |= self.discriminator_round(self.config.discriminator_training.d_epochs)
+                metrics["time/update_discriminator"] = time.perf_counter() - update_started
+            counters.iterations += 1
+            metrics["time/seconds"] = time.perf_counter() - started
+            metrics["charts/SPS"] = metrics.pop("tokens") / metrics["time/seconds"]
+            if counters.iterations % self.config.evaluation.every == 0:
+                metrics |= self.evaluation()
+            quality = next((name for name in metrics if name.startswith("eval/")), "losses/entropy")
+            self.log(
+                {
+                    **metrics,
+                    "iteration": counters.iterations,
+                    "global_step": counters.global_step,
+                },
+                shown=("charts/episodic_return", "kl/reference", quality),
+            )
+            self.unit_done()
+
+    def finish(self) -> Result:
+        """The final measurements: start, end, and the temperature control."""
+        settings = self.config.evaluation
+        self.save()
+        self.show_samples("after the game", self.generator)
+        self.progress.phase("final evaluation", len(settings.temperatures) + 2)
+
+        def pretrained_at(temperature: float) -> Measurement:
+            measured = self.measure(self.pretrained, settings.num_final, temperature)
+            self.progress.advance(1, {"temperature": temperature})
+            return measured
+
+        curve = temperature_curve(pretrained_at, settings.temperatures)
+        start = curve[1.0] if 1.0 in curve else pretrained_at(1.0)
+        final = self.measure(self.generator, settings.num_final)
+        self.progress.advance(1)
+        comparison = compare(final, curve, pretrained_at)
+        return Result(start, final, curve, comparison, self.information)
+
+    # ---------------------------------------------------------------- units
+
+    def generator_step(self) -> dict[str, float]:
+        """Collect, value every token, subtract what is no credit, update: one g-step."""
+        settings, clock = self.config.adversarial, _Clock()
+        trajectories = collect(
+            self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
+        )
+        clock.lap("collect")
+        policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
+        action_values = monte_carlo_action_values(
+            policy,
+            self.reward_model,
+            trajectories,
+            settings.num_rollouts,
+            self.rng,
+            settings.rollout_chunk,
+        )
+        clock.lap("rollout")
+        kl = self.kl_to_reference(trajectories)
+        values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
+        advantages = values - self.baseline(values, trajectories)
+        if settings.standardize:
+            advantages = standardize(advantages, trajectories.mask)
+        metrics = dict(
+            update_generator(
+                self.generator,
+                self.optimizer,
+                reinforce,
+                trajectories,
+                advantages,
+                settings.update,
+                self.runtime,
+            )
+        )
+        self.follow_generator()
+        clock.lap("update_generator")
+        kl_per_sequence = float(kl[:, 0].mean())
+        metrics |= self.trajectory_metrics(trajectories, advantages, kl_per_sequence)
+        if settings.kl_target > 0:
+            self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
+        self.counters.global_step += int(trajectories.mask.sum())
+        return {**metrics, **clock.seconds}
+
+    def discriminator_round(self, epochs: int) -> dict[str, float]:
+        """Fresh generated sequences against real training sequences."""
+        assert isinstance(self.reward_model, TrainableReward)
+        settings = self.config.discriminator_training
+        generated = self.draw(settings.num_sequences)
+        real = self.real("train", settings.num_sequences)
+        with seeded_from(self.rng, self.config.device):
+            metrics = train_discriminator(
+                self.reward_model, real, generated, epochs, settings.batch_size, self.rng
+            )
+        return dict(metrics)
+
+    def follow_generator(self) -> None:
+        """The rollout policy's moving average: theta' <- decay theta' + (1 - decay) theta."""
+        decay = self.config.adversarial.rollout_decay
+        if decay == 0:
+            return
+        with torch.no_grad():
+            for slow, fast in zip(
+                self.rollout_policy.parameters(), self.generator.parameters(), strict=True
+            ):
+                slow.lerp_(fast, 1 - decay)
+
+    # ---------------------------------------------------------------- measuring
+
+    def kl_to_reference(self, trajectories: Trajectories) -> torch.Tensor:
+        """Sampled KL to the pretrained generator, from each token to the end; (batch, time)."""
+        with torch.no_grad():
+            reference = token_log_probs(
+                self.pretrained.eval()(trajectories.sequences),
+                trajectories.tokens,
+                trajectories.mask,
+            )
+        return kl_to_go(trajectories.log_probs, reference, trajectories.mask)
+
+    def trajectory_metrics(
+        self, trajectories: Trajectories, advantages: torch.Tensor, kl: float
+    ) -> dict[str, float]:
+        """What one batch of trajectories looks like."""
+        lengths = trajectories.sequences.lengths
+        returns, mask = trajectories.returns, trajectories.mask
+        mean = masked_mean(advantages, mask)
+        unfinished = torch.zeros(())
+        if (eos := self.task.vocabulary.eos_id) is not None:
+            last = trajectories.tokens.gather(1, lengths[:, None] - 1)
+            unfinished = (last != eos).float().mean()
+        unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
+        name = self.reward_model.name
+        metrics = {
+            "charts/episodic_return": float(returns.mean()),
+            "charts/episodic_length": float(lengths.float().mean()),
+            "charts/learning_rate_generator": self.optimizer.param_groups[0]["lr"],
+            f"rewards/{name}/mean": float(returns.mean()),
+            f"rewards/{name}/std": float(returns.std(correction=0)),
+            "advantage/mean": float(mean),
+            "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
+            "kl/reference": kl,
+            "kl/weight": self.kl_weight,
+            "completions/mean_length": float(lengths.float().mean()),
+            "completions/clipped_ratio": float(unfinished),
+            "completions/unique_fraction": unique,
+            "tokens": float(lengths.sum()),
+        }
+        # The discriminator has not been trained on these sequences.
+        metrics |= self.heldout_information(trajectories.sequences)
+        if isinstance(self.reward_model, DiscriminatorReward):
+            logits = self.reward_model.logits(trajectories.sequences)
+            metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
+            optimizer = self.reward_model.optimizer
+            metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
+        return metrics
+
+    def heldout_information(self, generated: Sequences) -> dict[str, float]:
+        """What the discriminator knows about unseen sequences; nothing for other rewards."""
+        if not isinstance(self.reward_model, DiscriminatorReward):
+            return {}
+        real = self.heldout(len(generated))
+        return dict(
+            heldout_information(self.reward_model.logits(real), self.reward_model.logits(generated))
+        )
+
+    def heldout(self, n: int) -> Sequences:
+        """Real sequences that nothing was trained on, different ones each iteration."""
+        rng = torch.Generator().manual_seed(self.counters.iterations)
+        count = min(n, self.task.size("dev"))
+        return self.task.real("dev", count, rng).to(self.config.device)
+
+    def evaluation(self) -> dict[str, float]:
+        """A measurement of the generator and, on as many sequences, of the discriminator."""
+        started = time.perf_counter()
+        measured = self.measure(self.generator, self.config.evaluation.num_samples)
+        metrics = dict(measured.metrics)
+        metrics |= self.heldout_information(measured.samples)
+        if "discriminator/information_heldout" in metrics:
+            self.information.append(
+                (
+                    self.counters.iterations,
+                    metrics["discriminator/information_heldout"],
+                    metrics["discriminator/information_heldout_error"],
+                )
+            )
+        self.log_samples("game", measured.samples)
+        metrics["time/evaluate"] = time.perf_counter() - started
+        metrics["iteration"] = self.counters.iterations
+        metrics["global_step"] = self.counters.global_step
+        return metrics
+
+    def measure(
+        self, generator: torch.nn.Module, num_samples: int, temperature: float = 1.0
+    ) -> Measurement:
+        """Measures without touching the run's random state: evaluating more changes nothing."""
+        rng = torch.Generator().manual_seed(self.config.seed * 1000003 + self.counters.iterations)
+        sampling = None if temperature == 1.0 else Sampling(temperature)
+        return measure(
+            generator,  # type: ignore[arg-type]
+            self.task,
+            num_samples,
+            self.config.evaluation.num_heldout,
+            rng,
+            sampling,
+            self.config.device,
+        )
+
+    def nll_dev(self) -> float:
+        """Mean NLL of the dev split, nats per token."""
+        dev = self.task.real("dev", self.task.size("dev"), torch.Generator().manual_seed(0))
+        log_probs = sequence_log_probs(self.generator, dev.to(self.config.device))
+        return float(-log_probs.double().sum()) / float(dev.mask.sum())
+
+    # ---------------------------------------------------------------- plumbing
+
+    def real(self, split: Any, n: int) -> Sequences:
+        return self.task.real(split, n, self.rng).to(self.config.device)
+
+    def draw(self, n: int) -> Sequences:
+        return sample(self.generator, self.task.vocabulary, n, self.task.max_length, self.rng)
+
+    def show_samples(self, title: str, generator: torch.nn.Module) -> None:
+        """Prints a few samples and logs them."""
+        shown = self.config.evaluation.num_shown
+        if shown == 0:
+            return
+        rng = torch.Generator().manual_seed(self.config.seed)
+        texts = sample(
+            generator,  # type: ignore[arg-type]
+            self.task.vocabulary,
+            shown,
+            self.task.max_length,
+            rng,
+        )
+        self.log_samples(title, texts)
+        self.progress.message(f"Samples {title}:")
+        for text in texts.texts:
+            self.progress.message(f"  {text}")
+
+    def log_samples(self, phase: str, sequences: Sequences) -> None:
+        rows = torch.arange(min(self.config.evaluation.num_shown, len(sequences)))
+        shown = sequences.select(rows)
+        scores = self.reward_model.score(shown)
+        if self.reward_model.per_token:
+            scores = scores.sum(dim=1)
+        self.tracker.samples(
+            [
+                {"step": self.counters.global_step, "phase": phase, "text": text, "reward": reward}
+                for text, reward in zip(shown.texts, scores.tolist(), strict=True)
+            ]
+        )
+
+    def log(
+        self, metrics: Mapping[str, float], shown: tuple[str, ...] = (), advance: bool = True
+    ) -> None:
+        if self.runtime.is_main():
+            self.tracker.log(metrics)
+        if advance:
+            self.progress.advance(1, {name: metrics[name] for name in shown if name in metrics})
+
+    def unit_done(self) -> None:
+        """After every unit: a checkpoint if it is time, and the end if one was asked for."""
+        due = time.monotonic() - self._last_checkpoint >= self.config.checkpoint_seconds
+        if due or self.stop_requested:
+            self.save()
+        if self.stop_requested:
+            raise Interrupted("the run was stopped after a checkpoint")
+
+    def save(self) -> None:
+        if self.checkpoints is None or not self.runtime.is_main():
+            return
+        done = self.counters
+        step = done.pretrain_epochs + done.discriminator_rounds + done.iterations
+        save_checkpoint(self.checkpoints, step, self.state_dict())
+        self._last_checkpoint = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        state: dict[str, Any] = {
+            "counters": vars(self.counters),
+            "rng": self.rng.get_state(),
+            "generator": self.generator.state_dict(),
+            "pretrained": self.pretrained.state_dict(),
+            "rollout_policy": self.rollout_policy.state_dict(),
+            "pretrain_optimizer": self.pretrain_optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_nll_dev": self.best_nll_dev,
+            "epochs_without_gain": self.epochs_without_gain,
+            "kl_weight": self.kl_weight,
+            "information": self.information,
+            "tracker": self.tracker.position(),
+        }
+        for name, part in self._stateful_parts().items():
+            state[name] = part.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.counters = Counters(**state["counters"])
+        self.rng.set_state(state["rng"])
+        self.generator.load_state_dict(state["generator"])
+        self.pretrained.load_state_dict(state["pretrained"])
+        self.rollout_policy.load_state_dict(state["rollout_policy"])
+        self.pretrain_optimizer.load_state_dict(state["pretrain_optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_nll_dev = state["best_nll_dev"]
+        self.epochs_without_gain = state["epochs_without_gain"]
+        self.kl_weight = state["kl_weight"]
+        self.information = [(int(i), a, b) for i, a, b in state["information"]]
+        for name, part in self._stateful_parts().items():
+            part.load_state_dict(state[name])
+
+    def _stateful_parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {}
+        if isinstance(self.reward_model, TrainableReward):
+            parts["reward_model"] = self.reward_model
+        if hasattr(self.baseline, "state_dict"):
+            parts["baseline"] = self.baseline
+        return parts
+
+
+class _Clock:
+    """Seconds of each named lap."""
+
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self.now, self.started = now, now()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        ended = self.now()
+        self.seconds[f"time/{name}"] = ended - self.started
+        self.started = ended

@@ -1,0 +1,164 @@
+"""One pretraining epoch, one generator update, one pass of discriminator training.
+
+Each function changes the module it is given and returns what it measured.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqgan.generators.base import Generator
+from seqgan.losses import (
+    PolicyGradientLoss,
+    negative_log_likelihood,
+    to_floats,
+    token_entropies,
+    token_log_probs,
+)
+from seqgan.rewards.base import TrainableReward
+from seqgan.runtime import Runtime
+from seqgan.sequences import Sequences, Trajectories, masked_mean
+from seqgan.tracking.metrics import Metrics
+
+Reduction = Literal["mean", "sum"]
+
+
+class DivergedError(RuntimeError):
+    """A loss is not finite; nothing was stepped."""
+
+
+def _finite(loss: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(loss)):
+        raise DivergedError(f"the {what} loss is finite, got {float(loss)}")
+
+
+def pretrain_epoch(
+    generator: Generator,
+    optimizer: torch.optim.Optimizer,
+    data: Sequences,
+    batch_size: int,
+    max_grad_norm: float,
+    runtime: Runtime,
+) -> Metrics:
+    """Maximum likelihood over `data`, in the given order.
+
+    Args:
+        data: real sequences, already shuffled.
+        max_grad_norm: the gradient's norm is clipped to this.
+
+    Returns:
+        `pretrain/nll_train`, the epoch's mean in nats per token with dropout on, and
+        `losses/pretrain`, the last minibatch's.
+    """
+    generator.train()
+    total, tokens = 0.0, 0.0
+    for rows in torch.arange(len(data), device=data.tokens.device).split(batch_size):
+        batch = data.select(rows)
+        loss = negative_log_likelihood(generator(batch), batch.tokens, batch.mask)
+        _finite(loss, "pretraining")
+        optimizer.zero_grad(set_to_none=True)
+        runtime.backward(loss)
+        nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
+        optimizer.step()
+        count = float(batch.mask.sum())
+        total, tokens = total + float(loss.detach()) * count, tokens + count
+    return {
+        "pretrain/nll_train": total / tokens,
+        "losses/pretrain": float(loss.detach()),
+    }
+
+
+@dataclass(frozen=True)
+class GeneratorUpdate:
+    """How one policy-gradient step is taken."""
+
+    max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
+    entropy_weight: float = 0.0  # weight of the entropy bonus, in reward units per nat
+    reduction: Reduction = "mean"  # over real tokens; "sum" as in the reference code
+
+
+def update_generator(
+    generator: Generator,
+    optimizer: torch.optim.Optimizer,
+    loss_function: PolicyGradientLoss,
+    trajectories: Trajectories,
+    advantages: Float[Tensor, "batch time"],
+    settings: GeneratorUpdate,
+    runtime: Runtime,
+) -> Metrics:
+    """One step on `loss_function` minus the entropy bonus.
+
+    Dropout is off: the policy that is improved is the one that acted.
+
+    Raises:
+        DivergedError: the loss is not finite; the parameters are as they were.
+    """
+    generator.eval()
+    mask = trajectories.mask
+    logits = generator(trajectories.sequences)
+    log_probs = token_log_probs(logits, trajectories.tokens, mask)
+    policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
+    entropy = masked_mean(token_entropies(logits, mask), mask)
+    loss = policy_loss - settings.entropy_weight * entropy
+    if settings.reduction == "sum":
+        loss = loss * mask.sum()
+    _finite(loss, "policy-gradient")
+    optimizer.zero_grad(set_to_none=True)
+    runtime.backward(loss)
+    norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
+    optimizer.step()
+    return {
+        **metrics,
+        **to_floats(
+            {
+                "losses/policy": policy_loss.detach(),
+                "losses/entropy": entropy.detach(),
+                "losses/grad_norm_generator": norm,
+            }
+        ),
+    }
+
+
+def train_discriminator(
+    reward: TrainableReward,
+    real: Sequences,
+    generated: Sequences,
+    epochs: int,
+    batch_size: int,
+    rng: torch.Generator,
+    progress: Callable[[], None] | None = None,
+) -> Metrics:
+    """`epochs` passes over both sets, each minibatch half real and half generated.
+
+    Args:
+        batch_size: sequences per minibatch, both kinds together.
+        progress: called after every minibatch.
+
+    Returns:
+        The metrics' mean over the minibatches of the last epoch.
+
+    Raises:
+        DivergedError: a loss is not finite.
+    """
+    half = max(batch_size // 2, 1)
+    num_batches = max(min(len(real), len(generated)) // half, 1)
+    means: dict[str, float] = {}
+    for _ in range(epochs):
+        means = {}
+        real_order = torch.randperm(len(real), generator=rng)
+        generated_order = torch.randperm(len(generated), generator=rng)
+        for index in range(num_batches):
+            rows = slice(index * half, (index + 1) * half)
+            metrics = reward.update(
+                real.select(real_order[rows]), generated.select(generated_order[rows])
+            )
+            for name, value in metrics.items():
+                means[name] = means.get(name, 0.0) + value / num_batches
+            if progress is not None:
+                progress()
+        _finite(torch.tensor(means.get("losses/discriminator", 0.0)), "discriminator")
+    return means

@@ -1,0 +1,259 @@
+"""Discriminators: one conformance suite for all of them, and each against its equations.
+
+Another discriminator is checked by a subclass of `DiscriminatorConformance` that overrides `make`.
+"""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
+from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
+from seqgan.rewards.discriminator import discriminator_step
+from seqgan.seeding import seeded_from
+from seqgan.sequences import Sequences
+from seqgan.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("a", "b", "c", "d", "e"))  # eos 5, bos 6, pad 7
+MAX_LENGTH = 6
+ROWS = [[0, 1, 2, 3, 4, 5], [5], [4, 4, 0], [2, 0, 1, 4, 3, 2], [1, 5]]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def sequences():
+    return Sequences.from_rows(ROWS, VOCABULARY, MAX_LENGTH)
+
+
+class DiscriminatorConformance:
+    """What every discriminator promises. Subclasses override `make`."""
+
+    def make(self, dropout):
+        raise NotImplementedError
+
+    @pytest.fixture
+    def discriminator(self):
+        with seeded_from(seeded()):
+            return self.make(dropout=0.0).eval()
+
+    def test_one_logit_a_row(self, discriminator, sequences):
+        logits = discriminator(sequences)
+        assert logits.shape == (5,)
+        assert torch.isfinite(logits).all()
+        assert logits.unique().numel() == 5
+        assert isinstance(discriminator.output, nn.Linear)
+
+    def test_width_of_the_padding_never_matters(self, discriminator, sequences):
+        expected = discriminator(sequences)
+        short = torch.tensor([1, 2, 4])
+        for rows, width in ((short, 3), (short, 4), (torch.arange(5), 9)):
+            padded = Sequences.from_rows([ROWS[i] for i in rows.tolist()], VOCABULARY, width)
+            torch.testing.assert_close(discriminator(padded), expected[rows])
+
+    @pytest.mark.parametrize("fill", [0, 5, 6])
+    def test_ids_on_padding_never_matter(self, discriminator, sequences, fill):
+        filled = replace(sequences, tokens=sequences.tokens.masked_fill(~sequences.mask, fill))
+        assert torch.equal(discriminator(filled), discriminator(sequences))
+
+    def test_rows_are_independent(self, discriminator, sequences):
+        rows = torch.tensor([4, 0, 0, 2])
+        expected = discriminator(sequences)[rows]
+        torch.testing.assert_close(discriminator(sequences.select(rows)), expected)
+        for row in range(5):
+            alone = discriminator(sequences.select(torch.tensor([row])))
+            torch.testing.assert_close(alone, discriminator(sequences)[row : row + 1])
+
+    def test_every_token_matters(self, discriminator, sequences):
+        base = discriminator(sequences)[0]
+        for step in range(6):
+            tokens = sequences.tokens.clone()
+            tokens[0, step] = 6
+            assert discriminator(replace(sequences, tokens=tokens))[0] != base
+
+    def test_dropout_in_training_mode_only(self, sequences):
+        with seeded_from(seeded()):
+            discriminator = self.make(dropout=0.5)
+        with seeded_from(seeded()):
+            discriminator.train()
+            assert not torch.equal(discriminator(sequences), discriminator(sequences))
+            discriminator.eval()
+            assert torch.equal(discriminator(sequences), discriminator(sequences))
+
+    def test_gradient_reaches_every_parameter(self, discriminator, sequences):
+        discriminator(sequences).square().sum().backward()
+        for name, parameter in discriminator.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+    def test_padding_is_never_trained(self, discriminator, sequences):
+        before = copy.deepcopy(discriminator.embedding.weight.detach())
+        optimizer = torch.optim.Adam(discriminator.parameters(), 0.1)
+        for _ in range(2):
+            discriminator_step(
+                discriminator, optimizer, sequences, sequences.select(torch.arange(2))
+            )
+        after = discriminator.embedding.weight.detach()
+        assert torch.all(after[VOCABULARY.pad_id] == 0)
+        assert torch.all((after != before)[:6].any(dim=1))  # bos, 6, is in no text
+
+
+class TestCNN(DiscriminatorConformance):
+    CONFIG = CNNDiscriminatorConfig(
+        embedding_size=4, filter_sizes=(1, 2, 3, 6), num_filters=(5, 6, 7, 3)
+    )
+
+    def make(self, dropout):
+        discriminator = CNNDiscriminator(
+            replace(self.CONFIG, dropout=dropout), VOCABULARY, MAX_LENGTH
+        )
+        with torch.no_grad():  # biases that are not zero, or their sign would not show
+            for parameter in (discriminator.highway.bias, discriminator.gate.bias):
+                parameter.uniform_(-1, 1)
+        return discriminator
+
+    def test_equals_the_equations(self, discriminator, sequences):
+        """Window by window, in NumPy, with the rectifier before the maximum as in the paper."""
+        weights = {k: v.double().numpy() for k, v in discriminator.state_dict().items()}
+
+        def sigmoid(x):
+            return 1 / (1 + np.exp(-x))
+
+        expected = []
+        for row in ROWS:
+            padded = row + [7] * (6 - len(row))
+            embedded = np.stack(
+                [weights["embedding.weight"][i] if i != 7 else np.zeros(4) for i in padded]
+            )
+            features = []
+            for group, size in enumerate((1, 2, 3, 6)):
+                filters = weights[f"convolutions.{group}.weight"]  # (filter, embedding, size)
+                biases = weights[f"convolutions.{group}.bias"]
+                for kernel, bias in zip(filters, biases, strict=True):
+                    windows = [
+                        max(0.0, float((embedded[i : i + size].T * kernel).sum() + bias))
+                        for i in range(6 - size + 1)
+                    ]
+                    features.append(max(windows))
+            x = np.array(features)
+            transform = np.maximum(0, weights["highway.weight"] @ x + weights["highway.bias"])
+            gate = sigmoid(weights["gate.weight"] @ x + weights["gate.bias"])
+            y = gate * transform + (1 - gate) * x
+            expected.append((weights["output.weight"] @ y + weights["output.bias"])[0])
+        np.testing.assert_allclose(discriminator(sequences).detach(), expected, atol=1e-5)
+
+    def test_highway_by_hand(self):
+        """One filter, g = relu(2 x), gate sigmoid(0) = 1/2: the logit is 1.5 max(x)."""
+        config = CNNDiscriminatorConfig(
+            embedding_size=1, filter_sizes=(1,), num_filters=(1,), dropout=0.0
+        )
+        discriminator = CNNDiscriminator(config, Vocabulary(("a", "b")), max_length=3)
+        with torch.no_grad():
+            for parameter in discriminator.parameters():
+                parameter.zero_()
+            discriminator.embedding.weight[:, 0] = torch.tensor([-3.0, 0.5, 4.0, 9.0, 0.0])
+            discriminator.convolutions[0].weight.fill_(1.0)
+            discriminator.highway.weight.fill_(2.0)
+            discriminator.output.weight.fill_(1.0)
+        rows = [[0], [0, 1], [1, 2], [0, 0, 0]]
+        logits = discriminator(Sequences.from_rows(rows, Vocabulary(("a", "b")), max_length=3))
+        assert logits.tolist() == pytest.approx([0.0, 0.75, 6.0, 0.0])
+
+    def test_architecture_of_the_paper(self):
+        vocabulary = Vocabulary(tuple(str(i) for i in range(5000)), has_eos=False, bos_word=0)
+        with seeded_from(seeded()):
+            discriminator = CNNDiscriminator(CNNDiscriminatorConfig(), vocabulary, max_length=20)
+        groups = {c.kernel_size[0]: c.out_channels for c in discriminator.convolutions}
+        assert groups == {
+            1: 100, 2: 200, 3: 200, 4: 200, 5: 200, 6: 100,
+            7: 100, 8: 100, 9: 100, 10: 100, 15: 160, 20: 160,
+        }  # fmt: skip
+        assert discriminator.output.in_features == 1720
+        assert discriminator.highway.weight.shape == discriminator.gate.weight.shape == (1720, 1720)
+        assert torch.all(discriminator.highway.bias == 0)
+        assert torch.all(discriminator.gate.bias == 0)
+        assert discriminator.dropout.p == 0.25
+        words = discriminator.embedding.weight.detach()[:5000]
+        assert discriminator.embedding.weight.shape == (5001, 64)
+        # U(-1, 1): mean 0, variance 1/3; 320,000 draws.
+        assert words.abs().max() <= 1
+        assert float(words.mean()) == pytest.approx(0, abs=0.005)
+        assert float(words.var()) == pytest.approx(1 / 3, abs=0.005)
+
+    def test_filters_wider_than_the_text_are_left_out(self):
+        discriminator = CNNDiscriminator(self.CONFIG, VOCABULARY, max_length=3)
+        assert [c.kernel_size[0] for c in discriminator.convolutions] == [1, 2, 3]
+        assert discriminator.output.in_features == 5 + 6 + 7
+        config = replace(self.CONFIG, filter_sizes=(4,), num_filters=(1,))
+        with pytest.raises(ValueError, match=r"at most max_length \(3\) wide"):
+            CNNDiscriminator(config, VOCABULARY, max_length=3)
+
+    def test_no_token_is_dropped_in_silence(self, discriminator):
+        long = Sequences.from_rows([[0] * 7], VOCABULARY, max_length=8)
+        with pytest.raises(ValueError, match="sequences have at most 6 tokens, got 7"):
+            discriminator(long)
+
+    @pytest.mark.parametrize(
+        ("setting", "rule"),
+        [
+            ({"embedding_size": 0}, "embedding_size is at least 1, got 0"),
+            ({"filter_sizes": (1, 2)}, "one entry per group, got 2 and 12"),
+            ({"filter_sizes": (), "num_filters": ()}, "one entry per group, got 0 and 0"),
+            ({"filter_sizes": (0,), "num_filters": (1,)}, "at least 1"),
+            ({"filter_sizes": (1,), "num_filters": (0,)}, "at least 1"),
+            ({"dropout": 1.0}, r"dropout is in \[0, 1\), got 1.0"),
+        ],
+    )
+    def test_settings_out_of_range(self, setting, rule):
+        with pytest.raises(ValueError, match=rule):
+            CNNDiscriminatorConfig(**setting)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+class TestRecurrent(DiscriminatorConformance):
+    @pytest.fixture(autouse=True)
+    def configured(self, num_layers):
+        self.config = RecurrentDiscriminatorConfig(
+            embedding_size=4, hidden_size=5, num_layers=num_layers
+        )
+
+    def make(self, dropout):
+        return RecurrentDiscriminator(replace(self.config, dropout=dropout), VOCABULARY, MAX_LENGTH)
+
+    def test_reads_the_real_tokens_and_nothing_else(self, discriminator, sequences):
+        """Each row alone, cut to its length: no padding, hence no packing."""
+        expected = []
+        for row in ROWS:
+            embedded = discriminator.embedding.weight[torch.tensor(row)]
+            values, _ = discriminator.recurrent(embedded[None])
+            features = torch.cat([values[0].mean(dim=0), values[0].max(dim=0).values])
+            expected.append(discriminator.output.weight @ features + discriminator.output.bias)
+        torch.testing.assert_close(discriminator(sequences), torch.cat(expected))
+
+    def test_reads_both_ways(self, discriminator):
+        """The states at a position know what comes before it and what comes after it."""
+        embedded = torch.randn(1, 6, 4, generator=seeded())
+        changed = embedded.clone()
+        changed[0, 3] += 1
+        difference = discriminator.recurrent(embedded)[0] - discriminator.recurrent(changed)[0]
+        assert torch.all(difference[0].abs().amax(dim=1) > 0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "rule"),
+    [
+        ({"embedding_size": 0}, "embedding_size is at least 1, got 0"),
+        ({"hidden_size": 0}, "hidden_size is at least 1, got 0"),
+        ({"num_layers": 0}, "num_layers is at least 1, got 0"),
+        ({"dropout": -0.1}, r"dropout is in \[0, 1\), got -0.1"),
+    ],
+)
+def test_recurrent_settings_out_of_range(setting, rule):
+    with pytest.raises(ValueError, match=rule):
+        RecurrentDiscriminatorConfig(**setting)
