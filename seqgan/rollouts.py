@@ -68,9 +68,9 @@ def monte_carlo_action_values(
         tokens = sequences.tokens[chunk_rows].masked_fill(~prefix, vocabulary.pad_id)
         logits, state = prefix_states.gather(chunk_rows, lengths)
         completed = complete(policy, vocabulary, tokens, lengths, logits, state, rng)
-        if sequences.prompts is not None:
-            completed = sequences.select(chunk_rows).with_completions(completed)
-        rewards.append(returns(reward_model, completed))
+        # A reward may look at the row's prompt or at another of its columns.
+        judged = sequences.select(chunk_rows).with_completions(completed)
+        rewards.append(returns(reward_model, judged))
     # The completions of one prefix are neighbours, so this view only splits their axis.
     action_values[rows, ends] = torch.cat(rewards).view(len(rows), num_rollouts).mean(dim=1)
     return action_values

@@ -4,11 +4,13 @@ Every draw takes its randomness from the `rng` it is given. Temperature, top-k a
 for looking at a model; training always draws from the model itself (`Sampling()`).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqgan.generators.base import Generator, State
 from seqgan.losses import token_log_probs
@@ -56,17 +58,31 @@ def sample_categorical(
 ) -> Int[Tensor, " batch"]:
     """One draw per row from softmax(logits), by inverting the cumulative distribution.
 
+    In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
+    which block of tokens the draw falls into, then which token of that block.
+
     Raises:
         ValueError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
     """
     weights = (logits - logits.amax(dim=-1, keepdim=True)).exp_()
+    num_tokens = weights.shape[1]
+    width = math.isqrt(num_tokens - 1) + 1
+    blocks = pad(weights, (0, -num_tokens % width)).unflatten(1, (-1, width))
+    block_weights = blocks.sum(dim=-1)
+    if not bool(torch.isfinite(block_weights).all()):
+        raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
+    block = _invert(block_weights, rng)
+    inside = blocks[torch.arange(len(blocks), device=block.device), block]
+    return block * width + _invert(inside, rng)
+
+
+def _invert(weights: Float[Tensor, "batch choice"], rng: torch.Generator) -> Int[Tensor, " batch"]:
+    """One draw per row with probability proportional to its weight, by a running sum."""
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    if not bool(torch.isfinite(total).all()):
-        raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
     uniform = torch.rand(total.shape, generator=rng, device=rng.device, dtype=total.dtype)
     # rand is below 1 but its product with the total may round up to it: `right=True` skips
-    # tokens of probability 0, the clamp keeps the last token of positive probability.
+    # choices of weight 0, the minimum keeps the last choice of positive weight.
     drawn = torch.searchsorted(cumulative, uniform.to(total.device) * total, right=True)
     last = (cumulative < total).sum(dim=-1, keepdim=True)
     return torch.minimum(drawn, last)[:, 0]

@@ -16,7 +16,7 @@ from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 
 NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error
-MAX_HYPOTHESES = 1000  # sentences whose BLEU is averaged; references are always complete
+MAX_HYPOTHESES = 10_000  # sentences whose BLEU is averaged; references are always complete
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def bleu_metrics(
 ) -> dict[str, float]:
     """BLEU against all references and Self-BLEU against all other samples, with both counts.
 
-    Averaged over at most 1,000 of the samples; the reference sets stay complete, because BLEU
+    Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
     depends on their size.
     """
     rng = np.random.default_rng(seed)

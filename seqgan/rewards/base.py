@@ -98,7 +98,9 @@ class RandomReward:
         self.seed = seed
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        value = torch.full_like(sequences.lengths, self.seed + 0x5EED)
+        # Scrambled first: seeds that are neighbours would give each other's numbers for neighbouring
+        # tokens.
+        value = _scramble(torch.full_like(sequences.lengths, self.seed))
         for tokens, mask in zip(
             sequences.tokens.unbind(dim=1), sequences.mask.unbind(dim=1), strict=True
         ):

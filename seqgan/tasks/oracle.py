@@ -6,7 +6,9 @@ Another draw of the weights is another task with another entropy: a run records 
 """
 
 import hashlib
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,18 @@ from seqgan.tasks.base import FixedTask
 from seqgan.vocabulary import Vocabulary
 
 GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
+
+# What NumPy raises for a file that is no .npz (TypeError: an .npy), or a damaged one.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,17 @@ class Oracle:
         missing = [name for name in names if name not in weights]
         if missing:
             raise ValueError(f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}")
-        size, embedding_size = weights["embedding"].shape
+        hidden_size = weights["bias_i"].size
+        size, embedding_size = (*weights["embedding"].shape, 0, 0)[:2]
+        shapes = {"embedding": (size, embedding_size)}
+        shapes |= {"output_w": (hidden_size, size), "output_b": (size,)}
+        for gate in GATES:
+            shapes[f"input_w_{gate}"] = (embedding_size, hidden_size)
+            shapes[f"hidden_w_{gate}"] = (hidden_size, hidden_size)
+            shapes[f"bias_{gate}"] = (hidden_size,)
+        for name, shape in shapes.items():
+            if weights[name].shape != shape:
+                raise ValueError(f"oracle array {name!r} is {shape}, got {weights[name].shape}")
         self.max_length = max_length
         self.vocabulary = Vocabulary(
             tuple(str(index) for index in range(size)), has_eos=False, bos_word=0
@@ -79,7 +103,7 @@ class Oracle:
         ).hexdigest()[:16]
         config = RecurrentGeneratorConfig(
             embedding_size=embedding_size,
-            hidden_size=weights["output_w"].shape[0],
+            hidden_size=hidden_size,
             single_bias=True,
         )
         self.generator = RecurrentGenerator(config, self.vocabulary)
@@ -88,19 +112,17 @@ class Oracle:
             columns = [torch.from_numpy(weights[f"{part}_{gate}"]) for gate in GATES]
             return torch.cat(columns, dim=-1)
 
-        state = {
-            "embedding.weight": torch.from_numpy(weights["embedding"]),
-            "layers.0.weight_ih_l0": stacked("input_w").T,
-            "layers.0.weight_hh_l0": stacked("hidden_w").T,
-            "layers.0.bias_ih_l0": stacked("bias"),
-            "layers.0.bias_hh_l0": torch.zeros(4 * config.hidden_size),
-            "output.weight": torch.from_numpy(weights["output_w"]).T,
-            "output.bias": torch.from_numpy(weights["output_b"]),
-        }
-        try:
-            self.generator.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"the oracle's arrays fit together: {error}") from error
+        self.generator.load_state_dict(
+            {
+                "embedding.weight": torch.from_numpy(weights["embedding"]),
+                "layers.0.weight_ih_l0": stacked("input_w").T,
+                "layers.0.weight_hh_l0": stacked("hidden_w").T,
+                "layers.0.bias_ih_l0": stacked("bias"),
+                "layers.0.bias_hh_l0": torch.zeros(4 * hidden_size),
+                "output.weight": torch.from_numpy(weights["output_w"]).T,
+                "output.bias": torch.from_numpy(weights["output_b"]),
+            }
+        )
         self.generator.requires_grad_(False)
 
     @classmethod
@@ -122,13 +144,18 @@ class Oracle:
 
     @classmethod
     def load(cls, path: Path, max_length: int) -> "Oracle":
-        """An oracle from an `.npz` file, which is never unpickled."""
+        """An oracle from an `.npz` file, which is never unpickled.
+
+        Raises:
+            ValueError: no such file, a damaged one, or one that holds no oracle.
+        """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls({name: arrays[name] for name in arrays.files}, max_length)
+                weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
+            return cls(weights, max_length)
         except FileNotFoundError as error:
             raise ValueError(f"task.path names an .npz file, got {path}: no such file") from error
-        except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise ValueError(f"task.path names an .npz file of weights, {path}: {error}") from error
 
     def log_prob(self, sequences: Sequences) -> Float[Tensor, " batch"]:

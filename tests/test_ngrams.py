@@ -1,0 +1,232 @@
+"""n-gram metrics: against NLTK, against brute force, by hand, and against a published table.
+
+The table is the one in the README of geek-ai/Texygen: COCO captions, row MLE.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+from seqgan.evaluation.ngrams import (
+    bleu,
+    copied_rate,
+    count_ngrams,
+    distinct,
+    duplicate_rate,
+    self_bleu,
+)
+from seqgan.vocabulary import split_words
+
+ORDERS = (2, 3, 4, 5)
+NUM_SAMPLES = 9_984
+
+
+def nltk_bleu(hypothesis, references, order):
+    smoothing = SmoothingFunction(epsilon=0.1).method1
+    weights = (1 / order,) * order
+    return sentence_bleu(references, hypothesis, weights, smoothing_function=smoothing)
+
+
+def random_texts(rng, num_texts, words, max_length, min_length=0):
+    lengths = rng.integers(min_length, max_length + 1, size=num_texts)
+    return [[words[index] for index in rng.integers(len(words), size=n)] for n in lengths]
+
+
+def test_count_ngrams():
+    assert count_ngrams("abab", 2) == {("a", "b"): 2, ("b", "a"): 1}
+    assert count_ngrams([7, 7, 7], 1) == {(7,): 3}
+    assert count_ngrams("ab", 3) == {}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bleu_equals_nltk(seed):
+    rng = np.random.default_rng(seed)
+    hypotheses = random_texts(rng, 6, "abcd", max_length=9)
+    references = random_texts(rng, int(rng.integers(1, 6)), "bcdef", max_length=9)
+    scores = bleu(hypotheses, references)
+    assert tuple(scores) == ORDERS
+    for order in ORDERS:
+        expected = np.mean([nltk_bleu(text, references, order) for text in hypotheses])
+        assert scores[order] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "references"),
+    [
+        ("abcdef", ["abcdef"]),  # identical
+        ("a", ["abcde"]),  # one word: no n-gram of a higher order, and a large brevity penalty
+        ("ab", ["ab", "abc"]),
+        ("xyz", ["abc"]),  # no overlap
+        ("", ["abc"]),
+        ("abc", [""]),
+        ("aaaaaa", ["ab", "aab"]),  # clipped at the largest count in one reference, not the sum
+        ("cab", ["abc"]),  # words match, order does not
+        ("abcd", ["ab", "abcdef"]),  # two lengths as near: the shorter one, no penalty
+        ("abcd", ["abcdef"]),
+        ("abcdefg", ["abc"]),
+    ],
+)
+def test_bleu_equals_nltk_in_edge_cases(hypothesis, references):
+    scores = bleu([hypothesis], references)
+    for order in ORDERS:
+        expected = nltk_bleu(list(hypothesis), [list(text) for text in references], order)
+        assert scores[order] == pytest.approx(expected, abs=1e-9)
+
+
+def test_bleu_by_hand():
+    # Matches 3 of 4 words and 1 of 3 pairs, no triple of 2; as long as the reference.
+    scores = bleu(["abxc"], ["cabd"], max_order=3)
+    assert scores == pytest.approx(
+        {2: math.sqrt(3 / 4 * 1 / 3), 3: (3 / 4 * 1 / 3 * 0.1 / 2) ** (1 / 3)}
+    )
+    # Everything matches, at half the length: the penalty exp(1 - 4/2) alone.
+    assert bleu(["ab"], ["abcd"], max_order=2) == pytest.approx({2: math.exp(-1)})
+
+
+def test_bleu_takes_ids():
+    words = bleu(["abxc", "ab"], ["cabd", "axe"])
+    ids = [[ord(letter) for letter in text] for text in ("abxc", "ab", "cabd", "axe")]
+    assert bleu(ids[:2], ids[2:]) == words
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_self_bleu_equals_nltk_leave_one_out(seed):
+    rng = np.random.default_rng(seed)
+    texts = random_texts(rng, int(rng.integers(2, 8)), "abc", max_length=8)
+    texts.append(list(texts[0]))  # an exact duplicate stays a reference
+    scores = self_bleu(texts)
+    assert tuple(scores) == ORDERS
+    for order in ORDERS:
+        expected = np.mean(
+            [
+                nltk_bleu(text, texts[:index] + texts[index + 1 :], order)
+                for index, text in enumerate(texts)
+            ]
+        )
+        assert scores[order] == pytest.approx(expected, abs=1e-9)
+
+
+def test_self_bleu_leaves_the_text_itself_out():
+    assert self_bleu(["abcdef", "uvwxyz"]) == dict.fromkeys(ORDERS, 0.0)
+    assert self_bleu(["abcdef", "abcdef"]) == pytest.approx(dict.fromkeys(ORDERS, 1.0))
+
+
+def test_self_bleu_of_drawn_hypotheses_keeps_all_references():
+    rng = np.random.default_rng(0)
+    texts = random_texts(rng, 12, "abcd", max_length=9, min_length=3)
+    everything = self_bleu(texts)
+    drawn = self_bleu(texts, num_hypotheses=len(texts), rng=np.random.default_rng(1))
+    assert drawn == pytest.approx(everything)
+
+    singles = [
+        nltk_bleu(text, texts[:index] + texts[index + 1 :], 4) for index, text in enumerate(texts)
+    ]
+    seen = set()
+    for seed in range(30):
+        score = self_bleu(texts, num_hypotheses=1, rng=np.random.default_rng(seed))[4]
+        distances = np.abs(np.array(singles) - score)
+        assert distances.min() < 1e-9
+        seen.add(int(distances.argmin()))
+    assert len(seen) > 4  # 30 draws out of 12
+
+
+def test_self_bleu_draws_by_the_rng_alone():
+    texts = random_texts(np.random.default_rng(0), 40, "abcd", max_length=9, min_length=3)
+    first, again, other = (
+        self_bleu(texts, num_hypotheses=5, rng=np.random.default_rng(seed)) for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_distinct():
+    texts = ["abab", "abc", "a"]
+    assert distinct(texts, 1) == 3 / 8  # a b c
+    assert distinct(texts, 2) == 3 / 5  # ab ba bc among ab ba ab, ab bc
+    assert distinct(texts, 3) == 3 / 3  # aba bab, abc
+    assert distinct(texts, 5) == 0.0  # every text is shorter
+    assert distinct([[1, 1], [1, 2]], 2) == 1.0
+
+
+def test_duplicate_rate():
+    assert duplicate_rate([["a"], ["b"], ["a"], ["a"]]) == 0.5
+    assert duplicate_rate([["a", "b"], ["b", "a"], ["ab"]]) == 0.0
+    assert duplicate_rate([[1, 2], (1, 2)]) == 0.5  # the same tokens, whatever holds them
+
+
+def test_copied_rate():
+    train = [["a", "b"], ["c"]]
+    assert copied_rate([["a", "b"], ["a", "b"], ["a"], ["c", "a", "b"]], train) == 0.5
+    assert copied_rate([("c",)], train) == 1.0
+    assert copied_rate([[]], train) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("call", "rule"),
+    [
+        (lambda: bleu([], ["a"]), "BLEU needs at least one hypothesis, got none"),
+        (lambda: bleu(["a"], []), "BLEU needs at least one reference, got none"),
+        (lambda: bleu(["a"], ["a"], max_order=1), "max_order is at least 2, got 1"),
+        (lambda: self_bleu(["a"]), "Self-BLEU needs at least 2 texts, got 1"),
+        (lambda: self_bleu(["a", "b"], max_order=0), "max_order is at least 2, got 0"),
+        (lambda: self_bleu(["a", "b"], num_hypotheses=1), "rng is needed"),
+        (lambda: distinct([], 1), "distinct-n needs at least one text, got none"),
+        (lambda: distinct(["a"], 0), "order is at least 1, got 0"),
+        (lambda: duplicate_rate([]), "the duplicate rate needs at least one text, got none"),
+        (lambda: copied_rate([], ["a"]), "the copied rate needs at least one text, got none"),
+        (lambda: copied_rate(["a"], []), "the copied rate needs at least one training text"),
+    ],
+)
+def test_errors_say_the_rule(call, rule):
+    with pytest.raises(ValueError, match=rule):
+        call()
+
+
+@pytest.mark.parametrize("num_hypotheses", [-1, 0, 4])
+def test_number_of_hypotheses_out_of_range(num_hypotheses):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=f"num_hypotheses is 1 to 3, got {num_hypotheses}"):
+        self_bleu(["a", "b", "c"], num_hypotheses=num_hypotheses, rng=rng)
+
+
+def read_lines(folder: Path, name: str) -> list[str]:
+    path = folder / name
+    if not path.is_file():
+        pytest.skip(f"{path} is missing; it comes from the public repository geek-ai/Texygen")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def published_samples(reference_data):
+    lines = read_lines(reference_data, "published-samples/mle-coco.txt")
+    assert len(lines) == NUM_SAMPLES
+    return [split_words(line) for line in lines]
+
+
+# The standard error of 1,000 hypotheses is up to .007; all of them leave no noise, only whatever
+# separates this tokeniser from the one behind the table.
+@pytest.mark.parametrize(("num_hypotheses", "tolerance"), [(1_000, 0.02), (NUM_SAMPLES, 0.005)])
+def test_published_bleu(reference_data, published_samples, num_hypotheses, tolerance):
+    references = [split_words(line) for line in read_lines(reference_data, "coco/test.txt")]
+    assert len(references) == 10_000
+    chosen = np.random.default_rng(0).choice(NUM_SAMPLES, size=num_hypotheses, replace=False)
+    scores = bleu([published_samples[index] for index in chosen], references)
+    assert scores == pytest.approx({2: 0.731, 3: 0.497, 4: 0.305, 5: 0.189}, abs=tolerance)
+
+
+@pytest.mark.parametrize(("num_hypotheses", "tolerance"), [(1_000, 0.02), (NUM_SAMPLES, 0.005)])
+def test_published_self_bleu(published_samples, num_hypotheses, tolerance):
+    rng = np.random.default_rng(0)
+    scores = self_bleu(published_samples, num_hypotheses=num_hypotheses, rng=rng)
+    assert scores == pytest.approx({2: 0.916, 3: 0.769, 4: 0.583, 5: 0.408}, abs=tolerance)
+
+
+def test_published_duplicates(reference_data):
+    lines = read_lines(reference_data, "published-samples/mle-coco.txt")
+    unique = 9_964  # counted with `sort -u`
+    assert duplicate_rate([line.split() for line in lines]) == pytest.approx(
+        1 - unique / NUM_SAMPLES
+    )
