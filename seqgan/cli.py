@@ -69,13 +69,26 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = _dispatch(given)
+        sys.stdout.flush()  # here, where an error of it is still one line
     except InputError as error:
         print(f"seqgan: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `seqgan sample RUN | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = 0
+    except OSError as error:  # a full disk
+        _drop_output()
+        print(f"seqgan: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:  # before or after training, which stops by itself
+        print("seqgan: stopped", file=sys.stderr)
+        code = 128 + signal.SIGINT
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Sends what standard output still holds nowhere, or the interpreter would fail on it too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(given: list[str]) -> int:
@@ -237,7 +250,9 @@ def _resume(path: Path) -> int:
         raise InputError(str(error)) from error
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
-    except CheckpointError:
+    except CheckpointError as error:
+        if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
+            raise InputError(str(error)) from error  # all are damaged: not ours to throw away
         # Killed before its first checkpoint: nothing is lost by starting over.
         for leftover in (folder.path / "metrics.jsonl", folder.path / "samples.jsonl"):
             leftover.unlink(missing_ok=True)
@@ -279,9 +294,13 @@ def _run(config: "TrainConfig", task: Any, folder: "RunFolder", state: dict[str,
     with Progress() as progress:
         progress.message(f"run {folder.path}")
         progress.message(getattr(task, "description", ""))
+        try:
+            jsonl = JsonlTracker(folder.path, position.get("jsonl"))
+        except ValueError as error:
+            raise InputError(str(error)) from error
         tracker = Trackers(
             {
-                "jsonl": JsonlTracker(folder.path, position.get("jsonl")),
+                "jsonl": jsonl,
                 "wandb": WandbTracker(
                     config.tracker, folder.path, config_to_dict(config), position.get("wandb")
                 ),
@@ -302,7 +321,8 @@ def _run(config: "TrainConfig", task: Any, folder: "RunFolder", state: dict[str,
         except Interrupted:
             code = 128 + trainer.stop_signal
             progress.message(f"stopped; continue with: seqgan train --resume {folder.path}")
-        except (DivergedError, CheckpointError, OSError) as error:
+        except (DivergedError, CheckpointError, OSError, ValueError) as error:
+            # ValueError: sampling and rewards refuse numbers that are not finite.
             named = last_good_checkpoint(folder.checkpoints)
             message = str(error)
             if named not in message:
@@ -367,8 +387,7 @@ def sample(given: list[str]) -> int:
     options = parser.parse_all(given)
     if options.n < 1:
         raise InputError(f"-n is at least 1, got {options.n}")
-    if options.seed < 0:
-        raise InputError(f"--seed is at least 0, got {options.seed}")
+    _check_seed(options.seed)
     import torch
 
     from seqgan.checkpoints import CheckpointError
@@ -403,6 +422,11 @@ def sample(given: list[str]) -> int:
     return 0
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed is 0 to 2**63 - 1, got {seed}")
+
+
 # ------------------------------------------------------------------------------ evaluate
 
 
@@ -423,6 +447,7 @@ def evaluate(given: list[str]) -> int:
         raise InputError("evaluate takes a run, or both --samples and --references")
     if options.n < 20:
         raise InputError(f"-n is at least 20, got {options.n}")
+    _check_seed(options.seed)
     metrics = _evaluate_files(options) if options.run is None else _evaluate_run(options)
     if options.json:
         print(json.dumps({name.removeprefix("eval/"): value for name, value in metrics.items()}))

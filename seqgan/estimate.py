@@ -71,7 +71,7 @@ def estimate(trainer: Trainer) -> Estimate:
         drawn = sample(generator, task.vocabulary, 1000, task.max_length, rng)
         draw = _seconds(lambda: sample(generator, task.vocabulary, 1000, task.max_length, rng))
         with seeded_from(rng, config.device):
-            rows = torch.arange(half) % len(batch)
+            rows = torch.arange(half) % min(len(batch), len(drawn))
             update = _seconds(lambda: reward.update(batch.select(rows), drawn.select(rows)))
         draw_round = draw * training.num_sequences / 1000
         epoch = update * max(training.num_sequences // half, 1)

@@ -60,7 +60,7 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     """A new folder with the configuration, the vocabulary and the length of its texts in it.
 
     Raises:
-        ValueError: the folder exists.
+        ValueError: the folder exists, or cannot be made.
     """
     name = f"{config.task.kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
@@ -71,6 +71,8 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
             f"a run gets a folder of its own, got {folder.path}, which exists"
             " (--resume continues a run)"
         ) from error
+    except OSError as error:
+        raise ValueError(f"a run's folder can be made, got {folder.path}: {error}") from error
     save_config(replace(config, output=""), folder.config)
     plain = {"max_length": task.max_length, "vocabulary": task.vocabulary.to_dict()}
     folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
@@ -84,8 +86,9 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
         ValueError: the folder is not a run.
     """
     folder = RunFolder(path)
-    if not folder.config.is_file():
-        raise ValueError(f"a run is a folder with a config.yaml, got {path}")
+    for file in (folder.config, folder.task):
+        if not file.is_file():
+            raise ValueError(f"a run is a folder with a {file.name}, got {path}")
     return folder, load_config(folder.config)
 
 

@@ -6,6 +6,7 @@ numbers, bit for bit: every random draw comes from one generator whose state is 
 """
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,12 @@ from seqgan.sequences import Sequences, Trajectories, masked_mean
 from seqgan.tasks.base import Task
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
-from seqgan.updates import pretrain_epoch, train_discriminator, update_generator
+from seqgan.updates import (
+    DivergedError,
+    pretrain_epoch,
+    train_discriminator,
+    update_generator,
+)
 
 
 class Interrupted(RuntimeError):
@@ -156,6 +162,8 @@ class Trainer:
                 )
             counters.pretrain_epochs += 1
             nll_dev = self.nll_dev()
+            if not math.isfinite(nll_dev):
+                raise DivergedError(f"the dev NLL is finite, got {nll_dev}")
             better = nll_dev < self.best_nll_dev
             self.best_nll_dev = min(nll_dev, self.best_nll_dev)
             self.epochs_without_gain = 0 if better else self.epochs_without_gain + 1
@@ -243,6 +251,8 @@ class Trainer:
         self.progress.phase("final evaluation", len(settings.temperatures) + 2)
 
         def pretrained_at(temperature: float) -> Measurement:
+            if self.stop_requested:
+                raise Interrupted("the run was stopped in its final evaluation")
             measured = self.measure(self.pretrained, settings.num_final, temperature)
             self.progress.advance(1, {"temperature": temperature})
             return measured
@@ -409,7 +419,8 @@ class Trainer:
         self, generator: torch.nn.Module, num_samples: int, temperature: float = 1.0
     ) -> Measurement:
         """Measures without touching the run's random state: evaluating more changes nothing."""
-        rng = torch.Generator().manual_seed(self.config.seed * 1000003 + self.counters.iterations)
+        seed = self.config.seed * 1000003 + self.counters.iterations
+        rng = torch.Generator().manual_seed(seed % 2**63)
         sampling = None if temperature == 1.0 else Sampling(temperature)
         return measure(
             generator,  # type: ignore[arg-type]
@@ -454,6 +465,8 @@ class Trainer:
             self.progress.message(f"  {text}")
 
     def log_samples(self, phase: str, sequences: Sequences) -> None:
+        if self.config.evaluation.num_shown == 0:
+            return
         rows = torch.arange(min(self.config.evaluation.num_shown, len(sequences)))
         shown = sequences.select(rows)
         scores = self.reward_model.score(shown)

@@ -298,9 +298,7 @@ def test_missing_files_folders_and_unknown_extensions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["captions.txt", "captions.jsonl", "captions.csv"])
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
-    assert refusal(tmp_path / name, content) == (
-        f"{name}: a text file holds texts, got no bytes"
-    )
+    assert refusal(tmp_path / name, content) == (f"{name}: a text file holds texts, got no bytes")
 
 
 def test_too_few_distinct_texts(txt: Path) -> None:

@@ -6,7 +6,6 @@ Another draw of the weights is another task with another entropy: a run records 
 """
 
 import hashlib
-import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from torch import Tensor
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.losses import token_entropies
 from seqgan.sampling import sample, sequence_log_probs
+from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import FixedTask
 from seqgan.vocabulary import Vocabulary
@@ -36,7 +36,6 @@ UNREADABLE = (
     ValueError,
     TypeError,
     RuntimeError,
-    struct.error,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -83,9 +82,9 @@ class Oracle:
         missing = [name for name in names if name not in weights]
         if missing:
             raise ValueError(f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}")
-        hidden_size = weights["bias_i"].size
-        size, embedding_size = (*weights["embedding"].shape, 0, 0)[:2]
-        shapes = {"embedding": (size, embedding_size)}
+        size, hidden_size = weights["output_b"].size, weights["bias_i"].size
+        embedding_size = weights["embedding"].size // max(size, 1)
+        shapes: dict[str, tuple[int, ...]] = {"embedding": (size, embedding_size)}
         shapes |= {"output_w": (hidden_size, size), "output_b": (size,)}
         for gate in GATES:
             shapes[f"input_w_{gate}"] = (embedding_size, hidden_size)
@@ -106,7 +105,8 @@ class Oracle:
             hidden_size=hidden_size,
             single_bias=True,
         )
-        self.generator = RecurrentGenerator(config, self.vocabulary)
+        with seeded_from(torch.Generator()):  # a start that is overwritten at once
+            self.generator = RecurrentGenerator(config, self.vocabulary)
 
         def stacked(part: str) -> Tensor:
             columns = [torch.from_numpy(weights[f"{part}_{gate}"]) for gate in GATES]

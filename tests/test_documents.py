@@ -1,0 +1,102 @@
+"""The documents are true: every code block and every `seqgan` command of the README runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+SMALL_RUN = (
+    "--generator.hidden-size 8 --generator.embedding-size 8 --discriminator.embedding-size 4"
+    " --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1"
+    " --discriminator-training.num-sequences 16 --adversarial.iterations 1"
+    " --adversarial.batch-size 4 --adversarial.num-rollouts 1 --evaluation.num-samples 20"
+    " --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.num-shown 1"
+    " --evaluation.temperatures 1.0 0.8 --tracker.mode disabled"
+).split()
+SMALL_TASK = {
+    "captions": "--task.train-size 60 --task.dev-size 20 --task.test-size 20".split(),
+    "oracle": (
+        "--task.vocabulary-size 50 --task.train-size 60 --task.dev-size 20 --task.test-size 20"
+    ).split(),
+    "text": [],
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith("seqgan ")]
+
+
+def reduced(arguments: list[str]) -> list[str]:
+    """The command with its sizes reduced by flags; nothing else changes."""
+    if arguments[1] == "train" and arguments[2] in SMALL_TASK:
+        return [*arguments, *SMALL_TASK[arguments[2]], *SMALL_RUN]
+    if arguments[1] == "evaluate" and "--samples" not in arguments:
+        return [*arguments, "-n", "20"]
+    return arguments
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "seqgan", *arguments[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "WANDB_MODE": "disabled"},
+    )
+
+
+def test_commands_run_in_order(tmp_path: Path) -> None:
+    captions = [
+        f"a {size} {animal} {verb} in the {place} ."
+        for size in ("small", "big", "red")
+        for animal in ("dog", "cat", "bird", "horse")
+        for verb in ("sits", "runs", "sleeps")
+        for place in ("park", "garden")
+    ]
+    (tmp_path / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
+    (tmp_path / "samples.txt").write_text("\n".join(captions[:30]), encoding="utf-8")
+    found = commands()
+    assert len(found) >= 9
+    for arguments in found:
+        process = run(reduced(arguments), tmp_path)
+        assert process.returncode == 0, f"{shlex.join(arguments)}\n{process.stderr}"
+        assert process.stdout.strip(), shlex.join(arguments)
+
+
+@pytest.mark.parametrize("index", range(len(blocks("python"))))
+def test_python_blocks_run(index: int, tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", blocks("python")[index]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip()
+
+
+def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", blocks("python")[0]], capture_output=True, text=True, timeout=60
+    )
+    assert process.stdout.split() == ["False", "True"]
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.md")]:
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
