@@ -32,6 +32,9 @@ def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
 
     A tensor leaves `{"tensor": name}` behind, a dict a list of pairs so that integer keys (as in
     an optimiser's state) survive JSON.
+
+    Raises:
+        ValueError: two tensors have one name, as those of the keys "a/b" and "a", "b" have.
     """
     if isinstance(tree, Tensor):
         return {"tensor": path}, {path: tree.detach().cpu().contiguous()}
@@ -40,6 +43,8 @@ def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
         pairs = []
         for key, value in tree.items():
             plain, found = flatten(value, f"{path}/{key}")
+            if same := found.keys() & tensors.keys():
+                raise ValueError(f"tensors have distinct names, got {min(same)!r} twice")
             pairs.append([key, plain])
             tensors |= found
         return {"dict": pairs}, tensors
@@ -90,6 +95,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+        _sync_folder(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         _sync_folder(folder)
@@ -151,7 +157,7 @@ def last_good_checkpoint(folder: Path) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable; a rename is in the folder, not in the files."""
+    """Makes new names durable; they are in the folder, not in the files."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

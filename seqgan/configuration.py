@@ -26,7 +26,7 @@ from seqgan.tracking.wandb_tracker import TrackerConfig
 from seqgan.updates import GeneratorUpdate
 
 
-def _at_least(where: str, config: object, least: Mapping[str, float]) -> None:
+def _at_least(where: str, config: object, least: Mapping[str, int]) -> None:
     for name, bound in least.items():
         if not getattr(config, name) >= bound:
             raise ValueError(f"{where}.{name} is at least {bound}, got {getattr(config, name)}")
@@ -41,16 +41,16 @@ def _above_zero(where: str, config: object, *names: str) -> None:
 @dataclass(frozen=True)
 class PretrainConfig:
     epochs: int = 60  # passes over the training set, at most
-    patience: int = 5  # epochs without a better dev NLL before stopping; 0 trains all epochs
+    patience: int = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
+    decays: int = 2  # times that the learning rate falls to a third before patience ends it
     batch_size: int = 64  # sequences per minibatch
     learning_rate: float = 2e-3  # Adam's, for maximum likelihood
     weight_decay: float = 0.0  # decoupled (AdamW), for maximum likelihood
     max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
 
     def __post_init__(self) -> None:
-        _at_least(
-            "pretrain", self, {"epochs": 0, "patience": 0, "batch_size": 1, "weight_decay": 0}
-        )
+        least = {"epochs": 0, "patience": 0, "decays": 0, "batch_size": 1, "weight_decay": 0}
+        _at_least("pretrain", self, least)
         _above_zero("pretrain", self, "learning_rate", "max_grad_norm")
 
 
@@ -158,15 +158,29 @@ class TrainConfig:
 
 
 def captions_preset() -> TrainConfig:
-    """The demo: a caption grammar of which everything is known, in minutes on a laptop."""
-    return TrainConfig()
+    """The demo: a caption grammar of which everything is known, in minutes on a laptop.
+
+    The generator is small on purpose. A larger one learns from the same data nearly all that a
+    discriminator could tell it; the smaller the generator, the more an adversary can teach.
+    """
+    return TrainConfig(
+        task=CaptionsConfig(train_size=10000),
+        generator=RecurrentGeneratorConfig(embedding_size=32, hidden_size=16),
+        pretrain=PretrainConfig(epochs=80, batch_size=128, learning_rate=1e-2),
+        discriminator_training=DiscriminatorTrainingConfig(
+            pretrain_rounds=15, num_sequences=2000, batch_size=256, learning_rate=2e-3
+        ),
+        adversarial=AdversarialConfig(
+            iterations=60, batch_size=256, num_rollouts=4, learning_rate=1e-3, kl_weight=0.05
+        ),
+    )
 
 
 def oracle_preset() -> TrainConfig:
     """The paper's oracle and protocol, with a discriminator schedule for a CPU."""
     return replace(
         oracle_paper_preset(),
-        pretrain=PretrainConfig(epochs=60, patience=3, learning_rate=1e-2),
+        pretrain=PretrainConfig(epochs=60, patience=1, learning_rate=1e-2),
         discriminator=CNNDiscriminatorConfig(
             filter_sizes=(1, 2, 3, 4, 5), num_filters=(50, 50, 50, 50, 50)
         ),
@@ -220,7 +234,7 @@ def text_preset() -> TrainConfig:
     return TrainConfig(
         task=TextConfig(),
         generator=RecurrentGeneratorConfig(embedding_size=128, hidden_size=256, dropout=0.4),
-        pretrain=PretrainConfig(epochs=40, patience=2, learning_rate=2e-3),
+        pretrain=PretrainConfig(epochs=40, patience=1, learning_rate=2e-3),
         adversarial=AdversarialConfig(iterations=40, num_rollouts=4, learning_rate=3e-4),
     )
 
@@ -257,7 +271,10 @@ def load_config(path: Path) -> TrainConfig:
         raise ValueError(f"a configuration is a YAML file, {path}: {summary}") from error
     if not isinstance(plain, dict):
         raise ValueError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
-    return _build(TrainConfig, plain, f"{path}: ")
+    try:
+        return _build(TrainConfig, plain, "")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -270,7 +287,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build(annotation: Any, value: Any, where: str) -> Any:
-    """A value of the annotated type from plain YAML."""
+    """A value of the annotated type from plain YAML; `where` is its dotted name."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (types.UnionType, Union):
         return _build(_of_kind(arguments, value, where), value, where)
@@ -288,7 +305,7 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if annotation is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-3 as a string
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(f"{where} is a number, got {value!r}") from error
     if type(value) is not annotation:
         raise ValueError(f"{where} is of type {annotation.__name__}, got {value!r}")
@@ -304,9 +321,13 @@ def _build_dataclass(annotation: type, value: Any, where: str) -> Any:
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1)
             hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ValueError(f"{where}unknown field {name!r}{hint}")
-    built = {name: _build(hints[name], item, f"{where}{name} ") for name, item in value.items()}
+            raise ValueError(f"unknown field {_dotted(where, name)}{hint}")
+    built = {name: _build(hints[name], item, _dotted(where, name)) for name, item in value.items()}
     return annotation(**built)
+
+
+def _dotted(where: str, name: object) -> str:
+    return f"{where}.{name}" if where else str(name)
 
 
 def _of_kind(candidates: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -317,8 +338,8 @@ def _of_kind(candidates: tuple[Any, ...], value: Any, where: str) -> Any:
         for kind in get_args(get_type_hints(candidate)["kind"])
     }
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in kinds:
-        raise ValueError(f"{where}has a kind, one of {', '.join(kinds)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{where} has a kind, one of {', '.join(kinds)}, got {kind!r}")
     return kinds[kind]
 
 

@@ -60,7 +60,7 @@ def draw_report(folder: Path) -> Path:
 
 
 def drawable(text: str, families: Sequence[str]) -> str:
-    """The text with characters that no font of the families has as U+XXXX, not as empty boxes."""
+    """The text with characters that no font of the families has as [XXXX], not as empty boxes."""
     fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families]
 
     def shown(character: str) -> str:
@@ -156,10 +156,14 @@ def _texts(axes: Axes, samples: list[dict[str, Any]]) -> None:
         texts = [row["text"] for row in samples if row["phase"] == phase][:NUM_SAMPLES]
         lines.append(f"Samples {phase}")
         for text in texts:
-            short = text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ..."
+            shown = drawable(text, families)
+            short = shown if len(shown) <= MAX_CHARACTERS else f"{shown[:MAX_CHARACTERS]} ..."
             # A dollar sign would start a formula.
-            lines.append("    " + drawable(short, families).replace("$", r"\$"))
-    axes.text(0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes)
+            lines.append("    " + short.replace("$", r"\$"))
+    # A wide script may run over the edge; the layout would shrink every other axes to fit it in.
+    axes.text(
+        0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes, in_layout=False
+    )
 
 
 def _installed(families: Sequence[str]) -> list[str]:

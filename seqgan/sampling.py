@@ -195,7 +195,7 @@ def sequence_log_probs(
     rows = torch.arange(len(sequences), device=sequences.tokens.device)
     parts = []
     for chunk in rows.split(batch_size):
-        batch = sequences.select(chunk)
+        batch = sequences.select(chunk).trimmed()
         logits = generator(batch)
         if sampling is not None:
             logits = sampling.apply(logits)

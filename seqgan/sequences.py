@@ -64,6 +64,11 @@ class Sequences:
             columns={name: [values[i] for i in index] for name, values in self.columns.items()},
         )
 
+    def trimmed(self) -> "Sequences":
+        """The same rows without the columns in which every row is padding."""
+        width = max(int(self.lengths.max()), 1) if len(self) else self.tokens.shape[1]
+        return replace(self, tokens=self.tokens[:, :width], mask=self.mask[:, :width])
+
     def with_completions(self, completions: "Sequences") -> "Sequences":
         """The same prompts and columns with other completions."""
         return replace(self, tokens=completions.tokens, mask=completions.mask)

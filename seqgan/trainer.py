@@ -39,6 +39,7 @@ from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories, masked_mean
 from seqgan.tasks.base import Task
 from seqgan.tracking.base import Tracker
+from seqgan.tracking.metrics import Metrics
 from seqgan.tracking.progress import Progress
 from seqgan.updates import (
     DivergedError,
@@ -57,7 +58,9 @@ class Counters:
     """Which units are done. The only thing that decides what comes next."""
 
     pretrain_epochs: int = 0
-    pretrain_stopped: bool = False  # early, or because the pretrained weights are in place
+    pretrain_decays: int = 0
+    pretrain_stopped: bool = False  # early
+    pretrained: bool = False  # the pretrained weights are in place, and samples of them shown
     discriminator_rounds: int = 0
     iterations: int = 0
     global_step: int = 0  # tokens generated in the game
@@ -145,7 +148,9 @@ class Trainer:
     def pretrain_generator(self) -> None:
         """Maximum likelihood, until the dev NLL stops falling or for a fixed number of epochs.
 
-        With patience the generator goes on from its best epoch; without, from its last.
+        With patience the learning rate falls a few times before the end, as a rate that is too
+        high for the last step hides how good maximum likelihood is, and the generator goes on
+        from its best epoch; without, from its last.
         """
         settings, counters = self.config.pretrain, self.counters
         self.progress.phase("pretrain generator", settings.epochs, counters.pretrain_epochs)
@@ -169,7 +174,8 @@ class Trainer:
             self.epochs_without_gain = 0 if better else self.epochs_without_gain + 1
             if better or settings.patience == 0:
                 self.pretrained.load_state_dict(self.generator.state_dict())
-            counters.pretrain_stopped = 0 < settings.patience <= self.epochs_without_gain
+            if 0 < settings.patience <= self.epochs_without_gain:
+                self.decay_or_stop()
             self.log(
                 {
                     **metrics,
@@ -180,11 +186,22 @@ class Trainer:
                 shown=("pretrain/nll_train", "pretrain/nll_dev"),
             )
             self.unit_done()
-        if counters.discriminator_rounds == 0 and counters.iterations == 0:
+        if not counters.pretrained:
             self.generator.load_state_dict(self.pretrained.state_dict())
             self.rollout_policy.load_state_dict(self.pretrained.state_dict())
             self.show_samples("before the game", self.generator)
-        counters.pretrain_stopped = True
+            counters.pretrained = True
+
+    def decay_or_stop(self) -> None:
+        """On a plateau: back to the best epoch with a third of the rate, or the end."""
+        if self.counters.pretrain_decays == self.config.pretrain.decays:
+            self.counters.pretrain_stopped = True
+            return
+        self.counters.pretrain_decays += 1
+        self.epochs_without_gain = 0
+        self.generator.load_state_dict(self.pretrained.state_dict())
+        for group in self.pretrain_optimizer.param_groups:
+            group["lr"] /= 3
 
     def pretrain_discriminator(self) -> None:
         """Rounds of discriminator training against the pretrained generator."""
@@ -219,7 +236,7 @@ class Trainer:
             self.log(self.evaluation(), advance=False)
         while counters.iterations < iterations:
             started = time.perf_counter()
-            metrics: dict[str, float] = {}
+            metrics: dict[str, float | int] = {}
             for _ in range(self.config.adversarial.g_steps):
                 metrics |= self.generator_step()
             if isinstance(self.reward_model, TrainableReward):
@@ -266,7 +283,7 @@ class Trainer:
 
     # ---------------------------------------------------------------- units
 
-    def generator_step(self) -> dict[str, float]:
+    def generator_step(self) -> dict[str, float | int]:
         """Collect, value every token, subtract what is no credit, update: one g-step."""
         settings, clock = self.config.adversarial, _Clock()
         trajectories = collect(
@@ -308,7 +325,7 @@ class Trainer:
         self.counters.global_step += int(trajectories.mask.sum())
         return {**metrics, **clock.seconds}
 
-    def discriminator_round(self, epochs: int) -> dict[str, float]:
+    def discriminator_round(self, epochs: int) -> dict[str, float | int]:
         """Fresh generated sequences against real training sequences."""
         assert isinstance(self.reward_model, TrainableReward)
         settings = self.config.discriminator_training
@@ -345,7 +362,7 @@ class Trainer:
 
     def trajectory_metrics(
         self, trajectories: Trajectories, advantages: torch.Tensor, kl: float
-    ) -> dict[str, float]:
+    ) -> dict[str, float | int]:
         """What one batch of trajectories looks like."""
         lengths = trajectories.sequences.lengths
         returns, mask = trajectories.returns, trajectories.mask
@@ -356,7 +373,7 @@ class Trainer:
             unfinished = (last != eos).float().mean()
         unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
         name = self.reward_model.name
-        metrics = {
+        metrics: dict[str, float | int] = {
             "charts/episodic_return": float(returns.mean()),
             "charts/episodic_length": float(lengths.float().mean()),
             "charts/learning_rate_generator": self.optimizer.param_groups[0]["lr"],
@@ -380,7 +397,7 @@ class Trainer:
             metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
         return metrics
 
-    def heldout_information(self, generated: Sequences) -> dict[str, float]:
+    def heldout_information(self, generated: Sequences) -> dict[str, float | int]:
         """What the discriminator knows about unseen sequences; nothing for other rewards."""
         if not isinstance(self.reward_model, DiscriminatorReward):
             return {}
@@ -395,11 +412,11 @@ class Trainer:
         count = min(n, self.task.size("dev"))
         return self.task.real("dev", count, rng).to(self.config.device)
 
-    def evaluation(self) -> dict[str, float]:
+    def evaluation(self) -> dict[str, float | int]:
         """A measurement of the generator and, on as many sequences, of the discriminator."""
         started = time.perf_counter()
         measured = self.measure(self.generator, self.config.evaluation.num_samples)
-        metrics = dict(measured.metrics)
+        metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.heldout_information(measured.samples)
         if "discriminator/information_heldout" in metrics:
             self.information.append(
@@ -479,9 +496,7 @@ class Trainer:
             ]
         )
 
-    def log(
-        self, metrics: Mapping[str, float], shown: tuple[str, ...] = (), advance: bool = True
-    ) -> None:
+    def log(self, metrics: Metrics, shown: tuple[str, ...] = (), advance: bool = True) -> None:
         if self.runtime.is_main():
             self.tracker.log(metrics)
         if advance:

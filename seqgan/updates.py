@@ -28,12 +28,12 @@ Reduction = Literal["mean", "sum"]
 
 
 class DivergedError(RuntimeError):
-    """A loss is not finite; nothing was stepped."""
+    """A loss or its gradient is not finite; the generator is as it was before that step."""
 
 
-def _finite(loss: Tensor, what: str) -> None:
-    if not bool(torch.isfinite(loss)):
-        raise DivergedError(f"the {what} loss is finite, got {float(loss)}")
+def _finite(value: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(value)):
+        raise DivergedError(f"the {what} is finite, got {float(value.detach())}")
 
 
 def pretrain_epoch(
@@ -53,16 +53,20 @@ def pretrain_epoch(
     Returns:
         `pretrain/nll_train`, the epoch's mean in nats per token with dropout on, and
         `losses/pretrain`, the last minibatch's.
+
+    Raises:
+        DivergedError: a loss or its gradient is not finite; that minibatch was not stepped.
     """
     generator.train()
     total, tokens = 0.0, 0.0
     for rows in torch.arange(len(data), device=data.tokens.device).split(batch_size):
-        batch = data.select(rows)
+        batch = data.select(rows).trimmed()
         loss = negative_log_likelihood(generator(batch), batch.tokens, batch.mask)
-        _finite(loss, "pretraining")
+        _finite(loss, "pretraining loss")
         optimizer.zero_grad(set_to_none=True)
         runtime.backward(loss)
-        nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
+        norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
+        _finite(norm, "pretraining gradient's norm")
         optimizer.step()
         count = float(batch.mask.sum())
         total, tokens = total + float(loss.detach()) * count, tokens + count
@@ -95,7 +99,7 @@ def update_generator(
     Dropout is off: the policy that is improved is the one that acted.
 
     Raises:
-        DivergedError: the loss is not finite; the parameters are as they were.
+        DivergedError: the loss or its gradient is not finite; the parameters are as they were.
     """
     generator.eval()
     mask = trajectories.mask
@@ -106,10 +110,11 @@ def update_generator(
     loss = policy_loss - settings.entropy_weight * entropy
     if settings.reduction == "sum":
         loss = loss * mask.sum()
-    _finite(loss, "policy-gradient")
+    _finite(loss, "policy-gradient loss")
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(loss)
     norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
+    _finite(norm, "policy gradient's norm")
     optimizer.step()
     return {
         **metrics,
@@ -142,7 +147,7 @@ def train_discriminator(
         The metrics' mean over the minibatches of the last epoch.
 
     Raises:
-        DivergedError: a loss is not finite.
+        DivergedError: a loss is not finite; the reward's own step on that minibatch was taken.
     """
     half = max(batch_size // 2, 1)
     num_batches = max(min(len(real), len(generated)) // half, 1)
@@ -156,9 +161,10 @@ def train_discriminator(
             metrics = reward.update(
                 real.select(real_order[rows]), generated.select(generated_order[rows])
             )
+            loss = torch.tensor(metrics.get("losses/discriminator", 0.0))
+            _finite(loss, "discriminator loss")
             for name, value in metrics.items():
                 means[name] = means.get(name, 0.0) + value / num_batches
             if progress is not None:
                 progress()
-        _finite(torch.tensor(means.get("losses/discriminator", 0.0)), "discriminator")
     return means

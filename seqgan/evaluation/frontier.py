@@ -38,21 +38,26 @@ def temperature_curve(
     return {temperature: measure_at(temperature) for temperature in temperatures}
 
 
-def matched_temperature(candidate: Measurement, curve: dict[float, Measurement]) -> float:
-    """The temperature of lowest held-out NLL among those that reach the candidate's quality.
+def matched_temperature(goodness: float, curve: dict[float, Measurement]) -> tuple[float, float]:
+    """The temperature of lowest held-out NLL among those that reach a quality, and that NLL.
 
     Both numbers are interpolated linearly between neighbouring temperatures. Where no temperature
     reaches the quality, the one that comes nearest to it.
+
+    Args:
+        goodness: the quality to reach, turned so that more is better.
     """
     temperatures = np.array(sorted(curve))
-    goodness = np.array([curve[t].quality.goodness for t in temperatures])
-    nll = np.array([curve[t].nll_heldout for t in temperatures])
-    fine = np.linspace(temperatures[0], temperatures[-1], 801)
-    fine_goodness = np.interp(fine, temperatures, goodness)
-    reached = fine_goodness >= candidate.quality.goodness
+    known_goodness = np.array([curve[t].quality.goodness for t in temperatures])
+    known_nll = np.array([curve[t].nll_heldout for t in temperatures])
+    fine = np.union1d(np.linspace(temperatures[0], temperatures[-1], 801), temperatures)
+    nll = np.interp(fine, temperatures, known_nll)
+    reached = np.interp(fine, temperatures, known_goodness) >= goodness
     if not reached.any():
-        return float(fine[fine_goodness.argmax()])
-    return float(fine[reached][np.interp(fine[reached], temperatures, nll).argmin()])
+        best = int(known_goodness.argmax())
+        return float(temperatures[best]), float(known_nll[best])
+    best = int(np.where(reached, nll, np.inf).argmin())
+    return float(fine[best]), float(nll[best])
 
 
 def compare(
@@ -67,26 +72,27 @@ def compare(
         curve: the MLE generator over temperatures.
         measure_at: measures the MLE generator once more, at the matched temperature.
     """
-    temperature = matched_temperature(candidate, curve)
+    quality = candidate.quality
+    temperature, _ = matched_temperature(quality.goodness, curve)
     control = measure_at(temperature)
     per_sequence = (control.heldout_log_probs - candidate.heldout_log_probs).double()
     difference = float(per_sequence.sum()) / candidate.heldout_tokens
     mean_length = candidate.heldout_tokens / len(per_sequence)
     paired = float(per_sequence.std()) / math.sqrt(len(per_sequence)) / mean_length
-    slope = _slope(temperature, curve)
-    quality_error = math.hypot(candidate.quality.error, control.quality.error)
-    error = math.hypot(paired, slope * quality_error)
-    # The match is as noisy as the qualities; a gap of that size is settled at the curve's slope.
-    # A larger one means that the curve does not pass through this quality: no extrapolation.
-    gap = candidate.quality.goodness - control.quality.goodness
-    reached = gap <= 3 * quality_error
-    if abs(gap) <= 3 * quality_error:
-        difference -= slope * gap
+    # The match is as noisy as the two qualities: what the curve costs a standard error to either
+    # side of the candidate's is the matched NLL's own.
+    noise = math.hypot(quality.error, control.quality.error)
+    dearer = matched_temperature(quality.goodness + noise, curve)[1]
+    cheaper = matched_temperature(quality.goodness - noise, curve)[1]
+    error = math.hypot(paired, (dearer - cheaper) / 2)
     verdict: Verdict = "level"
     if difference < -SIGNIFICANT * error:
         verdict = "better"
     elif difference > SIGNIFICANT * error:
         verdict = "worse"
+    reached = any(
+        measured.quality.goodness + 2 * noise >= quality.goodness for measured in curve.values()
+    )
     return Comparison(
         temperature,
         control,
@@ -95,18 +101,6 @@ def compare(
         verdict,
         _sentence(candidate, temperature, difference, error, verdict, reached),
     )
-
-
-def _slope(temperature: float, curve: dict[float, Measurement]) -> float:
-    """Held-out NLL per unit of goodness along the curve, around a temperature; at least 0."""
-    ordered = sorted(curve)
-    upper = min((t for t in ordered if t > temperature), default=ordered[-1])
-    lower = max((t for t in ordered if t < temperature and t < upper), default=ordered[0])
-    if lower == upper:
-        return 0.0
-    gain = curve[lower].quality.goodness - curve[upper].quality.goodness
-    cost = curve[lower].nll_heldout - curve[upper].nll_heldout
-    return max(cost / gain, 0.0) if gain > 0 else 0.0
 
 
 def _sentence(

@@ -98,7 +98,7 @@ class RandomReward:
         self.seed = seed
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        # Scrambled first: seeds that are neighbours would give each other's numbers for neighbouring
+        # Scrambled first: neighbouring seeds would give each other's numbers for neighbouring
         # tokens.
         value = _scramble(torch.full_like(sequences.lengths, self.seed))
         for tokens, mask in zip(

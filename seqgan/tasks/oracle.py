@@ -150,7 +150,8 @@ class Oracle:
             ValueError: no such file, a damaged one, or one that holds no oracle.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here, because NumPy leaves a damaged file open.
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
             return cls(weights, max_length)
         except FileNotFoundError as error:
