@@ -352,6 +352,8 @@ def _present(folder: "RunFolder", result: "Result") -> None:
     print(result.comparison.sentence)
     print(information_sentence(result.information))
     print(f"results: {folder.results}  picture: {folder.picture}")
+    for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
+        print(f"wandb run, offline: {offline}")
 
 
 def _stop_on_signals(trainer: "Trainer", progress: Any) -> None:

@@ -173,6 +173,7 @@ def captions_preset() -> TrainConfig:
         adversarial=AdversarialConfig(
             iterations=60, batch_size=256, num_rollouts=4, learning_rate=1e-3, kl_weight=0.05
         ),
+        threads=1,  # networks this small gain nothing from a second one
     )
 
 

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Tiny networks gain nothing from a second thread, and lose much where cores are busy. Set before
+# torch is imported, and inherited by every command that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from jaxtyping import install_import_hook
 

@@ -249,6 +249,16 @@ def test_single_bias_is_not_trained(kind, num_gates):
     assert torch.all(frozen[0] == 0)
 
 
+def test_dropout_on_input_and_output():
+    generator = recurrent(dropout=0.5).train()
+    with seeded_from(seeded()):
+        _, first = generator.start(1)
+        _, second = generator.start(1)
+        assert not torch.equal(first.parts[0], second.parts[0])
+        top = torch.ones(1, generator.config.hidden_size)
+        assert not torch.equal(generator.project(top), generator.project(top))
+
+
 def test_init_std_is_the_deviation_of_every_parameter():
     generator = recurrent(embedding_size=64, hidden_size=64, init_std=0.1)
     for name, parameter in generator.named_parameters():

@@ -10,6 +10,9 @@ from seqgan.generators.base import Generator, State
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.vocabulary import Vocabulary
 
+# Tensors this small gain nothing from threads, and lose much to them on a busy machine.
+torch.set_num_threads(1)
+
 WORDS = ("a", "b", "c")
 MAX_LENGTH = 4
 FIXED = Vocabulary(WORDS, has_eos=False, bos_word=0)  # pad 3; 81 sequences

@@ -74,7 +74,6 @@ class RecurrentGenerator(Generator):
         self.config = config
         self.num_actions = vocabulary.num_actions
         self.bos_id = vocabulary.bos_id
-        self.pad_id = vocabulary.pad_id
         # Every id but pad can be an input; pad is the last id.
         self.embedding = nn.Embedding(vocabulary.pad_id, config.embedding_size)
         layer = nn.LSTM if config.kind == "lstm" else nn.GRU
