@@ -166,12 +166,12 @@ def captions_preset() -> TrainConfig:
     return TrainConfig(
         task=CaptionsConfig(train_size=10000),
         generator=RecurrentGeneratorConfig(embedding_size=32, hidden_size=16),
-        pretrain=PretrainConfig(epochs=80, batch_size=128, learning_rate=1e-2),
+        pretrain=PretrainConfig(epochs=60, batch_size=128, learning_rate=1e-2),
         discriminator_training=DiscriminatorTrainingConfig(
-            pretrain_rounds=15, num_sequences=2000, batch_size=256, learning_rate=2e-3
+            pretrain_rounds=30, num_sequences=1500, batch_size=256, learning_rate=2e-3
         ),
         adversarial=AdversarialConfig(
-            iterations=60, batch_size=256, num_rollouts=4, learning_rate=1e-3, kl_weight=0.05
+            iterations=70, batch_size=256, num_rollouts=2, learning_rate=2e-3, kl_weight=0.05
         ),
         threads=1,  # networks this small gain nothing from a second one
     )

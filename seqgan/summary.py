@@ -87,7 +87,8 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     mean = sum(value for _, value, _ in during) / len(during)
     # Every evaluation meets the same held-out sequences, so errors do not average out.
     error = math.sqrt(sum(error**2 for _, _, error in during) / len(during))
-    measured = f"{mean:+.4f} nats (standard error {error:.4f}, {len(during)} evaluations)"
+    count = f"{len(during)} evaluation{'s' if len(during) > 1 else ''}"
+    measured = f"{mean:+.4f} nats (standard error {error:.4f}, {count})"
     if mean <= 2 * error:
         return (
             "In the game the discriminator knew nothing about unseen text that the generator did"

@@ -163,7 +163,7 @@ def test_the_sentence_says_when_no_temperature_reaches_the_quality(value, reache
     candidate, control = measurement(value, 2.5, error=0.0075), measurement(0.9, 3.0, error=0.01)
     comparison = compared(candidate, control)
     assert comparison.difference == pytest.approx(-0.5, abs=1e-6)  # nothing is extrapolated
-    nearest = "at the nearest quality that temperature reaches (0.50) its held-out NLL"
+    nearest = "which no MLE temperature reaches (nearest: 0.50), its held-out NLL"
     assert (nearest in comparison.sentence) != reached
     assert (f"at valid {value:.3f} (MLE temperature" in comparison.sentence) == reached
 

@@ -84,6 +84,7 @@ def signals_and_threads_as_before() -> Iterator[None]:
     """The command line sets both for its process, which here is that of all tests."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
     for number, handler in zip(numbers, handlers, strict=True):

@@ -99,7 +99,7 @@ def test_repeated_evaluations_do_not_shrink_the_error():
 
 
 def test_the_start_counts_where_it_is_all_there_is():
-    assert "+0.3000 nats (standard error 0.0100, 1 evaluations)" in information_sentence(
+    assert "+0.3000 nats (standard error 0.0100, 1 evaluation)" in information_sentence(
         [(0, 0.3, 0.01)]
     )
 

@@ -122,7 +122,10 @@ def _sentence(
     )
     at = f"at {quality.name} {quality.value:.3f} (MLE temperature {temperature:.2f})"
     if not reached:
-        at = f"at the nearest quality that temperature reaches ({temperature:.2f})"
+        at = (
+            f"at {quality.name} {quality.value:.3f}, which no MLE temperature reaches"
+            f" (nearest: {temperature:.2f}),"
+        )
     return (
         f"{opening}: {at} its held-out NLL differs by {difference:+.4f} nats per token"
         f" (standard error {error:.4f}; below 0 is better)."

@@ -1,0 +1,487 @@
+"""The order of things, and that every setting of it does something.
+
+The worlds are the toys': three words, at most four tokens. A run takes a fraction of a second.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from toys import ENDING, every_sequence
+
+from seqgan.configuration import (
+    AdversarialConfig,
+    DiscriminatorTrainingConfig,
+    EvaluationConfig,
+    PretrainConfig,
+    TrainConfig,
+)
+from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
+from seqgan.estimate import estimate
+from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.sequences import Sequences
+from seqgan.summary import information_sentence
+from seqgan.tasks.base import FixedTask
+from seqgan.tasks.captions import CaptionsConfig, captions_task
+from seqgan.tasks.oracle import OracleConfig, oracle_task
+from seqgan.tracking.base import MemoryTracker, Trackers
+from seqgan.tracking.metrics import moving_metrics
+from seqgan.tracking.progress import Progress
+from seqgan.trainer import Trainer
+from seqgan.updates import DivergedError, GeneratorUpdate
+from seqgan.vocabulary import Vocabulary
+
+TINY = TrainConfig(
+    generator=RecurrentGeneratorConfig(embedding_size=4, hidden_size=4),
+    discriminator=RecurrentDiscriminatorConfig(embedding_size=3, hidden_size=3),
+    pretrain=PretrainConfig(epochs=2, batch_size=16),
+    discriminator_training=DiscriminatorTrainingConfig(
+        pretrain_rounds=1, num_sequences=16, batch_size=8
+    ),
+    adversarial=AdversarialConfig(iterations=3, batch_size=4, num_rollouts=1),
+    evaluation=EvaluationConfig(
+        every=1, num_samples=20, num_final=20, num_heldout=10, num_shown=1, temperatures=(1.0, 0.8)
+    ),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def toy_task() -> FixedTask:
+    """All 121 sequences, apart."""
+    everything = every_sequence(ENDING)
+    order = torch.randperm(121, generator=torch.Generator().manual_seed(0))
+    train, dev, test = order.split([61, 30, 30])
+    splits = {"train": train, "dev": dev, "test": test}
+    return FixedTask(ENDING, 4, {name: everything.select(rows) for name, rows in splits.items()})
+
+
+def changed(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
+    """The configuration with `part.field` (or `part.part.field`) set."""
+    for name, value in settings.items():
+        *path, last = name.split(".")
+        parts: list[Any] = [config]
+        for part in path:
+            parts.append(getattr(parts[-1], part))
+        value = replace(parts.pop(), **{last: value})
+        for part in reversed(path):
+            value = replace(parts.pop(), **{part: value})
+        config = value
+    return config
+
+
+def make_trainer(
+    config: TrainConfig = TINY, task: FixedTask | None = None, reward: RewardModel | None = None
+) -> tuple[Trainer, MemoryTracker]:
+    memory = MemoryTracker()
+    tracker = Trackers({"memory": memory})  # rejects a name that is not in the list
+    task = task or toy_task()
+    return Trainer(config, task, tracker, Progress(), reward_model=reward), memory
+
+
+def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[Tensor, " weights"]:
+    """All parameters of both players after a run, in a row."""
+    trainer, _ = make_trainer(config, task)
+    trainer.train()
+    return weights_of(trainer)
+
+
+def weights_of(trainer: Trainer) -> Float[Tensor, " weights"]:
+    modules = [trainer.generator]
+    if isinstance(trainer.reward_model, DiscriminatorReward):
+        modules.append(trainer.reward_model.discriminator)
+    rows = [parameter.detach().flatten() for module in modules for parameter in module.parameters()]
+    return torch.cat(rows)
+
+
+@cache
+def tiny_weights() -> Float[Tensor, " weights"]:
+    return final_weights(TINY)
+
+
+# The same and another
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    (first, first_memory), (second, second_memory) = make_trainer(), make_trainer()
+    result, again = first.train(), second.train()
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert first_memory.rows == second_memory.rows
+    assert result.final.metrics == again.final.metrics
+    returns = first_memory.values("charts/episodic_return")
+    assert returns == second_memory.values("charts/episodic_return")
+
+
+def test_another_seed_is_another_run() -> None:
+    assert not torch.equal(final_weights(replace(TINY, seed=2)), tiny_weights())
+
+
+def test_the_global_random_state_is_neither_used_nor_changed() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(final_weights(TINY), tiny_weights())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("every", 3),
+        ("num_samples", 40),
+        ("num_final", 40),
+        ("num_heldout", 20),
+        ("num_shown", 0),
+        ("num_shown", 4),
+        ("temperatures", (1.0, 0.9, 0.5)),
+    ],
+)
+def test_measuring_does_not_change_training(name: str, value: Any) -> None:
+    """`num_samples` apart, which is also what the discriminator's rounds are measured on."""
+    config = changed(TINY, {f"evaluation.{name}": value})
+    if name == "num_samples":
+        config = changed(config, {"discriminator_training.pretrain_rounds": 0})
+        base = final_weights(changed(TINY, {"discriminator_training.pretrain_rounds": 0}))
+        assert torch.equal(final_weights(config), base)
+    else:
+        assert torch.equal(final_weights(config), tiny_weights())
+
+
+def test_estimating_the_time_does_not_change_training() -> None:
+    trainer, memory = make_trainer()
+    sentence = estimate(trainer).sentence()
+    assert memory.logged == []
+    trainer.train()
+    assert torch.equal(weights_of(trainer), tiny_weights())
+    assert re.match(r"expected time of the whole run: \d+ s at most", sentence)
+
+
+def test_estimating_the_time_of_large_batches() -> None:
+    settings = {"pretrain.batch_size": 1100, "discriminator_training.batch_size": 2200}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    assert estimate(trainer).total > 0
+
+
+# No setting that does nothing
+
+# Settings whose base is not TINY: where another one has to be on for them to matter.
+PATIENT = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5}
+TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
+    ("pretrain.epochs", 3, {}),
+    ("pretrain.patience", 2, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
+    ("pretrain.decays", 1, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
+    ("pretrain.batch_size", 7, {}),
+    ("pretrain.learning_rate", 1e-2, {}),
+    ("pretrain.weight_decay", 0.1, {}),
+    ("pretrain.max_grad_norm", 1e-2, {}),
+    ("discriminator_training.pretrain_rounds", 2, {}),
+    ("discriminator_training.pretrain_epochs", 2, {}),
+    ("discriminator_training.d_steps", 2, {}),
+    ("discriminator_training.d_epochs", 2, {}),
+    ("discriminator_training.num_sequences", 24, {}),
+    ("discriminator_training.batch_size", 4, {}),
+    ("discriminator_training.learning_rate", 1e-2, {}),
+    ("discriminator_training.l2", 0.5, {}),
+    ("discriminator_training.max_grad_norm", 1e-2, {}),
+    ("adversarial.iterations", 4, {}),
+    ("adversarial.g_steps", 2, {}),
+    ("adversarial.batch_size", 6, {}),
+    ("adversarial.learning_rate", 1e-2, {}),
+    ("adversarial.num_rollouts", 2, {}),
+    ("adversarial.num_rollouts", 0, {}),
+    ("adversarial.rollout_decay", 0.9, {"adversarial.learning_rate": 0.5}),
+    ("adversarial.rollout_chunk", 1, {}),
+    ("adversarial.reward_shape", "probability", {}),
+    ("adversarial.reward_shape", "log_probability", {}),
+    ("adversarial.reward_shape", "minimax", {}),
+    ("adversarial.reward_clip", 1e-3, {}),
+    ("adversarial.baseline", "none", {}),
+    ("adversarial.baseline", "batch_mean", {}),
+    ("adversarial.baseline", "moving_average", {}),
+    ("adversarial.baseline_decay", 0.1, {"adversarial.baseline": "moving_average"}),
+    ("adversarial.standardize", True, {}),
+    ("adversarial.kl_weight", 0.5, {}),
+    ("adversarial.kl_target", 1e-4, {}),
+    ("adversarial.update.max_grad_norm", 1e-3, {}),
+    ("adversarial.update.entropy_weight", 1.0, {}),
+    ("adversarial.update.reduction", "sum", {}),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "base"), TURNED, ids=[f"{name}={value}" for name, value, _ in TURNED]
+)
+def test_a_turned_setting_changes_the_run(name: str, value: Any, base: dict[str, Any]) -> None:
+    config = changed(TINY, base)
+    turned = changed(config, {name: value})
+    assert turned != config
+    before = final_weights(config) if base else tiny_weights()
+    assert not torch.equal(final_weights(turned), before)
+
+
+def test_every_setting_of_training_is_turned() -> None:
+    names = set()
+    for part, config in (
+        ("pretrain", PretrainConfig),
+        ("discriminator_training", DiscriminatorTrainingConfig),
+        ("adversarial", AdversarialConfig),
+        ("adversarial.update", GeneratorUpdate),
+    ):
+        names |= {f"{part}.{field.name}" for field in fields(config)}
+    assert {name for name, _, _ in TURNED} == names - {"adversarial.update"}
+
+
+# Pretraining
+
+
+def test_patience_keeps_the_weights_of_the_best_epoch() -> None:
+    """A learning rate far too high: the dev NLL rises, and the best epoch is not the last."""
+    settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 2}
+    settings |= {"pretrain.decays": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    best = min(history)
+    assert history.index(best) == len(history) - 3  # two epochs without a gain after it
+    assert len(history) < 8
+    assert trainer.nll_dev() == pytest.approx(best, abs=1e-6)
+    assert memory.values("pretrain/best_nll_dev")[-1] == best
+
+
+def test_a_plateau_goes_back_to_the_best_epoch_with_a_third_of_the_rate() -> None:
+    settings = {"pretrain.epochs": 20, "pretrain.learning_rate": 0.5, "pretrain.patience": 1}
+    trainer, memory = make_trainer(changed(TINY, settings | {"pretrain.decays": 1}))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    assert trainer.counters.pretrain_decays == 1
+    assert trainer.pretrain_optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 3)
+    assert trainer.nll_dev() == pytest.approx(min(history), abs=1e-6)
+
+
+def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
+    settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    assert len(history) == 8
+    assert min(history) < history[-1]  # so that keeping the best would show
+    assert trainer.nll_dev() == pytest.approx(history[-1], abs=1e-6)
+
+
+def test_the_game_starts_from_the_pretrained_generator() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"adversarial.iterations": 0}))
+    result = trainer.train()
+    assert result.final.metrics == pytest.approx(result.start.metrics, abs=1e-6)
+    state, pretrained = trainer.generator.state_dict(), trainer.pretrained.state_dict()
+    assert all(torch.equal(state[name], pretrained[name]) for name in state)
+
+
+# The game
+
+
+@pytest.mark.parametrize("kind", ["constant", "random"])
+def test_a_control_has_no_adversary(kind: Any) -> None:
+    trainer, memory = make_trainer(replace(TINY, reward=kind))
+    result = trainer.train()
+    names = {name for metrics in memory.logged for name in metrics}
+    assert not [name for name in names if "discriminator" in name or "minimax" in name]
+    assert f"rewards/{kind}/mean" in names
+    assert result.information == []
+    assert "no adversary" in information_sentence(result.information)
+
+
+def test_the_information_is_that_of_the_evaluations() -> None:
+    trainer, memory = make_trainer(changed(TINY, {"evaluation.every": 2}))
+    result = trainer.train()
+    assert [iteration for iteration, _, _ in result.information] == [0, 2]
+    evaluated = [metrics for metrics in memory.logged if "eval/entropy" in metrics]
+    logged = [metrics["discriminator/information_heldout"] for metrics in evaluated]
+    assert [value for _, value, _ in result.information] == logged
+    assert "in the game was" in information_sentence([(0, 9.0, 0.1), (2, 1.0, 0.1)])
+
+
+def test_the_controller_moves_the_kl_weight() -> None:
+    """An unreachable target above the KL: the weight falls by 2% an iteration, its largest step."""
+    trainer, memory = make_trainer(changed(TINY, {"adversarial.kl_target": 50.0}))
+    trainer.train()
+    assert memory.values("kl/weight") == pytest.approx([0.1, 0.098, 0.098 * 0.98])
+    fixed, fixed_memory = make_trainer()
+    fixed.train()
+    assert fixed_memory.values("kl/weight") == [0.1, 0.1, 0.1]
+
+
+def test_the_rollout_policy_is_a_moving_average() -> None:
+    """After one step from theta to theta': decay theta + (1 - decay) theta'."""
+    settings = {"adversarial.rollout_decay": 0.75, "adversarial.iterations": 1}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    trainer.train()
+    policies = (trainer.rollout_policy, trainer.pretrained, trainer.generator)
+    for slow, start, end in zip(*(policy.parameters() for policy in policies), strict=True):
+        torch.testing.assert_close(slow, 0.75 * start + 0.25 * end)
+
+
+def test_global_step_counts_the_collected_tokens() -> None:
+    trainer, memory = make_trainer()
+    trainer.train()
+    lengths = memory.values("charts/episodic_length")
+    steps = memory.values("global_step")
+    assert steps[0] == 0  # the evaluation before the game
+    assert steps[-1] == pytest.approx(4 * sum(lengths))
+
+
+@pytest.mark.parametrize("kind", ["captions", "oracle", "toy"])
+def test_no_metric_that_moves_is_constant(kind: str) -> None:
+    """Ten logs each; every logged name is in the list, or `Trackers` would have raised."""
+    tasks = {
+        "captions": lambda: captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30)),
+        "oracle": lambda: oracle_task(
+            OracleConfig(
+                vocabulary_size=100,  # more than a measurement's texts can hold all of
+                hidden_size=4,
+                max_length=5,
+                train_size=60,
+                dev_size=30,
+                test_size=30,
+            )
+        ),
+        "toy": toy_task,
+    }
+    settings = {
+        "pretrain.epochs": 10,
+        "pretrain.patience": 0,
+        "pretrain.learning_rate": 0.1,
+        "discriminator_training.pretrain_rounds": 10,
+        "adversarial.iterations": 10,
+        "adversarial.batch_size": 8,
+        "adversarial.learning_rate": 0.05,
+        "adversarial.kl_target": 0.05,
+        "evaluation.num_samples": 60,
+    }
+    trainer, memory = make_trainer(changed(TINY, settings), tasks[kind]())
+    trainer.train()
+    names = {name for metrics in memory.logged for name in metrics}
+    logged = {name: memory.values(name) for name in moving_metrics(names)}
+    assert all(len(values) >= 10 for values in logged.values())
+    assert [name for name, values in logged.items() if len(set(values)) == 1] == []
+
+
+class CountOfFirst:
+    """How often word 0 is in a text."""
+
+    name = "count"
+    per_token = False
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return ((sequences.tokens == 0) & sequences.mask).sum(dim=1).float()
+
+
+class CountOfFirstPerToken(CountOfFirst):
+    per_token = True
+
+    def score(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        return ((sequences.tokens == 0) & sequences.mask).float()
+
+
+@pytest.mark.parametrize("reward", [CountOfFirst(), CountOfFirstPerToken()], ids=["end", "token"])
+@pytest.mark.parametrize("num_rollouts", [0, 2])
+def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> None:
+    """Five words, six tokens, uniform data: 1.2 of word 0 at the start, 6 is perfect.
+
+    At least 3 more after forty iterations, whichever way the reward is told.
+    """
+    vocabulary = Vocabulary(("a", "b", "c", "d", "e"), has_eos=False, bos_word=0)
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.randint(5, (200, 6), generator=rng).tolist()
+    data = Sequences.from_rows(rows, vocabulary, 6)
+    task = FixedTask(vocabulary, 6, {"train": data, "dev": data, "test": data})
+    settings = {
+        "adversarial.iterations": 40,
+        "adversarial.batch_size": 32,
+        "adversarial.num_rollouts": num_rollouts,
+        "adversarial.learning_rate": 0.03,
+        "adversarial.kl_weight": 0.0,
+        "generator.hidden_size": 8,
+        "evaluation.every": 40,
+    }
+    trainer, memory = make_trainer(changed(TINY, settings), task, reward)
+    trainer.train()
+    returns = memory.values("charts/episodic_return")
+    assert returns[0] == pytest.approx(1.2, abs=0.6)
+    assert returns[-1] > returns[0] + 3
+    assert memory.values("rewards/count/mean") == returns
+
+
+# Numbers that are not finite
+
+
+def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
+    trainer, memory = make_trainer()
+    with torch.no_grad():
+        next(trainer.generator.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="the pretraining loss is finite, got nan"):
+        trainer.train()
+    assert memory.logged == []
+
+
+def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the last step of an epoch breaks the weights: its loss was finite."""
+    monkeypatch.setattr(Trainer, "nll_dev", lambda self: float("nan"))
+    trainer, memory = make_trainer()
+    with pytest.raises(DivergedError, match="the dev NLL is finite, got nan"):
+        trainer.train()
+    assert memory.logged == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
+    trainer, memory = make_trainer()
+    assert isinstance(trainer.reward_model, DiscriminatorReward)
+    with torch.no_grad():
+        trainer.reward_model.discriminator.output.bias.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="the discriminator loss is finite, got nan"):
+        trainer.pretrain_discriminator()
+    assert memory.logged == []
+
+
+class Enormous:
+    """Finite, but twice its square is not."""
+
+    name = "enormous"
+    per_token = False
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return torch.where(sequences.lengths > 2, 3e38, -3e38)
+
+
+def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were() -> None:
+    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "adversarial.num_rollouts": 0}
+    trainer, _ = make_trainer(changed(TINY, settings), reward=Enormous())
+    before = weights_of(trainer)
+    with pytest.raises(DivergedError, match="the policy-gradient loss is finite, got"):
+        trainer.generator_step()
+    assert torch.equal(weights_of(trainer), before)
+
+
+class NotANumber(CountOfFirst):
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return super().score(sequences) * torch.nan
+
+
+def test_a_reward_that_is_not_finite_stops_the_game() -> None:
+    trainer, _ = make_trainer(reward=NotANumber())
+    with pytest.raises(ValueError, match="reward 'count' is finite, got nan for row 0"):
+        trainer.generator_step()
