@@ -54,9 +54,10 @@ def build_reward(config: TrainConfig, task: Task, rng: torch.Generator) -> Rewar
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,
-        torch.optim.Adam(discriminator.parameters(), training.learning_rate),
+        torch.optim.Adam(discriminator.parameters(), training.learning_rate, fused=True),
         config.adversarial.reward_shape,
         config.adversarial.reward_clip,
         training.l2,
         training.max_grad_norm,
+        training.precision,
     )

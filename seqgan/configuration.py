@@ -18,7 +18,7 @@ from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.rewards.discriminator import RewardShape
+from seqgan.rewards.discriminator import Precision, RewardShape
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tasks.text import TextConfig
@@ -65,6 +65,7 @@ class DiscriminatorTrainingConfig:
     learning_rate: float = 1e-3  # Adam's
     l2: float = 0.0  # half the squared norm of the output layer is added with this weight
     max_grad_norm: float = float("inf")  # the gradient's norm is clipped to this
+    precision: Precision = "float32"  # of its arithmetic, in training and in scoring
 
     def __post_init__(self) -> None:
         least = {"pretrain_rounds": 0, "pretrain_epochs": 1, "d_steps": 0, "d_epochs": 1}
@@ -85,7 +86,7 @@ class AdversarialConfig:
     learning_rate: float = 1e-3  # Adam's, for the policy gradient
     num_rollouts: int = 8  # completions per prefix; 0 gives every token its sequence's reward
     rollout_decay: float = 0.0  # the rollout policy's moving average; 0 rolls out the generator
-    rollout_chunk: int = 4096  # completions that advance together; bounds memory
+    rollout_chunk: int = 16384  # completions that are judged together; bounds memory
     reward_shape: RewardShape = "logit"  # what of D is the reward
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
     baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values

@@ -52,7 +52,7 @@ def estimate(trainer: Trainer) -> Estimate:
 
     def pretrain_step() -> None:
         generator.train()
-        negative_log_likelihood(generator(batch), batch.tokens, batch.mask).backward()
+        negative_log_likelihood(generator.log_probs(batch), batch.mask).backward()
 
     with seeded_from(rng, config.device):
         step = _seconds(pretrain_step)

@@ -47,12 +47,10 @@ def token_entropies(
 
 
 def negative_log_likelihood(
-    logits: Float[Tensor, "batch time vocab"],
-    tokens: Int[Tensor, "batch time"],
-    mask: Bool[Tensor, "batch time"],
+    log_probs: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, ""]:
     """Maximum likelihood: minus the mean over real tokens of log pi(y_t | y_<t), nats."""
-    return -masked_mean(token_log_probs(logits, tokens, mask), mask)
+    return -masked_mean(log_probs, mask)
 
 
 def reinforce(
@@ -93,8 +91,10 @@ def minimax_generator_loss(generated_logits: Float[Tensor, " generated"]) -> Flo
 
 
 def to_floats(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Metrics as plain floats, detached from the graph."""
-    return {
-        name: float(value.detach()) if isinstance(value, Tensor) else float(value)
-        for name, value in metrics.items()
-    }
+    """Metrics as plain floats, detached from the graph and fetched from a device all at once."""
+    tensors = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    if not tensors:
+        return {name: float(value) for name, value in metrics.items()}
+    fetched = torch.stack([value.detach().double() for value in tensors.values()]).tolist()
+    plain = dict(zip(tensors, fetched, strict=True))
+    return {name: plain[name] if name in plain else float(metrics[name]) for name in metrics}

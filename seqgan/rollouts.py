@@ -1,17 +1,18 @@
 """Monte Carlo action values: what a prefix is worth, by completing it N times.
 
-All prefixes of all rows advance together from the states of one encoding pass. Values are written
-to the (row, step) that they belong to; no reshape ever stands between a reward and its place.
+All prefixes of one length advance together from the states of one encoding pass, and equal
+completions of a row are judged once. Values are written to the (row, step) that they belong to; no
+reshape ever stands between a reward and its place.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.generators.base import Generator
 from seqgan.rewards.base import RewardModel, returns
-from seqgan.sampling import complete
-from seqgan.sequences import Trajectories
+from seqgan.sampling import complete, rows_in_flight
+from seqgan.sequences import Sequences, Trajectories
 
 
 @torch.no_grad()
@@ -21,7 +22,7 @@ def monte_carlo_action_values(
     trajectories: Trajectories,
     num_rollouts: int,
     rng: torch.Generator,
-    chunk_size: int = 4096,
+    chunk_size: int = 16384,
 ) -> Float[Tensor, "batch time"]:
     """Q(Y_1:t-1, y_t) of every token (Yu et al., 2017, eq. 4).
 
@@ -31,7 +32,7 @@ def monte_carlo_action_values(
     Args:
         policy: completes the prefixes; the generator itself, or a delayed copy of it.
         num_rollouts: completions per prefix; 0 gives every token its sequence's reward.
-        chunk_size: completions that advance at a time; bounds memory, and does not change the
+        chunk_size: completions that are judged at a time; bounds memory, and does not change the
             expectation.
 
     Returns:
@@ -51,26 +52,74 @@ def monte_carlo_action_values(
     action_values = trajectories.returns[:, None].expand(-1, num_steps).clone()
     steps = torch.arange(num_steps, device=sequences.tokens.device)
     unfinished = steps[None, :] < sequences.lengths[:, None] - 1
-    rows, ends = unfinished.nonzero(as_tuple=True)
+    # Ordered by length, so that the rows of a batch end together.
+    ends, rows = unfinished.T.nonzero(as_tuple=True)
     if num_rollouts == 0 or len(rows) == 0:
         return action_values
 
     policy.eval()
     prefix_states = policy.encode(sequences)
-    rewards = []
-    repeated_rows = rows.repeat_interleave(num_rollouts)
-    repeated_ends = ends.repeat_interleave(num_rollouts)
-    for chunk_rows, chunk_ends in zip(
-        repeated_rows.split(chunk_size), repeated_ends.split(chunk_size), strict=True
-    ):
-        lengths = chunk_ends + 1
-        prefix = steps[None, :] < lengths[:, None]
-        tokens = sequences.tokens[chunk_rows].masked_fill(~prefix, vocabulary.pad_id)
-        logits, state = prefix_states.gather(chunk_rows, lengths)
-        completed = complete(policy, vocabulary, tokens, lengths, logits, state, rng)
-        # A reward may look at the row's prompt or at another of its columns.
-        judged = sequences.select(chunk_rows).with_completions(completed)
-        rewards.append(returns(reward_model, judged))
-    # The completions of one prefix are neighbours, so this view only splits their axis.
-    action_values[rows, ends] = torch.cat(rewards).view(len(rows), num_rollouts).mean(dim=1)
+    together = max(rows_in_flight(policy) // num_rollouts, 1)
+    for chunk in torch.arange(len(rows)).split(max(chunk_size // num_rollouts, 1)):
+        completed = []
+        for prefixes in chunk.split(together):
+            lengths = ends[prefixes] + 1
+            prefix = steps[None, :] < lengths[:, None]
+            tokens = sequences.tokens[rows[prefixes]].masked_fill(~prefix, vocabulary.pad_id)
+            logits, state = prefix_states.gather(rows[prefixes], lengths)
+            completed.append(
+                complete(
+                    policy,
+                    vocabulary,
+                    tokens,
+                    lengths,
+                    logits,
+                    state,
+                    rng,
+                    num_completions=num_rollouts,
+                )
+            )
+        origin = rows[chunk].repeat_interleave(num_rollouts)
+        completions = Sequences(
+            torch.cat([batch.tokens for batch in completed]),
+            torch.cat([batch.mask for batch in completed]),
+        )
+        rewards = _judge(reward_model, sequences, origin, completions)
+        # The completions of one prefix are neighbours, so this view only splits their axis.
+        action_values[rows[chunk], ends[chunk]] = rewards.view(-1, num_rollouts).mean(dim=1)
     return action_values
+
+
+def _judge(
+    reward_model: RewardModel,
+    sequences: Sequences,
+    origin: Int[Tensor, " completion"],
+    completions: Sequences,
+) -> Float[Tensor, " completion"]:
+    """The reward of each completion of row `origin`, asked for once where completions are equal.
+
+    A reward may look at the row's prompt or at another of its columns, so only completions of the
+    same row count as equal where there are any.
+    """
+    told_apart = sequences.prompts is not None or sequences.columns
+    rows = origin if told_apart else torch.zeros_like(origin)
+    first, position = _first_of_equals(torch.cat([rows[:, None], completions.tokens], dim=1))
+    distinct = sequences.select(origin[first]).with_completions(completions.select(first))
+    return returns(reward_model, distinct)[position]
+
+
+def _first_of_equals(
+    rows: Int[Tensor, "row column"],
+) -> tuple[Int[Tensor, " distinct"], Int[Tensor, " row"]]:
+    """The first row of each set of equal rows, and each row's place among those."""
+    generator = torch.Generator().manual_seed(0)
+    # Odd multipliers of wrapping integers: equal rows have equal sums, others nearly never.
+    factors = torch.randint(2**62, (rows.shape[1],), generator=generator) * 2 + 1
+    sums = (rows * factors.to(rows.device)).sum(dim=1)
+    _, position = sums.unique(return_inverse=True)
+    index = torch.arange(len(rows), device=rows.device)
+    first = torch.full((int(position.max()) + 1,), len(rows), device=rows.device)
+    first = first.scatter_reduce(0, position, index, "amin")
+    if torch.equal(rows[first[position]], rows):
+        return first, position
+    return index, index

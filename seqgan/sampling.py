@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from seqgan.generators.base import Generator, State
 from seqgan.losses import token_log_probs
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
+
+LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
 
 
 @dataclass(frozen=True)
@@ -56,36 +57,56 @@ class Sampling:
 def sample_categorical(
     logits: Float[Tensor, "batch vocab"], rng: torch.Generator
 ) -> Int[Tensor, " batch"]:
-    """One draw per row from softmax(logits), by inverting the cumulative distribution.
+    """One draw per row from softmax(logits). Raises ValueError as `sample_repeatedly` does."""
+    return sample_repeatedly(logits, 1, rng)[:, 0]
+
+
+def sample_repeatedly(
+    logits: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """Independent draws from softmax(logits) of each row, by inverting the running sum.
 
     In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
-    which block of tokens the draw falls into, then which token of that block.
+    which block of tokens a draw falls into, then which token of that block.
 
     Raises:
         ValueError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
     """
-    weights = (logits - logits.amax(dim=-1, keepdim=True)).exp_()
+    weights = logits.softmax(dim=-1)
     num_tokens = weights.shape[1]
     width = math.isqrt(num_tokens - 1) + 1
-    blocks = pad(weights, (0, -num_tokens % width)).unflatten(1, (-1, width))
-    block_weights = blocks.sum(dim=-1)
-    if not bool(torch.isfinite(block_weights).all()):
+    full = num_tokens - num_tokens % width
+    of_blocks = weights[:, :full].unflatten(1, (-1, width)).sum(dim=-1)
+    if full < num_tokens:
+        of_blocks = torch.cat([of_blocks, weights[:, full:].sum(dim=-1, keepdim=True)], dim=1)
+    if not bool(torch.isfinite(of_blocks).all()):
         raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
-    block = _invert(block_weights, rng)
-    inside = blocks[torch.arange(len(blocks), device=block.device), block]
-    return block * width + _invert(inside, rng)
+    block = _invert(of_blocks, num_draws, rng)
+    tokens = block[..., None] * width + torch.arange(width, device=block.device)
+    inside = weights.gather(1, tokens.clamp(max=num_tokens - 1).flatten(1)).view(-1, width)
+    inside = inside.masked_fill(tokens.view(-1, width) >= num_tokens, 0.0)
+    return block * width + _invert(inside, 1, rng).view_as(block)
 
 
-def _invert(weights: Float[Tensor, "batch choice"], rng: torch.Generator) -> Int[Tensor, " batch"]:
-    """One draw per row with probability proportional to its weight, by a running sum."""
+def _invert(
+    weights: Float[Tensor, "batch choice"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """Draws from each row with probability proportional to its weights, by a running sum."""
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    uniform = torch.rand(total.shape, generator=rng, device=rng.device, dtype=total.dtype)
+    uniform = torch.rand(
+        len(weights), num_draws, generator=rng, device=rng.device, dtype=total.dtype
+    )
     # rand is below 1 but its product with the total may round up to it: `right=True` skips
     # choices of weight 0, the minimum keeps the last choice of positive weight.
     drawn = torch.searchsorted(cumulative, uniform.to(total.device) * total, right=True)
     last = (cumulative < total).sum(dim=-1, keepdim=True)
-    return torch.minimum(drawn, last)[:, 0]
+    return torch.minimum(drawn, last)
+
+
+def rows_in_flight(generator: Generator) -> int:
+    """How many rows advance together: as many as keep their logits in a processor's cache."""
+    return max(LOGITS_IN_FLIGHT // generator.num_actions, 64)
 
 
 @torch.no_grad()
@@ -98,14 +119,15 @@ def sample(
     sampling: Sampling | None = None,
     prompts: Sequences | None = None,
     forbidden: Int[Tensor, " forbidden"] | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 0,
 ) -> Sequences:
-    """n sequences drawn token by token, at most `batch_size` at a time.
+    """n sequences drawn token by token.
 
     Args:
         sampling: temperature, top-k and top-p; None draws from the generator itself.
         prompts: n rows that carry prompts; each row's draw continues its prompt.
         forbidden: ids that are never emitted.
+        batch_size: sequences that advance together; 0 makes it `rows_in_flight`.
 
     Raises:
         ValueError: there are more or fewer prompts than sequences to draw.
@@ -114,6 +136,7 @@ def sample(
         raise ValueError(f"there is one prompt for each of the {n} sequences, got {len(prompts)}")
     generator.eval()
     batches = []
+    batch_size = batch_size or rows_in_flight(generator)
     for first in range(0, n, batch_size):
         size = min(batch_size, n - first)
         contexts = prompts
@@ -150,8 +173,9 @@ def complete(
     rng: torch.Generator,
     sampling: Sampling | None = None,
     forbidden: Int[Tensor, " forbidden"] | None = None,
+    num_completions: int = 1,
 ) -> Sequences:
-    """Draws the rest of every row, from prefixes of any mix of lengths, all rows together.
+    """Draws the rest of every prefix, from any mix of lengths, all rows together.
 
     Rows leave the batch as they end, at eos or at `time` tokens.
 
@@ -159,14 +183,22 @@ def complete(
         tokens: the prefixes, `pad_id` beyond them; not changed.
         lengths: tokens in each prefix; a prefix is unfinished (shorter than `time`, no eos).
         logits, state: the generator's, after each prefix.
+        num_completions: independent completions of each prefix.
+
+    Returns:
+        batch x num_completions rows; the completions of one prefix are neighbours.
     """
-    tokens, lengths = tokens.clone(), lengths.clone()
     max_length = tokens.shape[1]
+    # Which row of the state a completion goes on from: first its prefix's, then its own.
+    source = torch.arange(len(tokens), device=tokens.device).repeat_interleave(num_completions)
+    tokens, lengths = tokens[source], lengths[source]
     rows = torch.arange(len(tokens), device=tokens.device)
     while len(rows):
         if forbidden is not None:
             logits = logits.index_fill(1, forbidden, -torch.inf)
-        drawn = sample_categorical(logits if sampling is None else sampling.apply(logits), rng)
+        if sampling is not None:
+            logits = sampling.apply(logits)
+        drawn = sample_repeatedly(logits, len(rows) // len(logits), rng).flatten()
         tokens[rows, lengths[rows]] = drawn
         lengths[rows] += 1
         going: Bool[Tensor, " rows"] = lengths[rows] < max_length
@@ -175,7 +207,8 @@ def complete(
         kept = going.nonzero()[:, 0]
         rows = rows[kept]
         if len(rows):
-            logits, state = generator.step(drawn[kept], state.select(kept))
+            logits, state = generator.step(drawn[kept], state.select(source[kept]))
+        source = torch.arange(len(rows), device=tokens.device)
     mask = torch.arange(max_length, device=tokens.device)[None, :] < lengths[:, None]
     return Sequences(tokens, mask, vocabulary=vocabulary)
 
@@ -196,8 +229,9 @@ def sequence_log_probs(
     parts = []
     for chunk in rows.split(batch_size):
         batch = sequences.select(chunk).trimmed()
-        logits = generator(batch)
-        if sampling is not None:
-            logits = sampling.apply(logits)
-        parts.append(token_log_probs(logits, batch.tokens, batch.mask).sum(dim=1))
+        if sampling is None:
+            log_probs = generator.log_probs(batch)
+        else:
+            log_probs = token_log_probs(sampling.apply(generator(batch)), batch.tokens, batch.mask)
+        parts.append(log_probs.sum(dim=1))
     return torch.cat(parts)

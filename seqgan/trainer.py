@@ -29,7 +29,7 @@ from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
 from seqgan.evaluation.measure import Measurement, measure
-from seqgan.losses import minimax_generator_loss, reinforce, token_log_probs
+from seqgan.losses import minimax_generator_loss, reinforce
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rollouts import monte_carlo_action_values
@@ -109,10 +109,11 @@ class Trainer:
             self.generator.parameters(),
             config.pretrain.learning_rate,
             weight_decay=config.pretrain.weight_decay,
+            fused=True,
         )
         self.generator = self.runtime.prepare(self.generator, self.pretrain_optimizer)
         self.optimizer = torch.optim.Adam(
-            self.generator.parameters(), config.adversarial.learning_rate
+            self.generator.parameters(), config.adversarial.learning_rate, fused=True
         )
         # The MLE generator: the reference of the KL penalty and the control of the final table.
         self.pretrained = copy.deepcopy(self.generator).requires_grad_(False)
@@ -353,11 +354,7 @@ class Trainer:
     def kl_to_reference(self, trajectories: Trajectories) -> torch.Tensor:
         """Sampled KL to the pretrained generator, from each token to the end; (batch, time)."""
         with torch.no_grad():
-            reference = token_log_probs(
-                self.pretrained.eval()(trajectories.sequences),
-                trajectories.tokens,
-                trajectories.mask,
-            )
+            reference = self.pretrained.eval().log_probs(trajectories.sequences)
         return kl_to_go(trajectories.log_probs, reference, trajectories.mask)
 
     def trajectory_metrics(

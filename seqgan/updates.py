@@ -61,7 +61,7 @@ def pretrain_epoch(
     total, tokens = 0.0, 0.0
     for rows in torch.arange(len(data), device=data.tokens.device).split(batch_size):
         batch = data.select(rows).trimmed()
-        loss = negative_log_likelihood(generator(batch), batch.tokens, batch.mask)
+        loss = negative_log_likelihood(generator.log_probs(batch), batch.mask)
         _finite(loss, "pretraining loss")
         optimizer.zero_grad(set_to_none=True)
         runtime.backward(loss)

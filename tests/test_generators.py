@@ -11,7 +11,7 @@ import torch
 
 from seqgan.generators.base import PrefixStates, State
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.losses import negative_log_likelihood
+from seqgan.losses import negative_log_likelihood, token_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -189,7 +189,9 @@ class GeneratorConformance:
     def test_gradient_reaches_every_parameter_in_evaluation_mode(self, generator, sequences):
         """Policy-gradient updates run without dropout."""
         logits = generator(sequences)
-        negative_log_likelihood(logits, sequences.tokens, sequences.mask).backward()
+        negative_log_likelihood(
+            token_log_probs(logits, sequences.tokens, sequences.mask), sequences.mask
+        ).backward()
         for name, parameter in generator.named_parameters():
             if parameter.requires_grad:
                 assert parameter.grad is not None, name

@@ -94,17 +94,17 @@ class TestTokens:
 class TestNegativeLogLikelihood:
     def test_full(self):
         """The product of the chosen chances is 1/2 3/4 1/3 2/5 1 1/4 = 1 / 80."""
-        loss = negative_log_likelihood(LOGITS, TOKENS, FULL)
+        loss = negative_log_likelihood(token_log_probs(LOGITS, TOKENS, FULL), FULL)
         assert float(loss) == pytest.approx(math.log(80) / 6, rel=1e-5)
 
     def test_padding(self):
         """Without the last two it is 1/2 3/4 1/3 2/5 = 1 / 20, over four tokens."""
-        loss = negative_log_likelihood(LOGITS, TOKENS, RAGGED)
+        loss = negative_log_likelihood(token_log_probs(LOGITS, TOKENS, RAGGED), RAGGED)
         assert float(loss) == pytest.approx(math.log(20) / 4, rel=1e-5)
 
     def test_gradient_is_chance_minus_one_hot_over_the_tokens(self):
         logits = LOGITS.clone().requires_grad_()
-        negative_log_likelihood(logits, TOKENS, RAGGED).backward()
+        negative_log_likelihood(token_log_probs(logits, TOKENS, RAGGED), RAGGED).backward()
         expected = CHANCES - torch.nn.functional.one_hot(TOKENS, 3)
         torch.testing.assert_close(logits.grad, expected * RAGGED[:, :, None] / 4)
 
@@ -152,7 +152,7 @@ def shared_losses(logits, tokens, advantages, mask):
     logits = logits.clone().requires_grad_()
     log_probs = token_log_probs(logits, tokens, mask)
     losses = [
-        negative_log_likelihood(logits, tokens, mask),
+        negative_log_likelihood(log_probs, mask),
         reinforce(log_probs, log_probs.detach(), advantages, mask)[0],
         masked_mean(token_entropies(logits, mask), mask),
     ]

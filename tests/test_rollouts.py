@@ -156,11 +156,50 @@ def test_finished_sequences_are_not_judged_again():
     sequences = Sequences.from_rows([[0, 1, 2, 0], [3], [1, 1, 3]], ENDING, MAX_LENGTH)
     trajectories = as_trajectories(policy, sequences, torch.tensor([5.0, 6.0, 7.0]))
     values = monte_carlo_action_values(policy, reward, trajectories, 6, seeded())
-    assert reward.num_scored == 6 * (3 + 0 + 2)
+    # Each of at most 6 completions of each, equal ones once.
+    assert 0 < reward.num_scored <= 6 * (3 + 0 + 2)
     # The rewards of the trajectories, which are not those of the reward model.
     assert values[0, 3] == 5
     assert values[1].tolist() == [6, 6, 6, 6]
     assert values[2, 2:].tolist() == [7, 7]
+
+
+class RecordingReward:
+    """Remembers what it judged; the reward is made of the tokens and the row's column."""
+
+    name = "recording"
+    per_token = False
+
+    def __init__(self):
+        self.judged = []
+
+    def score(self, sequences):
+        labels = sequences.columns.get("label", [0] * len(sequences))
+        texts = [tuple(row) for row in sequences.tokens.tolist()]
+        self.judged += list(zip(labels, texts, strict=True))
+        return torch.tensor(
+            [100.0 * label + sum(text) for label, text in zip(labels, texts, strict=True)]
+        )
+
+
+@pytest.mark.parametrize("with_columns", [False, True])
+def test_equal_completions_are_judged_once(with_columns):
+    """Without columns equal texts are one; with them, those of another row are others."""
+    policy, reward = TableGenerator(ENDING), RecordingReward()
+    rows = [[0, 1, 2, 0], [0, 1, 2, 1], [1, 1, 3]]
+    sequences = Sequences.from_rows(rows, ENDING, MAX_LENGTH)
+    if with_columns:
+        sequences = replace(sequences, columns={"label": [1, 2, 3]})
+    trajectories = as_trajectories(policy, sequences, torch.zeros(3))
+    values = monte_carlo_action_values(policy, reward, trajectories, 50, seeded())
+    assert len(reward.judged) == len(set(reward.judged))
+    # Fifty completions of the last prefix of a row, and a handful of different texts.
+    assert len(reward.judged) < 50 * (3 + 3 + 2) / 4
+    labels = torch.tensor([1.0, 2.0, 3.0]) if with_columns else torch.zeros(3)
+    final = sequences.tokens[:2, :3].sum(dim=1)
+    # Of the prefix of three tokens, every completion sums to these and one more, 0 to 3.
+    rest = values[:2, 2] - 100 * labels[:2] - final
+    assert ((rest > 0) & (rest < 3)).all()
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 7, 4096])
@@ -222,7 +261,8 @@ def test_completions_keep_the_prompt_and_the_columns_of_their_row():
         trajectories = as_trajectories(policy, sequences, reward.score(sequences))
         values = monte_carlo_action_values(policy, reward, trajectories, 2, seeded(), 5)
         assert values.tolist() == [[scale * i + t + 1 for t in range(4)] for i in range(1, 4)]
-        assert reward.seen == [3, 5, 5, 5, 3]
+        # The rows themselves; then two prefixes at a time, whose two completions are equal.
+        assert reward.seen == [3, 2, 2, 2, 2, 1]
 
 
 def test_the_policy_argument_is_the_one_that_completes():
@@ -319,7 +359,7 @@ def test_a_reward_of_the_wrong_shape(scores):
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match=r"reward 'wrong' gives shape \(6,\), got"):
+    with pytest.raises(ValueError, match=r"reward 'wrong' gives shape \(\d,\), got"):
         monte_carlo_action_values(policy, Wrong(), trajectories, 1, seeded())
 
 

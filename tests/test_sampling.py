@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.sampling import Sampling, complete, sample, sample_categorical, sequence_log_probs
+from seqgan.sampling import (
+    Sampling,
+    complete,
+    sample,
+    sample_categorical,
+    sample_repeatedly,
+    sequence_log_probs,
+)
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -17,7 +24,10 @@ from seqgan.vocabulary import Vocabulary
 INFINITY = float("inf")
 VOCABULARY = Vocabulary(("a", "b"))  # eos 2, bos 3, pad 4
 # The 99.9% quantile of chi-square, by degrees of freedom.
-CHI_SQUARE = {4: 18.47, 6: 22.46, 7: 24.32, 14: 36.12, 30: 59.70}
+CHI_SQUARE = {
+    **{1: 10.83, 2: 13.82, 3: 16.27, 4: 18.47, 6: 22.46},
+    **{7: 24.32, 8: 26.12, 14: 36.12, 30: 59.70},
+}
 
 
 def seeded(seed=0):
@@ -93,6 +103,25 @@ class TestCategorical:
         logits = torch.tensor([[-INFINITY, 0.0, 0.0, 0.0, -INFINITY]])
         assert sample_categorical(logits, smallest).tolist() == [1]
         assert sample_categorical(logits, largest).tolist() == [3]
+
+    @pytest.mark.parametrize("num_tokens", [2, 3, 4, 15, 31])
+    def test_repeated_draws_from_any_number_of_tokens(self, num_tokens):
+        """Whole blocks and a rest of any size: every token by its own chance, in every row."""
+        logits = torch.randn(2, num_tokens, generator=seeded(num_tokens))
+        draws = sample_repeatedly(logits, 60_000, seeded())
+        assert draws.shape == (2, 60_000)
+        for row, chances in zip(draws.tolist(), logits.softmax(dim=1).tolist(), strict=True):
+            assert_drawn_from(row, dict(enumerate(chances)))
+
+    def test_repeated_draws_are_independent(self):
+        """Pairs of neighbouring draws of a row are drawn from the product of their chances."""
+        chances = [0.2, 0.5, 0.3]
+        logits = torch.tensor([chances]).log()
+        pairs = sample_repeatedly(logits, 60_000, seeded()).view(-1, 2).tolist()
+        assert_drawn_from(
+            [tuple(pair) for pair in pairs],
+            {(i, j): p * q for i, p in enumerate(chances) for j, q in enumerate(chances)},
+        )
 
     def test_the_logits_are_not_changed(self):
         logits = torch.tensor([[0.0, 1.0]])
@@ -196,6 +225,31 @@ class TestComplete:
             seen.add(drawn)
         assert len(seen) > 8
 
+    def test_completions_of_a_prefix_are_neighbours(self, generator):
+        """Row i of three completes prefix i // 3, from the state after it."""
+        rows, lengths = [1, 0, 2, 0], [3, 1, 2, 3]
+        completed = self.completions(generator, rows, lengths, seeded(), num_completions=3)
+        assert len(completed) == 12
+        for i, drawn in enumerate(row_tuples(completed)):
+            prefix = self.SEQUENCES.tokens[rows[i // 3], : lengths[i // 3]].tolist()
+            assert list(drawn[: len(prefix)]) == prefix
+            assert len(drawn) > len(prefix)
+
+    def test_many_completions_draw_from_the_conditional_distribution(self, generator):
+        everything = every_sequence(4)
+        likely = sequence_log_probs(generator, as_sequences(everything, 4)).exp().tolist()
+        completed = self.completions(generator, [1, 0], [1, 1], seeded(), num_completions=8000)
+        for first, drawn in zip((1, 0), completed.tokens.split(8000), strict=True):
+            chances = {
+                tuple(row): chance
+                for row, chance in zip(everything, likely, strict=True)
+                if row[0] == first
+            }
+            total = sum(chances.values())
+            draws = [tuple(token for token in row if token < 4) for row in drawn.tolist()]
+            expected = {row: chance / total for row, chance in chances.items()}
+            assert_drawn_from(draws, expected)
+
     @pytest.mark.parametrize("prefix", [(), (1,), (0, 0)])
     def test_draws_from_the_conditional_distribution(self, generator, prefix):
         """Teacher-forced probabilities of whole sequences say how prefixes go on."""
@@ -270,7 +324,7 @@ class TestSample:
                 contexts,
                 batch_size=size,
             )
-            for size in (1024, 2)
+            for size in (0, 2)
         )
         assert torch.equal(whole.tokens, split.tokens)
         assert torch.equal(split.prompts, prompts)

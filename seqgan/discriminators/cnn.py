@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.convolution import max_over_time, max_over_time_by_table
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
 PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
 PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
+
+BLOCK_SIZE = 8192  # texts scored with the same table, whose features are in memory together
+JUDGED_TOGETHER = 2048  # texts that pass the highway layer together
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class CNNDiscriminator(Discriminator):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embedding_size, count, size) for size, count in groups
         )
+        self.widest = max(size for size, _ in groups)
         num_features = sum(count for _, count in groups)
         self.highway = nn.Linear(num_features, num_features)
         self.gate = nn.Linear(num_features, num_features)
@@ -83,16 +88,49 @@ class CNNDiscriminator(Discriminator):
         self.output = nn.Linear(num_features, 1)
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        if bool(sequences.mask[:, self.max_length :].any()):
-            longest = int(sequences.lengths.max())
+        longest = int(sequences.lengths.max()) if len(sequences) else 0
+        if longest > self.max_length:
             raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
-        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
-        tokens = pad(tokens, (0, self.max_length - tokens.shape[1]), value=self.pad_id)
-        values = self.embedding(tokens).transpose(1, 2)
-        features = torch.cat(
-            [convolution(values).amax(dim=2).relu() for convolution in self.convolutions], dim=1
-        )
+        # Beyond the longest text and one window of padding, every window is all padding again.
+        width = min(self.max_length, longest + self.widest)
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
+        tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
+        # A table costs a pass over the vocabulary, a convolution one over the tokens.
+        if torch.is_grad_enabled() or tokens.numel() < 2 * self.embedding.num_embeddings:
+            return self._judge(self._features(tokens))
+        logits = []
+        for block in tokens.split(BLOCK_SIZE):
+            features = self._features_by_table(block)
+            logits += [self._judge(rows) for rows in features.split(JUDGED_TOGETHER)]
+        return torch.cat(logits)
+
+    def _features(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+        values = self.embedding(tokens)
+        peaks = [max_over_time(values, weight, bias) for weight, bias in self._kernels()]
+        return torch.cat(peaks, dim=1).relu()
+
+    def _features_by_table(
+        self, tokens: Int[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch feature"]:
+        embedding = self.embedding.weight
+        features = embedding.new_empty(len(tokens), self.highway.in_features)
+        first = 0
+        for weight, bias in self._kernels():
+            group = slice(first, first + len(bias))
+            features[:, group] = max_over_time_by_table(tokens, embedding, weight, bias)
+            first = group.stop
+        return features.relu_()
+
+    def _kernels(self) -> list[tuple[Tensor, Tensor]]:
+        """The weight (filter, embedding, width) and bias of each group of filters."""
+        return [
+            (convolution.weight, convolution.bias)
+            for convolution in self.convolutions
+            if isinstance(convolution, nn.Conv1d) and convolution.bias is not None
+        ]
+
+    def _judge(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, " batch"]:
         # Highway layer (Srivastava et al., 2015): t g(W x) + (1 - t) x with t = sigmoid(V x).
         gate = torch.sigmoid(self.gate(features))
-        features = gate * torch.relu(self.highway(features)) + (1 - gate) * features
+        features = features + gate * (torch.relu(self.highway(features)) - features)
         return self.output(self.dropout(features))[:, 0]

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from seqgan.losses import token_log_probs
 from seqgan.sequences import Sequences
 
 
@@ -44,6 +45,14 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
         """Teacher-forced logits: `[:, t]` is the distribution of `tokens[:, t]` given the rest."""
+
+    def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        """log pi(y_t | y_<t) of every token, nats; 0 on padding.
+
+        What maximum likelihood and evaluation need of `forward`; a generator may find it cheaper
+        than all the logits.
+        """
+        return token_log_probs(self(sequences), sequences.tokens, sequences.mask)
 
     @abstractmethod
     def start(

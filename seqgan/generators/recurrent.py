@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqgan.generators.base import Generator, State
+from seqgan.generators.projection import chosen_log_probs
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
@@ -104,6 +105,17 @@ class RecurrentGenerator(Generator):
         return self.output(self.dropout(top))
 
     def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
+        return self.project(self._top_layer(sequences))
+
+    def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        """Only real tokens are projected, and no logits are stored."""
+        hidden = self.dropout(self._top_layer(sequences))[sequences.mask]
+        chosen = chosen_log_probs(
+            hidden, self.output.weight, self.output.bias, sequences.tokens[sequences.mask]
+        )
+        return chosen.new_zeros(sequences.mask.shape).masked_scatter(sequences.mask, chosen)
+
+    def _top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
         # Padding is masked out wherever the result is used, but it needs a row to look up.
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
         bos = torch.full_like(tokens[:, :1], self.bos_id)
@@ -112,7 +124,7 @@ class RecurrentGenerator(Generator):
         for index, layer in enumerate(self.layers):
             hidden = tuple(part[index : index + 1] for part in state.parts)
             values, _ = layer(self.dropout(values), hidden if len(hidden) == 2 else hidden[0])
-        return self.project(values)
+        return values
 
     def start(
         self, batch_size: int, prompts: Sequences | None = None

@@ -15,6 +15,7 @@ from seqgan.sequences import Sequences
 from seqgan.tracking.metrics import Metrics
 
 RewardShape = Literal["probability", "log_probability", "minimax", "logit"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def shape_reward(
@@ -46,21 +47,27 @@ def discriminator_step(
     generated: Sequences,
     l2: float = 0.0,
     max_grad_norm: float = math.inf,
+    precision: Precision = "float32",
 ) -> Metrics:
     """One optimiser step on the minimax discriminator loss of two minibatches.
 
     Args:
         l2: weight of half the squared norm of the output layer, as in the paper.
         max_grad_norm: the gradient's norm is clipped to this.
+        precision: of the products of matrices; parameters, sums and the loss stay float32.
     """
     discriminator.train()
-    logits = discriminator(_joined(real, generated))
+    with autocast(discriminator, precision):
+        logits = discriminator(_joined(real, generated)).float()
     real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
     loss = minimax_discriminator_loss(real_logits, generated_logits)
     penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
     optimizer.zero_grad(set_to_none=True)
     (loss + 0.5 * l2 * penalty).backward()
-    norm = nn.utils.clip_grad_norm_(discriminator.parameters(), max_grad_norm)
+    gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if max_grad_norm < math.inf:
+        nn.utils.clip_grads_with_norm_(discriminator.parameters(), max_grad_norm, norm)
     optimizer.step()
     return to_floats(
         {
@@ -70,6 +77,12 @@ def discriminator_step(
             "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
         }
     )
+
+
+def autocast(discriminator: Discriminator, precision: Precision) -> torch.autocast:
+    """A context in which the discriminator multiplies matrices in that precision."""
+    device = discriminator.output.weight.device.type
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class DiscriminatorReward:
@@ -86,6 +99,7 @@ class DiscriminatorReward:
         clip: float = 5.0,
         l2: float = 0.0,
         max_grad_norm: float = math.inf,
+        precision: Precision = "float32",
     ) -> None:
         self.discriminator = discriminator
         self.optimizer = optimizer
@@ -93,19 +107,27 @@ class DiscriminatorReward:
         self.clip = clip
         self.l2 = l2
         self.max_grad_norm = max_grad_norm
+        self.precision: Precision = precision
 
     @torch.no_grad()
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         """log D/(1-D) of each row, without dropout."""
         self.discriminator.eval()
-        return self.discriminator(sequences)
+        with autocast(self.discriminator, self.precision):
+            return self.discriminator(sequences).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return shape_reward(self.logits(sequences), self.shape, self.clip)
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
         return discriminator_step(
-            self.discriminator, self.optimizer, real, generated, self.l2, self.max_grad_norm
+            self.discriminator,
+            self.optimizer,
+            real,
+            generated,
+            self.l2,
+            self.max_grad_norm,
+            self.precision,
         )
 
     def state_dict(self) -> dict[str, Any]:

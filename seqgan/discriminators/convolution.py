@@ -1,0 +1,109 @@
+"""Convolution over a text, then the maximum over time: the two cheap ways to compute it.
+
+Both give what `conv1d(embedded).amax(time)` gives, within float rounding. One is for training:
+through the maximum only one window per filter and text has a gradient, so the backward pass adds
+up those windows instead of multiplying by a matrix that is nearly all zeros. One is for scoring
+many texts: a convolution over embeddings is a sum of table rows, one per word of the window.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding_bag
+
+
+def max_over_time(
+    embedded: Float[Tensor, "batch time embedding"],
+    weight: Float[Tensor, "filter embedding width"],
+    bias: Float[Tensor, " filter"],
+) -> Float[Tensor, "batch filter"]:
+    """The largest response of each filter over the windows of each text, differentiable once.
+
+    Where windows tie, the gradient goes to the first of them. Under autocast the responses are
+    computed in its precision, and the maximum is float32.
+    """
+    result: Tensor = _MaxOverTime.apply(embedded, weight, bias)
+    return result
+
+
+def max_over_time_by_table(
+    tokens: Int[Tensor, "batch time"],
+    embedding: Float[Tensor, "id embedding"],
+    weight: Float[Tensor, "filter embedding width"],
+    bias: Float[Tensor, " filter"],
+    chunk_size: int = 1024,
+) -> Float[Tensor, "batch filter"]:
+    """The same from token ids, without gradients, for many texts at a time.
+
+    The response to a window is the sum over its words of embedding x kernel, which is computed
+    once per word and place in the window: id x width x filter numbers. Windows of `chunk_size`
+    texts are summed at a time.
+    """
+    num_ids, width = len(embedding), weight.shape[2]
+    kernel = weight.permute(1, 2, 0).flatten(1)
+    table = (embedding @ kernel).view(num_ids * width, -1)
+    places = torch.arange(width, device=tokens.device)
+    parts = []
+    for rows in tokens.split(chunk_size):
+        windows = rows.unfold(1, width, 1) * width + places
+        responses = embedding_bag(windows.flatten(0, 1), table, mode="sum")
+        parts.append(responses.view(len(rows), -1, len(bias)).float().amax(dim=1))
+    return torch.cat(parts) + bias
+
+
+class _MaxOverTime(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, embedded: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        num_filters, size, width = weight.shape
+        windows = embedded.flatten(1).unfold(1, width * size, size)
+        num_windows = windows.shape[1]
+        device = embedded.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        flat = windows.to(dtype or embedded.dtype).reshape(-1, width * size)
+        kernel = weight.transpose(1, 2).reshape(num_filters, -1)
+        with torch.autocast(device, enabled=False):
+            responses = (flat @ kernel.to(flat.dtype).T).view(-1, num_windows, num_filters)
+        peak = responses.amax(dim=1, keepdim=True)
+        # Cheaper than a maximum that also gives its place.
+        place = torch.arange(num_windows, dtype=torch.int32, device=embedded.device)[:, None]
+        first = torch.where(responses == peak, place, num_windows).amin(dim=1)
+        ctx.save_for_backward(flat, kernel, first)
+        ctx.time = embedded.shape[1]
+        return peak[:, 0].to(bias.dtype) + bias
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        flat, kernel, first = ctx.saved_tensors
+        batch, num_filters = first.shape
+        num_windows = len(flat) // batch
+        first = first.long()
+        # Which window of all texts each filter looked at, and with what gradient.
+        window = first + torch.arange(batch, device=first.device)[:, None] * num_windows
+        of_kernel = embedding_bag(
+            window.T.contiguous(),
+            flat,
+            per_sample_weights=gradient.T.contiguous().to(flat.dtype),
+            mode="sum",
+        ).to(kernel.dtype)
+        width = ctx.time - num_windows + 1
+        of_weight = of_kernel.view(num_filters, width, -1).transpose(1, 2)
+        of_embedded = None
+        if ctx.needs_input_grad[0]:
+            # The other way round: which filters looked at each window.
+            order = window.flatten().argsort()
+            looked = torch.bincount(window.flatten(), minlength=len(flat))
+            of_windows = embedding_bag(
+                order % num_filters,
+                kernel,
+                offsets=looked.cumsum(0) - looked,
+                per_sample_weights=gradient.flatten()[order],
+                mode="sum",
+            ).view(batch, num_windows, width, -1)
+            of_embedded = gradient.new_zeros(batch, ctx.time, of_windows.shape[-1])
+            for place in range(width):
+                of_embedded[:, place : place + num_windows] += of_windows[:, :, place]
+        return of_embedded, of_weight, gradient.sum(dim=0)
