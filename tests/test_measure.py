@@ -247,6 +247,15 @@ def test_error_of_bleu_is_that_of_group_means():
     assert found.quality.error == pytest.approx(group_error(means))
 
 
+def test_error_of_bleu_looks_at_no_more_samples_than_its_mean(monkeypatch):
+    monkeypatch.setattr("seqgan.evaluation.measure.MAX_HYPOTHESES", 20)
+    task = make_task()
+    found = measured(task)
+    rows, references = token_rows(found.samples), token_rows(task.splits["test"])
+    means = [bleu(rows[i : i + 2], references)[4] for i in range(0, 20, 2)]
+    assert found.quality.error == pytest.approx(group_error(means))
+
+
 def test_error_is_the_spread_between_measurements():
     task = make_task(checks={"c": has_c})
     qualities = [measured(task, seed).quality for seed in range(40)]

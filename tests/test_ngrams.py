@@ -1,4 +1,4 @@
-"""n-gram metrics: against NLTK, against brute force, by hand, and against a published table.
+"""n-gram metrics: against plain Python, NLTK, by hand, and against a published table.
 
 The table is the one in the README of geek-ai/Texygen: COCO captions, row MLE.
 """
@@ -6,17 +6,18 @@ The table is the one in the README of geek-ai/Texygen: COCO captions, row MLE.
 import math
 from pathlib import Path
 
+import ngram_reference as plain
 import numpy as np
 import pytest
-from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+from nltk.translate import bleu_score
 
 from seqgan.evaluation.ngrams import (
     bleu,
     copied_rate,
-    count_ngrams,
     distinct,
     duplicate_rate,
     self_bleu,
+    sentence_bleu,
 )
 from seqgan.vocabulary import split_words
 
@@ -25,9 +26,9 @@ NUM_SAMPLES = 9_984
 
 
 def nltk_bleu(hypothesis, references, order):
-    smoothing = SmoothingFunction(epsilon=0.1).method1
+    smoothing = bleu_score.SmoothingFunction(epsilon=0.1).method1
     weights = (1 / order,) * order
-    return sentence_bleu(references, hypothesis, weights, smoothing_function=smoothing)
+    return bleu_score.sentence_bleu(references, hypothesis, weights, smoothing_function=smoothing)
 
 
 def random_texts(rng, num_texts, words, max_length, min_length=0):
@@ -35,10 +36,40 @@ def random_texts(rng, num_texts, words, max_length, min_length=0):
     return [[words[index] for index in rng.integers(len(words), size=n)] for n in lengths]
 
 
-def test_count_ngrams():
-    assert count_ngrams("abab", 2) == {("a", "b"): 2, ("b", "a"): 1}
-    assert count_ngrams([7, 7, 7], 1) == {(7,): 3}
-    assert count_ngrams("ab", 3) == {}
+# Few words and short texts give repeated n-grams, ties, duplicates, empty texts and texts shorter
+# than n; many words give hypotheses without a match.
+@pytest.mark.parametrize("max_order", [2, 5, 7])
+@pytest.mark.parametrize("num_words", [1, 2, 4, 40])
+@pytest.mark.parametrize("max_length", [1, 4, 12])
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_plain_python(seed, max_length, num_words, max_order):
+    rng = np.random.default_rng(seed)
+    words = [chr(ord("a") + index) for index in range(num_words)]
+    hypotheses = random_texts(rng, int(rng.integers(1, 12)), [*words, "unseen"], max_length)
+    references = random_texts(rng, int(rng.integers(1, 12)), words, max_length)
+    texts = [*hypotheses, *references]
+    expected = plain.sentence_bleu(hypotheses, references, max_order)
+    assert_equal(sentence_bleu(hypotheses, references, max_order), expected)
+    assert_means_of(bleu(hypotheses, references, max_order), expected)
+    leave_one_out = plain.sentence_self_bleu(texts, max_order)
+    assert_means_of(self_bleu(texts, max_order), leave_one_out)
+    for size in {1, len(texts) // 2, len(texts)}:
+        chosen = np.random.default_rng(seed).choice(len(texts), size=size, replace=False)
+        drawn = {order: np.array(scores)[chosen] for order, scores in leave_one_out.items()}
+        rng = np.random.default_rng(seed)
+        assert_means_of(self_bleu(texts, max_order, size, rng), drawn)
+    for order in range(1, max_order + 1):
+        assert distinct(texts, order) == plain.distinct(texts, order)
+
+
+def assert_equal(found, expected):
+    assert list(found) == list(expected)
+    for order, values in expected.items():
+        np.testing.assert_allclose(found[order], values, rtol=0, atol=1e-12)
+
+
+def assert_means_of(found, expected):
+    assert_equal(found, {order: np.mean(values) for order, values in expected.items()})
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -86,6 +117,24 @@ def test_bleu_by_hand():
     assert bleu(["ab"], ["abcd"], max_order=2) == pytest.approx({2: math.exp(-1)})
 
 
+def test_a_hypothesis_scores_the_same_in_any_company():
+    rng = np.random.default_rng(0)
+    texts = random_texts(rng, 30, "abcde", max_length=9)
+    hypotheses, references = texts[:20], texts[20:]
+    together = sentence_bleu(hypotheses, references)
+    for index, text in enumerate(hypotheses):
+        assert_equal(
+            {order: scores[index] for order, scores in together.items()}, bleu([text], references)
+        )
+
+
+def test_tokens_are_the_same_if_they_are_equal():
+    numbers, mixed = [[1, 2, 3, 1, 2]], [(True, 2.0, 3, 1, np.int64(2))]
+    assert bleu(numbers, mixed) == pytest.approx(dict.fromkeys(ORDERS, 1.0))
+    assert bleu([["1", "2"]], [[1, 2]]) == dict.fromkeys(ORDERS, 0.0)
+    assert bleu([[("a", "b"), None]], [[("a", "b"), None]], 2) == pytest.approx({2: 1.0})
+
+
 def test_bleu_takes_ids():
     words = bleu(["abxc", "ab"], ["cabd", "axe"])
     ids = [[ord(letter) for letter in text] for text in ("abxc", "ab", "cabd", "axe")]
@@ -112,6 +161,13 @@ def test_self_bleu_equals_nltk_leave_one_out(seed):
 def test_self_bleu_leaves_the_text_itself_out():
     assert self_bleu(["abcdef", "uvwxyz"]) == dict.fromkeys(ORDERS, 0.0)
     assert self_bleu(["abcdef", "abcdef"]) == pytest.approx(dict.fromkeys(ORDERS, 1.0))
+
+
+def test_self_bleu_by_hand():
+    # Counts of "a" are 3, 2 and 2, and its pairs 2, 1 and 1: the first text is clipped at what the
+    # others have, the others are not clipped by it.
+    first = math.sqrt(2 / 3 * 1 / 2)
+    assert self_bleu(["aaa", "aa", "aa"], max_order=2) == pytest.approx({2: (first + 1 + 1) / 3})
 
 
 def test_self_bleu_of_drawn_hypotheses_keeps_all_references():
@@ -222,6 +278,18 @@ def test_published_self_bleu(published_samples, num_hypotheses, tolerance):
     rng = np.random.default_rng(0)
     scores = self_bleu(published_samples, num_hypotheses=num_hypotheses, rng=rng)
     assert scores == pytest.approx({2: 0.916, 3: 0.769, 4: 0.583, 5: 0.408}, abs=tolerance)
+
+
+def test_published_sentences_equal_plain_python_and_nltk(reference_data, published_samples):
+    references = [split_words(line) for line in read_lines(reference_data, "coco/test.txt")]
+    hypotheses = published_samples[::100]
+    scores = sentence_bleu(hypotheses, references)
+    assert_equal(scores, plain.sentence_bleu(hypotheses, references))
+    for index in (0, 50):
+        assert scores[4][index] == pytest.approx(
+            nltk_bleu(hypotheses[index], references, 4), abs=1e-9
+        )
+    assert_means_of(self_bleu(hypotheses), plain.sentence_self_bleu(hypotheses))
 
 
 def test_published_duplicates(reference_data):

@@ -1,6 +1,6 @@
 """One measurement of a generator: what it is like now, in numbers and samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.evaluation.likelihood import likelihood_report
-from seqgan.evaluation.ngrams import bleu, copied_rate, distinct, duplicate_rate, self_bleu
+from seqgan.evaluation.ngrams import (
+    copied_rate,
+    distinct,
+    duplicate_rate,
+    self_bleu,
+    sentence_bleu,
+)
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sample
 from seqgan.sequences import Sequences
@@ -17,6 +23,8 @@ from seqgan.tasks.base import Task
 
 NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error
 MAX_HYPOTHESES = 10_000  # sentences whose BLEU is averaged; references are always complete
+
+BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,12 @@ def measure(
     fixed = torch.Generator().manual_seed(0)
     heldout = task.real("test", min(num_heldout, task.size("test")), fixed).to(device)
     report = likelihood_report(generator, samples, heldout, task.exact, sampling)
-    metrics = report.metrics | sample_metrics(samples, task)
+    bleu_scores = _bleu_scores(samples, task)
+    metrics = report.metrics | _sample_metrics(samples, task, bleu_scores)
     metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
     return Measurement(
         metrics,
-        _quality(samples, task, metrics),
+        _quality(samples, task, metrics, bleu_scores),
         samples,
         report.heldout_log_probs,
         int(heldout.mask.sum()),
@@ -83,6 +92,10 @@ def measure(
 
 def sample_metrics(samples: Sequences, task: Task) -> dict[str, float]:
     """Everything that looks at the samples alone: n-grams, copies, the task's checks."""
+    return _sample_metrics(samples, task, _bleu_scores(samples, task))
+
+
+def _sample_metrics(samples: Sequences, task: Task, bleu_scores: BleuScores) -> dict[str, float]:
     rows = token_rows(samples)
     train = token_rows(task.real("train", task.size("train"), torch.Generator().manual_seed(0)))
     metrics = {f"eval/distinct_{order}": distinct(rows, order) for order in (1, 2, 3)}
@@ -90,8 +103,8 @@ def sample_metrics(samples: Sequences, task: Task) -> dict[str, float]:
     metrics["eval/copied_rate"] = copied_rate(rows, train)
     for name, check in task.checks.items():
         metrics[f"eval/{name}"] = float(np.mean(check(samples.texts)))
-    if task.exact is None:
-        metrics |= bleu_metrics(rows, _references(task))
+    if bleu_scores:
+        metrics |= _bleu_metrics(rows, bleu_scores, task.size("test"), seed=0)
     return metrics
 
 
@@ -105,11 +118,19 @@ def bleu_metrics(
     Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
     depends on their size.
     """
+    return _bleu_metrics(rows, sentence_bleu(rows, references), len(references), seed)
+
+
+def _bleu_metrics(
+    rows: Sequence[Sequence[int]] | Sequence[Sequence[str]],
+    bleu_scores: BleuScores,
+    num_references: int,
+    seed: int,
+) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(rows))[:MAX_HYPOTHESES]
-    metrics: dict[str, float] = {"bleu_references": len(references)}
-    scores = bleu([rows[index] for index in chosen], references)
-    metrics |= {f"bleu_{order}": value for order, value in scores.items()}
+    metrics: dict[str, float] = {"bleu_references": num_references}
+    metrics |= {f"bleu_{order}": scores[chosen].mean() for order, scores in bleu_scores.items()}
     if len(rows) > 1:
         metrics["self_bleu_references"] = len(rows) - 1
         own = self_bleu(rows, num_hypotheses=min(MAX_HYPOTHESES, len(rows)), rng=rng)
@@ -126,11 +147,17 @@ def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
     return [tuple(row[:-1] if row[-1] == eos else row) for row in rows]
 
 
-def _references(task: Task) -> list[tuple[int, ...]]:
-    return token_rows(task.real("test", task.size("test"), torch.Generator().manual_seed(0)))
+def _bleu_scores(samples: Sequences, task: Task) -> BleuScores:
+    """Against the whole test split; empty where the exact distribution says more than BLEU."""
+    if task.exact is not None:
+        return {}
+    test = task.real("test", task.size("test"), torch.Generator().manual_seed(0))
+    return sentence_bleu(token_rows(samples), token_rows(test))
 
 
-def _quality(samples: Sequences, task: Task, metrics: dict[str, float]) -> Quality:
+def _quality(
+    samples: Sequences, task: Task, metrics: dict[str, float], bleu_scores: BleuScores
+) -> Quality:
     """NLL under the true model where it is finite, else a check's rate, else BLEU-4."""
     groups = torch.arange(len(samples)).chunk(NUM_GROUPS)
     if "eval/nll_oracle" in metrics and task.exact is not None:
@@ -143,11 +170,10 @@ def _quality(samples: Sequences, task: Task, metrics: dict[str, float]) -> Quali
         values = [float(passed[rows].mean()) for rows in groups]
         higher = True
     else:
-        rows_of_ids, references = token_rows(samples)[:MAX_HYPOTHESES], _references(task)
-        size = max(len(rows_of_ids) // NUM_GROUPS, 1)
+        bleu_4 = bleu_scores[4][:MAX_HYPOTHESES]
+        size = max(len(bleu_4) // NUM_GROUPS, 1)
         values = [
-            bleu(rows_of_ids[first : first + size], references, max_order=4)[4]
-            for first in range(0, len(rows_of_ids), size)
+            float(bleu_4[first : first + size].mean()) for first in range(0, len(bleu_4), size)
         ]
         name, higher = "bleu_4", True
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

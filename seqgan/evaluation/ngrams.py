@@ -5,29 +5,32 @@ references (the same COCO samples score BLEU-2 .73 against 10,000 of them, .44 a
 Self-BLEU with the number of texts. So references are never sub-sampled here, only hypotheses are.
 """
 
-import math
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 Text = Sequence[Hashable]
-NGram = tuple[Hashable, ...]
 
 EPSILON = 0.1  # the numerator that smoothing gives to a precision without a match
 MIN_ORDER = 2  # BLEU-1 ignores word order
 
 
-def count_ngrams(text: Text, order: int) -> Counter[NGram]:
-    """How often each n-gram of that order occurs; empty for a text shorter than `order`."""
-    return Counter(zip(*(text[start:] for start in range(order)), strict=False))
-
-
 def bleu(
     hypotheses: Sequence[Text], references: Sequence[Text], max_order: int = 5
 ) -> dict[int, float]:
-    """Mean sentence BLEU (Papineni et al., 2002), for each order from 2 to `max_order`.
+    """Mean of `sentence_bleu` over the hypotheses, for each order from 2 to `max_order`."""
+    scores = sentence_bleu(hypotheses, references, max_order)
+    return {order: float(values.mean()) for order, values in scores.items()}
+
+
+def sentence_bleu(
+    hypotheses: Sequence[Text], references: Sequence[Text], max_order: int = 5
+) -> dict[int, Float[np.ndarray, " hypothesis"]]:
+    """BLEU of each hypothesis (Papineni et al., 2002), for each order from 2 to `max_order`.
 
     Every hypothesis is compared with all references, under uniform weights over 1..n and the
     brevity penalty of the closest reference length. Smoothing is the first method of Chen and
@@ -41,11 +44,14 @@ def bleu(
     _require_texts("BLEU", "hypothesis", hypotheses)
     _require_texts("BLEU", "reference", references)
     _require_order("max_order", max_order, MIN_ORDER)
-    largest = _largest_counts(references, max_order).largest
-    lengths = {len(reference) for reference in references}
-    return _mean_by_order(
-        [_sentence_bleu(text, largest, lengths, max_order) for text in hypotheses]
-    )
+    num_references = len(references)
+    texts = [*references, *hypotheses]
+    matches = [
+        counts.matches(counts.largest_before(num_references), len(texts))[num_references:]
+        for counts in _count_ngrams(texts, max_order)
+    ]
+    lengths = _lengths(hypotheses)
+    return _scores(matches, lengths, _closest_lengths(lengths, _lengths(references)))
 
 
 def self_bleu(
@@ -71,15 +77,14 @@ def self_bleu(
     if len(texts) < 2:
         raise ValueError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
     _require_order("max_order", max_order, MIN_ORDER)
-    counts = _largest_counts(texts, max_order)
-    num_of_length = Counter(len(text) for text in texts)
-    scores = []
-    for index in _chosen(len(texts), num_hypotheses, rng):
-        text = texts[index]
-        lengths = (num_of_length - Counter([len(text)])).keys()
-        limits = counts.without(index, text, max_order)
-        scores.append(_sentence_bleu(text, limits, lengths, max_order))
-    return _mean_by_order(scores)
+    chosen = _chosen(len(texts), num_hypotheses, rng)
+    matches = [
+        counts.matches(counts.largest_elsewhere(), len(texts))
+        for counts in _count_ngrams(texts, max_order)
+    ]
+    lengths = _lengths(texts)
+    scores = _scores(matches, lengths, _closest_others(lengths))
+    return {order: float(values[chosen].mean()) for order, values in scores.items()}
 
 
 def distinct(texts: Sequence[Text], order: int) -> float:
@@ -92,10 +97,12 @@ def distinct(texts: Sequence[Text], order: int) -> float:
     """
     _require_texts("distinct-n", "text", texts)
     _require_order("order", order, 1)
-    counts: Counter[NGram] = Counter()
+    unique: set[tuple[Hashable, ...]] = set()
+    total = 0
     for text in texts:
-        counts.update(count_ngrams(text, order))
-    return len(counts) / max(counts.total(), 1)
+        unique.update(zip(*(text[start:] for start in range(order)), strict=False))
+        total += max(len(text) - order + 1, 0)
+    return len(unique) / max(total, 1)
 
 
 def duplicate_rate(texts: Sequence[Text]) -> float:
@@ -117,70 +124,119 @@ def copied_rate(texts: Sequence[Text], train_texts: Sequence[Text]) -> float:
 
 
 @dataclass(frozen=True)
-class _LargestCounts:
-    """For every n-gram of a set of texts, its two largest counts within a single text.
+class _Counts:
+    """How often each n-gram of one order occurs in each text: an entry for each pair that occurs.
 
-    Leaving one text out then needs no second pass: the largest count among the others is
-    `largest`, or `second` where the left-out text is the one that has the largest.
+    Sorted by n-gram, then by text; an n-gram is a number from 0 on, in the order of the entries.
     """
 
-    largest: Mapping[NGram, int]
-    owner: Mapping[NGram, int]  # index of the first text that has the largest count
-    second: Mapping[NGram, int]  # equal to `largest` on a tie; missing if one text has the n-gram
+    ngrams: Int[np.ndarray, " pair"]
+    texts: Int[np.ndarray, " pair"]
+    counts: Int[np.ndarray, " pair"]
 
-    def without(self, index: int, text: Text, max_order: int) -> dict[NGram, int]:
-        """Largest count of each n-gram of `text`, which is text `index`, in all other texts."""
-        return {
-            gram: self.second.get(gram, 0) if self.owner[gram] == index else self.largest[gram]
-            for order in range(1, max_order + 1)
-            for gram in count_ngrams(text, order)
-        }
+    def largest_before(self, num_texts: int) -> Int[np.ndarray, " pair"]:
+        """The largest count of each entry's n-gram in one of the first `num_texts` texts."""
+        return self._largest(np.where(self.texts < num_texts, self.counts, 0))[self.ngrams]
 
+    def largest_elsewhere(self) -> Int[np.ndarray, " pair"]:
+        """The largest count of each entry's n-gram in a text other than the entry's."""
+        largest = self._largest(self.counts)[self.ngrams]
+        has_largest = self.counts == largest
+        alone = has_largest & (np.bincount(self.ngrams[has_largest])[self.ngrams] == 1)
+        second = self._largest(np.where(has_largest, 0, self.counts))[self.ngrams]
+        return np.where(alone, second, largest)
 
-def _largest_counts(texts: Sequence[Text], max_order: int) -> _LargestCounts:
-    largest: dict[NGram, int] = {}
-    owner: dict[NGram, int] = {}
-    second: dict[NGram, int] = {}
-    for index, text in enumerate(texts):
-        for order in range(1, max_order + 1):
-            for gram, count in count_ngrams(text, order).items():
-                previous = largest.get(gram, 0)
-                if count > previous:
-                    if previous:
-                        second[gram] = previous
-                    largest[gram], owner[gram] = count, index
-                elif count > second.get(gram, 0):
-                    second[gram] = count
-    return _LargestCounts(largest, owner, second)
+    def matches(self, limits: Int[np.ndarray, " pair"], num_texts: int) -> Int[np.ndarray, " text"]:
+        """Each text's number of n-grams, an n-gram counted up to its limit."""
+        clipped = np.minimum(self.counts, limits)
+        return np.bincount(self.texts, clipped, minlength=num_texts).astype(np.int64)
+
+    def _largest(self, values: Int[np.ndarray, " pair"]) -> Int[np.ndarray, " ngram"]:
+        return np.maximum.reduceat(values, np.flatnonzero(_changes(self.ngrams)))
 
 
-def _sentence_bleu(
-    text: Text, limits: Mapping[NGram, int], reference_lengths: Iterable[int], max_order: int
-) -> list[float]:
-    """BLEU-2, BLEU-3, ... of one text.
+def _count_ngrams(texts: Sequence[Text], max_order: int) -> Iterator[_Counts]:
+    """Counts of the orders 1, 2, ..., `max_order`.
+
+    Words become numbers, and an n-gram is the pair of the (n-1)-gram that it starts with and its
+    last word. Sorting those pairs numbers the n-grams: equal numbers are equal n-grams, with no
+    hash to collide.
+    """
+    numbers: defaultdict[Hashable, int] = defaultdict()
+    numbers.default_factory = numbers.__len__  # a new word gets the next number
+    words = np.fromiter(map(numbers.__getitem__, chain.from_iterable(texts)), dtype=np.int64)
+    lengths = _lengths(texts)
+    text_of = np.repeat(np.arange(len(texts)), lengths)
+    words_left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(words))
+
+    starts = np.arange(len(words))  # the position of the first word of each n-gram
+    ngrams = np.zeros_like(starts)  # the number of each n-gram; before order 1, they are all equal
+    for order in range(1, max_order + 1):
+        fits = words_left[starts] >= order
+        starts, prefixes = starts[fits], ngrams[fits]
+        pairs = prefixes * len(numbers) + words[starts + order - 1]
+        ranks = np.argsort(pairs, kind="stable")  # equal n-grams stay sorted by text
+        is_new = _changes(pairs[ranks])
+        sorted_ngrams = np.cumsum(is_new) - 1
+        sorted_texts = text_of[starts[ranks]]
+        first = np.flatnonzero(is_new | _changes(sorted_texts))
+        yield _Counts(sorted_ngrams[first], sorted_texts[first], np.diff(first, append=len(starts)))
+        ngrams = np.empty_like(ranks)
+        ngrams[ranks] = sorted_ngrams
+
+
+def _changes(values: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Where a value of 0 or more differs from the one before it; True at the first."""
+    return np.diff(values, prepend=-1) != 0
+
+
+def _lengths(texts: Sequence[Text]) -> Int[np.ndarray, " text"]:
+    return np.array([len(text) for text in texts], dtype=np.int64)
+
+
+def _closest_lengths(
+    lengths: Int[np.ndarray, " hypothesis"], references: Int[np.ndarray, " reference"]
+) -> Float[np.ndarray, " hypothesis"]:
+    """The reference length closest to each hypothesis length, the shorter of two as close."""
+    bounded = np.concatenate([[-np.inf], np.sort(references), [np.inf]])
+    above = np.searchsorted(bounded, lengths)
+    return _closer(lengths, bounded[above - 1], bounded[above])
+
+
+def _closest_others(lengths: Int[np.ndarray, " text"]) -> Float[np.ndarray, " text"]:
+    """As `_closest_lengths`, of each text among all others: a neighbour in the sorted lengths."""
+    order = np.argsort(lengths)
+    bounded = np.concatenate([[-np.inf], lengths[order], [np.inf]])
+    closest = np.empty(len(lengths))
+    closest[order] = _closer(lengths[order], bounded[:-2], bounded[2:])
+    return closest
+
+
+def _closer(
+    lengths: Int[np.ndarray, " n"], below: Float[np.ndarray, " n"], above: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    return np.where(lengths - below <= above - lengths, below, above)
+
+
+def _scores(
+    matches: Sequence[Int[np.ndarray, " text"]],
+    lengths: Int[np.ndarray, " text"],
+    closest: Float[np.ndarray, " text"],
+) -> dict[int, Float[np.ndarray, " text"]]:
+    """BLEU-2, BLEU-3, ... of each text, by order.
 
     Args:
-        limits: the largest count of each n-gram in a single reference; missing means 0.
-        reference_lengths: every length that a reference has, in any order.
+        matches: for the orders 1, 2, ..., each text's number of n-grams that its references have.
+        closest: the length of the closest reference.
     """
-    log_precisions = []
-    for order in range(1, max_order + 1):
-        counts = count_ngrams(text, order)
-        matches = sum(min(count, limits.get(gram, 0)) for gram, count in counts.items())
-        if order == 1 and matches == 0:
-            return [0.0] * (max_order - MIN_ORDER + 1)
-        log_precisions.append(math.log((matches or EPSILON) / max(counts.total(), 1)))
-    closest = min(reference_lengths, key=lambda length: (abs(length - len(text)), length))
-    log_penalty = min(0.0, 1 - closest / len(text))
-    return [
-        math.exp(log_penalty + math.fsum(log_precisions[:order]) / order)
-        for order in range(MIN_ORDER, max_order + 1)
-    ]
-
-
-def _mean_by_order(scores: Sequence[Sequence[float]]) -> dict[int, float]:
-    means = np.mean(scores, axis=0).tolist()
-    return dict(enumerate(means, start=MIN_ORDER))
+    log_penalty = np.minimum(0.0, 1 - closest / np.maximum(lengths, 1))
+    log_precisions = np.zeros(len(lengths))
+    scores = {}
+    for order, matched in enumerate(matches, start=1):
+        num_ngrams = np.maximum(lengths - order + 1, 1)
+        log_precisions += np.log(np.where(matched > 0, matched, EPSILON) / num_ngrams)
+        scores[order] = np.exp(log_penalty + log_precisions / order) * (matches[0] > 0)
+    return {order: scores[order] for order in range(MIN_ORDER, len(matches) + 1)}
 
 
 def _chosen(
