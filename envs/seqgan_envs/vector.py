@@ -148,8 +148,8 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         if not self._was_reset:
             raise ResetNeeded("step comes after reset, got a step before the first reset")
         episodes = self._episodes
-        waiting = np.flatnonzero(episodes.ended)
-        going = np.flatnonzero(~episodes.ended)
+        (waiting,) = episodes.ended.nonzero()
+        (going,) = (~episodes.ended).nonzero()
         rewards, invalid = episodes.advance(
             going, checked_actions(actions, shape=(self.num_envs,)), self._reward
         )
