@@ -64,6 +64,10 @@ def assert_same_step(native, sync):
     assert data_equivalence(native_infos, without_masks(sync_infos), exact=True)
 
 
+def row_of(observation, row):
+    return {name: member[row] for name, member in observation.items()}
+
+
 def pair(mode, **arguments):
     """The native environment and Gymnasium's loop over single ones."""
     arguments = {"words": WORDS, "max_length": 3, "reward": positional_reward} | arguments
@@ -98,6 +102,64 @@ def test_equals_single_environments_step_for_step(mode, observation, mask, promp
                 sync.reset(options={"reset_mask": ended}),
             )
     assert endings.min() >= 5
+
+
+@pytest.mark.parametrize("eos", [True, False])
+@pytest.mark.parametrize("mask", [None, [True, True, False, True], forbid_last_token])
+@pytest.mark.parametrize("prompts", [None, [[4, 2], [0, 1], [4, 4]]])
+def test_rows_out_of_step_equal_single_environments(eos, mask, prompts):
+    arguments = {
+        "words": WORDS if eos else [*WORDS, "d"],
+        "eos": eos,
+        "max_length": 9,
+        "reward": positional_reward,
+        "action_mask": mask,
+        "prompts": prompts,
+        "render_mode": "ansi",
+    }
+    num_envs = 5
+    native = TextGenerationVectorEnv(num_envs, **arguments, autoreset_mode="Disabled")
+    singles = [TextGenerationEnv(**arguments) for _ in range(num_envs)]
+    rng = np.random.default_rng(0)
+    going = np.zeros(num_envs, dtype=bool)
+    endings = set()
+    for _ in range(300):
+        starting = ~going & (rng.random(num_envs) < 0.5)
+        if starting.any():
+            options = {"reset_mask": starting}
+            indices = rng.integers(3, size=num_envs)
+            if prompts is not None:
+                options["prompt_index"] = indices
+            observation, _ = native.reset(options=options)
+            for row in np.flatnonzero(starting):
+                chosen = None if prompts is None else {"prompt_index": indices[row]}
+                expected, info = singles[row].reset(options=chosen)
+                assert data_equivalence(row_of(observation, row), expected, exact=True)
+                assert info["action_mask"].tolist() == expected["action_mask"].tolist()
+            going |= starting
+        # Action 3 is eos where there is one; a repeated token may be forbidden: both seldom, so
+        # that texts of every length occur.
+        actions = rng.choice(4, size=num_envs, p=[0.45, 0.45, 0.02, 0.08])
+        observation, rewards, terminated, _, infos = native.step(actions)
+        texts = native.render()
+        for row in np.flatnonzero(going):
+            expected, reward, ended, _, info = singles[row].step(actions[row])
+            assert data_equivalence(row_of(observation, row), expected, exact=True)
+            assert (rewards[row], terminated[row], texts[row]) == (
+                reward,
+                ended,
+                singles[row].render(),
+            )
+            assert info["action_mask"].tolist() == expected["action_mask"].tolist()
+            for key in ("text", "token_ids", "invalid_action"):
+                assert (key in info) == ended
+                if ended:
+                    assert infos[f"_{key}"][row]
+                    assert infos[key][row] == info[key]
+            if ended:
+                endings.add((info["invalid_action"], int(expected["length"])))
+        going &= ~terminated
+    assert len(endings) >= (6 if mask or eos else 1)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])

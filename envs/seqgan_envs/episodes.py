@@ -57,7 +57,9 @@ class Episodes:
         self.ended = np.ones(num_rows, dtype=np.bool_)
         self._prompt_indices = np.zeros(num_rows, dtype=np.int64)
         self._ask_mask: ActionMask | None = None
+        self._everything_allowed = False
         if isinstance(rules.action_mask, np.ndarray):
+            self._everything_allowed = bool(rules.action_mask.all())
             # One row seen from every row: no memory, and copied as fast as a full array.
             self.allowed = np.broadcast_to(rules.action_mask, (num_rows, rules.num_actions))
         else:
@@ -96,26 +98,52 @@ class Episodes:
                 or mask function returned something unusable.
         """
         chosen = self._checked_choices(rows, actions[rows])
+        rewards = np.zeros(len(self.ended))
+        invalid = np.zeros(len(self.ended), dtype=np.bool_)
+        taken, emitted = rows, chosen
         permitted = self.allowed[rows, chosen]
-        taken, emitted = rows[permitted], chosen[permitted]
-        self.tokens[taken, self.lengths[taken]] = emitted
-        self.lengths[taken] += 1
+        if not permitted.all():
+            taken, emitted, forbidden = rows[permitted], chosen[permitted], rows[~permitted]
+            self.ended[forbidden] = True
+            rewards[forbidden] = self._rules.invalid_action_penalty
+            invalid[forbidden] = True
 
-        finished = self.lengths[taken] == self._rules.max_length
+        lengths = self.lengths[taken]
+        self.tokens[taken, lengths] = emitted
+        lengths += 1
+        self.lengths[taken] = lengths
+        finished = lengths == self._rules.max_length
         if self._rules.eos_id is not None:
             finished |= emitted == self._rules.eos_id
-        completed, forbidden = taken[finished], rows[~permitted]
-        self.ended[completed] = True
-        self.ended[forbidden] = True
-
-        rewards = np.zeros(len(self.ended))
-        rewards[forbidden] = self._rules.invalid_action_penalty
-        if completed.size:
+        if finished.any():
+            completed = taken[finished]
+            self.ended[completed] = True
             rewards[completed] = checked_rewards(self._ask(reward, completed), completed)
         self._update_masks(rows)
-        invalid = np.zeros(len(self.ended), dtype=np.bool_)
-        invalid[forbidden] = True
         return rewards, invalid
+
+    def append(self, row: int, action: int) -> bool:
+        """Emits one token in a row that goes on, if nothing else comes of it.
+
+        Most steps are of this kind, and here they need no array arithmetic, which for a single
+        row costs far more than what it computes.
+
+        Returns:
+            False, and nothing has changed, where it is for `advance` to say what happens: the
+            action ends the text, is forbidden or outside the space, or the mask is a function.
+        """
+        rules, length = self._rules, self.lengths.item(row)
+        plain = (
+            self._ask_mask is None
+            and 0 <= action < rules.num_actions
+            and action != rules.eos_id
+            and length + 1 < rules.max_length
+            and self.allowed.item(row, action)
+        )
+        if plain:
+            self.tokens[row, length] = action
+            self.lengths[row] = length + 1
+        return plain
 
     def observation(self, rows: NDArray[np.int64] | None = None) -> Observation:
         """The observation of the given rows, or of all, batched and in fresh memory."""
@@ -125,7 +153,7 @@ class Episodes:
         members = {
             "tokens": tokens,
             "length": _copy_of_rows(self.lengths, rows),
-            "action_mask": _copy_of_rows(self.allowed, rows).view(np.int8),
+            "action_mask": self._masks(len(tokens), rows),
         }
         if self._rules.prompts is not None:
             indices = self._prompt_indices if rows is None else self._prompt_indices[rows]
@@ -154,6 +182,12 @@ class Episodes:
                 f" got {chosen[first]} in row {rows[first]}"
             )
         return chosen.astype(np.int64)
+
+    def _masks(self, count: int, rows: NDArray[np.int64] | None) -> NDArray[np.int8]:
+        if self._everything_allowed:
+            # A copy would also read the memory that it copies, and take half as long again.
+            return np.ones((count, self._rules.num_actions), dtype=np.int8)
+        return _copy_of_rows(self.allowed, rows).view(np.int8)
 
     def _ask(self, function: Callable[..., ArrayLike], rows: NDArray[np.int64]) -> ArrayLike:
         prompts = self._rules.prompts

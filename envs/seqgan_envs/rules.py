@@ -99,8 +99,8 @@ class Rules:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The words among the ids, joined; eos, pad and other special ids are left out."""
-        num_words = len(self.words)
-        return self.separator.join([self.words[i] for i in ids if i < num_words])
+        words, num_words = self.words, len(self.words)
+        return self.separator.join([words[i] for i in ids if i < num_words])
 
 
 def checked_rules(

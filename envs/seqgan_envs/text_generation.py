@@ -140,8 +140,10 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         """
         if self._episode.ended[0]:
             raise ResetNeeded("step comes after reset, got a step after the end of an episode")
-        actions = checked_actions(action, shape=()).reshape(1)
-        rewards, invalid = self._episode.advance(_THE_ROW, actions, self._reward)
+        checked = checked_actions(action, shape=())
+        if self._episode.append(0, checked.item()):
+            return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}
+        rewards, invalid = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
         terminated = bool(self._episode.ended[0])
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:
