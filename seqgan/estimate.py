@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from seqgan.collection import collect
-from seqgan.losses import negative_log_likelihood
 from seqgan.rewards.base import TrainableReward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.sampling import sample
@@ -52,7 +51,7 @@ def estimate(trainer: Trainer) -> Estimate:
 
     def pretrain_step() -> None:
         generator.train()
-        negative_log_likelihood(generator.log_probs(batch), batch.mask).backward()
+        generator.negative_log_likelihood(batch).backward()
 
     with seeded_from(rng, config.device):
         step = _seconds(pretrain_step)

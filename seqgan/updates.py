@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from seqgan.generators.base import Generator
 from seqgan.losses import (
     PolicyGradientLoss,
-    negative_log_likelihood,
     to_floats,
     token_entropies,
     token_log_probs,
@@ -61,7 +60,7 @@ def pretrain_epoch(
     total, tokens = 0.0, 0.0
     for rows in torch.arange(len(data), device=data.tokens.device).split(batch_size):
         batch = data.select(rows).trimmed()
-        loss = negative_log_likelihood(generator.log_probs(batch), batch.mask)
+        loss = generator.negative_log_likelihood(batch)
         _finite(loss, "pretraining loss")
         optimizer.zero_grad(set_to_none=True)
         runtime.backward(loss)

@@ -70,6 +70,15 @@ class DiscriminatorConformance:
             alone = discriminator(sequences.select(torch.tensor([row])))
             torch.testing.assert_close(alone, discriminator(sequences)[row : row + 1])
 
+    def test_the_same_without_gradients(self, discriminator, sequences):
+        """Scoring may take another path than training, for one text or for many."""
+        many = sequences.select(torch.arange(5).repeat(9))
+        with torch.no_grad():
+            for scored in (many, sequences, sequences.select(torch.tensor([2]))):
+                actual = discriminator(scored)
+                with torch.enable_grad():
+                    torch.testing.assert_close(actual, discriminator(scored).detach())
+
     def test_every_token_matters(self, discriminator, sequences):
         base = discriminator(sequences)[0]
         for step in range(6):
@@ -185,6 +194,20 @@ class TestCNN(DiscriminatorConformance):
         assert words.abs().max() <= 1
         assert float(words.mean()) == pytest.approx(0, abs=0.005)
         assert float(words.var()) == pytest.approx(1 / 3, abs=0.005)
+
+    def test_short_texts_are_not_read_to_the_end(self):
+        """Beside a text of full length, short ones are judged over all positions."""
+        config = CNNDiscriminatorConfig(
+            embedding_size=4, filter_sizes=(1, 3, 5), num_filters=(3, 2, 4), dropout=0.0
+        )
+        with seeded_from(seeded()):
+            discriminator = CNNDiscriminator(config, VOCABULARY, max_length=12).eval()
+        short = [[0, 1, 5], [5], [2, 5], [3, 3, 4, 1, 5]]
+        alone = Sequences.from_rows(short, VOCABULARY, 12)
+        beside = Sequences.from_rows([*short, [2] * 12], VOCABULARY, 12)
+        torch.testing.assert_close(discriminator(alone), discriminator(beside)[:4])
+        for row in torch.arange(4)[:, None]:
+            torch.testing.assert_close(discriminator(alone.select(row)), discriminator(beside)[row])
 
     def test_filters_wider_than_the_text_are_left_out(self):
         discriminator = CNNDiscriminator(self.CONFIG, VOCABULARY, max_length=3)

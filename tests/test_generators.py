@@ -149,6 +149,17 @@ class GeneratorConformance:
         selected = sequences.select(rows)
         close(generator(selected)[selected.mask], generator(sequences)[rows][selected.mask])
 
+    def test_log_probs_and_their_mean_are_those_of_forward(self, generator, sequences):
+        """The values, and every parameter's gradient."""
+        expected = token_log_probs(generator(sequences), sequences.tokens, sequences.mask)
+        close(generator.log_probs(sequences), expected)
+        loss = generator.negative_log_likelihood(sequences)
+        close(loss, negative_log_likelihood(expected, sequences.mask))
+        parameters = [p for p in generator.parameters() if p.requires_grad]
+        wanted = torch.autograd.grad(negative_log_likelihood(expected, sequences.mask), parameters)
+        for mine, theirs in zip(torch.autograd.grad(loss, parameters), wanted, strict=True):
+            close(mine, theirs)
+
     def test_sees_the_past_and_only_the_past(self, generator):
         tokens = torch.tensor([[0, 1, 2, 3]])
         mask = torch.ones_like(tokens, dtype=torch.bool)

@@ -1,11 +1,11 @@
-"""Log-probabilities of chosen tokens without the logits: against the plain computation."""
+"""How likely chosen tokens are, without all the logits: against the plain computation."""
 
 import pytest
 import torch
 from torch.nn.functional import linear
 
 from seqgan.generators import projection
-from seqgan.generators.projection import chosen_log_probs
+from seqgan.generators.projection import chosen_log_probs, mean_negative_log_likelihood
 
 
 def plain(hidden, weight, bias, chosen):
@@ -20,9 +20,13 @@ def inputs(num_rows=7, size=3, vocabulary=11, scale=1.0, dtype=torch.float32):
     return [part.requires_grad_() for part in drawn], chosen
 
 
-@pytest.mark.parametrize("in_flight", [1, 30, 2**20])
-@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
-def test_values_and_gradients(monkeypatch, in_flight, scale):
+IN_FLIGHT = pytest.mark.parametrize("in_flight", [1, 30, 2**20])
+SCALE = pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+
+
+@IN_FLIGHT
+@SCALE
+def test_log_probs_and_gradients(monkeypatch, in_flight, scale):
     """Also where rows go a few at a time, and where a chosen token is next to impossible."""
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
     parts, chosen = inputs(scale=scale)
@@ -35,31 +39,41 @@ def test_values_and_gradients(monkeypatch, in_flight, scale):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
+@IN_FLIGHT
+@SCALE
+def test_mean_and_gradients(monkeypatch, in_flight, scale):
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
+    parts, chosen = inputs(scale=scale)
+    expected = -plain(*parts, chosen).mean()
+    actual = mean_negative_log_likelihood(*parts, chosen)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+    wanted = torch.autograd.grad(3 * expected, parts)
+    given = torch.autograd.grad(3 * actual, parts)
+    for mine, theirs in zip(given, wanted, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_a_token_of_chance_zero_in_floats():
     """exp(-300) is no float; its logarithm is."""
-    hidden, weight = torch.ones(1, 1), torch.tensor([[0.0], [-300.0]])
-    value = chosen_log_probs(hidden, weight, torch.zeros(2), torch.tensor([1]))
-    assert float(value) == -300.0
+    given = (torch.ones(1, 1), torch.tensor([[0.0], [-300.0]]), torch.zeros(2), torch.tensor([1]))
+    assert float(chosen_log_probs(*given)) == -300.0
+    assert float(mean_negative_log_likelihood(*given)) == 300.0
 
 
 def test_gradients_by_finite_differences():
     parts, chosen = inputs(dtype=torch.double)
-    assert torch.autograd.gradcheck(lambda *given: chosen_log_probs(*given, chosen), parts)
 
+    def mean(*given):
+        return mean_negative_log_likelihood(*given, chosen)
 
-def test_nothing_is_kept_without_gradients(monkeypatch):
-    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 22)
-    parts, chosen = inputs()
-    with torch.no_grad():
-        actual = chosen_log_probs(*parts, chosen)
-        torch.testing.assert_close(actual, plain(*parts, chosen))
-    assert not actual.requires_grad
+    assert torch.autograd.gradcheck(mean, parts)
 
 
 def test_no_rows():
     parts, chosen = inputs(num_rows=0)
-    value = chosen_log_probs(*parts, chosen)
-    assert value.shape == (0,)
-    value.sum().backward()
+    assert chosen_log_probs(*parts, chosen).shape == (0,)
+    loss = mean_negative_log_likelihood(*parts, chosen)
+    assert float(loss.detach()) == 0
+    loss.backward()
     assert parts[1].grad is not None
     assert float(parts[1].grad.abs().sum()) == 0

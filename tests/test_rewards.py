@@ -216,6 +216,22 @@ class TestDiscriminatorReward(RewardConformance):
         reward.shape = "logit"
         torch.testing.assert_close(reward.score(sequences), logits)
 
+    def test_half_precision_is_the_same_to_its_rounding(self, sequences):
+        """In scoring and in training, where the parameters stay in single precision."""
+        exact, rounded = discriminator_reward(self.kind), discriminator_reward(self.kind)
+        rounded.precision = "bfloat16"
+        scores = rounded.score(sequences)
+        assert scores.dtype == torch.float32
+        torch.testing.assert_close(scores, exact.score(sequences), atol=0.02, rtol=0.02)
+        assert not torch.equal(scores, exact.score(sequences))
+        real, generated = sequences.select(torch.arange(3)), sequences.select(torch.tensor([3, 4]))
+        wanted, given = exact.update(real, generated), rounded.update(real, generated)
+        assert given["losses/discriminator"] == pytest.approx(
+            wanted["losses/discriminator"], abs=0.02
+        )
+        for parameter in rounded.discriminator.parameters():
+            assert parameter.dtype == torch.float32
+
     def test_learns_to_separate(self):
         reward = discriminator_reward(self.kind, dropout=0.2, learning_rate=0.05)
         real, generated = from_rows([[0, 0, 4], [0, 0, 0]]), from_rows([[1, 4], [1, 1, 1, 1]])

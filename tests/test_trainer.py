@@ -209,6 +209,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("discriminator_training.learning_rate", 1e-2, {}),
     ("discriminator_training.l2", 0.5, {}),
     ("discriminator_training.max_grad_norm", 1e-2, {}),
+    ("discriminator_training.precision", "bfloat16", {}),
     ("adversarial.iterations", 4, {}),
     ("adversarial.g_steps", 2, {}),
     ("adversarial.batch_size", 6, {}),

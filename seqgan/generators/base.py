@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seqgan.losses import token_log_probs
+from seqgan.losses import negative_log_likelihood, token_log_probs
 from seqgan.sequences import Sequences
 
 
@@ -49,10 +49,13 @@ class Generator(nn.Module, ABC):
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         """log pi(y_t | y_<t) of every token, nats; 0 on padding.
 
-        What maximum likelihood and evaluation need of `forward`; a generator may find it cheaper
-        than all the logits.
+        All that evaluation needs of `forward`; a generator may find it cheaper than the logits.
         """
         return token_log_probs(self(sequences), sequences.tokens, sequences.mask)
+
+    def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
+        """The loss of maximum likelihood: minus the mean of `log_probs` over real tokens, nats."""
+        return negative_log_likelihood(self.log_probs(sequences), sequences.mask)
 
     @abstractmethod
     def start(

@@ -1,8 +1,7 @@
 """How likely the chosen tokens are under a linear layer and softmax, and nothing else.
 
-What maximum likelihood needs of a large vocabulary: the logits of all tokens are made a few rows
-at a time and only the probabilities are kept, for the backward pass, which is two products of
-matrices. Equal to `linear(...).log_softmax(-1).gather(...)` within float rounding.
+What maximum likelihood and evaluation need of a large vocabulary. The logits of all tokens are
+made a few rows at a time and used up while they are in the processor's cache; none are stored.
 """
 
 from typing import Any
@@ -11,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
-CHUNK_ELEMENTS = 2**20  # logits in flight: what a processor's cache holds
+CHUNK_ELEMENTS = 2**19  # logits in flight: 2 MiB
 
 
 def chosen_log_probs(
@@ -21,37 +21,61 @@ def chosen_log_probs(
     bias: Float[Tensor, " vocab"],
     chosen: Int[Tensor, " row"],
 ) -> Float[Tensor, " row"]:
-    """log softmax(hidden @ weight.T + bias)[chosen] of each row, nats; differentiable once."""
-    result: Tensor = _ChosenLogProbs.apply(hidden, weight, bias, chosen)
-    return result
+    """log softmax(hidden @ weight.T + bias)[chosen] of each row, nats."""
+    parts = []
+    for rows in _chunks(len(hidden), len(weight)):
+        logits = torch.addmm(bias, hidden[rows], weight.T)
+        parts.append(logits.gather(1, chosen[rows, None])[:, 0] - logits.logsumexp(dim=-1))
+    return torch.cat(parts) if parts else hidden.new_zeros(0)
 
 
-class _ChosenLogProbs(torch.autograd.Function):
+def mean_negative_log_likelihood(
+    hidden: Float[Tensor, "row hidden"],
+    weight: Float[Tensor, "vocab hidden"],
+    bias: Float[Tensor, " vocab"],
+    chosen: Int[Tensor, " row"],
+) -> Float[Tensor, ""]:
+    """Minus the mean of `chosen_log_probs`, nats; 0 for no rows. Differentiable once.
+
+    Every row weighs the same, so the gradients are known but for one factor as soon as the
+    probabilities are: they are summed up in the forward pass, and no probability is kept.
+    """
+    # The bias as one more column: a product of matrices alone is faster than one added to a copy.
+    extended = torch.cat([weight, bias[:, None]], dim=1)
+    loss: Tensor = _MeanNegativeLogLikelihood.apply(
+        pad(hidden, (0, 1), value=1.0), extended, chosen
+    )
+    return loss
+
+
+def _chunks(num_rows: int, num_columns: int) -> list[slice]:
+    size = max(CHUNK_ELEMENTS // num_columns, 1)
+    return [slice(first, min(first + size, num_rows)) for first in range(0, num_rows, size)]
+
+
+class _MeanNegativeLogLikelihood(torch.autograd.Function):
+    """With p the probabilities and c the chosen token, d(-log p_c) / d logits = p - 1[c]."""
+
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, chosen: Tensor) -> Tensor:
-        keep = any(ctx.needs_input_grad)
-        size = max(CHUNK_ELEMENTS // len(bias), 1)
-        probs = hidden.new_empty(len(hidden) if keep else min(size, len(hidden)), len(bias))
-        result = hidden.new_empty(len(hidden))
-        for first in range(0, len(hidden), size):
-            rows = slice(first, min(first + size, len(hidden)))
-            logits = torch.addmm(bias, hidden[rows], weight.T)
-            chunk = probs[rows] if keep else probs[: len(logits)]
-            torch.softmax(logits, dim=-1, out=chunk)
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, chosen: Tensor) -> Tensor:
+        of_hidden, of_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        total = hidden.new_zeros(())
+        for rows in _chunks(len(hidden), len(weight)):
+            logits = hidden[rows] @ weight.T
+            probs = logits.softmax(dim=-1)
             # From the likeliest token, whose probability is at least one in the vocabulary.
-            log_total = logits.amax(dim=-1) - chunk.amax(dim=-1).log()
-            result[rows] = logits.gather(1, chosen[rows, None])[:, 0] - log_total
-        if keep:
-            ctx.save_for_backward(hidden, weight, chosen, probs)
-        return result
+            log_total = logits.amax(dim=-1) - probs.amax(dim=-1).log()
+            total += (log_total - logits.gather(1, chosen[rows, None])[:, 0]).sum()
+            torch.mm(probs, weight, out=of_hidden[rows])
+            of_weight.addmm_(probs.T, hidden[rows])
+        of_hidden -= weight[chosen]
+        of_weight.index_add_(0, chosen, hidden, alpha=-1)
+        count = max(len(hidden), 1)
+        ctx.save_for_backward(of_hidden.div_(count), of_weight.div_(count))
+        return total / count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """With p the probabilities and c the chosen token: d log p_c / d logits = 1[c] - p."""
-        hidden, weight, chosen, probs = ctx.saved_tensors
-        of_hidden = gradient[:, None] * (weight[chosen] - probs @ weight)
-        scaled = gradient[:, None] * hidden
-        of_weight = (probs.T @ scaled).neg_().index_add_(0, chosen, scaled)
-        of_bias = (probs.T @ gradient).neg_().index_add_(0, chosen, gradient)
-        return of_hidden, of_weight, of_bias, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_hidden, of_weight = ctx.saved_tensors
+        return gradient * of_hidden, gradient * of_weight, None

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqgan.generators.base import Generator, State
-from seqgan.generators.projection import chosen_log_probs
+from seqgan.generators.projection import chosen_log_probs, mean_negative_log_likelihood
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
@@ -109,11 +109,17 @@ class RecurrentGenerator(Generator):
 
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         """Only real tokens are projected, and no logits are stored."""
-        hidden = self.dropout(self._top_layer(sequences))[sequences.mask]
-        chosen = chosen_log_probs(
-            hidden, self.output.weight, self.output.bias, sequences.tokens[sequences.mask]
-        )
+        chosen = chosen_log_probs(*self._real_tokens(sequences))
         return chosen.new_zeros(sequences.mask.shape).masked_scatter(sequences.mask, chosen)
+
+    def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
+        return mean_negative_log_likelihood(*self._real_tokens(sequences))
+
+    def _real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What says how likely they are: states before them, output layer, the tokens."""
+        hidden = self.dropout(self._top_layer(sequences))[sequences.mask]
+        output = self.output
+        return hidden, output.weight, output.bias, sequences.tokens[sequences.mask]
 
     def _top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
         # Padding is masked out wherever the result is used, but it needs a row to look up.
