@@ -30,6 +30,8 @@ commands:
   train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
+  train ... --profile
+                    no run: where the time of one iteration of the game goes
   sample RUN        print texts, one a line
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
@@ -117,10 +119,14 @@ def train(given: list[str]) -> int:
     flags = given if preset is None else given[1:]
     path, flags = _take(flags, "--config")
     run, flags = _take(flags, "--resume")
+    profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
     if sum(choice is not None for choice in (preset, path, run)) > 1:
         raise InputError("train takes one of a preset, --config and --resume, got more than one")
     if run is None:
-        return _start(_parse_config(preset, path, flags))
+        config = _parse_config(preset, path, flags)
+        return _profile(config) if profiled else _start(config)
+    if profiled:
+        raise InputError("--profile is for a preset or --config, got it beside --resume")
     if flags:
         raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
     return _resume(Path(run))
@@ -235,6 +241,35 @@ def _start(config: "TrainConfig") -> int:
     except ValueError as error:
         raise InputError(str(error)) from error
     return _run(config, task, folder, {})
+
+
+def _profile(config: "TrainConfig") -> int:
+    """Prints where the time of an iteration goes, after one epoch of pretraining."""
+    from dataclasses import replace
+
+    from seqgan.build import build_task
+    from seqgan.profiling import profile_iteration
+    from seqgan.tracking.base import MemoryTracker
+    from seqgan.tracking.progress import Progress
+    from seqgan.trainer import Trainer
+
+    epochs = min(config.pretrain.epochs, 1)
+    config = replace(
+        config,
+        pretrain=replace(config.pretrain, epochs=epochs),
+        evaluation=replace(config.evaluation, num_shown=0),
+    )
+    try:
+        _use_machine(config)
+        task = build_task(config)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    with Progress() as progress:
+        trainer = Trainer(config, task, MemoryTracker(), progress)
+        trainer.pretrain_generator()
+        measured = profile_iteration(trainer)
+    print("\n".join(measured.lines()))
+    return 0
 
 
 def _resume(path: Path) -> int:

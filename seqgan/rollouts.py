@@ -12,7 +12,8 @@ from torch import Tensor
 from seqgan.generators.base import Generator
 from seqgan.rewards.base import RewardModel, returns
 from seqgan.sampling import complete, rows_in_flight
-from seqgan.sequences import Sequences, Trajectories
+from seqgan.sequences import Sequences, Trajectories, joined
+from seqgan.timing import profiled
 
 
 @torch.no_grad()
@@ -58,7 +59,8 @@ def monte_carlo_action_values(
         return action_values
 
     policy.eval()
-    prefix_states = policy.encode(sequences)
+    with profiled("rollout / encode"):
+        prefix_states = policy.encode(sequences)
     together = max(rows_in_flight(policy) // num_rollouts, 1)
     for chunk in torch.arange(len(rows)).split(max(chunk_size // num_rollouts, 1)):
         completed = []
@@ -67,24 +69,22 @@ def monte_carlo_action_values(
             prefix = steps[None, :] < lengths[:, None]
             tokens = sequences.tokens[rows[prefixes]].masked_fill(~prefix, vocabulary.pad_id)
             logits, state = prefix_states.gather(rows[prefixes], lengths)
-            completed.append(
-                complete(
-                    policy,
-                    vocabulary,
-                    tokens,
-                    lengths,
-                    logits,
-                    state,
-                    rng,
-                    num_completions=num_rollouts,
+            with profiled("rollout / complete"):
+                completed.append(
+                    complete(
+                        policy,
+                        vocabulary,
+                        tokens,
+                        lengths,
+                        logits,
+                        state,
+                        rng,
+                        num_completions=num_rollouts,
+                    )
                 )
-            )
         origin = rows[chunk].repeat_interleave(num_rollouts)
-        completions = Sequences(
-            torch.cat([batch.tokens for batch in completed]),
-            torch.cat([batch.mask for batch in completed]),
-        )
-        rewards = _judge(reward_model, sequences, origin, completions)
+        with profiled("rollout / judge"):
+            rewards = _judge(reward_model, sequences, origin, joined(completed))
         # The completions of one prefix are neighbours, so this view only splits their axis.
         action_values[rows[chunk], ends[chunk]] = rewards.view(-1, num_rollouts).mean(dim=1)
     return action_values

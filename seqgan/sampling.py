@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqgan.generators.base import Generator, State
 from seqgan.losses import token_log_probs
-from seqgan.sequences import Sequences
+from seqgan.sequences import Sequences, joined
 from seqgan.vocabulary import Vocabulary
 
 LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
@@ -150,11 +150,7 @@ def sample(
                 generator, vocabulary, tokens, lengths, logits, state, rng, sampling, forbidden
             )
         )
-    result = Sequences(
-        torch.cat([batch.tokens for batch in batches]),
-        torch.cat([batch.mask for batch in batches]),
-        vocabulary=vocabulary,
-    )
+    result = joined(batches)
     if prompts is None:
         return result
     return Sequences(

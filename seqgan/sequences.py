@@ -101,6 +101,15 @@ class Sequences:
         return cls(tokens, mask, vocabulary=vocabulary)
 
 
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """The completions of all parts, of one width, in one batch; without prompts and columns."""
+    return Sequences(
+        torch.cat([part.tokens for part in parts]),
+        torch.cat([part.mask for part in parts]),
+        vocabulary=parts[0].vocabulary,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Trajectories:
     """Collected episodes: what the generator emitted, how likely it was, what came back.

@@ -8,7 +8,7 @@ numbers, bit for bit: every random draw comes from one generator whose state is 
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories, masked_mean
 from seqgan.tasks.base import Task
+from seqgan.timing import Clock, profiled
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.metrics import Metrics
 from seqgan.tracking.progress import Progress
@@ -127,6 +128,7 @@ class Trainer:
         self.epochs_without_gain = 0
         self.information: list[tuple[int, float, float]] = []
         self.env = make_env(task, self.reward_model, config.adversarial.batch_size, config.device)
+        self.clock = Clock()  # of the current iteration
         self.stop_requested = False
         self.stop_signal = 0
         self._last_checkpoint = time.monotonic()
@@ -237,17 +239,17 @@ class Trainer:
             self.log(self.evaluation(), advance=False)
         while counters.iterations < iterations:
             started = time.perf_counter()
+            self.clock, tokens_before = Clock(), counters.global_step
             metrics: dict[str, float | int] = {}
             for _ in range(self.config.adversarial.g_steps):
                 metrics |= self.generator_step()
             if isinstance(self.reward_model, TrainableReward):
-                update_started = time.perf_counter()
-                for _ in range(self.config.discriminator_training.d_steps):
-                    metrics |= self.discriminator_round(self.config.discriminator_training.d_epochs)
-                metrics["time/update_discriminator"] = time.perf_counter() - update_started
+                metrics |= self.discriminator_steps()
             counters.iterations += 1
+            metrics |= self.clock.seconds
             metrics["time/seconds"] = time.perf_counter() - started
-            metrics["charts/SPS"] = metrics.pop("tokens") / metrics["time/seconds"]
+            num_tokens = counters.global_step - tokens_before
+            metrics["charts/SPS"] = num_tokens / metrics["time/seconds"]
             if counters.iterations % self.config.evaluation.every == 0:
                 metrics |= self.evaluation()
             quality = next((name for name in metrics if name.startswith("eval/")), "losses/entropy")
@@ -286,53 +288,62 @@ class Trainer:
 
     def generator_step(self) -> dict[str, float | int]:
         """Collect, value every token, subtract what is no credit, update: one g-step."""
-        settings, clock = self.config.adversarial, _Clock()
-        trajectories = collect(
-            self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
-        )
-        clock.lap("collect")
-        policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
-        action_values = monte_carlo_action_values(
-            policy,
-            self.reward_model,
-            trajectories,
-            settings.num_rollouts,
-            self.rng,
-            settings.rollout_chunk,
-        )
-        clock.lap("rollout")
-        kl = self.kl_to_reference(trajectories)
-        values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
-        advantages = values - self.baseline(values, trajectories)
-        if settings.standardize:
-            advantages = standardize(advantages, trajectories.mask)
-        metrics = dict(
-            update_generator(
-                self.generator,
-                self.optimizer,
-                reinforce,
-                trajectories,
-                advantages,
-                settings.update,
-                self.runtime,
+        settings, clock = self.config.adversarial, self.clock
+        with clock.lap("collect"):
+            trajectories = collect(
+                self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
             )
-        )
-        self.follow_generator()
-        clock.lap("update_generator")
+        with clock.lap("rollout"):
+            policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
+            action_values = monte_carlo_action_values(
+                policy,
+                self.reward_model,
+                trajectories,
+                settings.num_rollouts,
+                self.rng,
+                settings.rollout_chunk,
+            )
+        with clock.lap("update_generator"):
+            kl = self.kl_to_reference(trajectories)
+            values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
+            advantages = values - self.baseline(values, trajectories)
+            if settings.standardize:
+                advantages = standardize(advantages, trajectories.mask)
+            metrics = dict(
+                update_generator(
+                    self.generator,
+                    self.optimizer,
+                    reinforce,
+                    trajectories,
+                    advantages,
+                    settings.update,
+                    self.runtime,
+                )
+            )
+            self.follow_generator()
         kl_per_sequence = float(kl[:, 0].mean())
         metrics |= self.trajectory_metrics(trajectories, advantages, kl_per_sequence)
         if settings.kl_target > 0:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
         self.counters.global_step += int(trajectories.mask.sum())
-        return {**metrics, **clock.seconds}
+        return metrics
+
+    def discriminator_steps(self) -> dict[str, float | int]:
+        """The d-steps of one iteration."""
+        metrics: dict[str, float | int] = {}
+        with self.clock.lap("update_discriminator"):
+            for _ in range(self.config.discriminator_training.d_steps):
+                metrics |= self.discriminator_round(self.config.discriminator_training.d_epochs)
+        return metrics
 
     def discriminator_round(self, epochs: int) -> dict[str, float | int]:
         """Fresh generated sequences against real training sequences."""
         assert isinstance(self.reward_model, TrainableReward)
         settings = self.config.discriminator_training
-        generated = self.draw(settings.num_sequences)
-        real = self.real("train", settings.num_sequences)
-        with seeded_from(self.rng, self.config.device):
+        with profiled("update_discriminator / draw"):
+            generated = self.draw(settings.num_sequences)
+            real = self.real("train", settings.num_sequences)
+        with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
                 self.reward_model, real, generated, epochs, settings.batch_size, self.rng
             )
@@ -383,7 +394,6 @@ class Trainer:
             "completions/mean_length": float(lengths.float().mean()),
             "completions/clipped_ratio": float(unfinished),
             "completions/unique_fraction": unique,
-            "tokens": float(lengths.sum()),
         }
         # The discriminator has not been trained on these sequences.
         metrics |= self.heldout_information(trajectories.sequences)
@@ -557,16 +567,3 @@ class Trainer:
         if hasattr(self.baseline, "state_dict"):
             parts["baseline"] = self.baseline
         return parts
-
-
-class _Clock:
-    """Seconds of each named lap."""
-
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
-        self.now, self.started = now, now()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        ended = self.now()
-        self.seconds[f"time/{name}"] = ended - self.started
-        self.started = ended

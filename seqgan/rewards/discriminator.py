@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from seqgan.discriminators.base import Discriminator
 from seqgan.losses import minimax_discriminator_loss, to_floats
-from seqgan.sequences import Sequences
+from seqgan.sequences import Sequences, joined
 from seqgan.tracking.metrics import Metrics
 
 RewardShape = Literal["probability", "log_probability", "minimax", "logit"]
@@ -58,7 +58,7 @@ def discriminator_step(
     """
     discriminator.train()
     with autocast(discriminator, precision):
-        logits = discriminator(_joined(real, generated)).float()
+        logits = discriminator(joined([real, generated])).float()
     real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
     loss = minimax_discriminator_loss(real_logits, generated_logits)
     penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
@@ -139,8 +139,3 @@ class DiscriminatorReward:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.discriminator.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _joined(first: Sequences, second: Sequences) -> Sequences:
-    """The rows of both; the discriminator sees them in one batch."""
-    return Sequences(torch.cat([first.tokens, second.tokens]), torch.cat([first.mask, second.mask]))
