@@ -40,8 +40,8 @@ def _above_zero(where: str, config: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    epochs: int = 60  # passes over the training set, or parts of it (epoch_size), at most
-    epoch_size: int = 0  # sequences per epoch, each epoch going on after the last; 0: all
+    epochs: int = 60  # passes over the training set, or over `epoch_size` of it, at most
+    epoch_size: int = 0  # sequences per epoch, the next going on from there; 0 takes all
     patience: int = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
     decays: int = 2  # times that the learning rate falls to a third before patience ends it
     batch_size: int = 64  # sequences per minibatch

@@ -2,7 +2,8 @@
 
 Training is a sequence of units (an epoch, a round, an iteration). Counters say which units are
 done, so a run that was stopped anywhere goes on from its last checkpoint and ends with the same
-numbers, bit for bit: every random draw comes from one generator whose state is in the checkpoint.
+numbers, bit for bit: every random draw comes from one generator whose state is in the checkpoint,
+or from one that the counters seed.
 """
 
 import copy

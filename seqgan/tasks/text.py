@@ -4,8 +4,8 @@ The splits are drawn over *distinct* texts, where two texts are the same if thei
 (before rare words become `<unk>`). Dev and test get a share of them each, at most `max_heldout`.
 All copies of a text land in one split, so no text of dev or test was trained on, and the copies
 stay, so a common text is as common in training as in the file. The vocabulary comes from the
-training split alone. Two texts that differ in unknown words
-only decode to the same text, and may do so from different splits.
+training split alone. Two texts that differ in unknown words only decode to the same text, and may
+do so from different splits.
 """
 
 import unicodedata
