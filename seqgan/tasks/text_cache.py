@@ -5,7 +5,6 @@ its manifest has the SHA-256 of every file. Nothing is ever unpickled. Deleting 
 of them, costs no more than the time to make it again.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -104,7 +103,7 @@ def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> tuple[Facts, s
             return json.loads((folder / FACTS).read_text(encoding="utf-8")), fault
     except OSError as error:
         raise CacheError(
-            f"the cache of a text file can be written, got {folder} ({error.strerror});"
+            f"the cache of a text file can be written, got {folder} ({error.strerror or error});"
             " task.cache names another folder"
         ) from error
 
@@ -159,6 +158,8 @@ def _sync(path: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Inside, no other process holds the lock; the end of a process, however it comes, frees it."""
+    import fcntl  # POSIX only, and only large files need it
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
