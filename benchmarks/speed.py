@@ -210,7 +210,8 @@ def work_table(peak: float, peak_half: float, scale: float) -> list[Row]:
 
 
 def mle_epoch(paper: Paper, optimizer: torch.optim.Optimizer, data: Sequences) -> None:
-    pretrain_epoch(paper.generator, optimizer, data, 64, 5.0, SingleProcess())
+    batches = (data.select(rows) for rows in torch.arange(len(data)).split(64))
+    pretrain_epoch(paper.generator, optimizer, batches, 5.0, SingleProcess())
 
 
 def scaling_table(scale: float) -> list[tuple[str, list[int], list[float], float]]:

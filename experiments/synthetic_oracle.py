@@ -72,13 +72,12 @@ def main(settings: Settings) -> None:
         generator = build_generator(replace(config, seed=seed), task.vocabulary, rng)
         optimizer = torch.optim.Adam(generator.parameters(), config.pretrain.learning_rate)
         for epoch in range(1, settings.epochs + 1):
-            data = task.real("train", task.size("train"), rng)
+            batches = task.batches("train", config.pretrain.batch_size, rng)
             with seeded_from(rng):
                 pretrain_epoch(
                     generator,
                     optimizer,
-                    data,
-                    config.pretrain.batch_size,
+                    batches,
                     config.pretrain.max_grad_norm,
                     SingleProcess(),
                 )

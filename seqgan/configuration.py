@@ -40,7 +40,8 @@ def _above_zero(where: str, config: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    epochs: int = 60  # passes over the training set, at most
+    epochs: int = 60  # passes over the training set, or over `epoch_size` of it, at most
+    epoch_size: int = 0  # sequences per epoch, the next going on from there; 0 takes all
     patience: int = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
     decays: int = 2  # times that the learning rate falls to a third before patience ends it
     batch_size: int = 64  # sequences per minibatch
@@ -49,7 +50,8 @@ class PretrainConfig:
     max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
 
     def __post_init__(self) -> None:
-        least = {"epochs": 0, "patience": 0, "decays": 0, "batch_size": 1, "weight_decay": 0}
+        least = {"epochs": 0, "epoch_size": 0, "patience": 0, "decays": 0}
+        least |= {"batch_size": 1, "weight_decay": 0}
         _at_least("pretrain", self, least)
         _above_zero("pretrain", self, "learning_rate", "max_grad_norm")
 

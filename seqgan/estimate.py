@@ -55,7 +55,8 @@ def estimate(trainer: Trainer) -> Estimate:
 
     with seeded_from(rng, config.device):
         step = _seconds(pretrain_step)
-    batches = -(-task.size("train") // config.pretrain.batch_size)
+    epoch_size = config.pretrain.epoch_size or task.size("train")
+    batches = -(-epoch_size // config.pretrain.batch_size)
     game, training = config.adversarial, config.discriminator_training
     trajectories = collect(trainer.env, generator, task.vocabulary, task.max_length, rng)
     one = _seconds(

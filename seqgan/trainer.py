@@ -2,14 +2,16 @@
 
 Training is a sequence of units (an epoch, a round, an iteration). Counters say which units are
 done, so a run that was stopped anywhere goes on from its last checkpoint and ends with the same
-numbers, bit for bit: every random draw comes from one generator whose state is in the checkpoint.
+numbers, bit for bit: every random draw comes from one generator whose state is in the checkpoint,
+or from one that the counters seed.
 """
 
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +160,12 @@ class Trainer:
         settings, counters = self.config.pretrain, self.counters
         self.progress.phase("pretrain generator", settings.epochs, counters.pretrain_epochs)
         while counters.pretrain_epochs < settings.epochs and not counters.pretrain_stopped:
-            data = self.real("train", self.task.size("train"))
+            batches = self.epoch_batches()
             with seeded_from(self.rng, self.config.device):
                 metrics = pretrain_epoch(
                     self.generator,
                     self.pretrain_optimizer,
-                    data,
-                    settings.batch_size,
+                    batches,
                     settings.max_grad_norm,
                     self.runtime,
                 )
@@ -464,6 +465,27 @@ class Trainer:
 
     # ---------------------------------------------------------------- plumbing
 
+    def epoch_batches(self) -> Iterator[Sequences]:
+        """The minibatches of the next pretraining epoch.
+
+        An epoch of `epoch_size` sequences begins where the one before ended, in an endless row of
+        passes. Each pass has a seed of its own, so the number of epochs done is all it takes to
+        go on after a stop.
+        """
+        settings, size = self.config.pretrain, self.task.size("train")
+        if settings.epoch_size == 0:
+            batches = self.task.batches("train", settings.batch_size, self.rng)
+        else:
+            first = self.counters.pretrain_epochs * settings.epoch_size
+            batches = chain.from_iterable(
+                self.task.batches("train", settings.batch_size, self._pass_rng(number), part)
+                for number, part in parts_of_passes(first, settings.epoch_size, size)
+            )
+        return (batch.to(self.config.device) for batch in batches)
+
+    def _pass_rng(self, number: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self.config.seed * 1000003 + number) % 2**63)
+
     def real(self, split: Any, n: int) -> Sequences:
         return self.task.real(split, n, self.rng).to(self.config.device)
 
@@ -567,3 +589,17 @@ class Trainer:
         if hasattr(self.baseline, "state_dict"):
             parts["baseline"] = self.baseline
         return parts
+
+
+def parts_of_passes(first: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
+    """Where `count` rows from row `first` on lie, when passes of `size` rows follow each other.
+
+    Yields:
+        The number of a pass, and which of its rows.
+    """
+    end = first + count
+    while first < end:
+        number, start = divmod(first, size)
+        stop = min(size, start + end - first)
+        yield number, slice(start, stop)
+        first += stop - start

@@ -3,7 +3,7 @@
 Each function changes the module it is given and returns what it measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,15 +38,14 @@ def _finite(value: Tensor, what: str) -> None:
 def pretrain_epoch(
     generator: Generator,
     optimizer: torch.optim.Optimizer,
-    data: Sequences,
-    batch_size: int,
+    batches: Iterable[Sequences],
     max_grad_norm: float,
     runtime: Runtime,
 ) -> Metrics:
-    """Maximum likelihood over `data`, in the given order.
+    """Maximum likelihood, one step a minibatch.
 
     Args:
-        data: real sequences, already shuffled.
+        batches: real sequences in random order, at least one minibatch of them.
         max_grad_norm: the gradient's norm is clipped to this.
 
     Returns:
@@ -58,8 +57,7 @@ def pretrain_epoch(
     """
     generator.train()
     total, tokens = 0.0, 0.0
-    for rows in torch.arange(len(data), device=data.tokens.device).split(batch_size):
-        batch = data.select(rows).trimmed()
+    for batch in map(Sequences.trimmed, batches):
         loss = generator.negative_log_likelihood(batch)
         _finite(loss, "pretraining loss")
         optimizer.zero_grad(set_to_none=True)

@@ -414,10 +414,13 @@ def tensors_of(trainer: Trainer) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 7, 10])
-@pytest.mark.parametrize("patience", [0, 5])
-def test_the_state_is_everything_that_the_rest_depends_on(stop_after: int, patience: int) -> None:
+@pytest.mark.parametrize(("patience", "epoch_size"), [(0, 0), (5, 0), (5, 25)])
+def test_the_state_is_everything_that_the_rest_depends_on(
+    stop_after: int, patience: int, epoch_size: int
+) -> None:
     """Through JSON, as a checkpoint goes; logs are 3 epochs, 2 rounds, a start, 5 iterations."""
-    config = replace(STATEFUL, pretrain=replace(STATEFUL.pretrain, patience=patience))
+    pretrain = replace(STATEFUL.pretrain, patience=patience, epoch_size=epoch_size)
+    config = replace(STATEFUL, pretrain=pretrain)
     whole = make_trainer(StoppingTracker(), config)
     whole_result = whole.train()
     first = make_trainer(StoppingTracker(stop_after), config)

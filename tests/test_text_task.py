@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from seqgan.sequences import Sequences
+from seqgan.tasks import text_files
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.text import TextConfig, TextFileError, text_task
 
@@ -27,24 +29,37 @@ def load(path: Path, content: str | bytes, **settings: Any) -> FixedTask:
     return text_task(TextConfig(path=write(path, content), **settings))
 
 
+def rows_of(task: FixedTask, split: Split) -> Sequences:
+    """All rows of a split, in the order of the file."""
+    (rows,) = task.chunks(split, task.size(split))
+    return rows
+
+
 def texts_of(task: FixedTask) -> list[str]:
     """Every text of every split, sorted."""
-    return sorted(text for split in SPLITS for text in task.splits[split].texts)
+    return sorted(text for split in SPLITS for text in rows_of(task, split).texts)
+
+
+@pytest.fixture(params=[1, 7, 2**20], ids=lambda size: f"blocks of {size}")
+def folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder for files that are read a block at a time: nothing depends on where one ends."""
+    monkeypatch.setattr(text_files, "BLOCK", request.param)
+    return tmp_path
 
 
 @pytest.fixture
-def txt(tmp_path: Path) -> Path:
-    return tmp_path / "captions.txt"
+def txt(folder: Path) -> Path:
+    return folder / "captions.txt"
 
 
 @pytest.fixture
-def jsonl(tmp_path: Path) -> Path:
-    return tmp_path / "captions.jsonl"
+def jsonl(folder: Path) -> Path:
+    return folder / "captions.jsonl"
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Path:
-    return tmp_path / "captions.csv"
+def table(folder: Path) -> Path:
+    return folder / "captions.csv"
 
 
 def test_every_number_of_the_description(txt: Path) -> None:
@@ -68,10 +83,10 @@ def test_every_number_of_the_description(txt: Path) -> None:
 def test_rows_are_word_ids_then_eos_then_padding(txt: Path) -> None:
     task = load(txt, "b a a\na a b\na b a\n", min_count=1, max_length=5)
     # ids: 0 <unk>, 1 a, 2 b, 3 eos, 4 bos, 5 pad
-    rows = {tuple(task.splits[split].tokens[0].tolist()) for split in SPLITS}
+    rows = {tuple(rows_of(task, split).tokens[0].tolist()) for split in SPLITS}
     assert rows == {(2, 1, 1, 3, 5), (1, 1, 2, 3, 5), (1, 2, 1, 3, 5)}
     for split in SPLITS:
-        assert task.splits[split].mask.tolist() == [[True, True, True, True, False]]
+        assert rows_of(task, split).mask.tolist() == [[True, True, True, True, False]]
 
 
 def test_a_text_may_fill_max_length_with_its_eos_but_not_pass_it(txt: Path) -> None:
@@ -133,7 +148,7 @@ def test_csv_reads_quoted_newlines_commas_and_quotes(table: Path) -> None:
     task = load(table, content, column="caption", level="character", min_count=1)
     assert "6 texts (6 distinct), 2 blank" in task.description
     # What stands only in dev or test is unknown, so compare lengths (eos included): 3 of "ab".
-    lengths = [n for split in SPLITS for n in task.splits[split].lengths.tolist()]
+    lengths = [n for split in SPLITS for n in rows_of(task, split).lengths.tolist()]
     assert sorted(lengths) == [3, 3, 4, 4, 4, 4]
 
 
@@ -175,7 +190,7 @@ def test_copies_stay_together_and_splits_are_disjoint(txt: Path) -> None:
         task = load(txt, "\n".join(copies), seed=seed, dev_fraction=0.1, test_fraction=0.1)
         assert "147 texts (49 distinct)" in task.description
         assert [task.size(split) for split in SPLITS] == [39 * 3, 5 * 3, 5 * 3]
-        train, dev, test = (Counter(task.splits[split].texts) for split in SPLITS)
+        train, dev, test = (Counter(rows_of(task, split).texts) for split in SPLITS)
         assert not train.keys() & dev.keys()
         assert not train.keys() & test.keys()
         assert not dev.keys() & test.keys()
@@ -187,32 +202,32 @@ def test_a_seed_is_a_split(txt: Path) -> None:
         load(txt, "\n".join(GRID), seed=seed, dev_fraction=0.2) for seed in (3, 3, 4)
     )
     for split in SPLITS:
-        assert first.splits[split].texts == again.splits[split].texts
-        assert torch.equal(first.splits[split].tokens, again.splits[split].tokens)
-        assert set(first.splits[split].texts) != set(other.splits[split].texts)
+        assert rows_of(first, split).texts == rows_of(again, split).texts
+        assert torch.equal(rows_of(first, split).tokens, rows_of(again, split).tokens)
+        assert set(rows_of(first, split).texts) != set(rows_of(other, split).texts)
 
 
 def test_a_split_keeps_the_order_of_the_file(txt: Path) -> None:
     task = load(txt, "\n".join(GRID), dev_fraction=0.1, test_fraction=0.1)
     for split in SPLITS:
-        assert task.splits[split].texts == sorted(task.splits[split].texts, key=GRID.index)
+        assert rows_of(task, split).texts == sorted(rows_of(task, split).texts, key=GRID.index)
 
 
 def test_words_of_dev_and_test_alone_are_unknown(txt: Path) -> None:
     # Every text has a word that no other has. ids: 0 <unk>, 1 a, 2 b, then those of train.
     task = load(txt, "\n".join(f"a b w{i}" for i in range(40)), min_count=1, max_length=4)
     assert len(task.vocabulary.words) == 1 + 2 + 36
-    assert task.splits["dev"].tokens.tolist() == [[1, 2, 0, 39]] * 2
-    assert task.splits["test"].tokens.tolist() == [[1, 2, 0, 39]] * 2
-    assert task.splits["dev"].texts == ["a b <unk>"] * 2
-    assert sorted(task.splits["train"].tokens[:, 2].tolist()) == list(range(3, 39))
+    assert rows_of(task, "dev").tokens.tolist() == [[1, 2, 0, 39]] * 2
+    assert rows_of(task, "test").tokens.tolist() == [[1, 2, 0, 39]] * 2
+    assert rows_of(task, "dev").texts == ["a b <unk>"] * 2
+    assert sorted(rows_of(task, "train").tokens[:, 2].tolist()) == list(range(3, 39))
     assert "39 words, 33.3% of test tokens unknown" in task.description
 
 
 def test_rare_words_are_unknown_in_training_too(txt: Path) -> None:
     task = load(txt, "\n".join(f"a b w{i}" for i in range(40)), min_count=2, max_length=4)
     assert task.vocabulary.words == ("<unk>", "a", "b")
-    assert task.splits["train"].tokens.tolist() == [[1, 2, 0, 3]] * 36
+    assert rows_of(task, "train").tokens.tolist() == [[1, 2, 0, 3]] * 36
 
 
 def test_the_unknown_word_written_in_a_text_is_three_words(txt: Path) -> None:
@@ -251,6 +266,7 @@ def test_lines_that_differ_in_dropped_white_space_are_one_text(txt: Path) -> Non
             {"dev_fraction": 0.5, "test_fraction": 0.5},
             "task.dev_fraction and test_fraction sum to less than 1, got 0.5 + 0.5",
         ),
+        ({"max_heldout": 0}, "task.max_heldout is at least 1, got 0"),
         ({"seed": -1}, "task.seed is 0 to 2**63 - 1, got -1"),
         ({"seed": 2**63}, "task.seed is 0 to 2**63 - 1, got 9223372036854775808"),
     ],
@@ -402,7 +418,7 @@ def test_malformed_csv(table: Path, content: str, message: str) -> None:
 
 def recounted(task: FixedTask, characters: bool) -> Counter[str]:
     """Words of the training split, from its decoded texts."""
-    texts = task.splits["train"].texts
+    texts = rows_of(task, "train").texts
     return Counter(word for text in texts for word in (text if characters else text.split(" ")))
 
 
@@ -414,9 +430,9 @@ def test_quatrains(reference_data: Path) -> None:
         "shi.txt: 16394 texts (15993 distinct), 0 blank and 0 too long (over 25 tokens) dropped;"
     )
     for split in SPLITS:
-        assert task.splits[split].tokens.shape == (task.size(split), 25)
-        assert bool(task.splits[split].mask.all())
-        assert set(task.splits[split].tokens[:, 24].tolist()) == {task.vocabulary.eos_id}
+        assert rows_of(task, split).tokens.shape == (task.size(split), 25)
+        assert bool(rows_of(task, split).mask.all())
+        assert set(rows_of(task, split).tokens[:, 24].tolist()) == {task.vocabulary.eos_id}
     file = Counter("".join(path.read_text(encoding="utf-8").split()))
     assert len(file) == 4771
     counts = recounted(task, characters=True)
@@ -437,5 +453,5 @@ def test_coco_captions(reference_data: Path) -> None:
     assert min(counts.values()) == 2
     assert unknown > 0
     assert list(task.vocabulary.words[1:]) == sorted(counts, key=lambda word: (-counts[word], word))
-    test = Counter(word for text in task.splits["test"].texts for word in text.split(" "))
+    test = Counter(word for text in rows_of(task, "test").texts for word in text.split(" "))
     assert f"{test['<unk>'] / test.total():.1%} of test tokens unknown" in task.description

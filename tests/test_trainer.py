@@ -35,7 +35,7 @@ from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
+from seqgan.trainer import Trainer, parts_of_passes
 from seqgan.updates import DivergedError, GeneratorUpdate
 from seqgan.vocabulary import Vocabulary
 
@@ -194,6 +194,7 @@ def test_estimating_the_time_of_large_batches() -> None:
 PATIENT = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5}
 TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("pretrain.epochs", 3, {}),
+    ("pretrain.epoch_size", 50, {}),
     ("pretrain.patience", 2, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
     ("pretrain.decays", 1, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
     ("pretrain.batch_size", 7, {}),
@@ -296,6 +297,53 @@ def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
     assert len(history) == 8
     assert min(history) < history[-1]  # so that keeping the best would show
     assert trainer.nll_dev() == pytest.approx(history[-1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "expected"),
+    [
+        (0, 4, [(0, 0, 4)]),
+        (4, 4, [(0, 4, 8)]),
+        (8, 4, [(0, 8, 10), (1, 0, 2)]),
+        (10, 10, [(1, 0, 10)]),
+        (25, 27, [(2, 5, 10), (3, 0, 10), (4, 0, 10), (5, 0, 2)]),
+    ],
+)
+def test_parts_of_passes(first: int, count: int, expected: list[tuple[int, int, int]]) -> None:
+    """Passes of 10 rows."""
+    parts = parts_of_passes(first, count, 10)
+    assert [(number, part.start, part.stop) for number, part in parts] == expected
+
+
+def test_short_epochs_go_on_through_the_data() -> None:
+    """61 rows in epochs of 7: every row once before any row again, in minibatches of 3."""
+    trainer, _ = make_trainer(changed(TINY, {"pretrain.epoch_size": 7, "pretrain.batch_size": 3}))
+    rows = []
+    for epoch in range(20):
+        trainer.counters.pretrain_epochs = epoch
+        batches = list(trainer.epoch_batches())
+        assert sum(map(len, batches)) == 7
+        assert max(map(len, batches)) == 3
+        rows += [tuple(row) for batch in batches for row in batch.tokens.tolist()]
+    train = sorted(map(tuple, next(trainer.task.chunks("train", 61)).tokens.tolist()))
+    first, second = rows[:61], rows[61:122]
+    assert sorted(first) == sorted(second) == train
+    assert first != second
+
+
+def test_short_epochs_are_counted_logged_and_followed_by_the_dev_nll() -> None:
+    settings = {"pretrain.epoch_size": 7, "pretrain.epochs": 5, "pretrain.patience": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    assert memory.values("pretrain/epoch") == [1, 2, 3, 4, 5]
+    assert len(set(memory.values("pretrain/nll_dev"))) == 5
+
+
+def test_the_estimate_knows_short_epochs() -> None:
+    settings = {"pretrain.epoch_size": 10**7, "pretrain.epochs": 100}
+    long, _ = make_trainer(changed(TINY, settings))
+    short, _ = make_trainer(changed(TINY, {**settings, "pretrain.epoch_size": 16}))
+    assert estimate(long).pretrain > 1000 * estimate(short).pretrain
 
 
 def test_the_game_starts_from_the_pretrained_generator() -> None:

@@ -275,9 +275,8 @@ class TestPretrainEpoch:
     )
 
     def epoch(self, generator, optimizer, batch_size=3, max_grad_norm=math.inf, data=DATA):
-        return pretrain_epoch(
-            generator, optimizer, data, batch_size, max_grad_norm, SingleProcess()
-        )
+        batches = (data.select(rows) for rows in torch.arange(len(data)).split(batch_size))
+        return pretrain_epoch(generator, optimizer, batches, max_grad_norm, SingleProcess())
 
     def test_lowers_its_loss(self):
         generator = recurrent_generator()

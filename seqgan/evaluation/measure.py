@@ -8,14 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seqgan.evaluation.copies import copied_from_training
 from seqgan.evaluation.likelihood import likelihood_report
-from seqgan.evaluation.ngrams import (
-    copied_rate,
-    distinct,
-    duplicate_rate,
-    self_bleu,
-    sentence_bleu,
-)
+from seqgan.evaluation.ngrams import distinct, duplicate_rate, self_bleu, sentence_bleu
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sample
 from seqgan.sequences import Sequences
@@ -97,10 +92,9 @@ def sample_metrics(samples: Sequences, task: Task) -> dict[str, float]:
 
 def _sample_metrics(samples: Sequences, task: Task, bleu_scores: BleuScores) -> dict[str, float]:
     rows = token_rows(samples)
-    train = token_rows(task.real("train", task.size("train"), torch.Generator().manual_seed(0)))
     metrics = {f"eval/distinct_{order}": distinct(rows, order) for order in (1, 2, 3)}
     metrics["eval/duplicate_rate"] = duplicate_rate(rows)
-    metrics["eval/copied_rate"] = copied_rate(rows, train)
+    metrics["eval/copied_rate"] = copied_from_training(samples, task)
     for name, check in task.checks.items():
         metrics[f"eval/{name}"] = float(np.mean(check(samples.texts)))
     if bleu_scores:

@@ -4,12 +4,13 @@ How one learns from them is none of a task's business, and evaluation never asks
 name: it looks at `exact` and `checks` and uses what is there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.sequences import Sequences
@@ -17,6 +18,9 @@ from seqgan.vocabulary import Vocabulary
 
 Split = Literal["train", "dev", "test"]
 Check = Callable[[Sequence[str]], Sequence[bool]]
+
+# From this many rows on, a few of them are drawn without shuffling all.
+MANY_ROWS = 2**20
 
 
 @runtime_checkable
@@ -68,10 +72,45 @@ class Task(Protocol):
         """n sequences of a split in random order."""
         ...
 
+    def batches(
+        self, split: Split, batch_size: int, rng: torch.Generator, part: slice = slice(None)
+    ) -> Iterator[Sequences]:
+        """A pass over the split in random order, or a part of that pass, in minibatches.
+
+        What it takes from `rng` it takes at the call; the minibatches are made one at a time.
+        """
+        ...
+
+    def chunks(self, split: Split, chunk_size: int) -> Iterator[Sequences]:
+        """Every sequence of the split once, always in the same order, `chunk_size` at a time."""
+        ...
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Sequences of which any can be had by their numbers: `Sequences`, or some on a disk."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, rows: Int[Tensor, " rows"]) -> Sequences:
+        """The given rows, in the given order; a row may repeat."""
+        ...
+
+
+def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
+    """n of `size` row numbers in random order, none repeated before all were used equally often."""
+    if size >= MANY_ROWS and n <= size // 16:
+        # Distinct ones among independent draws, in the order drawn: twice n always holds n.
+        drawn = torch.randint(size, (2 * n,), generator=rng)
+        _, first = np.unique(drawn.numpy(), return_index=True)
+        return drawn[torch.from_numpy(np.sort(first))][:n]
+    passes = -(-n // size)
+    return torch.cat([torch.randperm(size, generator=rng) for _ in range(passes)])[:n]
+
 
 @dataclass(frozen=True)
 class FixedTask:
-    """A task whose splits are fixed sets that fit in memory.
+    """A task whose splits are fixed sets, in memory or on a disk.
 
     `description` says in a line what was loaded (counts, dropped lines, a hash); it is printed
     when a run starts and stored in its configuration.
@@ -79,7 +118,7 @@ class FixedTask:
 
     vocabulary: Vocabulary
     max_length: int
-    splits: Mapping[Split, Sequences]
+    splits: Mapping[Split, Rows]
     exact: ExactDistribution | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     description: str = ""
@@ -90,6 +129,15 @@ class FixedTask:
     def real(self, split: Split, n: int, rng: torch.Generator) -> Sequences:
         """n rows in random order, none repeated before every other was used equally often."""
         data = self.splits[split]
-        passes = -(-n // len(data))
-        order = torch.cat([torch.randperm(len(data), generator=rng) for _ in range(passes)])
-        return data.select(order[:n])
+        return data.select(random_rows(len(data), n, rng))
+
+    def batches(
+        self, split: Split, batch_size: int, rng: torch.Generator, part: slice = slice(None)
+    ) -> Iterator[Sequences]:
+        data = self.splits[split]
+        order = torch.randperm(len(data), generator=rng)[part]
+        return (data.select(rows) for rows in order.split(batch_size))
+
+    def chunks(self, split: Split, chunk_size: int) -> Iterator[Sequences]:
+        data = self.splits[split]
+        return (data.select(rows) for rows in torch.arange(len(data)).split(chunk_size))

@@ -1,31 +1,52 @@
 """The user's own text file as a task: read, tokenised, split, and counted in one line.
 
 The splits are drawn over *distinct* texts, where two texts are the same if their tokens are
-(before rare words become `<unk>`). All copies of a text land in one split, so no text of dev or
-test was trained on, and the copies stay, so a common text is as common in training as in the
-file. The vocabulary comes from the training split alone. Two texts that differ in unknown words
-only decode to the same text, and may do so from different splits.
+(before rare words become `<unk>`). Dev and test get a share of them each, at most `max_heldout`.
+All copies of a text land in one split, so no text of dev or test was trained on, and the copies
+stay, so a common text is as common in training as in the file. The vocabulary comes from the
+training split alone. Two texts that differ in unknown words only decode to the same text, and may
+do so from different splits.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+import unicodedata
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-import torch
+import numpy as np
 
-from seqgan.sequences import Sequences
 from seqgan.tasks.base import FixedTask, Split
-from seqgan.tasks.text_files import TextFileError, parse_texts, read_file
-from seqgan.vocabulary import Level, Vocabulary, split_words
+from seqgan.tasks.packed import PackedFile, PackedRows, id_type
+from seqgan.tasks.text_cache import (
+    Facts,
+    Files,
+    FolderFiles,
+    MemoryFiles,
+    cache_folder,
+    cache_key,
+    read_or_make,
+)
+from seqgan.tasks.text_files import TextFileError, check_file, hash_file, stream_texts
+from seqgan.tasks.text_numbering import NumberedTexts, number_texts
+from seqgan.tasks.text_splits import (
+    SPLITS,
+    Labels,
+    count_words,
+    draw_splits,
+    first_copies,
+    new_ids,
+    rank_words,
+    split_chunks,
+)
+from seqgan.vocabulary import Level, Vocabulary
 
 # No text holds it as a token: splitting cuts it into "<", "unk" and ">", or into characters.
 UNKNOWN = "<unk>"
 
-Tokens = tuple[str, ...]
+CACHE_FROM = 50_000_000  # bytes of the smallest file that is cached; smaller ones take seconds
+CACHE_FORMAT = 1  # raised whenever the same settings would fill a cache with something else
 
 
 @dataclass(frozen=True)
@@ -56,8 +77,13 @@ class TextConfig:
     dev_fraction: float = 0.05
     # Share of the distinct texts held out for test: above 0, and with dev_fraction below 1.
     test_fraction: float = 0.05
+    # Distinct texts that dev and test have at most, each; the rest is for training; at least 1.
+    max_heldout: int = 10_000
     # Decides which texts fall into which split; 0 to 2**63 - 1.
     seed: int = 0
+    # Folder for the token caches of large files; empty: seqgan/texts in $XDG_CACHE_HOME, or in
+    # ~/.cache.
+    cache: str = ""
 
     def __post_init__(self) -> None:
         if self.level not in get_args(Level):
@@ -77,6 +103,8 @@ class TextConfig:
                 "task.dev_fraction and test_fraction sum to less than 1,"
                 f" got {self.dev_fraction} + {self.test_fraction}"
             )
+        if self.max_heldout < 1:
+            raise ValueError(f"task.max_heldout is at least 1, got {self.max_heldout}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
 
@@ -90,88 +118,142 @@ def text_task(config: TextConfig) -> FixedTask:
     `config.max_length` and end with eos. The description counts copies among its texts, `<unk>`
     among its words, and no eos among its test tokens.
 
+    A file of `CACHE_FROM` bytes or more is read once into a cache, and from there, row by row,
+    whenever a task is made from the same bytes with the same settings. A damaged cache is made
+    again, and the description says so.
+
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
             left: fewer than 3 distinct texts, or fewer than 2 words beside `<unk>`.
+        CacheError: the cache cannot be written, as on a full disk.
     """
     if not config.path:
         raise TextFileError("task.path names a text file, got nothing")
     path = Path(config.path)
-    data = read_file(path)
-    records = parse_texts(path, data, config.column)
-    texts = [_tokenize(text, config) for text in records if text.strip()]
-    kept = [tokens for tokens in texts if len(tokens) < config.max_length]  # one place is eos's
-    num_blank, num_long = len(records) - len(texts), len(texts) - len(kept)
-    if texts and not kept:
+    check_file(path)
+    digest = hash_file(path)
+    make = partial(_pack, path, digest, config)
+    if path.stat().st_size < CACHE_FROM:
+        memory = MemoryFiles()
+        return _task(config, digest, make(memory), memory, "")
+    folder = cache_folder(config.cache) / cache_key(_cached_settings(path, digest, config))
+    facts, fault = read_or_make(folder, make)
+    note = f"; cached in {folder}" + (f", made again because {fault}" if fault else "")
+    return _task(config, digest, facts, FolderFiles(folder), note)
+
+
+def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
+    """Everything that a cache depends on."""
+    settings = asdict(config)
+    for place in ("path", "cache"):
+        del settings[place]
+    # What is a letter, a space or lower case is for Unicode to say.
+    settings |= {"format": CACHE_FORMAT, "unicode": unicodedata.unidata_version}
+    return settings | {"sha256": digest, "suffix": path.suffix.lower()}
+
+
+def _task(config: TextConfig, digest: str, facts: Facts, files: Files, note: str) -> FixedTask:
+    vocabulary = _vocabulary(config, facts["words"])
+    splits: dict[Split, PackedRows] = {}
+    for split in SPLITS:
+        ids, starts = map(files.load, _names(split))
+        splits[split] = PackedRows(ids, starts, vocabulary, config.max_length)
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
+    description = (
+        f"{Path(config.path).name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
+        f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.level}s,"
+        f" {facts['unknown_share']:.1%} of test tokens unknown; sha256 {digest[:12]}{note}"
+    )
+    return FixedTask(vocabulary, config.max_length, splits, description=description)
+
+
+def _vocabulary(config: TextConfig, words: list[str]) -> Vocabulary:
+    return Vocabulary((UNKNOWN, *words), level=config.level, unk_word=UNKNOWN)
+
+
+def _names(split: Split) -> tuple[str, str]:
+    """The files of a split's ids, and of where its rows start."""
+    return f"{split}_ids.npy", f"{split}_starts.npy"
+
+
+def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
+    """Fills `files` with the splits' rows of ids; returns what else there is to know."""
+    with files.scratch() as scratch:
+        texts = number_texts(
+            stream_texts(path, config.column),
+            config.level,
+            config.lowercase,
+            config.spaces,
+            config.max_length - 1,  # one place is eos's
+            scratch,
+        )
+        if hash_file(path) != digest:
+            raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
+        firsts = first_copies(texts.digests)
+        num_distinct = int((firsts == np.arange(len(firsts))).sum())
+        dropped = _check_texts(path, config, texts, num_distinct)
+        labels = draw_splits(
+            firsts, config.dev_fraction, config.test_fraction, config.max_heldout, config.seed
+        )
+        counts = dict(zip(SPLITS, count_words(texts, labels), strict=True))
+        ranked = rank_words(texts.words, counts["train"], config.min_count)
+        _check_words(path, config, len(ranked), int((counts["train"] > 0).sum()))
+        words = [texts.words[number] for number in ranked]
+        _write_splits(texts, labels, ranked, _vocabulary(config, words), files)
+    num_known, num_tokens = int(counts["test"][ranked].sum()), int(counts["test"].sum())
+    return {
+        "num_texts": len(firsts),
+        "num_distinct": num_distinct,
+        "dropped": dropped,
+        "unknown_share": (num_tokens - num_known) / num_tokens,
+        "words": words,
+    }
+
+
+def _check_texts(path: Path, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
+    """That enough texts are left; returns what was dropped, in words."""
+    if texts.num_long and not num_distinct:
         raise TextFileError(
             f"{path}: max_length is at least the length of the shortest text,"
-            f" {min(map(len, texts)) + 1} tokens with eos, got {config.max_length}"
+            f" {texts.shortest + 1} tokens with eos, got {config.max_length}"
         )
-    num_distinct = len(set(kept))
-    dropped = f"{num_blank} blank and {num_long} too long (over {config.max_length} tokens) dropped"
+    dropped = (
+        f"{texts.num_blank} blank and {texts.num_long} too long"
+        f" (over {config.max_length} tokens) dropped"
+    )
     if num_distinct < 3:
         raise TextFileError(
             f"{path}: at least 3 distinct texts are needed, one for each of train, dev and test,"
             f" got {num_distinct} ({dropped})"
         )
-    splits = _split(kept, config)
-    vocabulary = _build_vocabulary(path, splits["train"], config)
-    sequences = {split: _encode(rows, vocabulary, config) for split, rows in splits.items()}
-    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
-    description = (
-        f"{path.name}: {len(kept)} texts ({num_distinct} distinct), {dropped}; {sizes};"
-        f" {len(vocabulary.words)} {config.level}s,"
-        f" {_unknown_share(splits['test'], vocabulary):.1%} of test tokens unknown;"
-        f" sha256 {hashlib.sha256(data).hexdigest()[:12]}"
-    )
-    return FixedTask(vocabulary, config.max_length, sequences, description=description)
+    return dropped
 
 
-def _tokenize(text: str, config: TextConfig) -> Tokens:
-    if config.level == "word":
-        return tuple(split_words(text, config.lowercase))
-    characters = text.lower() if config.lowercase else text
-    return tuple(characters if config.spaces else "".join(characters.split()))
-
-
-def _split(texts: Sequence[Tokens], config: TextConfig) -> dict[Split, list[Tokens]]:
-    """Splits at least 3 distinct texts, at least one in each split, copies kept together."""
-    distinct = list(dict.fromkeys(texts))
-    num_dev = min(max(round(config.dev_fraction * len(distinct)), 1), len(distinct) - 2)
-    num_test = min(max(round(config.test_fraction * len(distinct)), 1), len(distinct) - num_dev - 1)
-    rng = torch.Generator().manual_seed(config.seed)
-    order = torch.randperm(len(distinct), generator=rng).tolist()
-    dev = {distinct[index] for index in order[:num_dev]}
-    test = {distinct[index] for index in order[num_dev : num_dev + num_test]}
-    return {
-        "train": [tokens for tokens in texts if tokens not in dev and tokens not in test],
-        "dev": [tokens for tokens in texts if tokens in dev],
-        "test": [tokens for tokens in texts if tokens in test],
-    }
-
-
-def _build_vocabulary(path: Path, texts: Sequence[Tokens], config: TextConfig) -> Vocabulary:
-    counts = Counter(chain.from_iterable(texts))
-    words = sorted(
-        (word for word, count in counts.items() if count >= config.min_count),
-        key=lambda word: (-counts[word], word),
-    )
-    if len(words) < 2:
+def _check_words(path: Path, config: TextConfig, num_words: int, num_seen: int) -> None:
+    if num_words < 2:
         raise TextFileError(
             f"{path}: at least 2 {config.level}s occur min_count={config.min_count} times or more"
-            f" in the training texts, got {len(words)} of {len(counts)}"
+            f" in the training texts, got {num_words} of {num_seen}"
         )
-    return Vocabulary((UNKNOWN, *words), level=config.level, unk_word=UNKNOWN)
 
 
-def _encode(texts: Sequence[Tokens], vocabulary: Vocabulary, config: TextConfig) -> Sequences:
-    eos = [] if vocabulary.eos_id is None else [vocabulary.eos_id]
-    rows = [vocabulary.encode(tokens) + eos for tokens in texts]
-    return Sequences.from_rows(rows, vocabulary, config.max_length)
-
-
-def _unknown_share(texts: Sequence[Tokens], vocabulary: Vocabulary) -> float:
-    """Fraction of tokens without an id of their own, eos not counted."""
-    known = frozenset(vocabulary.words)
-    tokens = list(chain.from_iterable(texts))
-    return sum(token not in known for token in tokens) / len(tokens)
+def _write_splits(
+    texts: NumberedTexts, labels: Labels, ranked: list[int], vocabulary: Vocabulary, files: Files
+) -> None:
+    """Every split's rows, in the file's order, with ids in place of numbers."""
+    assert vocabulary.unk_id is not None
+    assert vocabulary.eos_id is not None
+    ids = new_ids(ranked, len(texts.words), vocabulary.unk_id, vocabulary.eos_id)
+    with ExitStack() as stack:
+        packed = []
+        for split in SPLITS:
+            ids_file, starts_file = (
+                stack.enter_context(files.create(name)) for name in _names(split)
+            )
+            dtype = id_type(vocabulary)
+            packed.append(PackedFile(ids_file, starts_file, dtype, vocabulary.eos_id))
+        for chunk in split_chunks(texts, labels):
+            for file, numbers in zip(packed, chunk, strict=True):
+                file.append(ids[numbers])
+        for file in packed:
+            file.finish()

@@ -1,5 +1,7 @@
 """Reading files of texts: one text a line, one JSON object a line, or CSV with a header.
 
+A file is read a block at a time, and its texts are handed on one by one.
+
 A line of a file ends at a newline and nowhere else: the other characters that Unicode calls line
 ends (U+2028 and its kin) stay inside their text. Files are UTF-8; a byte order mark at the start
 and carriage returns before newlines are dropped.
@@ -7,10 +9,13 @@ and carriage returns before newlines are dropped.
 
 import codecs
 import csv
+import hashlib
 import json
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of the last line
 
 
 class TextFileError(ValueError):
@@ -23,62 +28,97 @@ def read_texts(path: Path, column: str = "text") -> list[str]:
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or all are blank.
     """
-    texts = [text for text in parse_texts(path, read_file(path), column) if text.strip()]
+    texts = [text for text in stream_texts(path, column) if text.strip()]
     if not texts:
         raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
     return texts
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file whose name and content can be those of a text file."""
-    if path.is_dir():
-        raise TextFileError(f"a text file is no folder, got {path}")
-    if path.suffix.lower() not in (".txt", ".jsonl", ".csv"):
-        raise TextFileError(f"a text file's name ends in .txt, .jsonl or .csv, got {path}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise TextFileError(f"a text file can be read, got {path} ({error.strerror})") from error
-    if not data.removeprefix(codecs.BOM_UTF8):
-        raise TextFileError(f"{path}: a text file holds texts, got no bytes")
-    return data
+def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
+    """The text of every record in file order, blank ones included.
 
-
-def parse_texts(path: Path, data: bytes, column: str) -> list[str]:
-    """The text of every record in file order, blank ones included."""
-    lines = _decode(path, data).removesuffix("\n").split("\n")
+    Raises:
+        TextFileError: the file cannot be read or decoded, or a record is malformed. What comes
+            before the place of an error is handed out first.
+    """
+    check_file(path)
+    lines = _lines(path)
     match path.suffix.lower():
         case ".jsonl":
-            return [
+            return (
                 _json_text(f"{path}, line {i}", line, column) for i, line in enumerate(lines, 1)
-            ]
+            )
         case ".csv":
-            return list(_csv_texts(path, lines, column))
+            return _csv_texts(path, lines, column)
         case _:
             return lines
 
 
-def _decode(path: Path, data: bytes) -> str:
-    """UTF-8 to text, without the byte order mark, every line end a single newline."""
-    data = data.removeprefix(codecs.BOM_UTF8)
-    nul = data.find(b"\0")
+def check_file(path: Path) -> None:
+    """Raises TextFileError for a folder, and for a name that is not that of a text file."""
+    if path.is_dir():
+        raise TextFileError(f"a text file is no folder, got {path}")
+    if path.suffix.lower() not in (".txt", ".jsonl", ".csv"):
+        raise TextFileError(f"a text file's name ends in .txt, .jsonl or .csv, got {path}")
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises TextFileError where the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file without their ends and without the byte order mark."""
+    first = 1  # the number of a block's first line
+    for block in _blocks(path):
+        yield from _decode(path, block, first).removesuffix("\n").split("\n")
+        first += block.count(b"\n")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file after the byte order mark, cut at ends of lines; never an empty one."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+                file.seek(0)
+            block = file.read(BLOCK)
+            if not block:
+                raise TextFileError(f"{path}: a text file holds texts, got no bytes")
+            while block:
+                yield block if block.endswith(b"\n") else block + file.readline()
+                block = file.read(BLOCK)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> TextFileError:
+    return TextFileError(f"a text file can be read, got {path} ({error.strerror})")
+
+
+def _decode(path: Path, block: bytes, first: int) -> str:
+    """UTF-8 to text, every line end a single newline; `first` numbers the block's first line."""
+
+    def place(offset: int) -> str:
+        line = first + block.count(b"\n", 0, offset)
+        return f"{path}, line {line}"
+
+    nul = block.find(b"\0")
     if nul >= 0:
         raise TextFileError(
-            f"{path}, line {_line_at(data, nul)}: a text file is UTF-8 without NUL bytes, got one"
+            f"{place(nul)}: a text file is UTF-8 without NUL bytes, got one"
             " (a binary or UTF-16 file?)"
         )
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return block.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise TextFileError(
-            f"{path}, line {_line_at(data, error.start)}: a text file is valid UTF-8,"
-            f" got the byte 0x{data[error.start]:02x} ({error.reason})"
+            f"{place(error.start)}: a text file is valid UTF-8,"
+            f" got the byte 0x{block[error.start]:02x} ({error.reason})"
         ) from error
-
-
-def _line_at(data: bytes, offset: int) -> int:
-    """Number of the line, from 1, that holds the byte at an offset."""
-    return data.count(b"\n", 0, offset) + 1
 
 
 def _json_text(place: str, line: str, column: str) -> str:
@@ -109,7 +149,7 @@ def _json_text(place: str, line: str, column: str) -> str:
     return text
 
 
-def _csv_texts(path: Path, lines: Sequence[str], column: str) -> Iterator[str]:
+def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str]:
     """The texts of a CSV file's records; an empty line is a blank text."""
     records = _csv_records(path, lines)
     line, header = next(records)
@@ -129,18 +169,26 @@ def _csv_texts(path: Path, lines: Sequence[str], column: str) -> Iterator[str]:
         yield fields[index] if fields else ""
 
 
-def _csv_records(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Every record with the number of its first line: quoted fields may span lines."""
-    reader = csv.reader((line + "\n" for line in lines), strict=True)
+    record: list[str] = []  # the lines of the record that is being read
+
+    def noted() -> Iterator[str]:
+        for line in lines:
+            record.append(line)
+            yield line + "\n"
+
+    reader = csv.reader(noted(), strict=True)
     start = 1
     try:
         for fields in reader:
             yield start, fields
             start = reader.line_num + 1
+            record.clear()
     except csv.Error as error:
         raise TextFileError(
             f"{path}, line {start}: a record is well-formed CSV,"
-            f" got {reprlib.repr(lines[start - 1])} ({error})"
+            f" got {reprlib.repr(record[0])} ({error})"
         ) from error
 
 
