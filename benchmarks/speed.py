@@ -48,7 +48,7 @@ MARK = "<!-- measured -->"
 class Settings:
     write: bool = False  # put the tables into benchmarks/README.md
     threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
-    scale: float = 1.0  # share of the work that is done; below 1 for a try
+    smoke: bool = False  # a fiftieth of the work, to see that it runs; the numbers mean nothing
     results: Path = Path("results/speed.json")  # JSON file to write
     memory_of: str = ""  # internal: rollouts in a fresh process, "N,T,V"
 
@@ -153,9 +153,10 @@ def work_table(peak: float, peak_half: float, scale: float) -> list[Row]:
     completions = 16 * 19 * 64
     tokens = 16 * 64 * 190  # a prefix of t tokens is completed by 20 - t
     rows = []
+    num_rollouts = 16 if scale == 1 else 1
     slow = fastest(
         lambda: plain.action_values(
-            paper.generator, paper.reward.discriminator, paper.trajectories, 16, paper.rng
+            paper.generator, paper.reward.discriminator, paper.trajectories, num_rollouts, paper.rng
         ),
         repeats=1,
     )
@@ -163,7 +164,7 @@ def work_table(peak: float, peak_half: float, scale: float) -> list[Row]:
         ("float32", paper, peak, 3.0),
         ("bfloat16 scoring", half, peak_half, 2.0),
     ):
-        seconds = fastest(lambda of=of: of.rollouts(16))
+        seconds = fastest(lambda of=of: of.rollouts(num_rollouts))
         flop = of.projection_flop(tokens) + of.discriminator_flop(completions)
         rows.append(Row(f"rollout rewards of one update, {name}", seconds, slow, goal, flop, best))
 
@@ -214,7 +215,7 @@ def mle_epoch(paper: Paper, optimizer: torch.optim.Optimizer, data: Sequences) -
     pretrain_epoch(paper.generator, optimizer, batches, 5.0, SingleProcess())
 
 
-def scaling_table(scale: float) -> list[tuple[str, list[int], list[float], float]]:
+def scaling_table(smoke: bool) -> list[tuple[str, list[int], list[float], float]]:
     """Seconds of rollouts against each size in turn, with the exponent of a fitted power."""
     base = {"N": 8, "T": 20, "V": 5000, "batch": 32}
     swept = {"N": [4, 8, 16, 32], "T": [10, 20, 40], "V": [2500, 5000, 10000, 20000]}
@@ -222,9 +223,9 @@ def scaling_table(scale: float) -> list[tuple[str, list[int], list[float], float
     lines = []
     for name, sizes in swept.items():
         seconds = []
-        for size in sizes if scale == 1 else sizes[:2]:
+        for size in sizes[:2] if smoke else sizes:
             at = {**base, name: size}
-            paper = Paper(at["batch"], at["T"], at["V"])
+            paper = Paper(2 if smoke else at["batch"], at["T"], at["V"])
             seconds.append(fastest(lambda paper=paper, n=at["N"]: paper.rollouts(n), 2))
         sizes = sizes[: len(seconds)]
         exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
@@ -232,7 +233,7 @@ def scaling_table(scale: float) -> list[tuple[str, list[int], list[float], float
     return lines
 
 
-def other_table() -> list[tuple[str, str]]:
+def other_table(smoke: bool) -> list[tuple[str, str]]:
     """What has no plain counterpart, or one that takes hours."""
     rows = []
     words = [f"w{i}" for i in range(5000)]
@@ -280,10 +281,8 @@ def other_table() -> list[tuple[str, str]]:
             f"{ending / endless:.0%} of the time",
         )
     )
-    for label, sizes in (
-        ("paper's configuration", "16,20,5000"),
-        ("N 64, T 40, V 20,000", "64,40,20000"),
-    ):
+    memory = {"paper's configuration": "16,20,5000", "N 64, T 40, V 20,000": "64,40,20000"}
+    for label, sizes in () if smoke else memory.items():
         gigabytes = float(
             subprocess.run(
                 [sys.executable, __file__, "--memory-of", sizes],
@@ -337,14 +336,14 @@ def main(settings: Settings) -> None:
         f" in float32, {peak_half / 1e9:.0f} in bfloat16; {date.today()}. No GPU: not run on one."
     )
     print(machine, flush=True)
-    work = work_table(peak, peak_half, settings.scale)
+    work = work_table(peak, peak_half, 0.02 if settings.smoke else 1.0)
     head = ["work", "seconds", "plain", "ratio", "of peak", "goal"]
     tables = [as_markdown(head, [row.cells() for row in work])]
     print(tables[0], flush=True)
-    others = other_table()
+    others = other_table(settings.smoke)
     tables.append(as_markdown(["work", "measured"], others))
     print(tables[1], flush=True)
-    scaling = scaling_table(settings.scale)
+    scaling = scaling_table(settings.smoke)
     tables.append(
         as_markdown(
             ["rollouts against", "sizes", "seconds", "exponent"],

@@ -17,6 +17,7 @@ from seqgan.sequences import Sequences, joined
 from seqgan.vocabulary import Vocabulary
 
 LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
+LOGITS_AT_ONCE = 2**23  # of all steps of sequences that are teacher-forced together; 32 MiB
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ def _invert(
 def rows_in_flight(generator: Generator) -> int:
     """How many rows advance together: as many as keep their logits in a processor's cache."""
     return max(LOGITS_IN_FLIGHT // generator.num_actions, 64)
+
+
+def sequences_at_once(generator: Generator, length: int) -> int:
+    """How many sequences of that length are read with the logits of all steps in memory."""
+    return max(LOGITS_AT_ONCE // (generator.num_actions * length), 1)
 
 
 @torch.no_grad()
@@ -218,9 +224,12 @@ def sequence_log_probs(
 ) -> Float[Tensor, " batch"]:
     """log pi(sequence), nats per sequence, in evaluation mode.
 
-    With `sampling`, the probability under the adjusted distribution that is drawn from then.
+    With `sampling`, the probability under the adjusted distribution that is drawn from then; that
+    takes all logits, so fewer sequences than `batch_size` may go at a time.
     """
     generator.eval()
+    if sampling is not None:
+        batch_size = min(batch_size, sequences_at_once(generator, sequences.tokens.shape[1]))
     rows = torch.arange(len(sequences), device=sequences.tokens.device)
     parts = []
     for chunk in rows.split(batch_size):

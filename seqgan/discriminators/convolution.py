@@ -93,14 +93,14 @@ class _MaxOverTime(torch.autograd.Function):
         of_weight = of_kernel.view(num_filters, width, -1).transpose(1, 2)
         of_embedded = None
         if ctx.needs_input_grad[0]:
-            # The other way round: which filters looked at each window.
-            order = window.flatten().argsort()
+            # The other way round: which filters looked at each window, text by text.
+            looking = first.argsort(dim=1)
             looked = torch.bincount(window.flatten(), minlength=len(flat))
             of_windows = embedding_bag(
-                order % num_filters,
+                looking.flatten(),
                 kernel,
                 offsets=looked.cumsum(0) - looked,
-                per_sample_weights=gradient.flatten()[order],
+                per_sample_weights=gradient.gather(1, looking).flatten(),
                 mode="sum",
             ).view(batch, num_windows, width, -1)
             of_embedded = gradient.new_zeros(batch, ctx.time, of_windows.shape[-1])

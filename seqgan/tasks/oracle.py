@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.losses import token_entropies
-from seqgan.sampling import sample, sequence_log_probs
+from seqgan.sampling import sample, sequence_log_probs, sequences_at_once
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import FixedTask
@@ -172,10 +172,11 @@ class Oracle:
     @cached_property
     def _entropy(self) -> float:
         drawn = self.sample(4000, torch.Generator().manual_seed(0))
+        size = sequences_at_once(self.generator, self.max_length)
+        batches = (drawn.select(rows) for rows in torch.arange(len(drawn)).split(size))
         with torch.no_grad():
             parts = [
-                token_entropies(self.generator(batch), batch.mask).sum(dim=1)
-                for batch in (drawn.select(rows) for rows in torch.arange(len(drawn)).split(512))
+                token_entropies(self.generator(batch), batch.mask).sum(dim=1) for batch in batches
             ]
         return float(torch.cat(parts).double().mean())
 
