@@ -34,7 +34,12 @@ def parts():
     config = CNNDiscriminatorConfig(embedding_size=6, filter_sizes=(1, 3), num_filters=(4, 5))
     with seeded_from(seeded()):
         generator = RecurrentGenerator(oracle_paper_preset().generator, VOCABULARY).eval()
-        return generator, CNNDiscriminator(config, VOCABULARY, LENGTH).eval()
+        discriminator = CNNDiscriminator(config, VOCABULARY, LENGTH).eval()
+    with torch.no_grad():  # an opinion of every text, and a policy that is far from even
+        for module in (generator, discriminator):
+            for parameter in module.parameters():
+                parameter.mul_(2.5)
+    return generator, discriminator
 
 
 def texts(n, seed=1):
@@ -64,8 +69,8 @@ def test_action_values_have_the_same_mean(parts):
     ours = monte_carlo_action_values(generator, reward, trajectories, 3000, seeded())
     theirs = plain.action_values(generator, discriminator, trajectories, 3000, seeded())
     # D lies in (0, 1): no standard error is above 0.5 / sqrt(3000).
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=4 * 2**0.5 * 0.1 / 3000**0.5)
-    assert float(ours.std()) > 0.01
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=4 * 2**0.5 * 0.5 / 3000**0.5)
+    assert float(ours.std()) > 0.05
 
 
 def test_the_suite_in_a_small_size(tmp_path):

@@ -531,3 +531,18 @@ def test_a_disk_that_fills_up_later_leaves_the_last_good_checkpoint(
     assert said.count("the last good checkpoint is") == 1
     assert said.endswith(f"the last good checkpoint is {folder}/checkpoints/00000002")
     assert run("sample", folder) == 0  # which is intact
+
+
+def test_profile_prints_where_the_time_goes_and_leaves_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run("train", *TASK, *TINY, "--output", folder, "--profile") == 0
+    printed = capsys.readouterr().out
+    assert "one iteration of the game:" in printed
+    assert "update_discriminator" in printed
+    assert not folder.exists()
+
+
+def test_profile_is_for_new_runs(finished: Path, error: Any) -> None:
+    assert "beside --resume" in error("train", "--resume", finished, "--profile")

@@ -32,7 +32,7 @@ def from_heap(megabytes):
     return held, heap_holds(address)
 
 
-print(from_heap(15), keep_freed_memory(), from_heap(15), from_heap(64))
+print(from_heap(15), keep_freed_memory(), from_heap(15), from_heap(256))
 """
 
 
