@@ -146,14 +146,17 @@ class Paper:
         return 2.0 * texts * (float(convolutions) + float(highway))
 
 
-def work_table(peak: float, peak_half: float, scale: float) -> list[Row]:
+def work_table(peak: float, peak_half: float, smoke: bool) -> list[Row]:
     """The paper's configuration: V 5000, T 20, batch 64, 16 rollouts."""
-    paper, half = Paper(train_size=9984), Paper(precision="bfloat16", train_size=9984)
-    num_sequences, num_batches = int(9984 * scale), max(int(312 * scale / 4), 2)
+    vocabulary, num_sequences, num_batches, num_rollouts = 5000, 9984, 78, 16
+    if smoke:
+        vocabulary, num_sequences, num_batches, num_rollouts = 300, 128, 2, 1
+    scale = num_sequences / 9984
+    paper = Paper(vocabulary=vocabulary, train_size=num_sequences)
+    half = Paper(vocabulary=vocabulary, train_size=num_sequences, precision="bfloat16")
     completions = 16 * 19 * 64
     tokens = 16 * 64 * 190  # a prefix of t tokens is completed by 20 - t
     rows = []
-    num_rollouts = 16 if scale == 1 else 1
     slow = fastest(
         lambda: plain.action_values(
             paper.generator, paper.reward.discriminator, paper.trajectories, num_rollouts, paper.rng
@@ -217,15 +220,15 @@ def mle_epoch(paper: Paper, optimizer: torch.optim.Optimizer, data: Sequences) -
 
 def scaling_table(smoke: bool) -> list[tuple[str, list[int], list[float], float]]:
     """Seconds of rollouts against each size in turn, with the exponent of a fitted power."""
-    base = {"N": 8, "T": 20, "V": 5000, "batch": 32}
+    base = {"N": 8, "T": 20, "V": 300 if smoke else 5000, "batch": 2 if smoke else 32}
     swept = {"N": [4, 8, 16, 32], "T": [10, 20, 40], "V": [2500, 5000, 10000, 20000]}
     swept["batch"] = [16, 32, 64, 128]
     lines = []
     for name, sizes in swept.items():
         seconds = []
-        for size in sizes[:2] if smoke else sizes:
+        for size in [size // 4 for size in sizes[:2]] if smoke else sizes:
             at = {**base, name: size}
-            paper = Paper(2 if smoke else at["batch"], at["T"], at["V"])
+            paper = Paper(at["batch"], at["T"], at["V"])
             seconds.append(fastest(lambda paper=paper, n=at["N"]: paper.rollouts(n), 2))
         sizes = sizes[: len(seconds)]
         exponent = float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
@@ -336,7 +339,7 @@ def main(settings: Settings) -> None:
         f" in float32, {peak_half / 1e9:.0f} in bfloat16; {date.today()}. No GPU: not run on one."
     )
     print(machine, flush=True)
-    work = work_table(peak, peak_half, 0.02 if settings.smoke else 1.0)
+    work = work_table(peak, peak_half, settings.smoke)
     head = ["work", "seconds", "plain", "ratio", "of peak", "goal"]
     tables = [as_markdown(head, [row.cells() for row in work])]
     print(tables[0], flush=True)
