@@ -31,7 +31,7 @@ commands:
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
   train ... --profile
-                    no run: where the time of one iteration of the game goes
+                    keep nothing: print where an iteration's time goes
   sample RUN        print texts, one a line
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
@@ -252,6 +252,7 @@ def _profile(config: "TrainConfig") -> int:
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.trainer import Trainer
+    from seqgan.updates import DivergedError
 
     epochs = min(config.pretrain.epochs, 1)
     config = replace(
@@ -266,8 +267,12 @@ def _profile(config: "TrainConfig") -> int:
         raise InputError(str(error)) from error
     with Progress() as progress:
         trainer = Trainer(config, task, MemoryTracker(), progress)
-        trainer.pretrain_generator()
-        measured = profile_iteration(trainer)
+        try:
+            trainer.pretrain_generator()
+            measured = profile_iteration(trainer)
+        except (DivergedError, OSError, ValueError) as error:
+            progress.message(f"seqgan: {error}")
+            return 1
     print("\n".join(measured.lines()))
     return 0
 

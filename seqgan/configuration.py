@@ -74,6 +74,11 @@ class DiscriminatorTrainingConfig:
         least |= {"num_sequences": 1, "batch_size": 2, "l2": 0}
         _at_least("discriminator_training", self, least)
         _above_zero("discriminator_training", self, "learning_rate")
+        if self.precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ValueError(
+                f"discriminator_training.precision is one of {known}, got {self.precision!r}"
+            )
         if not self.max_grad_norm > 0:
             raise ValueError(
                 f"discriminator_training.max_grad_norm is above 0, got {self.max_grad_norm}"

@@ -109,7 +109,7 @@ def results_dict(result: Result) -> dict[str, Any]:
             "quality": result.final.quality.name,
             "temperature": comparison.temperature,
             "difference": comparison.difference,
-            "error": comparison.error,
+            "error": comparison.error if math.isfinite(comparison.error) else None,
             "verdict": comparison.verdict,
             "sentence": comparison.sentence,
         },

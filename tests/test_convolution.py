@@ -59,6 +59,15 @@ def test_a_tie_goes_to_the_first_window():
     assert embedded.grad.flatten().tolist() == [0, 1, 0, 0]
 
 
+def test_nan_reaches_the_result_and_no_other_row():
+    embedded = draw(3, 5, 2, seed=1)
+    embedded[2, 1, 0] = float("nan")
+    weight = draw(4, 2, 2, seed=2).requires_grad_()
+    result = max_over_time(embedded, weight, torch.zeros(4))
+    assert result.isnan().any(dim=1).tolist() == [False, False, True]
+    result.sum().backward()  # the last text has no window after its own
+
+
 def test_frozen_embeddings_are_left_alone():
     embedded = draw(2, 5, 3, seed=1)
     weight = draw(4, 3, 2, seed=2).requires_grad_()

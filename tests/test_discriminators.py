@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqgan.discriminators import cnn
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.rewards.discriminator import discriminator_step
@@ -208,6 +209,20 @@ class TestCNN(DiscriminatorConformance):
         torch.testing.assert_close(discriminator(alone), discriminator(beside)[:4])
         for row in torch.arange(4)[:, None]:
             torch.testing.assert_close(discriminator(alone.select(row)), discriminator(beside)[row])
+
+    def test_a_table_that_would_be_too_large_is_not_made(
+        self, monkeypatch, sequences, discriminator
+    ):
+        many = sequences.select(torch.arange(5).repeat(9))
+        with torch.no_grad():
+            expected = discriminator(many)
+            monkeypatch.setattr(cnn, "LARGEST_TABLE", 8 * 4 * 6)  # of the first group alone
+            monkeypatch.setattr(cnn, "JUDGED_TOGETHER", 7)
+            torch.testing.assert_close(discriminator(many), expected)
+
+    def test_no_text_is_judged_by_nobody(self, discriminator, sequences):
+        with torch.no_grad():
+            assert discriminator(sequences.select(torch.arange(0))).shape == (0,)
 
     def test_filters_wider_than_the_text_are_left_out(self):
         discriminator = CNNDiscriminator(self.CONFIG, VOCABULARY, max_length=3)

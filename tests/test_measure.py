@@ -266,3 +266,9 @@ def test_error_is_the_spread_between_measurements():
 def test_goodness_turns_the_sign_where_lower_is_better():
     assert Quality("valid", 0.7, 0.1, True).goodness == 0.7
     assert Quality("nll_oracle", 5.0, 0.1, False).goodness == -5.0
+
+
+def test_a_task_whose_truth_excludes_texts_and_that_has_no_check_is_judged_by_bleu():
+    found = measured(make_task(Exact(full_support=False)))
+    assert found.quality.name == "bleu_4"
+    assert found.quality.value == found.metrics["eval/bleu_4"]

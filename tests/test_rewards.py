@@ -354,6 +354,12 @@ class TestReturns:
         with pytest.raises(ValueError, match=rule):
             returns(model, self.SEQUENCES)
 
+    def test_a_list_is_no_reward(self):
+        model = Returning([1.0, 2.0])
+        model.score = lambda sequences: [1.0, 2.0]
+        with pytest.raises(ValueError, match="'mine' gives a tensor, got a list"):
+            returns(model, self.SEQUENCES)
+
     def test_increments_on_padding_do_not_count(self):
         model = Returning([[1.0, 2.0, 40.0], [3.0, 50.0, 60.0]], per_token=True)
         assert returns(model, self.SEQUENCES).tolist() == [3.0, 3.0]

@@ -23,6 +23,7 @@ PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
 
 BLOCK_SIZE = 8192  # texts scored with the same table, whose features are in memory together
 JUDGED_TOGETHER = 2048  # texts that pass the highway layer together
+LARGEST_TABLE = 2**26  # numbers in a table of embedding x kernel; 256 MiB
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,15 @@ class CNNDiscriminator(Discriminator):
         width = min(self.max_length, longest + self.widest)
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
         tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
-        # A table costs a pass over the vocabulary, a convolution one over the tokens.
-        if torch.is_grad_enabled() or tokens.numel() < 2 * self.embedding.num_embeddings:
+        if torch.is_grad_enabled():
             return self._judge(self._features(tokens))
         logits = []
         for block in tokens.split(BLOCK_SIZE):
-            features = self._features_by_table(block)
+            # A table costs a pass over the vocabulary, a convolution one over the tokens.
+            many = block.numel() >= 2 * self.embedding.num_embeddings
+            features = self._features_by_table(block) if many else self._features(block)
             logits += [self._judge(rows) for rows in features.split(JUDGED_TOGETHER)]
-        return torch.cat(logits)
+        return torch.cat(logits) if logits else tokens.new_zeros(0, dtype=torch.float32)
 
     def _features(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
         values = self.embedding(tokens)
@@ -117,7 +119,13 @@ class CNNDiscriminator(Discriminator):
         first = 0
         for weight, bias in self._kernels():
             group = slice(first, first + len(bias))
-            features[:, group] = max_over_time_by_table(tokens, embedding, weight, bias)
+            if len(embedding) * weight[:, 0].numel() <= LARGEST_TABLE:
+                features[:, group] = max_over_time_by_table(tokens, embedding, weight, bias)
+            else:
+                rows = tokens.split(JUDGED_TOGETHER)
+                features[:, group] = torch.cat(
+                    [max_over_time(self.embedding(texts), weight, bias) for texts in rows]
+                )
             first = group.stop
         return features.relu_()
 

@@ -70,6 +70,7 @@ class _MaxOverTime(torch.autograd.Function):
         # The first window that reaches the peak; cheaper than a maximum that gives its place.
         to_go = torch.arange(num_windows, 0, -1, dtype=torch.int16, device=embedded.device)
         first = num_windows - ((responses == peak) * to_go[:, None]).amax(dim=1)
+        first = first.clamp(max=num_windows - 1)  # NaN equals no peak: it is met in the loss
         ctx.save_for_backward(flat, kernel, first)
         ctx.time = embedded.shape[1]
         return peak[:, 0].to(bias.dtype) + bias

@@ -78,7 +78,9 @@ def compare(
     per_sequence = (control.heldout_log_probs - candidate.heldout_log_probs).double()
     difference = float(per_sequence.sum()) / candidate.heldout_tokens
     mean_length = candidate.heldout_tokens / len(per_sequence)
-    paired = float(per_sequence.std()) / math.sqrt(len(per_sequence)) / mean_length
+    paired = math.inf  # one text has no spread
+    if len(per_sequence) > 1:
+        paired = float(per_sequence.std()) / math.sqrt(len(per_sequence)) / mean_length
     # The match is as noisy as the two qualities: what the curve costs a standard error to either
     # side of the candidate's is the matched NLL's own.
     noise = math.hypot(quality.error, control.quality.error)

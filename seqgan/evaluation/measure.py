@@ -142,8 +142,11 @@ def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
 
 
 def _bleu_scores(samples: Sequences, task: Task) -> BleuScores:
-    """Against the whole test split; empty where the exact distribution says more than BLEU."""
-    if task.exact is not None:
+    """Against the whole test split; empty where the exact distribution says more than BLEU.
+
+    One without full support says nothing of texts outside it: then a check has to.
+    """
+    if task.exact is not None and (task.exact.full_support or task.checks):
         return {}
     test = task.real("test", task.size("test"), torch.Generator().manual_seed(0))
     return sentence_bleu(token_rows(samples), token_rows(test))
@@ -165,10 +168,8 @@ def _quality(
         higher = True
     else:
         bleu_4 = bleu_scores[4][:MAX_HYPOTHESES]
-        size = max(len(bleu_4) // NUM_GROUPS, 1)
-        values = [
-            float(bleu_4[first : first + size].mean()) for first in range(0, len(bleu_4), size)
-        ]
+        num_groups = min(NUM_GROUPS, len(bleu_4))
+        values = [float(group.mean()) for group in np.array_split(bleu_4, num_groups)]
         name, higher = "bleu_4", True
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return Quality(name, metrics[f"eval/{name}"], error, higher)

@@ -20,7 +20,10 @@ def chosen_log_probs(
     bias: Float[Tensor, " vocab"],
     chosen: Int[Tensor, " row"],
 ) -> Float[Tensor, " row"]:
-    """log softmax(hidden @ weight.T + bias)[chosen] of each row, nats."""
+    """log softmax(hidden @ weight.T + bias)[chosen] of each row, nats.
+
+    Where gradients are recorded, PyTorch keeps the logits for them.
+    """
     parts = []
     for rows in _chunks(len(hidden), len(weight)):
         logits = torch.addmm(bias, hidden[rows], weight.T)
@@ -37,7 +40,8 @@ def mean_negative_log_likelihood(
     """Minus the mean of `chosen_log_probs`, nats; 0 for no rows. Differentiable once.
 
     Every row weighs the same, so the gradients are known but for one factor as soon as the
-    probabilities are: they are summed up in the forward pass, and no probability is kept.
+    probabilities are: they are summed up in the forward pass, whether they are asked for or not,
+    and no probability is kept.
     """
     loss: Tensor = _MeanNegativeLogLikelihood.apply(hidden, weight, bias, chosen)
     return loss

@@ -18,7 +18,8 @@ from seqgan.vocabulary import Vocabulary
 class RewardModel(Protocol):
     """Judges finished sequences.
 
-    Rows are independent: `score(x)[i] == score(x[i])`, so that scoring in chunks changes nothing.
+    A reward is a function of the row alone: `score(x)[i] == score(x[i])`, so that scoring in chunks
+    changes nothing and equal rows are scored once.
     """
 
     name: str
@@ -54,6 +55,9 @@ def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " 
         ValueError: the model gave another shape than it declares, or a value that is not finite.
     """
     scores = reward_model.score(sequences)
+    if not isinstance(scores, Tensor):
+        kind = type(scores).__name__
+        raise ValueError(f"reward {reward_model.name!r} gives a tensor, got a {kind}")
     shape = sequences.tokens.shape if reward_model.per_token else sequences.tokens.shape[:1]
     if scores.shape != shape:
         raise ValueError(

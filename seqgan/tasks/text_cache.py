@@ -94,6 +94,10 @@ def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> tuple[Facts, s
     Raises:
         CacheError: the folder cannot be written, as on a full disk. Nothing is left behind.
     """
+    # A whole cache came to its place by a rename: it is read without a lock, even where the reader
+    # may not write.
+    if folder.is_dir() and not find_fault(folder):
+        return json.loads((folder / FACTS).read_text(encoding="utf-8")), ""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.parent / f".{folder.name}.lock"):
