@@ -13,8 +13,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -37,6 +36,7 @@ from seqgan.runtime import SingleProcess
 from seqgan.sampling import sample
 from seqgan.sequences import Sequences
 from seqgan.tasks.oracle import OracleConfig
+from seqgan.timing import fastest
 from seqgan.updates import pretrain_epoch, train_discriminator
 from seqgan_envs import TextGenerationVectorEnv
 
@@ -68,17 +68,6 @@ class Row:
         ratio = f"{self.plain / self.seconds:.1f}" if self.plain else ""
         before = f"{self.plain:.2f}" if self.plain else ""
         return [self.work, f"{self.seconds:.2f}", before, ratio, share, f"{self.goal:.1f}"]
-
-
-def fastest(action: Callable[[], object], repeats: int = 3) -> float:
-    """Seconds of the fastest of the repeats, after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def matmul_peak(dtype: torch.dtype, size: int = 2048) -> float:

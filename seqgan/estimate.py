@@ -1,8 +1,6 @@
 """How long a run will take, from a few steps of each kind on copies of its parts."""
 
 import copy
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +10,7 @@ from seqgan.rewards.base import TrainableReward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.sampling import sample
 from seqgan.seeding import seeded_from
+from seqgan.timing import fastest
 from seqgan.trainer import Trainer
 
 
@@ -54,12 +53,12 @@ def estimate(trainer: Trainer) -> Estimate:
         generator.negative_log_likelihood(batch).backward()
 
     with seeded_from(rng, config.device):
-        step = _seconds(pretrain_step)
+        step = fastest(pretrain_step)
     epoch_size = config.pretrain.epoch_size or task.size("train")
     batches = -(-epoch_size // config.pretrain.batch_size)
     game, training = config.adversarial, config.discriminator_training
     trajectories = collect(trainer.env, generator, task.vocabulary, task.max_length, rng)
-    one = _seconds(
+    one = fastest(
         lambda: monte_carlo_action_values(
             generator, trainer.reward_model, trajectories, min(game.num_rollouts, 1), rng
         )
@@ -69,10 +68,10 @@ def estimate(trainer: Trainer) -> Estimate:
         reward = copy.deepcopy(trainer.reward_model)
         half = training.batch_size // 2
         drawn = sample(generator, task.vocabulary, 1000, task.max_length, rng)
-        draw = _seconds(lambda: sample(generator, task.vocabulary, 1000, task.max_length, rng))
+        draw = fastest(lambda: sample(generator, task.vocabulary, 1000, task.max_length, rng))
         with seeded_from(rng, config.device):
             rows = torch.arange(half) % min(len(batch), len(drawn))
-            update = _seconds(lambda: reward.update(batch.select(rows), drawn.select(rows)))
+            update = fastest(lambda: reward.update(batch.select(rows), drawn.select(rows)))
         draw_round = draw * training.num_sequences / 1000
         epoch = update * max(training.num_sequences // half, 1)
         pretrain_round = draw_round + training.pretrain_epochs * epoch
@@ -85,17 +84,6 @@ def estimate(trainer: Trainer) -> Estimate:
         game.iterations * game.g_steps * one * max(game.num_rollouts, 1),
         game.iterations * training.d_steps * round_seconds,
     )
-
-
-def _seconds(action: Callable[[], object], repeats: int = 3) -> float:
-    """The fastest of a few repeats after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def _duration(seconds: float) -> str:

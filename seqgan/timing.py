@@ -14,6 +14,17 @@ def profiled(name: str) -> record_function:
     return record_function(RANGE + name)
 
 
+def fastest(action: Callable[[], object], repeats: int = 3) -> float:
+    """Seconds of the fastest of the repeats, after one to warm up."""
+    action()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
 class Clock:
     """Adds up the seconds that each part took.
 
