@@ -468,7 +468,7 @@ def test_numbers_that_are_not_finite_stop_a_run_with_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The first step of the game is so large that the second meets an overflow."""
-    flags = ("--generator.hidden-size", "64", "--adversarial.learning-rate", "1e37")
+    flags = ("--generator.hidden-size", "64", "--adversarial.learning-rate", "1e38")
     flags += ("--checkpoint-seconds", "0")
     assert run("train", *TASK, *TINY, *flags, "--output", tmp_path / "run") == 1
     said = last_line(capfd.readouterr().err)
