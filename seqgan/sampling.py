@@ -67,42 +67,51 @@ def sample_repeatedly(
 ) -> Int[Tensor, "batch draw"]:
     """Independent draws from softmax(logits) of each row, by inverting the running sum.
 
-    In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
-    which block of tokens a draw falls into, then which token of that block.
-
     Raises:
         ValueError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
     """
-    weights = logits.softmax(dim=-1)
-    num_tokens = weights.shape[1]
+    return _draw(logits.softmax(dim=-1), num_draws, rng)
+
+
+def _draw(
+    probs: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """The draws of `sample_repeatedly`, from probabilities.
+
+    In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
+    which block of tokens a draw falls into, then which token of that block.
+    """
+    num_rows, num_tokens = probs.shape
     width = math.isqrt(num_tokens - 1) + 1
     full = num_tokens - num_tokens % width
-    of_blocks = weights[:, :full].unflatten(1, (-1, width)).sum(dim=-1)
+    of_blocks = probs[:, :full].unflatten(1, (-1, width)).sum(dim=-1)
     if full < num_tokens:
-        of_blocks = torch.cat([of_blocks, weights[:, full:].sum(dim=-1, keepdim=True)], dim=1)
-    if not bool(torch.isfinite(of_blocks).all()):
+        of_blocks = torch.cat([of_blocks, probs[:, full:].sum(dim=-1, keepdim=True)], dim=1)
+    cumulative = of_blocks.cumsum(dim=-1)
+    if not bool(torch.isfinite(cumulative[:, -1]).all()):
         raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
-    block = _invert(of_blocks, num_draws, rng)
-    tokens = block[..., None] * width + torch.arange(width, device=block.device)
-    inside = weights.gather(1, tokens.clamp(max=num_tokens - 1).flatten(1)).view(-1, width)
-    inside = inside.masked_fill(tokens.view(-1, width) >= num_tokens, 0.0)
-    return block * width + _invert(inside, 1, rng).view_as(block)
+    block = _invert(cumulative, num_draws, rng)
+    # The tokens of that block; the last block of a vocabulary may start among those before it.
+    start = (block * width).clamp(max=num_tokens - width)
+    row = torch.arange(num_rows, device=probs.device)[:, None]
+    inside = probs.flatten().unfold(0, width, 1)[(row * num_tokens + start).flatten()]
+    skipped = block * width - start
+    if full < num_tokens:
+        inside[torch.arange(width, device=probs.device) < skipped.view(-1, 1)] = 0.0
+    return start + _invert(inside.cumsum(dim=-1), 1, rng).view_as(start)
 
 
 def _invert(
-    weights: Float[Tensor, "batch choice"], num_draws: int, rng: torch.Generator
+    cumulative: Float[Tensor, "batch choice"], num_draws: int, rng: torch.Generator
 ) -> Int[Tensor, "batch draw"]:
-    """Draws from each row with probability proportional to its weights, by a running sum."""
-    cumulative = weights.cumsum(dim=-1)
+    """Draws of choices from each row's running sum of their weights."""
     total = cumulative[:, -1:]
-    uniform = torch.rand(
-        len(weights), num_draws, generator=rng, device=rng.device, dtype=total.dtype
-    )
-    # rand is below 1 but its product with the total may round up to it: `right=True` skips
-    # choices of weight 0, the minimum keeps the last choice of positive weight.
-    drawn = torch.searchsorted(cumulative, uniform.to(total.device) * total, right=True)
-    last = (cumulative < total).sum(dim=-1, keepdim=True)
-    return torch.minimum(drawn, last)
+    uniform = torch.rand(len(total), num_draws, generator=rng, device=rng.device, dtype=total.dtype)
+    # rand is below 1 but its product with the total may round up to it. The first choice whose
+    # running sum is above a number below the total exists, and has a weight.
+    below = torch.nextafter(total, torch.zeros_like(total))
+    place = torch.minimum(uniform.to(total.device) * total, below)
+    return torch.searchsorted(cumulative, place, right=True)
 
 
 def rows_in_flight(generator: Generator) -> int:
@@ -184,7 +193,7 @@ def complete(
     Args:
         tokens: the prefixes, `pad_id` beyond them; not changed.
         lengths: tokens in each prefix; a prefix is unfinished (shorter than `time`, no eos).
-        logits, state: the generator's, after each prefix.
+        logits, state: the generator's, after each prefix; the logits are written over.
         num_completions: independent completions of each prefix.
 
     Returns:
@@ -200,7 +209,8 @@ def complete(
             logits = logits.index_fill(1, forbidden, -torch.inf)
         if sampling is not None:
             logits = sampling.apply(logits)
-        drawn = sample_repeatedly(logits, len(rows) // len(logits), rng).flatten()
+        probs = torch.softmax(logits, dim=-1, out=logits)  # in place: nothing else needs them
+        drawn = _draw(probs, len(rows) // len(probs), rng).flatten()
         tokens[rows, lengths[rows]] = drawn
         lengths[rows] += 1
         going: Bool[Tensor, " rows"] = lengths[rows] < max_length

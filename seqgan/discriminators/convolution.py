@@ -50,7 +50,7 @@ def max_over_time_by_table(
     for rows in tokens.split(chunk_size):
         windows = rows.unfold(1, width, 1) * width + places
         responses = embedding_bag(windows.flatten(0, 1), table, mode="sum")
-        parts.append(responses.view(len(rows), -1, len(bias)).float().amax(dim=1))
+        parts.append(responses.view(len(rows), -1, len(bias)).amax(dim=1).float())
     return torch.cat(parts) + bias
 
 

@@ -61,10 +61,10 @@ class _MeanNegativeLogLikelihood(torch.autograd.Function):
         of_bias, total = torch.zeros_like(bias), hidden.new_zeros(())
         for rows in _chunks(len(hidden), len(weight)):
             logits = torch.addmm(bias, hidden[rows], weight.T)
-            probs = logits.softmax(dim=-1)
-            # From the likeliest token, whose probability is at least one in the vocabulary.
-            log_total = logits.amax(dim=-1) - probs.amax(dim=-1).log()
-            total += (log_total - logits.gather(1, chosen[rows, None])[:, 0]).sum()
+            below_likeliest = logits.amax(dim=-1) - logits.gather(1, chosen[rows, None])[:, 0]
+            probs = torch.softmax(logits, dim=-1, out=logits)
+            # The likeliest token's probability is at least one in the vocabulary.
+            total += (below_likeliest - probs.amax(dim=-1).log()).sum()
             torch.mm(probs, weight, out=of_hidden[rows])
             of_weight.addmm_(probs.T, hidden[rows])
             of_bias += probs.sum(dim=0)
