@@ -305,6 +305,8 @@ class Trainer:
                 settings.rollout_chunk,
             )
         with clock.lap("update_generator"):
+            anchored = settings.update.mle_weight != 0
+            real = self.real("train", settings.batch_size) if anchored else None
             kl = self.kl_to_reference(trajectories)
             values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
             advantages = values - self.baseline(values, trajectories)
@@ -319,6 +321,7 @@ class Trainer:
                     advantages,
                     settings.update,
                     self.runtime,
+                    real,
                 )
             )
             self.follow_generator()

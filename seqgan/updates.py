@@ -78,7 +78,8 @@ class GeneratorUpdate:
     """How one policy-gradient step is taken."""
 
     max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
-    entropy_weight: float = 0.0  # weight of the entropy bonus, in reward units per nat
+    entropy_weight: float = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
+    mle_weight: float = 0.0  # weight of the NLL of as many training sequences in the loss
     reduction: Reduction = "mean"  # over real tokens; "sum" as in the reference code
 
 
@@ -90,10 +91,15 @@ def update_generator(
     advantages: Float[Tensor, "batch time"],
     settings: GeneratorUpdate,
     runtime: Runtime,
+    real: Sequences | None = None,
 ) -> Metrics:
-    """One step on `loss_function` minus the entropy bonus.
+    """One step on `loss_function` minus the entropy bonus, plus the NLL of `real`.
 
     Dropout is off: the policy that is improved is the one that acted.
+
+    Args:
+        real: training sequences whose likelihood is kept up, with `settings.mle_weight`; a policy
+            gradient alone is free to forget what it does not sample.
 
     Raises:
         DivergedError: the loss or its gradient is not finite; the parameters are as they were.
@@ -105,6 +111,10 @@ def update_generator(
     policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
     entropy = masked_mean(token_entropies(logits, mask), mask)
     loss = policy_loss - settings.entropy_weight * entropy
+    if real is not None:
+        nll = generator.negative_log_likelihood(real.trimmed())
+        loss = loss + settings.mle_weight * nll
+        metrics = {**metrics, "losses/mle": float(nll.detach())}
     if settings.reduction == "sum":
         loss = loss * mask.sum()
     _finite(loss, "policy-gradient loss")

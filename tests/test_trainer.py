@@ -232,6 +232,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.kl_target", 1e-4, {}),
     ("adversarial.update.max_grad_norm", 1e-3, {}),
     ("adversarial.update.entropy_weight", 1.0, {}),
+    ("adversarial.update.mle_weight", 0.5, {}),
     ("adversarial.update.reduction", "sum", {}),
 )
 

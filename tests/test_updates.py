@@ -69,12 +69,12 @@ def some_trajectories(generator, num_rows=24):
     return as_trajectories(generator, sequences, rewards), advantages
 
 
-def update(generator, trajectories, advantages, settings=UNCLIPPED, learning_rate=1.0):
+def update(generator, trajectories, advantages, settings=UNCLIPPED, learning_rate=1.0, real=None):
     """One step of plain gradient descent; returns the metrics and how far the weights moved."""
     before = weights(generator)
     optimizer = torch.optim.SGD(generator.parameters(), learning_rate)
     metrics = update_generator(
-        generator, optimizer, reinforce, trajectories, advantages, settings, SingleProcess()
+        generator, optimizer, reinforce, trajectories, advantages, settings, SingleProcess(), real
     )
     return metrics, weights(generator) - before
 
@@ -167,6 +167,20 @@ class TestUpdateGenerator:
         torch.testing.assert_close(moved, entropy_weight * gradient.flatten())
         change = float((exact_entropy(generator, sequences) - before).detach())
         assert change * entropy_weight > 0
+
+    @pytest.mark.parametrize(("reduction", "times"), [("mean", 1), ("sum", 91)])
+    def test_mle_weight_descends_the_nll_of_the_real_sequences(self, reduction, times):
+        generator = TableGenerator(ENDING)
+        trajectories, advantages = some_trajectories(generator)
+        assert int(trajectories.mask.sum()) == 91
+        real = every_sequence(ENDING).select(torch.tensor([3, 50, 7, 101]))
+        nll = generator.negative_log_likelihood(real)
+        (gradient,) = torch.autograd.grad(nll, generator.logits)
+        settings = replace(UNCLIPPED, mle_weight=0.3, reduction=reduction)
+        nothing = torch.zeros_like(advantages)
+        metrics, moved = update(generator, trajectories, nothing, settings, real=real)
+        torch.testing.assert_close(moved, -0.3 * times * gradient.flatten())
+        assert metrics["losses/mle"] == float(nll.detach())
 
     def test_nothing_to_learn_moves_nothing(self):
         generator = recurrent_generator()

@@ -161,6 +161,15 @@ METRICS: tuple[Metric, ...] = (
         "sinks slowly; a fall towards 0 is mode collapse",
     ),
     Metric(
+        "losses/mle",
+        "negative log-likelihood of a generator update's real sequences, where mle_weight asks",
+        "nats per token",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "stays near the pretrained generator's; a rise is the price of the reward",
+    ),
+    Metric(
         "losses/approx_kl",
         "estimated KL(old policy || new policy) of an update",
         "nats per token",
