@@ -12,12 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgan.generators.base import Generator
-from seqgan.losses import (
-    PolicyGradientLoss,
-    to_floats,
-    token_entropies,
-    token_log_probs,
-)
+from seqgan.losses import PolicyGradientLoss, to_floats
 from seqgan.rewards.base import TrainableReward
 from seqgan.runtime import Runtime
 from seqgan.sequences import Sequences, Trajectories, masked_mean
@@ -106,10 +101,9 @@ def update_generator(
     """
     generator.eval()
     mask = trajectories.mask
-    logits = generator(trajectories.sequences)
-    log_probs = token_log_probs(logits, trajectories.tokens, mask)
+    log_probs, entropies = generator.log_probs_and_entropies(trajectories.sequences)
     policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
-    entropy = masked_mean(token_entropies(logits, mask), mask)
+    entropy = masked_mean(entropies, mask)
     loss = policy_loss - settings.entropy_weight * entropy
     if real is not None:
         nll = generator.negative_log_likelihood(real.trimmed())

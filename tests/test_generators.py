@@ -11,7 +11,7 @@ import torch
 
 from seqgan.generators.base import PrefixStates, State
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.losses import negative_log_likelihood, token_log_probs
+from seqgan.losses import negative_log_likelihood, token_entropies, token_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -153,6 +153,9 @@ class GeneratorConformance:
         """The values, and every parameter's gradient."""
         expected = token_log_probs(generator(sequences), sequences.tokens, sequences.mask)
         close(generator.log_probs(sequences), expected)
+        log_probs, entropies = generator.log_probs_and_entropies(sequences)
+        close(log_probs, expected)
+        close(entropies, token_entropies(generator(sequences), sequences.mask))
         loss = generator.negative_log_likelihood(sequences)
         close(loss, negative_log_likelihood(expected, sequences.mask))
         parameters = [p for p in generator.parameters() if p.requires_grad]

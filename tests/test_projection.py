@@ -2,10 +2,15 @@
 
 import pytest
 import torch
+from torch.distributions import Categorical
 from torch.nn.functional import linear
 
 from seqgan.generators import projection
-from seqgan.generators.projection import chosen_log_probs, mean_negative_log_likelihood
+from seqgan.generators.projection import (
+    chosen_log_probs,
+    chosen_log_probs_and_entropies,
+    mean_negative_log_likelihood,
+)
 
 
 def plain(hidden, weight, bias, chosen):
@@ -41,6 +46,23 @@ def test_log_probs_and_gradients(monkeypatch, in_flight, scale):
 
 @IN_FLIGHT
 @SCALE
+def test_log_probs_and_entropies_and_gradients(monkeypatch, in_flight, scale):
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
+    parts, chosen = inputs(scale=scale, dtype=torch.double)
+    expected = plain(*parts, chosen), Categorical(logits=linear(*parts)).entropy()
+    actual = chosen_log_probs_and_entropies(*parts, chosen)
+    rng = torch.Generator().manual_seed(1)
+    upstream = [torch.randn(len(chosen), generator=rng, dtype=torch.double) for _ in range(2)]
+    for of in (slice(0, 1), slice(1, 2), slice(0, 2)):  # either may be all that is asked for
+        torch.testing.assert_close(actual[of], expected[of], rtol=1e-9, atol=1e-9)
+        wanted = torch.autograd.grad(expected[of], parts, upstream[of], retain_graph=True)
+        given = torch.autograd.grad(actual[of], parts, upstream[of], retain_graph=True)
+        for mine, theirs in zip(given, wanted, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@IN_FLIGHT
+@SCALE
 def test_mean_and_gradients(monkeypatch, in_flight, scale):
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
     parts, chosen = inputs(scale=scale)
@@ -72,6 +94,7 @@ def test_gradients_by_finite_differences():
 def test_no_rows():
     parts, chosen = inputs(num_rows=0)
     assert chosen_log_probs(*parts, chosen).shape == (0,)
+    assert [part.shape for part in chosen_log_probs_and_entropies(*parts, chosen)] == [(0,), (0,)]
     loss = mean_negative_log_likelihood(*parts, chosen)
     assert float(loss.detach()) == 0
     loss.backward()

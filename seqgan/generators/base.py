@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from seqgan.losses import negative_log_likelihood, token_log_probs
+from seqgan.losses import negative_log_likelihood, token_entropies, token_log_probs
 from seqgan.sequences import Sequences
 
 
@@ -52,6 +52,17 @@ class Generator(nn.Module, ABC):
         All that evaluation needs of `forward`; a generator may find it cheaper than the logits.
         """
         return token_log_probs(self(sequences), sequences.tokens, sequences.mask)
+
+    def log_probs_and_entropies(
+        self, sequences: Sequences
+    ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
+        """`log_probs`, and the entropy of pi(. | y_<t) at every token, nats; 0 on padding.
+
+        What a policy-gradient update needs of `forward`.
+        """
+        logits = self(sequences)
+        log_probs = token_log_probs(logits, sequences.tokens, sequences.mask)
+        return log_probs, token_entropies(logits, sequences.mask)
 
     def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
         """The loss of maximum likelihood: minus the mean of `log_probs` over real tokens, nats."""

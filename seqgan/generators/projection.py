@@ -1,6 +1,6 @@
 """How likely the chosen tokens are under a linear layer and softmax, and nothing else.
 
-What maximum likelihood and evaluation need of a large vocabulary. The logits of all tokens are
+What training and evaluation need of a large vocabulary. The logits of all tokens are
 made a few rows at a time and used up while they are in the processor's cache; none are stored.
 """
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 CHUNK_ELEMENTS = 2**20  # logits in flight: 4 MiB
 
@@ -29,6 +30,42 @@ def chosen_log_probs(
         logits = torch.addmm(bias, hidden[rows], weight.T)
         parts.append(logits.gather(1, chosen[rows, None])[:, 0] - logits.logsumexp(dim=-1))
     return torch.cat(parts) if parts else hidden.new_zeros(0)
+
+
+def chosen_log_probs_and_entropies(
+    hidden: Float[Tensor, "row hidden"],
+    weight: Float[Tensor, "vocab hidden"],
+    bias: Float[Tensor, " vocab"],
+    chosen: Int[Tensor, " row"],
+) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+    """`chosen_log_probs`, and the entropy of each row's softmax, nats.
+
+    The backward pass makes the logits again, a few rows at a time, instead of keeping them.
+    """
+    parts = [
+        checkpoint(
+            _log_probs_and_entropies,
+            hidden[rows],
+            weight,
+            bias,
+            chosen[rows],
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for rows in _chunks(len(hidden), len(weight))
+    ]
+    if not parts:
+        return hidden.new_zeros(0), hidden.new_zeros(0)
+    log_probs, entropies = zip(*parts, strict=True)
+    return torch.cat(log_probs), torch.cat(entropies)
+
+
+def _log_probs_and_entropies(
+    hidden: Tensor, weight: Tensor, bias: Tensor, chosen: Tensor
+) -> tuple[Tensor, Tensor]:
+    log_probs = torch.addmm(bias, hidden, weight.T).log_softmax(dim=-1)
+    entropies = -(log_probs.exp() * log_probs).sum(dim=-1)
+    return log_probs.gather(1, chosen[:, None])[:, 0], entropies
 
 
 def mean_negative_log_likelihood(

@@ -13,7 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from seqgan.generators.base import Generator, State
-from seqgan.generators.projection import chosen_log_probs, mean_negative_log_likelihood
+from seqgan.generators.projection import (
+    chosen_log_probs,
+    chosen_log_probs_and_entropies,
+    mean_negative_log_likelihood,
+)
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
@@ -109,8 +113,14 @@ class RecurrentGenerator(Generator):
 
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         """Only real tokens are projected, and no logits are stored."""
-        chosen = chosen_log_probs(*self._real_tokens(sequences))
-        return chosen.new_zeros(sequences.mask.shape).masked_scatter(sequences.mask, chosen)
+        return _at_tokens(sequences.mask, chosen_log_probs(*self._real_tokens(sequences)))
+
+    def log_probs_and_entropies(
+        self, sequences: Sequences
+    ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
+        parts = chosen_log_probs_and_entropies(*self._real_tokens(sequences))
+        log_probs, entropies = (_at_tokens(sequences.mask, part) for part in parts)
+        return log_probs, entropies
 
     def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
         return mean_negative_log_likelihood(*self._real_tokens(sequences))
@@ -177,6 +187,13 @@ class RecurrentGenerator(Generator):
         ):
             state = _where(mask, self._advance(tokens, state), state)
         return state
+
+
+def _at_tokens(
+    mask: Bool[Tensor, "batch time"], values: Float[Tensor, " token"]
+) -> Float[Tensor, "batch time"]:
+    """The values of real tokens in their places, 0 on padding."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
 def _where(
