@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
@@ -80,26 +81,24 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         CheckpointError: the disk is full or refuses; names the last good checkpoint.
     """
     plain, tensors = flatten(state)
-    # Tensors that share memory (tied or frozen copies) are stored apart.
-    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-    files = {TENSORS: save(tensors), STATE: json.dumps(plain).encode()}
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[MANIFEST] = json.dumps(digests).encode()
+    text = json.dumps(plain)
     target = folder / f"{step:08d}"
     temporary = folder / f".{target.name}.writing"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        for name, content in files.items():
-            with open(temporary / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(temporary)
+        # Straight from the tensors' memory: a large model is not copied to be saved.
+        save_file(_apart(tensors), temporary / TENSORS)
+        (temporary / STATE).write_text(text, encoding="utf-8")
+        digests = {name: _digest(temporary / name) for name in (TENSORS, STATE)}
+        (temporary / MANIFEST).write_text(json.dumps(digests), encoding="utf-8")
+        for name in (TENSORS, STATE, MANIFEST):
+            _sync(temporary / name)
+        _sync(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-        _sync_folder(folder)
-    except OSError as error:
+        _sync(folder)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         good = _newest(folder)
         named = f"the last good checkpoint is {good}" if good else "there is no earlier one"
@@ -131,7 +130,7 @@ def find_fault(path: Path) -> str | None:
         if not isinstance(digests, dict) or set(digests) != {TENSORS, STATE}:
             return f"{MANIFEST} does not list the two files"
         for name, digest in digests.items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != digest:
+            if _digest(path / name) != digest:
                 return f"{name} was altered or truncated"
     except (OSError, ValueError) as error:
         return str(error)
@@ -156,9 +155,24 @@ def last_good_checkpoint(folder: Path) -> str:
     return f"the last good checkpoint is {good}" if good else "there is no checkpoint yet"
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes new names durable; they are in the folder, not in the files."""
-    handle = os.open(folder, os.O_RDONLY)
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each with memory of its own: those that share another's are copied."""
+    result, places = {}, set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        result[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return result
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Makes a file's content durable, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
