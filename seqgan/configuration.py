@@ -93,7 +93,7 @@ class AdversarialConfig:
     learning_rate: float = 1e-3  # Adam's, for the policy gradient
     num_rollouts: int = 8  # completions per prefix; 0 gives every token its sequence's reward
     rollout_decay: float = 0.0  # the rollout policy's moving average; 0 rolls out the generator
-    rollout_chunk: int = 32768  # completions that are judged together; bounds memory
+    rollout_chunk: int = 16384  # completions that are judged together; bounds memory
     reward_shape: RewardShape = "logit"  # what of D is the reward
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
     baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values

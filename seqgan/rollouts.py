@@ -23,7 +23,7 @@ def monte_carlo_action_values(
     trajectories: Trajectories,
     num_rollouts: int,
     rng: torch.Generator,
-    chunk_size: int = 32768,
+    chunk_size: int = 16384,
 ) -> Float[Tensor, "batch time"]:
     """Q(Y_1:t-1, y_t) of every token (Yu et al., 2017, eq. 4).
 

@@ -21,7 +21,7 @@ from seqgan.vocabulary import Vocabulary
 PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
 PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
 
-BLOCK_SIZE = 32768  # texts scored with the same table, whose features are in memory together
+BLOCK_SIZE = 16384  # texts scored with the same table, whose features are in memory together
 JUDGED_TOGETHER = 2048  # texts that pass the highway layer together
 LARGEST_TABLE = 2**26  # numbers in a table of embedding x kernel; 256 MiB
 
