@@ -38,7 +38,11 @@ class PrefixStates(Protocol):
 
 
 class Generator(nn.Module, ABC):
-    """A policy pi(y_t | y_<t) over the first `num_actions` token ids."""
+    """A policy pi(y_t | y_<t) over the first `num_actions` token ids.
+
+    The logits of `start`, `step` and `PrefixStates.gather` belong to the caller, who may write over
+    them: they are no view of a parameter or of a state.
+    """
 
     num_actions: int
 
