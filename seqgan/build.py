@@ -8,7 +8,8 @@ from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator
 from seqgan.generators.base import Generator
 from seqgan.generators.recurrent import RecurrentGenerator
-from seqgan.rewards.base import ConstantReward, RandomReward, RewardModel
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.controls import ConstantReward, RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.seeding import seeded_from
 from seqgan.tasks.base import Task

@@ -6,7 +6,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from seqgan.generators.base import Generator
 from seqgan.losses import token_log_probs
-from seqgan.rewards.base import RewardModel, as_env_reward
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.environment import as_env_reward
 from seqgan.sampling import sample_categorical
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.tasks.base import Task

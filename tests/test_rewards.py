@@ -14,15 +14,10 @@ from torch.nn.functional import logsigmoid
 
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
-from seqgan.rewards.base import (
-    ConstantReward,
-    RandomReward,
-    RewardModel,
-    TrainableReward,
-    as_env_reward,
-    returns,
-)
+from seqgan.rewards.base import RewardError, RewardModel, TrainableReward, returns
+from seqgan.rewards.controls import ConstantReward, RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
+from seqgan.rewards.environment import as_env_reward
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -341,24 +336,31 @@ class TestReturns:
     @pytest.mark.parametrize(
         ("model", "rule"),
         [
-            (Returning([1.0, 2.0, 3.0]), r"'mine' gives shape \(2,\), got \(3,\)"),
-            (Returning([[1.0, 2.0, 0.0]] * 2), r"'mine' gives shape \(2,\), got \(2, 3\)"),
-            (Returning([1.0, 2.0], per_token=True), r"'mine' gives shape \(2, 3\), got \(2,\)"),
-            (Returning([[1.0], [2.0]]), r"'mine' gives shape \(2,\), got \(2, 1\)"),
-            (Returning([1.0, math.nan]), "'mine' is finite, got nan for row 1"),
-            (Returning([-math.inf, 0.0]), "'mine' is finite, got -inf for row 0"),
-            (Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True), "for row 1"),
+            (Returning([1.0, 2.0, 3.0]), r"have shape \(2,\), got \(3,\)"),
+            (Returning([[1.0, 2.0, 0.0]] * 2), r"have shape \(2,\), got \(2, 3\)"),
+            (Returning([1.0, 2.0], per_token=True), r"have shape \(2, 3\), got \(2,\)"),
+            (Returning([[1.0], [2.0]]), r"have shape \(2,\), got \(2, 1\)"),
+            (Returning([-math.inf, 0.0]), r"on row 0 \('a b'\): a reward is finite, got -inf"),
+            (
+                Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True),
+                r"on row 1 \('c'\): a reward is finite, got inf",
+            ),
         ],
     )
     def test_what_is_no_reward(self, model, rule):
-        with pytest.raises(ValueError, match=rule):
+        with pytest.raises(RewardError, match=f"^reward 'mine' failed.*{rule}"):
             returns(model, self.SEQUENCES)
 
     def test_a_list_is_no_reward(self):
         model = Returning([1.0, 2.0])
         model.score = lambda sequences: [1.0, 2.0]
-        with pytest.raises(ValueError, match="'mine' gives a tensor, got a list"):
+        with pytest.raises(RewardError, match="a reward is a tensor, got a list"):
             returns(model, self.SEQUENCES)
+
+    def test_nan_says_that_a_reward_does_not_apply(self):
+        values = returns(Returning([math.nan, 2.0]), self.SEQUENCES).tolist()
+        assert math.isnan(values[0])
+        assert values[1] == 2.0
 
     def test_increments_on_padding_do_not_count(self):
         model = Returning([[1.0, 2.0, 40.0], [3.0, 50.0, 60.0]], per_token=True)

@@ -22,7 +22,7 @@ from toys import (
 
 from seqgan.collection import collect, make_env
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.rewards.base import ConstantReward
+from seqgan.rewards.controls import ConstantReward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories
@@ -359,7 +359,7 @@ def test_a_reward_of_the_wrong_shape(scores):
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match=r"reward 'wrong' gives shape \(\d,\), got"):
+    with pytest.raises(ValueError, match=r"reward 'wrong' failed: rewards have shape \(\d,\), got"):
         monte_carlo_action_values(policy, Wrong(), trajectories, 1, seeded())
 
 
@@ -367,8 +367,10 @@ def test_a_reward_that_is_not_finite():
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match="reward 'constant' is finite, got nan for row 0"):
-        monte_carlo_action_values(policy, ConstantReward(math.nan), trajectories, 1, seeded())
+    with pytest.raises(
+        ValueError, match=r"'constant' failed on row 0 .*: a reward is finite, got inf"
+    ):
+        monte_carlo_action_values(policy, ConstantReward(math.inf), trajectories, 1, seeded())
 
 
 class TestEnvironmentPath:

@@ -540,12 +540,14 @@ def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were(
     assert torch.equal(weights_of(trainer), before)
 
 
-class NotANumber(CountOfFirst):
+class Infinite(CountOfFirst):
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        return super().score(sequences) * torch.nan
+        return super().score(sequences) + torch.inf
 
 
 def test_a_reward_that_is_not_finite_stops_the_game() -> None:
-    trainer, _ = make_trainer(reward=NotANumber())
-    with pytest.raises(ValueError, match="reward 'count' is finite, got nan for row 0"):
+    trainer, _ = make_trainer(reward=Infinite())
+    with pytest.raises(
+        ValueError, match=r"'count' failed on row 0 .*: a reward is finite, got inf"
+    ):
         trainer.generator_step()

@@ -1,0 +1,48 @@
+"""A reward model as the environment's NumPy reward."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqgan.rewards.base import RewardModel, returns
+from seqgan.sequences import Sequences
+from seqgan.vocabulary import Vocabulary
+
+
+class EnvReward:
+    """A reward model as the environment's NumPy reward: `reward(tokens, lengths, prompts)`.
+
+    An agent gets 0 for a text to which the reward does not apply.
+    """
+
+    def __init__(
+        self, reward_model: RewardModel, vocabulary: Vocabulary, device: torch.device | str
+    ) -> None:
+        self.reward_model = reward_model
+        self.vocabulary = vocabulary
+        self.device = device
+
+    def __call__(
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompts: NDArray[np.int64] | None,
+    ) -> NDArray[np.float64]:
+        ids = torch.from_numpy(tokens)
+        mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
+        contexts = None if prompts is None else torch.from_numpy(prompts)
+        sequences = Sequences(
+            torch.where(mask, ids, self.vocabulary.pad_id),
+            mask,
+            contexts,
+            None if contexts is None else contexts != self.vocabulary.pad_id,
+            vocabulary=self.vocabulary,
+        ).to(self.device)
+        return returns(self.reward_model, sequences).nan_to_num(nan=0.0).double().cpu().numpy()
+
+
+def as_env_reward(
+    reward_model: RewardModel, vocabulary: Vocabulary, device: torch.device | str = "cpu"
+) -> EnvReward:
+    """Adapts a reward model to the environment's contract; per-token increments are summed."""
+    return EnvReward(reward_model, vocabulary, device)
