@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
 from seqgan_envs import TextGenerationEnv
-from seqgan_envs.rewards import distinct_token_fraction
+from seqgan_envs.rewards import checked_judgement, distinct_token_fraction
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
 WORDS = ["a", "b", "c"]
@@ -33,6 +33,12 @@ def forbid_last_token(tokens, lengths, prompts):
     started = np.flatnonzero(lengths)
     masks[started, tokens[started, lengths[started] - 1]] = False
     return masks
+
+
+def reward_with_parts(tokens, lengths, prompts):
+    """`late` is the last token, and applies to texts of 2 tokens or more."""
+    last = tokens[np.arange(len(tokens)), lengths - 1]
+    return lengths * 10, {"first": tokens[:, 0], "late": np.where(lengths > 1, last, np.nan)}
 
 
 class Recorder:
@@ -278,6 +284,56 @@ def test_unusable_reward_raises(value, message):
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         env.step(3)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (("high", {}), r"one float per ended row, shape \(1,\), got 'high'"),
+        (([1.0], [2.0, 3.0]), r"one float per ended row, shape \(1,\), got \(\["),
+        (([1.0], {"style": 2.0}), r"part 'style' .*, shape \(1,\), got shape \(\) for rows \[0\]"),
+        (([1.0], {"style": [2.0, 3.0]}), r"part 'style' .*, got shape \(2,\) for rows \[0\]"),
+        (([1.0], {"style": None}), r"part 'style' of a reward has one float .*, got shape \(\)"),
+        (([1.0], {"style": ["a"]}), r"part 'style' of a reward has one float .*, got \['a'\]"),
+        (([1.0], {"style": [-math.inf]}), r"'style' .* is finite or NaN, got -inf for row 0"),
+        (([1.0], {"_style": [1.0]}), r"does not begin with '_', got '_style'"),
+        (([1.0], {"": [1.0]}), r"does not begin with '_', got ''"),
+        (([1.0], {3: [1.0]}), r"does not begin with '_', got 3"),
+        (([math.nan], {"style": [1.0]}), "a reward is a finite number, got nan for row 0"),
+    ],
+)
+def test_unusable_reward_parts_raise(value, message):
+    env = small_env(reward=lambda tokens, lengths, prompts: value)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message) as caught:
+        env.step(3)
+    assert "\n" not in str(caught.value)
+
+
+def test_reward_parts_come_back_as_floats_by_name():
+    env = small_env(reward=reward_with_parts, action_mask=forbid_last_token)
+    env.reset(seed=0)
+    assert "reward_components" not in env.step(2)[4]
+    rewards, (*_, info) = play(env, [0, 1])
+    assert rewards == [0.0, 30.0]
+    assert info["reward_components"] == {"first": 2.0, "late": 1.0}
+    assert all(type(part) is float for part in info["reward_components"].values())
+    env.reset()
+    assert env.step(3)[4]["reward_components"] == {"first": 3.0}  # too short for `late`
+    env.reset()
+    assert "reward_components" not in play(env, [1, 1])[1][4]  # forbidden: not judged
+
+
+def test_gymnasium_accepts_reward_parts_that_do_not_always_apply():
+    check_env(gymnasium.make(ENV_ID, max_length=1, reward=reward_with_parts).unwrapped)
+
+
+def test_two_rewards_in_a_tuple_are_no_pair():
+    rewards, parts = checked_judgement((1.0, 2.0), np.array([4, 7]))
+    assert (rewards.tolist(), parts) == ([1.0, 2.0], None)
+    rewards, parts = checked_judgement(([1.0, 2.0], {"a": (3, 4)}), np.array([4, 7]))
+    assert rewards.tolist() == [1.0, 2.0]
+    assert {name: part.tolist() for name, part in parts.items()} == {"a": [3.0, 4.0]}
 
 
 @pytest.mark.parametrize(

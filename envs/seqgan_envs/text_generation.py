@@ -1,5 +1,6 @@
 """Text generation as a Gymnasium environment: an action is a token, an episode is a text."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,15 +47,16 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
 
     ## Information
     `action_mask` int8 (V,), for `action_space.sample(mask)`; at the end also `text`, `token_ids`
-    (a tuple, without padding) and `invalid_action`.
+    (a tuple, without padding) and `invalid_action`; and, where the reward returned parts and the
+    text was judged, `reward_components`: a float by name, without those that did not apply.
 
     Args:
         words: the emittable words, distinct.
         max_length: tokens of the longest text, eos included.
         eos: whether one more action, after the words, ends the text.
         pad_id: the id that pads; by default the first that is not an action.
-        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)`, or the
-            `package.module:attribute` that names it.
+        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or
+            the `package.module:attribute` that names it.
         prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
         action_mask: which tokens may come next: booleans of shape (V,), or a function
             `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
@@ -143,15 +145,20 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         checked = checked_actions(action, shape=())
         if self._episode.append(0, checked.item()):
             return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}
-        rewards, invalid = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
+        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
         terminated = bool(self._episode.ended[0])
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:
             token_ids = self._episode.token_ids(_THE_ROW)[0]
             info["text"] = self._rules.decode(token_ids)
             info["token_ids"] = token_ids
-            info["invalid_action"] = bool(invalid[0])
-        return self._observe(), float(rewards[0]), terminated, False, info
+            info["invalid_action"] = bool(outcome.invalid[0])
+            if outcome.parts is not None:
+                parts = {name: float(part[0]) for name, part in outcome.parts.items()}
+                info["reward_components"] = {
+                    name: part for name, part in parts.items() if not math.isnan(part)
+                }
+        return self._observe(), float(outcome.rewards[0]), terminated, False, info
 
     def render(self) -> str | None:
         """The words so far, after those of the prompt; None unless `render_mode` is "ansi"."""
