@@ -398,10 +398,13 @@ def test_default_reward_counts_distinct_tokens_by_hand():
         ({"words": ["a", "b", "a"]}, "words are distinct, got 'a' twice"),
         ({"eos": 1}, "eos is True or False, got 1"),
         ({"pad_id": 3}, "pad_id (outside the action space) is at least 4, got 3"),
-        ({"reward": 3}, "reward is a callable or 'package.module:attribute', got 3"),
-        ({"reward": "math"}, "reward is a callable or 'package.module:attribute', got 'math'"),
-        ({"reward": "math:pi"}, "'package.module:attribute', got 'math:pi'"),
-        ({"reward": "math:no"}, "'package.module:attribute', got 'math:no'"),
+        ({"reward": 3}, "'package.module:attribute' or 'file.py:attribute', got 3"),
+        (
+            {"reward": "math"},
+            "reward is a callable, 'package.module:attribute' or 'file.py:attribute', got 'math'",
+        ),
+        ({"reward": "math:pi"}, "'file.py:attribute', got 'math:pi'"),
+        ({"reward": "math:no"}, "'file.py:attribute', got 'math:no'"),
         ({"observation": "text"}, "observation is 'dict' or 'tokens', got 'text'"),
         ({"invalid_action_penalty": math.nan}, "invalid_action_penalty is finite, got nan"),
         ({"separator": None}, "separator is a string, got None"),
@@ -450,6 +453,65 @@ def test_spec_survives_json():
     env.step(0)
     _, reward, terminated, _, info = env.step(0)
     assert (reward, terminated, info["text"]) == (0.5, True, "x x")
+
+
+def test_spec_survives_json_and_a_new_process(tmp_path):
+    """A reward in a file, prompts and masks as lists: all that the other process gets is JSON."""
+    (tmp_path / "my_rewards.py").write_text(
+        "import numpy as np\nWORTH = np.array([0.25, 2.0, 8.0, 0.0])\n\n"
+        "def worth(tokens, lengths, prompts):\n"
+        "    return WORTH[tokens].sum(axis=1), {'prompted': prompts[:, 0]}\n"
+    )
+    arguments = {
+        "words": ["x", "y", "z"],
+        "max_length": 2,
+        "eos": False,
+        "prompts": [[1, 0], [2, 2]],
+        "action_mask": [True, False, True],
+        "invalid_action_penalty": -3.0,
+        "separator": "-",
+        "reward": f"{tmp_path}/my_rewards.py:worth",
+    }
+    single = gymnasium.make(ENV_ID, **arguments)
+    vector = gymnasium.make_vec(ENV_ID, num_envs=2, autoreset_mode="SameStep", **arguments)
+    (tmp_path / "spec.json").write_text(single.spec.to_json())
+    (tmp_path / "vector.json").write_text(vector.spec.to_json())
+    code = """
+import gymnasium, pathlib
+from gymnasium.envs.registration import EnvSpec
+env = gymnasium.make(EnvSpec.from_json(pathlib.Path("spec.json").read_text()))
+env.reset(options={"prompt_index": 1})
+env.step(0)
+_, reward, terminated, _, info = env.step(2)
+env.reset()
+print(reward, terminated, info["text"], info["reward_components"], env.step(1)[1])
+env = gymnasium.make_vec(EnvSpec.from_json(pathlib.Path("vector.json").read_text()))
+env.reset(options={"prompt_index": [0, 1]})
+env.step([0, 2])
+print(*env.step([0, 2])[1], env.autoreset_mode.value)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert result.stdout.splitlines() == [
+        "8.25 True x-z {'prompted': 2.0} -3.0",
+        "0.5 16.0 SameStep",
+    ]
+
+
+def test_reward_in_a_file(tmp_path, monkeypatch):
+    (tmp_path / "politeness.py").write_text(
+        "def one(tokens, *_): return [1.0] * len(tokens)\nno = 3"
+    )
+    monkeypatch.chdir(tmp_path)
+    env = small_env(reward="./politeness.py:one")
+    env.reset(seed=0)
+    assert env.step(3)[1] == 1.0
+    for missing in ("no", "two", ""):
+        with pytest.raises(ValueError, match=f"got './politeness.py:{missing}'"):
+            small_env(reward=f"./politeness.py:{missing}")
+    with pytest.raises(FileNotFoundError):
+        small_env(reward="elsewhere.py:one")
 
 
 def test_default_spec_survives_json():

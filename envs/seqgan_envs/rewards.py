@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from runpy import run_path
 from typing import TypeAlias
 
 import numpy as np
@@ -41,19 +42,28 @@ def distinct_token_fraction(
 
 
 def load_reward(reward: Reward | str) -> Reward:
-    """The reward function itself, or the one that `package.module:attribute` names.
+    """The reward function itself, or the one that a string names.
+
+    The string is `package.module:attribute`, or `path/to/file.py:attribute`, where a relative path
+    starts at the working directory.
 
     Raises:
         ValueError: it is neither a callable nor the name of one.
         ImportError: the named module cannot be imported.
+        OSError: the named file cannot be read.
     """
     loaded: object = reward
     if isinstance(reward, str):
-        module, _, attribute = reward.partition(":")
-        if module and attribute:
-            loaded = getattr(import_module(module), attribute, None)
+        place, _, attribute = reward.rpartition(":")
+        if place.endswith(".py"):
+            loaded = run_path(place).get(attribute)
+        elif place and attribute:
+            loaded = getattr(import_module(place), attribute, None)
     if not callable(loaded):
-        raise ValueError(f"reward is a callable or 'package.module:attribute', got {reward!r}")
+        raise ValueError(
+            "reward is a callable, 'package.module:attribute' or 'file.py:attribute',"
+            f" got {reward!r}"
+        )
     return loaded
 
 

@@ -56,7 +56,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         eos: whether one more action, after the words, ends the text.
         pad_id: the id that pads; by default the first that is not an action.
         reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or
-            the `package.module:attribute` that names it.
+            the `package.module:attribute` or `file.py:attribute` that names it.
         prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
         action_mask: which tokens may come next: booleans of shape (V,), or a function
             `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
@@ -64,6 +64,9 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         observation: "dict" or "tokens".
         separator: what joins the words of a text, " " or for characters "".
         render_mode: None or "ansi".
+
+    Attributes:
+        rules: what these arguments say, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -86,7 +89,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         separator: str = " ",
         render_mode: str | None = None,
     ) -> None:
-        self._rules = checked_rules(
+        self.rules = checked_rules(
             words=words,
             max_length=max_length,
             eos=eos,
@@ -99,9 +102,9 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         )
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.action_space = self._rules.action_space()
-        self.observation_space = self._rules.observation_space()
-        self._episode = Episodes(self._rules, num_rows=1)
+        self.action_space = self.rules.action_space()
+        self.observation_space = self.rules.observation_space()
+        self._episode = Episodes(self.rules, num_rows=1)
         self.set_reward(reward)
 
     def set_reward(self, reward: Reward | str) -> None:
@@ -126,10 +129,10 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         super().reset(seed=seed)
         chosen = None if options is None else options.get("prompt_index")
         if chosen is not None:
-            indices = self._rules.checked_prompt_indices(chosen, shape=()).reshape(1)
+            indices = self.rules.checked_prompt_indices(chosen, shape=()).reshape(1)
             self._episode.begin(_THE_ROW, indices)
         else:
-            self._episode.begin(_THE_ROW, self._rules.draw_prompts(self.np_random, 1))
+            self._episode.begin(_THE_ROW, self.rules.draw_prompts(self.np_random, 1))
         return self._observe(), {"action_mask": self._mask_for_sampling()}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -150,7 +153,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:
             token_ids = self._episode.token_ids(_THE_ROW)[0]
-            info["text"] = self._rules.decode(token_ids)
+            info["text"] = self.rules.decode(token_ids)
             info["token_ids"] = token_ids
             info["invalid_action"] = bool(outcome.invalid[0])
             if outcome.parts is not None:

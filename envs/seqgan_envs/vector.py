@@ -44,6 +44,9 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     The other arguments are those of `TextGenerationEnv`.
 
+    Attributes:
+        rules: what the arguments of a row say, checked and frozen.
+
     Raises:
         ValueError: an argument breaks its rule.
     """
@@ -67,7 +70,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        self._rules = checked_rules(
+        self.rules = checked_rules(
             words=words,
             max_length=max_length,
             eos=eos,
@@ -85,13 +88,13 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         # Gymnasium reads the mode from the metadata, TorchRL from the attribute.
         self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_action_space = self._rules.action_space()
-        self.single_observation_space = self._rules.observation_space()
+        self.single_action_space = self.rules.action_space()
+        self.single_observation_space = self.rules.observation_space()
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self._episodes = Episodes(self._rules, self.num_envs)
+        self._episodes = Episodes(self.rules, self.num_envs)
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            _keep_room_for_final_masks(self.num_envs * self._rules.num_actions)
+            _keep_room_for_final_masks(self.num_envs * self.rules.num_actions)
         self._was_reset = False
         self.set_reward(reward)
 
@@ -126,7 +129,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             rows = np.flatnonzero(self._checked_reset_mask(options["reset_mask"]))
         chosen = options.get("prompt_index")
         if chosen is not None:
-            indices = self._rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
+            indices = self.rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
             self._episodes.begin(rows, indices[rows])
         else:
             self._begin(rows)
@@ -175,13 +178,13 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return tuple(self._episodes.display(row) for row in range(self.num_envs))
 
     def _begin(self, rows: NDArray[np.int64]) -> None:
-        self._episodes.begin(rows, self._rules.draw_prompts(self.np_random, len(rows)))
+        self._episodes.begin(rows, self.rules.draw_prompts(self.np_random, len(rows)))
 
     def _end_infos(self, ending: NDArray[np.int64], outcome: Outcome) -> dict[str, Any]:
         if not ending.size:
             return {}
         token_ids = self._episodes.token_ids(ending)
-        texts = [self._rules.decode(ids) for ids in token_ids]
+        texts = [self.rules.decode(ids) for ids in token_ids]
         infos: dict[str, Any] = {
             "text": self._objects(ending, texts),
             "_text": self._mask(ending),
