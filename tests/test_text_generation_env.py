@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
 from seqgan_envs import TextGenerationEnv
-from seqgan_envs.rewards import distinct_token_fraction
+from seqgan_envs.rewards import checked_judgement, distinct_token_fraction
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
 WORDS = ["a", "b", "c"]
@@ -33,6 +33,12 @@ def forbid_last_token(tokens, lengths, prompts):
     started = np.flatnonzero(lengths)
     masks[started, tokens[started, lengths[started] - 1]] = False
     return masks
+
+
+def reward_with_parts(tokens, lengths, prompts):
+    """`late` is the last token, and applies to texts of 2 tokens or more."""
+    last = tokens[np.arange(len(tokens)), lengths - 1]
+    return lengths * 10, {"first": tokens[:, 0], "late": np.where(lengths > 1, last, np.nan)}
 
 
 class Recorder:
@@ -281,6 +287,56 @@ def test_unusable_reward_raises(value, message):
 
 
 @pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (("high", {}), r"one float per ended row, shape \(1,\), got 'high'"),
+        (([1.0], [2.0, 3.0]), r"one float per ended row, shape \(1,\), got \(\["),
+        (([1.0], {"style": 2.0}), r"part 'style' .*, shape \(1,\), got shape \(\) for rows \[0\]"),
+        (([1.0], {"style": [2.0, 3.0]}), r"part 'style' .*, got shape \(2,\) for rows \[0\]"),
+        (([1.0], {"style": None}), r"part 'style' of a reward has one float .*, got shape \(\)"),
+        (([1.0], {"style": ["a"]}), r"part 'style' of a reward has one float .*, got \['a'\]"),
+        (([1.0], {"style": [-math.inf]}), r"'style' .* is finite or NaN, got -inf for row 0"),
+        (([1.0], {"_style": [1.0]}), r"does not begin with '_', got '_style'"),
+        (([1.0], {"": [1.0]}), r"does not begin with '_', got ''"),
+        (([1.0], {3: [1.0]}), r"does not begin with '_', got 3"),
+        (([math.nan], {"style": [1.0]}), "a reward is a finite number, got nan for row 0"),
+    ],
+)
+def test_unusable_reward_parts_raise(value, message):
+    env = small_env(reward=lambda tokens, lengths, prompts: value)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message) as caught:
+        env.step(3)
+    assert "\n" not in str(caught.value)
+
+
+def test_reward_parts_come_back_as_floats_by_name():
+    env = small_env(reward=reward_with_parts, action_mask=forbid_last_token)
+    env.reset(seed=0)
+    assert "reward_components" not in env.step(2)[4]
+    rewards, (*_, info) = play(env, [0, 1])
+    assert rewards == [0.0, 30.0]
+    assert info["reward_components"] == {"first": 2.0, "late": 1.0}
+    assert all(type(part) is float for part in info["reward_components"].values())
+    env.reset()
+    assert env.step(3)[4]["reward_components"] == {"first": 3.0}  # too short for `late`
+    env.reset()
+    assert "reward_components" not in play(env, [1, 1])[1][4]  # forbidden: not judged
+
+
+def test_gymnasium_accepts_reward_parts_that_do_not_always_apply():
+    check_env(gymnasium.make(ENV_ID, max_length=1, reward=reward_with_parts).unwrapped)
+
+
+def test_two_rewards_in_a_tuple_are_no_pair():
+    rewards, parts = checked_judgement((1.0, 2.0), np.array([4, 7]))
+    assert (rewards.tolist(), parts) == ([1.0, 2.0], None)
+    rewards, parts = checked_judgement(([1.0, 2.0], {"a": (3, 4)}), np.array([4, 7]))
+    assert rewards.tolist() == [1.0, 2.0]
+    assert {name: part.tolist() for name, part in parts.items()} == {"a": [3.0, 4.0]}
+
+
+@pytest.mark.parametrize(
     ("mask", "message"),
     [
         (np.zeros((1, 4), dtype=bool), "allows at least one token, got none for row 0"),
@@ -342,10 +398,13 @@ def test_default_reward_counts_distinct_tokens_by_hand():
         ({"words": ["a", "b", "a"]}, "words are distinct, got 'a' twice"),
         ({"eos": 1}, "eos is True or False, got 1"),
         ({"pad_id": 3}, "pad_id (outside the action space) is at least 4, got 3"),
-        ({"reward": 3}, "reward is a callable or 'package.module:attribute', got 3"),
-        ({"reward": "math"}, "reward is a callable or 'package.module:attribute', got 'math'"),
-        ({"reward": "math:pi"}, "'package.module:attribute', got 'math:pi'"),
-        ({"reward": "math:no"}, "'package.module:attribute', got 'math:no'"),
+        ({"reward": 3}, "'package.module:attribute' or 'file.py:attribute', got 3"),
+        (
+            {"reward": "math"},
+            "reward is a callable, 'package.module:attribute' or 'file.py:attribute', got 'math'",
+        ),
+        ({"reward": "math:pi"}, "'file.py:attribute', got 'math:pi'"),
+        ({"reward": "math:no"}, "'file.py:attribute', got 'math:no'"),
         ({"observation": "text"}, "observation is 'dict' or 'tokens', got 'text'"),
         ({"invalid_action_penalty": math.nan}, "invalid_action_penalty is finite, got nan"),
         ({"separator": None}, "separator is a string, got None"),
@@ -394,6 +453,65 @@ def test_spec_survives_json():
     env.step(0)
     _, reward, terminated, _, info = env.step(0)
     assert (reward, terminated, info["text"]) == (0.5, True, "x x")
+
+
+def test_spec_survives_json_and_a_new_process(tmp_path):
+    """A reward in a file, prompts and masks as lists: all that the other process gets is JSON."""
+    (tmp_path / "my_rewards.py").write_text(
+        "import numpy as np\nWORTH = np.array([0.25, 2.0, 8.0, 0.0])\n\n"
+        "def worth(tokens, lengths, prompts):\n"
+        "    return WORTH[tokens].sum(axis=1), {'prompted': prompts[:, 0]}\n"
+    )
+    arguments = {
+        "words": ["x", "y", "z"],
+        "max_length": 2,
+        "eos": False,
+        "prompts": [[1, 0], [2, 2]],
+        "action_mask": [True, False, True],
+        "invalid_action_penalty": -3.0,
+        "separator": "-",
+        "reward": f"{tmp_path}/my_rewards.py:worth",
+    }
+    single = gymnasium.make(ENV_ID, **arguments)
+    vector = gymnasium.make_vec(ENV_ID, num_envs=2, autoreset_mode="SameStep", **arguments)
+    (tmp_path / "spec.json").write_text(single.spec.to_json())
+    (tmp_path / "vector.json").write_text(vector.spec.to_json())
+    code = """
+import gymnasium, pathlib
+from gymnasium.envs.registration import EnvSpec
+env = gymnasium.make(EnvSpec.from_json(pathlib.Path("spec.json").read_text()))
+env.reset(options={"prompt_index": 1})
+env.step(0)
+_, reward, terminated, _, info = env.step(2)
+env.reset()
+print(reward, terminated, info["text"], info["reward_components"], env.step(1)[1])
+env = gymnasium.make_vec(EnvSpec.from_json(pathlib.Path("vector.json").read_text()))
+env.reset(options={"prompt_index": [0, 1]})
+env.step([0, 2])
+print(*env.step([0, 2])[1], env.autoreset_mode.value)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert result.stdout.splitlines() == [
+        "8.25 True x-z {'prompted': 2.0} -3.0",
+        "0.5 16.0 SameStep",
+    ]
+
+
+def test_reward_in_a_file(tmp_path, monkeypatch):
+    (tmp_path / "politeness.py").write_text(
+        "def one(tokens, *_): return [1.0] * len(tokens)\nno = 3"
+    )
+    monkeypatch.chdir(tmp_path)
+    env = small_env(reward="./politeness.py:one")
+    env.reset(seed=0)
+    assert env.step(3)[1] == 1.0
+    for missing in ("no", "two", ""):
+        with pytest.raises(ValueError, match=f"got './politeness.py:{missing}'"):
+            small_env(reward=f"./politeness.py:{missing}")
+    with pytest.raises(FileNotFoundError):
+        small_env(reward="elsewhere.py:one")
 
 
 def test_default_spec_survives_json():

@@ -24,6 +24,19 @@ def positional_reward(tokens, lengths, prompts):
     return [int("".join(map(str, row[:n]))) for row, n in zip(tokens, lengths, strict=True)]
 
 
+def reward_with_parts(tokens, lengths, prompts):
+    """Parts that no two texts share.
+
+    `long` applies to texts of 3 tokens, `seldom` to those that begin with token 1.
+    """
+    rewards = np.array(positional_reward(tokens, lengths, prompts), dtype=float)
+    return rewards, {
+        "first": tokens[:, 0] + rewards / 1000,
+        "long": np.where(lengths == 3, rewards + 0.5, np.nan),
+        "seldom": np.where(tokens[:, 0] == 1, -rewards, np.nan),
+    }
+
+
 def forbid_last_token(tokens, lengths, prompts):
     """Any token but the one before; V is 4."""
     masks = np.ones((len(tokens), 4), dtype=bool)
@@ -102,6 +115,64 @@ def test_equals_single_environments_step_for_step(mode, observation, mask, promp
                 sync.reset(options={"reset_mask": ended}),
             )
     assert endings.min() >= 5
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("mask", [None, forbid_last_token])
+def test_reward_parts_equal_those_of_single_environments(mode, mask):
+    native, sync = pair(mode, reward=reward_with_parts, action_mask=mask)
+    assert_same_step(native.reset(seed=0), sync.reset(seed=0))
+    rng = np.random.default_rng(1)
+    present, partly = set(), 0
+    for _ in range(80):
+        actions = rng.integers(4, size=NUM_ENVS)
+        native_step = native.step(actions)
+        assert_same_step(native_step, sync.step(actions))
+        infos = native_step[4]
+        infos = infos.get("final_info", {}) if mode is AutoresetMode.SAME_STEP else infos
+        present |= infos.get("reward_components", {}).keys()
+        partly += not np.all(infos.get("_reward_components", True))
+        ended = native_step[2]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            options = {"reset_mask": ended}
+            assert_same_step(native.reset(options=options), sync.reset(options=options))
+    assert present == {"first", "_first", "long", "_long", "seldom", "_seldom"}
+    assert partly > 5
+
+
+def test_reward_parts_by_hand():
+    env = small_env(
+        reward=reward_with_parts,
+        action_mask=forbid_last_token,
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+    env.reset(seed=0)
+    *_, infos = env.step([0, 1, 3])
+    assert infos["_reward_components"].tolist() == [False, False, True]
+    assert infos["reward_components"].keys() == {"first", "_first"}
+    assert infos["reward_components"]["first"].tolist() == [0, 0, 3.003]
+    assert infos["reward_components"]["_first"].tolist() == [False, False, True]
+    *_, infos = env.step([1, 1, 0])  # the second of row 1 is forbidden: ended, and not judged
+    assert infos["_text"].tolist() == [False, True, False]
+    assert "reward_components" not in infos
+    *_, infos = env.step([2, 0, 0])
+    assert infos["_reward_components"].tolist() == [True, False, False]
+    components = {name: values.tolist() for name, values in infos["reward_components"].items()}
+    assert components == {
+        "first": [0.012, 0, 0],
+        "_first": [True, False, False],
+        "long": [12.5, 0, 0],
+        "_long": [True, False, False],
+    }
+
+
+def test_reward_parts_share_no_memory_with_the_reward_function():
+    part = np.full(3, 2.0)
+    env = small_env(reward=lambda *_: (np.zeros(3), {"part": part}))
+    env.reset(seed=0)
+    *_, infos = env.step([3, 3, 3])
+    infos["reward_components"]["part"].fill(7)
+    assert part.tolist() == [2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("eos", [True, False])

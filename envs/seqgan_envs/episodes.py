@@ -1,13 +1,32 @@
 """The transition: what one token does to each of many texts, all rows at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from seqgan_envs.rewards import Reward, checked_rewards
+from seqgan_envs.rewards import Reward, checked_judgement
 from seqgan_envs.rules import ActionMask, Observation, Rules
+
+_T = TypeVar("_T")
+
+
+class Outcome(NamedTuple):
+    """What came of one action in each row.
+
+    Attributes:
+        rewards: (rows,), 0 in rows that did not end.
+        invalid: bool (rows,), whether a forbidden action ended the row.
+        judged: indices (J,) of the rows whose text ended and was judged.
+        parts: the parts of the J rewards by name, each (J,), NaN where a part did not apply; None
+            where the reward has none.
+    """
+
+    rewards: NDArray[np.float64]
+    invalid: NDArray[np.bool_]
+    judged: NDArray[np.int64]
+    parts: dict[str, NDArray[np.float64]] | None
 
 
 def checked_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.integer[Any]]:
@@ -81,17 +100,13 @@ class Episodes:
 
     def advance(
         self, rows: NDArray[np.int64], actions: NDArray[np.integer[Any]], reward: Reward
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    ) -> Outcome:
         """Takes one action in each of the given rows, none of which has ended.
 
         Args:
             rows: indices (K,) of the rows that go on.
             actions: one action per row of the state, (rows,); those of other rows are not read.
             reward: called at most once, with the rows that an allowed action ended.
-
-        Returns:
-            rewards (rows,), 0 in rows that did not end; and whether a forbidden action ended the
-            row (rows,).
 
         Raises:
             ValueError: an action lies outside the space (then nothing has changed), or the reward
@@ -115,12 +130,12 @@ class Episodes:
         finished = lengths == self._rules.max_length
         if self._rules.eos_id is not None:
             finished |= emitted == self._rules.eos_id
-        if finished.any():
-            completed = taken[finished]
-            self.ended[completed] = True
-            rewards[completed] = checked_rewards(self._ask(reward, completed), completed)
+        judged, parts = taken[finished], None
+        if judged.size:
+            self.ended[judged] = True
+            rewards[judged], parts = checked_judgement(self._ask(reward, judged), judged)
         self._update_masks(rows)
-        return rewards, invalid
+        return Outcome(rewards, invalid, judged, parts)
 
     def append(self, row: int, action: int) -> bool:
         """Emits one token in a row that goes on, if nothing else comes of it.
@@ -189,7 +204,7 @@ class Episodes:
             return np.ones((count, self._rules.num_actions), dtype=np.int8)
         return _copy_of_rows(self.allowed, rows).view(np.int8)
 
-    def _ask(self, function: Callable[..., ArrayLike], rows: NDArray[np.int64]) -> ArrayLike:
+    def _ask(self, function: Callable[..., _T], rows: NDArray[np.int64]) -> _T:
         prompts = self._rules.prompts
         return function(
             self.tokens[rows],

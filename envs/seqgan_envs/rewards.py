@@ -1,16 +1,26 @@
 """What judges a finished text: the contract, the small default, and how the contract is checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from runpy import run_path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Reward = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None], ArrayLike]
+Judgement: TypeAlias = ArrayLike | tuple[ArrayLike, Mapping[str, ArrayLike]]
+"""(K,) finite floats; or those, and the parts that they are made of, each (K,) floats by name.
+
+NaN in a part says that it did not apply to the row. A part is for the eye: it stands in the infos
+as `reward_components`, and how the parts make up the reward is the function's own business.
+"""
+
+Reward = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None], Judgement]
 """`reward(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K,)` finite floats.
 
-`tokens` are right-padded, `lengths` count the eos, `prompts` are left-padded. The K rows are the
-texts that have just ended; the arrays are copies, the function may write to them.
+Or a pair `(rewards, parts)`, see `Judgement`. `tokens` are right-padded, `lengths` count the eos,
+`prompts` are left-padded. The K rows are the texts that have just ended; the arrays are copies, the
+function may write to them.
 """
 
 DEFAULT_REWARD = "seqgan_envs.rewards:distinct_token_fraction"
@@ -32,36 +42,85 @@ def distinct_token_fraction(
 
 
 def load_reward(reward: Reward | str) -> Reward:
-    """The reward function itself, or the one that `package.module:attribute` names.
+    """The reward function itself, or the one that a string names.
+
+    The string is `package.module:attribute`, or `path/to/file.py:attribute`, where a relative path
+    starts at the working directory.
 
     Raises:
         ValueError: it is neither a callable nor the name of one.
         ImportError: the named module cannot be imported.
+        OSError: the named file cannot be read.
     """
     loaded: object = reward
     if isinstance(reward, str):
-        module, _, attribute = reward.partition(":")
-        if module and attribute:
-            loaded = getattr(import_module(module), attribute, None)
+        place, _, attribute = reward.rpartition(":")
+        if place.endswith(".py"):
+            loaded = run_path(place).get(attribute)
+        elif place and attribute:
+            loaded = getattr(import_module(place), attribute, None)
     if not callable(loaded):
-        raise ValueError(f"reward is a callable or 'package.module:attribute', got {reward!r}")
+        raise ValueError(
+            "reward is a callable, 'package.module:attribute' or 'file.py:attribute',"
+            f" got {reward!r}"
+        )
     return loaded
 
 
-def checked_rewards(values: ArrayLike, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What a reward function returned for the given rows, as (K,) floats.
+def checked_judgement(
+    judgement: Judgement, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]] | None]:
+    """What a reward function returned for the given rows: (K,) rewards, and (K,) parts by name.
+
+    The parts are None where the function returned rewards alone.
 
     Raises:
-        ValueError: the shape is not (K,), or a reward is NaN or infinite.
+        ValueError: a shape is not (K,), a reward is NaN or infinite, a part is infinite, or a name
+            is not usable in Gymnasium's infos.
     """
-    rewards = np.asarray(values, dtype=np.float64)
-    if rewards.shape != rows.shape:
-        raise ValueError(
-            f"a reward function returns one float per ended row, shape {rows.shape},"
-            f" got shape {rewards.shape} for rows {rows.tolist()}"
-        )
+    match judgement:
+        case (values, Mapping() as parts):
+            return _checked_rewards(values, rows), {
+                _checked_name(name): _checked_part(name, part, rows) for name, part in parts.items()
+            }
+    return _checked_rewards(judgement, rows), None
+
+
+def _checked_rewards(values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    rewards = _floats("a reward function returns", values, rows)
     finite = np.isfinite(rewards)
     if not finite.all():
         first = int(np.argmin(finite))
         raise ValueError(f"a reward is a finite number, got {rewards[first]} for row {rows[first]}")
     return rewards
+
+
+def _checked_name(name: object) -> str:
+    # In the infos of a vector environment `_name` is the mask of `name`.
+    if not isinstance(name, str) or not name or name.startswith("_"):
+        raise ValueError(
+            f"a part of a reward is named by a string that does not begin with '_', got {name!r}"
+        )
+    return name
+
+
+def _checked_part(name: str, values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    part = _floats(f"part {name!r} of a reward has", values, rows)
+    infinite = np.isinf(part)
+    if infinite.any():
+        first = int(np.argmax(infinite))
+        raise ValueError(
+            f"part {name!r} of a reward is finite or NaN, got {part[first]} for row {rows[first]}"
+        )
+    return part
+
+
+def _floats(rule: str, values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    rule = f"{rule} one float per ended row, shape {rows.shape}"
+    try:
+        floats = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{rule}, got {values!r}") from error
+    if floats.shape != rows.shape:
+        raise ValueError(f"{rule}, got shape {floats.shape} for rows {rows.tolist()}")
+    return floats

@@ -1,5 +1,6 @@
 """Text generation as a Gymnasium environment: an action is a token, an episode is a text."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,15 +47,16 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
 
     ## Information
     `action_mask` int8 (V,), for `action_space.sample(mask)`; at the end also `text`, `token_ids`
-    (a tuple, without padding) and `invalid_action`.
+    (a tuple, without padding) and `invalid_action`; and, where the reward returned parts and the
+    text was judged, `reward_components`: a float by name, without those that did not apply.
 
     Args:
         words: the emittable words, distinct.
         max_length: tokens of the longest text, eos included.
         eos: whether one more action, after the words, ends the text.
         pad_id: the id that pads; by default the first that is not an action.
-        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)`, or the
-            `package.module:attribute` that names it.
+        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or
+            the `package.module:attribute` or `file.py:attribute` that names it.
         prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
         action_mask: which tokens may come next: booleans of shape (V,), or a function
             `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
@@ -62,6 +64,9 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         observation: "dict" or "tokens".
         separator: what joins the words of a text, " " or for characters "".
         render_mode: None or "ansi".
+
+    Attributes:
+        rules: what these arguments say, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -84,7 +89,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         separator: str = " ",
         render_mode: str | None = None,
     ) -> None:
-        self._rules = checked_rules(
+        self.rules = checked_rules(
             words=words,
             max_length=max_length,
             eos=eos,
@@ -97,9 +102,9 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         )
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self.action_space = self._rules.action_space()
-        self.observation_space = self._rules.observation_space()
-        self._episode = Episodes(self._rules, num_rows=1)
+        self.action_space = self.rules.action_space()
+        self.observation_space = self.rules.observation_space()
+        self._episode = Episodes(self.rules, num_rows=1)
         self.set_reward(reward)
 
     def set_reward(self, reward: Reward | str) -> None:
@@ -124,10 +129,10 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         super().reset(seed=seed)
         chosen = None if options is None else options.get("prompt_index")
         if chosen is not None:
-            indices = self._rules.checked_prompt_indices(chosen, shape=()).reshape(1)
+            indices = self.rules.checked_prompt_indices(chosen, shape=()).reshape(1)
             self._episode.begin(_THE_ROW, indices)
         else:
-            self._episode.begin(_THE_ROW, self._rules.draw_prompts(self.np_random, 1))
+            self._episode.begin(_THE_ROW, self.rules.draw_prompts(self.np_random, 1))
         return self._observe(), {"action_mask": self._mask_for_sampling()}
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -143,15 +148,20 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         checked = checked_actions(action, shape=())
         if self._episode.append(0, checked.item()):
             return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}
-        rewards, invalid = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
+        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
         terminated = bool(self._episode.ended[0])
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:
             token_ids = self._episode.token_ids(_THE_ROW)[0]
-            info["text"] = self._rules.decode(token_ids)
+            info["text"] = self.rules.decode(token_ids)
             info["token_ids"] = token_ids
-            info["invalid_action"] = bool(invalid[0])
-        return self._observe(), float(rewards[0]), terminated, False, info
+            info["invalid_action"] = bool(outcome.invalid[0])
+            if outcome.parts is not None:
+                parts = {name: float(part[0]) for name, part in outcome.parts.items()}
+                info["reward_components"] = {
+                    name: part for name, part in parts.items() if not math.isnan(part)
+                }
+        return self._observe(), float(outcome.rewards[0]), terminated, False, info
 
     def render(self) -> str | None:
         """The words so far, after those of the prompt; None unless `render_mode` is "ansi"."""

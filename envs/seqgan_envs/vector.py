@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
+from seqgan_envs.episodes import Episodes, Outcome, checked_actions, observation_of_row
 from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
@@ -34,7 +34,8 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     The infos carry `text`, `token_ids` and `invalid_action` of the rows that ended in this step,
     with the masks `_text`, ... of Gymnasium's convention; with `AutoresetMode.SAME_STEP` they stand
-    in `final_info`, beside `final_obs`.
+    in `final_info`, beside `final_obs`. Where the reward returned parts, `reward_components` holds
+    an array (num_envs,) and a mask for each name.
 
     Args:
         num_envs: number of rows.
@@ -42,6 +43,9 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             ("NextStep", "SameStep" or "Disabled").
 
     The other arguments are those of `TextGenerationEnv`.
+
+    Attributes:
+        rules: what the arguments of a row say, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -66,7 +70,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        self._rules = checked_rules(
+        self.rules = checked_rules(
             words=words,
             max_length=max_length,
             eos=eos,
@@ -84,13 +88,13 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         # Gymnasium reads the mode from the metadata, TorchRL from the attribute.
         self.autoreset_mode = _checked_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_action_space = self._rules.action_space()
-        self.single_observation_space = self._rules.observation_space()
+        self.single_action_space = self.rules.action_space()
+        self.single_observation_space = self.rules.observation_space()
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self._episodes = Episodes(self._rules, self.num_envs)
+        self._episodes = Episodes(self.rules, self.num_envs)
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            _keep_room_for_final_masks(self.num_envs * self._rules.num_actions)
+            _keep_room_for_final_masks(self.num_envs * self.rules.num_actions)
         self._was_reset = False
         self.set_reward(reward)
 
@@ -125,7 +129,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             rows = np.flatnonzero(self._checked_reset_mask(options["reset_mask"]))
         chosen = options.get("prompt_index")
         if chosen is not None:
-            indices = self._rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
+            indices = self.rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
             self._episodes.begin(rows, indices[rows])
         else:
             self._begin(rows)
@@ -152,12 +156,12 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         episodes = self._episodes
         (waiting,) = episodes.ended.nonzero()
         (going,) = (~episodes.ended).nonzero()
-        rewards, invalid = episodes.advance(
+        outcome = episodes.advance(
             going, checked_actions(actions, shape=(self.num_envs,)), self._reward
         )
         ending = going[episodes.ended[going]]
         terminated = episodes.ended.copy()
-        infos = self._end_infos(ending, invalid)
+        infos = self._end_infos(ending, outcome)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and waiting.size:
             self._begin(waiting)
             terminated[waiting] = False
@@ -165,7 +169,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             infos = self._final_infos(ending, infos)
             self._begin(ending)
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
-        return episodes.observation(), rewards, terminated, truncated, infos
+        return episodes.observation(), outcome.rewards, terminated, truncated, infos
 
     def render(self) -> tuple[str, ...] | None:
         """The words so far of every row, after those of its prompt; None unless "ansi"."""
@@ -174,27 +178,40 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return tuple(self._episodes.display(row) for row in range(self.num_envs))
 
     def _begin(self, rows: NDArray[np.int64]) -> None:
-        self._episodes.begin(rows, self._rules.draw_prompts(self.np_random, len(rows)))
+        self._episodes.begin(rows, self.rules.draw_prompts(self.np_random, len(rows)))
 
-    def _end_infos(
-        self, ending: NDArray[np.int64], invalid: NDArray[np.bool_]
-    ) -> dict[str, NDArray[Any]]:
+    def _end_infos(self, ending: NDArray[np.int64], outcome: Outcome) -> dict[str, Any]:
         if not ending.size:
             return {}
         token_ids = self._episodes.token_ids(ending)
-        texts = [self._rules.decode(ids) for ids in token_ids]
-        return {
+        texts = [self.rules.decode(ids) for ids in token_ids]
+        infos: dict[str, Any] = {
             "text": self._objects(ending, texts),
             "_text": self._mask(ending),
             "token_ids": self._objects(ending, token_ids),
             "_token_ids": self._mask(ending),
-            "invalid_action": invalid,
+            "invalid_action": outcome.invalid,
             "_invalid_action": self._mask(ending),
         }
+        if outcome.parts is not None:
+            infos["reward_components"] = self._components(outcome.judged, outcome.parts)
+            infos["_reward_components"] = self._mask(outcome.judged)
+        return infos
 
-    def _final_infos(
-        self, ending: NDArray[np.int64], end_infos: dict[str, NDArray[Any]]
-    ) -> dict[str, Any]:
+    def _components(
+        self, judged: NDArray[np.int64], parts: dict[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray[Any]]:
+        components: dict[str, NDArray[Any]] = {}
+        for name, part in parts.items():
+            applies = ~np.isnan(part)
+            if applies.any():
+                values = np.zeros(self.num_envs)
+                values[judged[applies]] = part[applies]
+                components[name] = values
+                components[f"_{name}"] = self._mask(judged[applies])
+        return components
+
+    def _final_infos(self, ending: NDArray[np.int64], end_infos: dict[str, Any]) -> dict[str, Any]:
         batch = self._episodes.observation(ending)
         observations = [observation_of_row(batch, index) for index in range(len(ending))]
         return {
