@@ -1,4 +1,4 @@
-"""Rewards: one conformance suite for all reward models, and the three that are shipped.
+"""Rewards: the conformance check on reward models, and the three that are shipped.
 
 Another reward model is checked by a subclass of `RewardConformance` that overrides `make`.
 """
@@ -15,6 +15,7 @@ from torch.nn.functional import logsigmoid
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.rewards.base import RewardError, RewardModel, TrainableReward, returns
+from seqgan.rewards.conformance import check_reward
 from seqgan.rewards.controls import ConstantReward, RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
 from seqgan.rewards.environment import as_env_reward
@@ -76,40 +77,14 @@ class RewardConformance:
     def sequences(self):
         return from_rows(ROWS)
 
-    def test_is_a_reward_model(self, reward):
+    def test_keeps_its_promises(self, reward, sequences):
         assert isinstance(reward, RewardModel)
-        assert isinstance(reward.name, str)
-        assert isinstance(reward.per_token, bool)
+        check_reward(reward, sequences)
 
-    def test_shape_is_the_declared_one(self, reward, sequences):
+    def test_is_finite_and_twice_exactly_the_same(self, reward, sequences):
         scores = reward.score(sequences)
-        assert scores.shape == ((5, 5) if reward.per_token else (5,))
         assert torch.isfinite(scores).all()
-        if reward.per_token:
-            assert torch.all(scores[~sequences.mask] == 0)
-
-    def test_rows_are_independent(self, reward, sequences):
-        rows = torch.tensor([4, 2, 2, 0])
-        expected = returns(reward, sequences)
-        torch.testing.assert_close(returns(reward, sequences.select(rows)), expected[rows])
-        for row in range(5):
-            alone = returns(reward, sequences.select(torch.tensor([row])))
-            torch.testing.assert_close(alone, expected[row : row + 1])
-
-    def test_width_of_the_padding_never_matters(self, reward, sequences):
-        expected = returns(reward, sequences)
-        torch.testing.assert_close(returns(reward, from_rows(ROWS, width=8)), expected)
-        short = returns(reward, from_rows([ROWS[1], ROWS[2]], width=3))
-        torch.testing.assert_close(short, expected[1:3])
-
-    def test_scores_twice_the_same(self, reward, sequences):
-        assert torch.equal(reward.score(sequences), reward.score(sequences))
-
-    def test_inputs_are_left_alone(self, reward, sequences):
-        tokens, mask = sequences.tokens.clone(), sequences.mask.clone()
-        reward.score(sequences).add_(1)
-        assert torch.equal(sequences.tokens, tokens)
-        assert torch.equal(sequences.mask, mask)
+        assert torch.equal(reward.score(sequences), scores)
 
     def test_environment_gets_the_same_rewards(self, reward, sequences):
         call = as_env_reward(reward, VOCABULARY)
@@ -173,7 +148,7 @@ class TestRandomReward(RewardConformance):
 
 
 class TestPositionReward(RewardConformance):
-    """The suite itself, on a per-token reward."""
+    """A per-token reward."""
 
     def make(self):
         return PositionReward()

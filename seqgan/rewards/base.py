@@ -47,6 +47,23 @@ class TrainableReward(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """A reward model with something to say besides its rewards, and that may follow a run."""
+
+    def follow(self, global_step: int, iteration: int, iterations: int) -> None:
+        """How far the run is: tokens emitted, iterations done, iterations in all."""
+        ...
+
+    def take_metrics(self) -> dict[str, float]:
+        """The mean of each metric that was logged since the last call."""
+        ...
+
+    def take_extras(self) -> dict[str, list[Any]]:
+        """What the last scoring said about its rows, by column, unless it was taken already."""
+        ...
+
+
 class Reward(ABC):
     """A base for reward models with one number per sequence. Inheriting from it is optional."""
 
