@@ -51,6 +51,15 @@ class DiscriminatorConformance:
         assert logits.unique().numel() == 5
         assert isinstance(discriminator.output, nn.Linear)
 
+    def test_features_are_what_the_output_reads(self, discriminator, sequences):
+        for context in (torch.enable_grad(), torch.no_grad()):
+            with context:
+                logits = discriminator.output(discriminator.features(sequences))[:, 0]
+            torch.testing.assert_close(logits, discriminator(sequences))
+        with seeded_from(seeded()):
+            forgetful = self.make(dropout=0.5).train()
+        assert not torch.equal(forgetful.features(sequences), forgetful.features(sequences))
+
     def test_width_of_the_padding_never_matters(self, discriminator, sequences):
         expected = discriminator(sequences)
         short = torch.tensor([1, 2, 4])

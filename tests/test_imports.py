@@ -26,6 +26,7 @@ LAYERS = {
     "tasks.base": 1,
     "advantages": 1,
     "losses": 1,
+    "rescaling": 1,
     "generators.*": 2,
     "discriminators.*": 2,
     "rewards.*": 2,

@@ -52,6 +52,9 @@ class RecurrentDiscriminator(Discriminator):
         self.output = nn.Linear(4 * config.hidden_size, 1)
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return self.output(self.features(sequences))[:, 0]
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
         # Packing keeps the backward direction from reading padding before the text.
         packed = pack_padded_sequence(
@@ -66,4 +69,4 @@ class RecurrentDiscriminator(Discriminator):
         mask = sequences.mask[..., None]
         mean = values.sum(dim=1) / sequences.lengths[:, None]
         peak = values.masked_fill(~mask, -torch.inf).amax(dim=1)
-        return self.output(self.dropout(torch.cat([mean, peak], dim=1)))[:, 0]
+        return self.dropout(torch.cat([mean, peak], dim=1))
