@@ -13,6 +13,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
+RescaleKind = Literal["none", "rank", "bootstrapped_rank", "maligan"]
+
+
+def rescale(
+    values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], kind: RescaleKind
+) -> Float[Tensor, "batch time"]:
+    """The transform of that name; `none` gives the values themselves."""
+    if kind == "none":
+        return values
+    return {"rank": rank, "bootstrapped_rank": bootstrapped_rank, "maligan": maligan}[kind](
+        values, mask
+    )
 
 
 def rank(
@@ -86,8 +98,15 @@ def combine_parts(
         # With one row there is no deviation, and the row is its own mean: nothing is left of it.
         variance = centred.square().nansum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
         parts = centred / (variance.sqrt() + 1e-4)
-    total = (weights[:, None, None] * parts).nansum(dim=0)
-    return torch.where(held.isnan().all(dim=0), torch.nan, total)
+    return weighted_sum(parts, weights)
+
+
+def weighted_sum(
+    values: Float[Tensor, "part *shape"], weights: Float[Tensor, " part"]
+) -> Float[Tensor, "*shape"]:
+    """Sum over the parts of weight times value, of those that are not NaN; NaN where all are."""
+    weighted = (values.movedim(0, -1) * weights.to(values)).nansum(dim=-1)
+    return weighted.masked_fill(values.isnan().all(dim=0), torch.nan)
 
 
 def _standing(

@@ -140,11 +140,14 @@ class Trajectories:
         sequences: the emitted tokens.
         log_probs: log pi(y_t | y_<t) at collection, nats; 0 on padding.
         rewards: the environment's reward of each step; 0 on padding.
+        parts: the unweighted reward of each part of the reward, by its name; NaN where that part
+            does not apply to a sequence. None where the environment does not tell.
     """
 
     sequences: Sequences
     log_probs: Float[Tensor, "batch time"]
     rewards: Float[Tensor, "batch time"]
+    parts: Mapping[str, Float[Tensor, " batch"]] | None = None
 
     @property
     def tokens(self) -> Int[Tensor, "batch time"]:
@@ -158,3 +161,9 @@ class Trajectories:
     def returns(self) -> Float[Tensor, " batch"]:
         """Undiscounted sum of each row's rewards."""
         return self.rewards.sum(dim=1)
+
+    def part(self, name: str) -> Float[Tensor, " batch"]:
+        """The reward that one part gave each sequence; the return where nobody told parts apart."""
+        if self.parts is None:
+            return self.returns
+        return self.parts.get(name, torch.full_like(self.returns, torch.nan))

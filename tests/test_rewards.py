@@ -89,8 +89,9 @@ class RewardConformance:
     def test_environment_gets_the_same_rewards(self, reward, sequences):
         call = as_env_reward(reward, VOCABULARY)
         tokens, lengths = sequences.tokens.numpy(), sequences.lengths.numpy()
-        values = call(np.where(sequences.mask.numpy(), tokens, 0), lengths, None)
+        values, parts = call(np.where(sequences.mask.numpy(), tokens, 0), lengths, None)
         assert values.dtype == np.float64
+        np.testing.assert_array_equal(parts[reward.name], values)
         np.testing.assert_allclose(values, returns(reward, sequences), rtol=1e-6)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqgan.rewards.base import RewardModel, returns
+from seqgan.rescaling import weighted_sum
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.weighted import as_weighted_sum
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
@@ -12,13 +14,14 @@ from seqgan.vocabulary import Vocabulary
 class EnvReward:
     """A reward model as the environment's NumPy reward: `reward(tokens, lengths, prompts)`.
 
-    An agent gets 0 for a text to which the reward does not apply.
+    It returns the rewards, 0 for a text to which the reward does not apply, and the unweighted
+    reward of each part, NaN for such a text.
     """
 
     def __init__(
         self, reward_model: RewardModel, vocabulary: Vocabulary, device: torch.device | str
     ) -> None:
-        self.reward_model = reward_model
+        self.rewards = as_weighted_sum(reward_model)
         self.vocabulary = vocabulary
         self.device = device
 
@@ -27,7 +30,7 @@ class EnvReward:
         tokens: NDArray[np.int64],
         lengths: NDArray[np.int64],
         prompts: NDArray[np.int64] | None,
-    ) -> NDArray[np.float64]:
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         ids = torch.from_numpy(tokens)
         mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
         contexts = None if prompts is None else torch.from_numpy(prompts)
@@ -38,7 +41,10 @@ class EnvReward:
             None if contexts is None else contexts != self.vocabulary.pad_id,
             vocabulary=self.vocabulary,
         ).to(self.device)
-        return returns(self.reward_model, sequences).nan_to_num(nan=0.0).double().cpu().numpy()
+        scores = self.rewards.score_parts(sequences)
+        total = weighted_sum(scores, self.rewards.weights).nan_to_num(nan=0.0)
+        parts = dict(zip(self.rewards.names, scores.double().cpu().numpy(), strict=True))
+        return total.double().cpu().numpy(), parts
 
 
 def as_env_reward(
