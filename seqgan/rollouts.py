@@ -84,13 +84,13 @@ def monte_carlo_action_values(
                 )
         origin = rows[chunk].repeat_interleave(num_rollouts)
         with profiled("rollout / judge"):
-            rewards = _judge(reward_model, sequences, origin, joined(completed))
+            rewards = judge(reward_model, sequences, origin, joined(completed))
         # The completions of one prefix are neighbours, so this view only splits their axis.
         action_values[rows[chunk], ends[chunk]] = rewards.view(-1, num_rollouts).mean(dim=1)
     return action_values
 
 
-def _judge(
+def judge(
     reward_model: RewardModel,
     sequences: Sequences,
     origin: Int[Tensor, " completion"],

@@ -15,6 +15,7 @@ from seqgan_envs.rules import (
     ActionMask,
     Observation,
     ObservationLayout,
+    Rules,
     check_render_mode,
     checked_rules,
 )
@@ -108,6 +109,16 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         Gymnasium deep-copies the arguments of `make`; a live object is better set here.
         """
         self._reward = load_reward(reward)
+
+    @property
+    def rules(self) -> Rules:
+        """What never changes: the words, the special ids, the prompts, the constraints."""
+        return self._rules
+
+    @property
+    def episodes(self) -> Episodes:
+        """The live state, of one row, for wrappers to read; only the environment changes it."""
+        return self._episode
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may come next, (V,): the method that sb3-contrib's MaskablePPO calls."""

@@ -16,6 +16,7 @@ from seqgan_envs.rules import (
     ActionMask,
     Observation,
     ObservationLayout,
+    Rules,
     check_at_least,
     check_render_mode,
     checked_rules,
@@ -100,6 +101,16 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         Gymnasium deep-copies the arguments of `make_vec`; a live object is better set here.
         """
         self._reward = load_reward(reward)
+
+    @property
+    def rules(self) -> Rules:
+        """What never changes: the words, the special ids, the prompts, the constraints."""
+        return self._rules
+
+    @property
+    def episodes(self) -> Episodes:
+        """The live state of all rows, for wrappers to read; only the environment changes it."""
+        return self._episodes
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may come next, (num_envs, V)."""
