@@ -28,6 +28,7 @@ from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorCo
 from seqgan.rewards.environment import as_env_reward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.seeding import seeded_from
+from seqgan.vocabulary import Vocabulary
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
@@ -543,3 +544,75 @@ def test_another_environment():
         MonteCarloReward(gymnasium.make("CartPole-v1"), policy, reward, ENDING, 1)
     with pytest.raises(ValueError, match="wraps a TextGenerationVectorEnv, got"):
         VectorMonteCarloReward(gymnasium.make_vec("CartPole-v1"), policy, reward, ENDING, 1)
+
+
+@dataclass
+class FirstWordReward:
+    """The share of tokens that are word 0."""
+
+    name: str = "first_word"
+    per_token: bool = False
+
+    def score(self, sequences):
+        return (sequences.tokens == 0).float().mean(dim=1)
+
+
+@pytest.mark.integration
+class TestStableBaselines3:
+    """Their agents learn from the wrapper, without knowing of it."""
+
+    vocabulary = Vocabulary(("a", "b", "c"), has_eos=False, bos_word=0)
+
+    def env(self, dense, **arguments):
+        env = TextGenerationEnv(
+            words=self.vocabulary.words,
+            eos=False,
+            pad_id=self.vocabulary.pad_id,
+            max_length=5,
+            reward=as_env_reward(FirstWordReward(), self.vocabulary),
+            **arguments,
+        )
+        if not dense:
+            return env
+        policy = policy_for("lstm", self.vocabulary)
+        return MonteCarloReward(env, policy, FirstWordReward(), self.vocabulary, 4)
+
+    def learned(self, dense, seed):
+        """Mean reward of the texts that PPO writes after 2,000 steps."""
+        ppo = pytest.importorskip("stable_baselines3").PPO
+        model = ppo(
+            "MultiInputPolicy",
+            self.env(dense),
+            n_steps=250,
+            batch_size=50,
+            gamma=1.0,
+            learning_rate=1e-3,
+            seed=seed,
+        )
+        model.learn(2000)
+        earned = [episode["r"] for episode in model.ep_info_buffer]
+        assert [round(5 * r) / 5 for r in earned] == pytest.approx(earned, abs=1e-5)
+        env, rewards = self.env(dense=False), []
+        for episode in range(100):
+            observation, _ = env.reset(seed=episode)
+            ended = False
+            while not ended:
+                action, _ = model.predict(observation)
+                observation, reward, ended, _, _ = env.step(action)
+            rewards.append(reward)
+        return float(np.mean(rewards))
+
+    def test_ppo_learns_no_worse_than_from_the_reward_at_the_end(self):
+        dense, sparse = (
+            np.mean([self.learned(kind, seed) for seed in (0, 4)]) for kind in (True, False)
+        )
+        assert dense > 0.9
+        assert dense >= sparse, (dense, sparse)
+
+    def test_maskable_ppo_finds_the_mask(self):
+        ppo = pytest.importorskip("sb3_contrib").MaskablePPO
+        env = self.env(True, action_mask=[False, True, True], invalid_action_penalty=-5.0)
+        model = ppo("MultiInputPolicy", env, n_steps=50, batch_size=50, gamma=1.0, seed=0)
+        model.learn(250)
+        assert [episode["l"] for episode in model.ep_info_buffer] == [5] * 50
+        assert [e["r"] for e in model.ep_info_buffer] == pytest.approx([0.0] * 50, abs=1e-6)
