@@ -464,6 +464,17 @@ def test_a_step_that_failed_leaves_the_next_ones_right():
     assert [first, *later] == pytest.approx([rewards[0], rewards[1] + rewards[2], rewards[3]])
 
 
+def test_tokens_that_passed_the_wrapper_by_are_read():
+    policy, reward = policy_for("table", FIXED, certain=True), TableReward(FIXED.num_actions)
+    env = single(FIXED, policy, reward, 1)
+    env.reset(seed=0)
+    rewards = [env.step(action)[1] for action in (0, 2, 1)]
+    env.reset(seed=0)
+    env.step(0)
+    env.unwrapped.step(2)
+    assert env.step(1)[1] == pytest.approx(rewards[1] + rewards[2])
+
+
 def test_dropout_is_off():
     config = RecurrentGeneratorConfig(embedding_size=4, hidden_size=5, init_std=1.0, dropout=0.9)
     with seeded_from(seeded()):
