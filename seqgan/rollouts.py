@@ -105,14 +105,14 @@ def monte_carlo_part_values(
                 )
         origin = rows[chunk].repeat_interleave(num_rollouts)
         with profiled("rollout / judge"):
-            scores = _judge(rewards, sequences, origin, joined(completed))
+            scores = judge(rewards, sequences, origin, joined(completed))
         # The completions of one prefix are neighbours, so this view only splits their axis.
         split = scores.view(len(rewards.parts), -1, num_rollouts)
         action_values[:, rows[chunk], ends[chunk]] = split.nanmean(dim=2)
     return action_values
 
 
-def _judge(
+def judge(
     rewards: WeightedSum,
     sequences: Sequences,
     origin: Int[Tensor, " completion"],

@@ -36,6 +36,7 @@ LAYERS = {
     "collection": 3,
     "evaluation.*": 3,
     "tracking.*": 3,
+    "environments": 4,
     "updates": 4,
     "checkpoints": 4,
     "configuration": 4,

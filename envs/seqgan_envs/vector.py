@@ -105,6 +105,11 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         """
         self._reward = load_reward(reward)
 
+    @property
+    def episodes(self) -> Episodes:
+        """The live state of all rows, for wrappers to read; only the environment changes it."""
+        return self._episodes
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may come next, (num_envs, V)."""
         return self._episodes.allowed.copy()

@@ -1,4 +1,4 @@
-"""A reward model as the environment's NumPy reward."""
+"""A reward model as the environment's NumPy reward, and its texts as sequences."""
 
 import numpy as np
 import torch
@@ -9,6 +9,25 @@ from seqgan.rewards.base import RewardModel
 from seqgan.rewards.weighted import as_weighted_sum
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
+
+
+def as_sequences(
+    tokens: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    prompts: NDArray[np.int64] | None,
+    vocabulary: Vocabulary,
+) -> Sequences:
+    """The environment's texts, finished or not: tokens (K, L), lengths (K,), prompts (K, P)."""
+    ids = torch.from_numpy(tokens)
+    mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
+    contexts = None if prompts is None else torch.from_numpy(prompts)
+    return Sequences(
+        torch.where(mask, ids, vocabulary.pad_id),
+        mask,
+        contexts,
+        None if contexts is None else contexts != vocabulary.pad_id,
+        vocabulary=vocabulary,
+    )
 
 
 class EnvReward:
@@ -31,16 +50,7 @@ class EnvReward:
         lengths: NDArray[np.int64],
         prompts: NDArray[np.int64] | None,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        ids = torch.from_numpy(tokens)
-        mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
-        contexts = None if prompts is None else torch.from_numpy(prompts)
-        sequences = Sequences(
-            torch.where(mask, ids, self.vocabulary.pad_id),
-            mask,
-            contexts,
-            None if contexts is None else contexts != self.vocabulary.pad_id,
-            vocabulary=self.vocabulary,
-        ).to(self.device)
+        sequences = as_sequences(tokens, lengths, prompts, self.vocabulary).to(self.device)
         scores = self.rewards.score_parts(sequences)
         total = weighted_sum(scores, self.rewards.weights).nan_to_num(nan=0.0)
         parts = dict(zip(self.rewards.names, scores.double().cpu().numpy(), strict=True))
