@@ -12,6 +12,8 @@ from seqgan.discriminators.base import Discriminator
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
+JUDGED_TOGETHER = 2048  # texts that are scored together; bounds the states in memory
+
 
 @dataclass(frozen=True)
 class RecurrentDiscriminatorConfig:
@@ -52,6 +54,14 @@ class RecurrentDiscriminator(Discriminator):
         self.output = nn.Linear(4 * config.hidden_size, 1)
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        if torch.is_grad_enabled():
+            return self._judge(sequences)
+        rows = torch.arange(len(sequences), device=sequences.tokens.device)
+        return torch.cat(
+            [self._judge(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
+        )
+
+    def _judge(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
         # Packing keeps the backward direction from reading padding before the text.
         packed = pack_padded_sequence(
