@@ -1,7 +1,7 @@
 """Monte Carlo action values: what a prefix is worth, by completing it N times.
 
-All prefixes of one length advance together from the states of one encoding pass, and equal
-completions of a row are judged once. Values are written to the (row, step) that they belong to; no
+Prefixes advance together, in the order of their lengths, from the states of one encoding pass, and
+equal completions are judged once. Values are written to the (row, step) that they belong to; no
 reshape ever stands between a reward and its place.
 """
 

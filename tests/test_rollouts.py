@@ -202,6 +202,20 @@ def test_equal_completions_are_judged_once(with_columns):
     assert ((rest > 0) & (rest < 3)).all()
 
 
+def test_different_completions_with_equal_sums_are_told_apart(monkeypatch):
+    """With all factors 1 the words of a text in another order have its sum, and another reward."""
+    policy, reward = TableGenerator(FIXED), TableReward(FIXED.num_actions)
+    everything = every_sequence(FIXED)
+    trajectories = as_trajectories(policy, everything, reward.returns(everything))
+
+    def values():
+        return monte_carlo_action_values(policy, reward, trajectories, 20, seeded())
+
+    expected = values()
+    monkeypatch.setattr(torch, "randint", lambda high, shape, generator: torch.zeros(shape).long())
+    torch.testing.assert_close(values(), expected)
+
+
 @pytest.mark.parametrize("chunk_size", [1, 2, 7, 4096])
 @pytest.mark.parametrize("num_rollouts", [1, 3])
 def test_values_return_to_their_row_and_step(num_rollouts, chunk_size):

@@ -55,7 +55,8 @@ def discriminator_step(
     Args:
         l2: weight of half the squared norm of the output layer, as in the paper.
         max_grad_norm: the gradient's norm is clipped to this.
-        precision: of the products of matrices; parameters, sums and the loss stay float32.
+        precision: of the products of matrices and of what they give, the logit included; the
+            parameters, their gradients and the loss stay float32.
     """
     discriminator.train()
     with autocast(discriminator, precision):
