@@ -395,11 +395,12 @@ def _save(folder: "RunFolder", result: "Result") -> None:
 
 def _present(folder: "RunFolder", result: "Result") -> None:
     """The end of a run on standard output: the table, and what it means in two sentences."""
-    from seqgan.summary import information_sentence, result_table
+    from seqgan.summary import information_sentence, result_table, reward_sentences
 
     print("\n".join(result_table(result).lines()))
     print(result.comparison.sentence)
-    print(information_sentence(result.information))
+    for sentence in (*reward_sentences(result.rewards), information_sentence(result.information)):
+        print(sentence)
     print(f"results: {folder.results}  picture: {folder.picture}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
         print(f"wandb run, offline: {offline}")

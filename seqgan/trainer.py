@@ -36,7 +36,7 @@ from seqgan.losses import minimax_generator_loss, reinforce
 from seqgan.rescaling import combine_parts, rescale, weighted_sum
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
 from seqgan.rollouts import monte_carlo_part_values
 from seqgan.runtime import Runtime, SingleProcess
 from seqgan.sampling import Sampling, sample, sequence_log_probs
@@ -81,6 +81,7 @@ class Result:
     curve: dict[float, Measurement]  # the pretrained generator over temperatures
     comparison: Comparison
     information: list[tuple[int, float, float]] = field(default_factory=list)
+    rewards: dict[str, tuple[float, float]] = field(default_factory=dict)  # at start and final
 
 
 class Trainer:
@@ -305,7 +306,24 @@ class Trainer:
         final = self.measure(self.generator, settings.num_final)
         self.progress.advance(1)
         comparison = compare(final, curve, pretrained_at)
-        return Result(start, final, curve, comparison, self.information)
+        rewards = self.mean_rewards(start.samples, final.samples)
+        return Result(start, final, curve, comparison, self.information, rewards)
+
+    def mean_rewards(self, before: Sequences, after: Sequences) -> dict[str, tuple[float, float]]:
+        """The mean of each reward that does not learn over both sets of texts, if it applies.
+
+        What a reward that learns says of them is about its last opponent only.
+        """
+        fixed = [part for part in self.reward.parts if part is not self.reward.learning]
+        if not fixed:
+            return {}
+        judges = WeightedSum(
+            fixed, None, self.reward.failures, self.reward.watch, self.reward.on_skip
+        )
+        pairs = zip(judges.score_parts(before), judges.score_parts(after), strict=True)
+        means = [(float(old.nanmean()), float(new.nanmean())) for old, new in pairs]
+        named = zip(judges.names, means, strict=True)
+        return {name: pair for name, pair in named if all(map(math.isfinite, pair))}
 
     # ---------------------------------------------------------------- units
 
