@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import nn
 
+from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.rewards.base import Reporting, Reward, RewardError, RewardModel, returns
+from seqgan.rewards.conformance import check_reward
 from seqgan.rewards.controls import ConstantReward
 from seqgan.rewards.functions import ROWS_IN_FLIGHT, as_reward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
@@ -647,6 +649,15 @@ class TestModules:
         module.forward = lambda ids: torch.tensor([0.0, bad, 0.0])
         with pytest.raises(RewardError, match=rf"on row 1 \(''\): a value is a finite.*got {bad}$"):
             as_reward(module).score(BATCH)
+
+    def test_a_discriminator_gives_its_logits(self):
+        config = RecurrentDiscriminatorConfig(embedding_size=4, hidden_size=5, dropout=0.5)
+        discriminator = RecurrentDiscriminator(config, VOCABULARY, 5)
+        reward = as_reward(discriminator)
+        check_reward(reward, BATCH)
+        logits = discriminator.eval()(BATCH)
+        assert torch.equal(reward.score(BATCH), logits)
+        assert not reward.score(BATCH).requires_grad
 
     @pytest.mark.filterwarnings("ignore")  # that TorchScript is deprecated; yet people have files
     def test_a_scripted_module(self):

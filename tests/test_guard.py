@@ -1,15 +1,20 @@
 """Rewards that fail: which row is named, what is kept, what the reward was given."""
 
+import io
 import math
+import re
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
 from seqgan.rewards.base import RewardError
 from seqgan.rewards.guard import FailurePolicy, careful_returns, described
 from seqgan.sequences import Sequences
+from seqgan.tracking.progress import Progress
 from seqgan.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(tuple("abcdefgh"))  # eos 8, bos 9, pad 10
@@ -83,7 +88,7 @@ class TestAFailingRow:
 
     def test_the_first_of_several_stops(self, fail, problem):
         with pytest.raises(RewardError) as caught:
-            careful_returns(Numbering(60, 50, 37, fail=fail), BATCH)
+            careful_returns(Numbering(37, 50, 60, fail=fail), BATCH)
         assert caught.value.row == 37
 
     def test_is_skipped_and_the_others_are_kept(self, fail, problem):
@@ -109,6 +114,29 @@ def test_halving_takes_few_calls():
     careful_returns(model, BATCH, SKIP)
     assert len(model.sizes) == 13  # the batch, then two halves at each of six levels
     assert sorted(set(model.sizes)) == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_a_row_that_the_reward_names_itself_is_not_searched_for():
+    def fail(values, row):
+        index = int((values == row).nonzero())
+        raise RewardError("mine", "no judge", index)
+
+    for each in (infinite, fail):
+        model = Numbering(37, fail=each)
+        with pytest.raises(RewardError, match=r"on row 37 \('e f'\)"):
+            careful_returns(model, BATCH)
+        assert model.sizes == [64]
+        told = []
+        assert kept(careful_returns(model, BATCH, SKIP, on_skip=told.append), {37})
+        assert [error.row for error in told] == [37]
+
+
+def test_a_row_that_is_none_is_searched_for():
+    def fail(values, row):
+        raise RewardError("mine", "no judge", 64)
+
+    with pytest.raises(RewardError, match=r"on row 37 \('e f'\)"):
+        careful_returns(Numbering(37, fail=fail), BATCH)
 
 
 def test_nothing_is_asked_twice_when_nothing_fails():
@@ -292,6 +320,23 @@ def test_every_call_is_watched():
 
     careful_returns(model, BATCH, SKIP, watch)
     assert events == ["into mine", "out"] * len(model.sizes)
+
+
+def test_a_slow_reward_is_said_to_be_waited_for():
+    console = Console(file=io.StringIO(), width=80)
+
+    class Slow(Numbering):
+        def score(self, sequences):
+            deadline = time.monotonic() + 30
+            while not console.file.getvalue() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return super().score(sequences)
+
+    with Progress(console, seconds_between_lines=0.01) as progress:
+        careful_returns(Slow(), BATCH, watch=lambda name: progress.waiting(f"reward {name!r}"))
+    assert re.fullmatch(
+        r"waiting for reward 'mine'\nwaited \d+ s for reward 'mine'\n", console.file.getvalue()
+    )
 
 
 def test_a_message_of_several_lines_becomes_one():

@@ -41,8 +41,8 @@ def careful_returns(
     """The reward of each sequence, as `returns` gives it, from a model that may fail.
 
     An exception, a tensor of another shape and an infinite value are all failures. Rows are
-    independent, so a failing batch is halved until single rows fail. The model gets a copy of the
-    sequences that it may change.
+    independent, so a failing batch is halved until single rows fail, unless the model itself
+    named the row that stops. It gets a copy of the sequences that it may change.
 
     Args:
         policy: what to do about failing rows; by default the first one stops.
@@ -71,21 +71,25 @@ def careful_returns(
             failure.__cause__ = error
             return failure
 
-    device = sequences.tokens.device
+    stop, device = policy.on_failure == "stop", sequences.tokens.device
     values = torch.full((len(sequences),), torch.nan, device=device)
-    for rows, found in _parts(attempt, torch.arange(len(sequences), device=device), policy.retries):
+    everything = torch.arange(len(sequences), device=device)
+    for rows, found in _parts(attempt, everything, stop, policy.retries):
         if isinstance(found, Tensor):
             values[rows] = found.to(device)
             continue
         error = _blaming(found, rows, sequences)
-        if policy.on_failure == "stop":
+        if stop:
             raise error
         on_skip(error)
     return values
 
 
 def _parts(
-    attempt: Callable[[Tensor], Tensor | RewardError], rows: Int[Tensor, " rows"], retries: int = 0
+    attempt: Callable[[Tensor], Tensor | RewardError],
+    rows: Int[Tensor, " rows"],
+    stop: bool,
+    retries: int = 0,
 ) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
     """Parts of the rows that passed, with their values; and each row that failed, with why.
 
@@ -97,9 +101,12 @@ def _parts(
     if isinstance(found, Tensor) or len(rows) < 2:
         yield rows, found
         return
+    if stop and found.row is not None and 0 <= found.row < len(rows):
+        yield rows[found.row : found.row + 1], found  # one is enough
+        return
     passed = True
     for half in rows.split((len(rows) + 1) // 2):
-        for part, inner in _parts(attempt, half):
+        for part, inner in _parts(attempt, half, stop):
             passed = passed and isinstance(inner, Tensor)
             yield part, inner
     if passed:

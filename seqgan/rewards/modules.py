@@ -14,8 +14,10 @@ class ModuleReward(Reward):
     """A frozen `nn.Module`: `module(ids)` gives one number per row.
 
     The ids are padded, (batch, time); the mask of real tokens is passed as `mask` where `forward`
-    has such a parameter. The module gives (batch,) or (batch, 1), is in evaluation mode from the
-    first scoring on, and gets no gradient. Where it lives, it is asked.
+    has such a parameter. A module whose `forward` has a parameter `sequences`, as a
+    `Discriminator` has, gets the sequences themselves. The module gives (batch,) or (batch, 1),
+    is in evaluation mode from the first scoring on, and gets no gradient. Where it lives, it is
+    asked.
 
     Raises:
         ValueError: the module comes from transformers, and so judges other ids than these.
@@ -31,14 +33,16 @@ class ModuleReward(Reward):
         self.module = module
         self.name = type(module).__name__ if name is None else name
         self.takes_mask = _declares(module, "mask")
+        self.takes_sequences = _declares(module, "sequences")
 
     @torch.no_grad()
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         here = sequences.tokens.device
         device = next((parameter.device for parameter in self.module.parameters()), here)
-        tokens, mask = sequences.tokens.to(device), sequences.mask.to(device)
+        given = sequences.to(device)
+        mask = {"mask": given.mask} if self.takes_mask else {}
         self.module.eval()
-        scores = self.module(tokens, mask=mask) if self.takes_mask else self.module(tokens)
+        scores = self.module(given if self.takes_sequences else given.tokens, **mask)
         size = len(sequences)
         if not isinstance(scores, Tensor) or scores.shape not in ((size,), (size, 1)):
             got = (
