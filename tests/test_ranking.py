@@ -11,7 +11,7 @@ from reward_suite import MAX_LENGTH, ROWS, VOCABULARY, RewardConformance, from_r
 from seqgan.checkpoints import load_checkpoint, save_checkpoint
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
-from seqgan.rewards.base import TrainableReward, returns
+from seqgan.rewards.base import RewardError, TrainableReward, returns
 from seqgan.rewards.ranking import RankingReward, log_rank, rankgan
 from seqgan.seeding import seeded_from
 from seqgan.tasks.base import FixedTask
@@ -184,6 +184,15 @@ class TestRankingReward(RewardConformance):
             with seeded_from(seeded(1)):
                 reward.update(sequences, generated)
         assert torch.equal(original.score(sequences), restored.score(sequences))
+
+
+def test_a_diverged_ranker_does_not_pass_for_one_that_does_not_apply():
+    reward = ranking_reward()
+    with torch.no_grad():
+        reward.ranker.embedding.weight[2] = math.nan
+    assert torch.isfinite(reward.score(from_rows([[0, 1, 4], [3, 4]]))).all()
+    with pytest.raises(RewardError, match=r"^reward 'rankgan' failed on row 1: .* got nan$"):
+        reward.score(from_rows([[0, 1, 4], [2, 4]]))
 
 
 def test_gamma_sharpens():

@@ -64,7 +64,7 @@ class NgramPrecision(Reward):
     def _closest_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """The reference length closest to each length, the shorter of two as close."""
         self.reference_lengths = self.reference_lengths.to(lengths.device)
-        # Twice the distance, and one more where the reference is longer, decides ties.
+        # Twice the distance, and one more where the reference is longer: no two are equal.
         gaps = self.reference_lengths - lengths[:, None]
         return self.reference_lengths[(2 * gaps.abs() + (gaps > 0)).argmin(dim=1)]
 

@@ -26,7 +26,7 @@ from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.losses import to_floats
-from seqgan.rewards.base import Reward
+from seqgan.rewards.base import Reward, RewardError
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, joined
 from seqgan.tasks.base import Task
@@ -71,7 +71,7 @@ class RankingReward(Reward):
         optimizer: torch.optim.Optimizer,
         references: Sequences,
         comparisons: Sequences,
-        gamma: float = 1.0,
+        gamma: float = 10.0,
         max_grad_norm: float = math.inf,
     ) -> None:
         if not len(references) or not len(comparisons):
@@ -94,6 +94,9 @@ class RankingReward(Reward):
             self._features(self.comparisons),
             self.gamma,
         )
+        if bool(ranks.isnan().any()):  # as a reward, NaN would only say "does not apply"
+            row = int(ranks.isnan().nonzero()[0, 0])
+            raise RewardError(self.name, "its log rank is a number, got nan", row)
         return ranks.to(sequences.tokens.device)
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
@@ -175,8 +178,8 @@ def rankgan(
     kind: str = "gru",
     num_references: int = 16,
     num_comparisons: int = 16,
-    gamma: float = 1.0,
-    learning_rate: float = 1e-3,
+    gamma: float = 10.0,
+    learning_rate: float = 5e-3,
     max_grad_norm: float = math.inf,
     seed: int = 0,
     device: str = "cpu",
@@ -185,6 +188,7 @@ def rankgan(
 
     Args:
         kind: the discriminator whose features are the ranker's, in its default size.
+        learning_rate: Adam's; a ranker needs a larger one than a classifier with the same body.
         seed: of the parameters and of the first references and comparisons.
 
     Raises:
