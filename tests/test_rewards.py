@@ -1,7 +1,4 @@
-"""Rewards: the conformance check on reward models, and the three that are shipped.
-
-Another reward model is checked by a subclass of `RewardConformance` that overrides `make`.
-"""
+"""Rewards: the contract, the controls, and the discriminator's."""
 
 import copy
 import math
@@ -10,30 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from reward_suite import MAX_LENGTH, ROWS, VOCABULARY, RewardConformance, from_rows, seeded
 from torch.nn.functional import logsigmoid
 
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
-from seqgan.rewards.base import RewardError, RewardModel, TrainableReward, returns
-from seqgan.rewards.conformance import check_reward
+from seqgan.rewards.base import RewardError, TrainableReward, returns
 from seqgan.rewards.controls import ConstantReward, RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
 from seqgan.rewards.environment import as_env_reward
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
-from seqgan.vocabulary import Vocabulary
-
-VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
-MAX_LENGTH = 5
-ROWS = [[0, 1, 2, 3, 0], [4], [3, 3, 4], [2, 0, 1, 4], [0, 1, 2, 3, 1]]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def from_rows(rows, width=MAX_LENGTH):
-    return Sequences.from_rows(rows, VOCABULARY, width)
 
 
 def discriminator_reward(kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01, **settings):
@@ -61,38 +45,6 @@ class PositionReward:
     def score(self, sequences):
         powers = 10.0 ** torch.arange(sequences.tokens.shape[1])
         return torch.where(sequences.mask, powers, 0.0)
-
-
-class RewardConformance:
-    """What every reward model promises. Subclasses override `make`."""
-
-    def make(self):
-        raise NotImplementedError
-
-    @pytest.fixture
-    def reward(self):
-        return self.make()
-
-    @pytest.fixture
-    def sequences(self):
-        return from_rows(ROWS)
-
-    def test_keeps_its_promises(self, reward, sequences):
-        assert isinstance(reward, RewardModel)
-        check_reward(reward, sequences)
-
-    def test_is_finite_and_twice_exactly_the_same(self, reward, sequences):
-        scores = reward.score(sequences)
-        assert torch.isfinite(scores).all()
-        assert torch.equal(reward.score(sequences), scores)
-
-    def test_environment_gets_the_same_rewards(self, reward, sequences):
-        call = as_env_reward(reward, VOCABULARY)
-        tokens, lengths = sequences.tokens.numpy(), sequences.lengths.numpy()
-        values, parts = call(np.where(sequences.mask.numpy(), tokens, 0), lengths, None)
-        assert values.dtype == np.float64
-        np.testing.assert_array_equal(parts[reward.name], values)
-        np.testing.assert_allclose(values, returns(reward, sequences), rtol=1e-6)
 
 
 class TestConstantReward(RewardConformance):

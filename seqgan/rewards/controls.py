@@ -1,10 +1,11 @@
 """The two rewards that every experiment needs as controls."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.rewards.base import Reward
+from seqgan.rewards.hashing import hash_rows
 from seqgan.sequences import Sequences
 
 
@@ -37,18 +38,5 @@ class RandomReward(Reward):
         self.seed = seed
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        # Scrambled first: neighbouring seeds would give each other's numbers for neighbouring
-        # tokens.
-        value = _scramble(torch.full_like(sequences.lengths, self.seed))
-        for tokens, mask in zip(
-            sequences.tokens.unbind(dim=1), sequences.mask.unbind(dim=1), strict=True
-        ):
-            value = torch.where(mask, _scramble(value * 31 + tokens + 1), value)
-        return (_scramble(value) >> 11 & 0xFFFFFF).float() / 2**24
-
-
-def _scramble(value: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-    """The finaliser of SplitMix64 (Steele et al., 2014), on wrapping signed integers."""
-    value = (value ^ (value >> 30)) * -0x40A7B892E31B1A47
-    value = (value ^ (value >> 27)) * -0x6B2FB644ECCEEE15
-    return value ^ (value >> 31)
+        value = hash_rows(sequences.tokens, sequences.mask, self.seed)
+        return (value >> 11 & 0xFFFFFF).float() / 2**24

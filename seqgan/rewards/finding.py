@@ -26,6 +26,18 @@ SHIPPED = {
     "constant": "seqgan.rewards.controls:ConstantReward",
     "random": "seqgan.rewards.controls:RandomReward",
     "classifier": "seqgan.rewards.huggingface:ClassifierReward",
+    "fluency": "seqgan.runs:fluency",
+    "length": "seqgan.rewards.length:Length",
+    "lexicon": "seqgan.rewards.texts:lexicon",
+    "ngram_precision": "seqgan.rewards.ngrams:ngram_precision",
+    "novelty": "seqgan.rewards.novelty:novelty",
+    "profanity": "seqgan.rewards.packages:Profanity",
+    "rankgan": "seqgan.rewards.ranking:rankgan",
+    "regex": "seqgan.rewards.texts:Regex",
+    "repetition": "seqgan.rewards.ngrams:Repetition",
+    "sentiment": "seqgan.rewards.packages:Sentiment",
+    "toxicity": "seqgan.rewards.texts:toxicity",
+    "true_likelihood": "seqgan.rewards.likelihood:true_likelihood",
 }
 
 # Other packages declare theirs in this entry-point group.
@@ -78,10 +90,10 @@ def find_reward(spec: str, task: Task | None = None) -> RewardModel:
     `regex(pattern="a+", weight=2)`, which are Python literals. The working directory and the
     file's folder are importable.
 
-    What is found goes through `as_reward`. Before that, a class is called with the arguments;
-    anything else is called with them only where there are parentheses, except for a function
-    that judges texts, which gets them along with each text. A class or function that declares
-    a parameter `task` gets the task when it is called so.
+    What is found goes through `as_reward`. Before that, a class is called with the arguments, and
+    so is a function that judges no texts: one with a short name, one that declares a parameter
+    `task`, which gets the task, and any with parentheses after it. A function that judges texts
+    gets the arguments along with each text.
 
     The reward's name is the one it gives itself; a function's is the attribute's.
 
@@ -242,13 +254,14 @@ def _importable(folder: Path) -> None:
 def _made(found: Any, spec: Spec, task: Task | None) -> Any:
     """What was found, called with the arguments where that is what they are for."""
     if not isinstance(found, type):
-        if spec.arguments is None:
+        if spec.arguments is None and not _makes_rewards(found, spec):
             return found
         if not callable(found):
             raise ValueError(f"only what can be called takes arguments, got {found!r}")
         if _judges_texts(found):
-            _bind(found, spec.arguments, partial=True)
-            return functools.partial(found, **spec.arguments)
+            arguments = spec.arguments or {}
+            _bind(found, arguments, partial=True)
+            return functools.partial(found, **arguments)
     arguments = dict(spec.arguments or {})
     if "task" in _parameters(found) and "task" not in arguments:
         arguments["task"] = task
@@ -259,6 +272,12 @@ def _made(found: Any, spec: Spec, task: Task | None) -> Any:
         raise
     except Exception as error:
         raise ValueError(_told(error)) from error
+
+
+def _makes_rewards(found: Any, spec: Spec) -> bool:
+    """Whether it is a function to be called for a reward, though no arguments were written."""
+    is_factory = not spec.place or "task" in _parameters(found)
+    return inspect.isfunction(found) and is_factory and not _judges_texts(found)
 
 
 def _judges_texts(function: Callable[..., Any]) -> bool:
