@@ -276,8 +276,9 @@ def _made(found: Any, spec: Spec, task: Task | None) -> Any:
 
 def _makes_rewards(found: Any, spec: Spec) -> bool:
     """Whether it is a function to be called for a reward, though no arguments were written."""
-    is_factory = not spec.place or "task" in _parameters(found)
-    return inspect.isfunction(found) and is_factory and not _judges_texts(found)
+    if not inspect.isfunction(found) or _judges_texts(found):
+        return False
+    return not spec.place or "task" in _parameters(found)
 
 
 def _judges_texts(function: Callable[..., Any]) -> bool:
