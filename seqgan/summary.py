@@ -83,7 +83,7 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     """
     during = [entry for entry in information if entry[0] > 0] or list(information)
     if not during:
-        return "There was no adversary: no discriminator was in the game."
+        return "No discriminator was in the game: there is no held-out information to report."
     mean = sum(value for _, value, _ in during) / len(during)
     # Every evaluation meets the same held-out sequences, so errors do not average out.
     error = math.sqrt(sum(error**2 for _, _, error in during) / len(during))

@@ -213,7 +213,7 @@ def test_shipped_ones():
 WRITTEN = {
     "constant": "constant",
     "length": "length(target=5)",
-    "lexicon": "lexicon(words={'cat': 1, 'dog': -1})",
+    "lexicon": "lexicon(words={'cat': 1.0, 'dog': -1.0})",
     "ngram_precision": "ngram-precision(num_references=20)",
     "novelty": "novelty",
     "random": "random",

@@ -83,7 +83,10 @@ def test_numbers_wider_than_their_head():
 
 
 def test_no_adversary():
-    assert information_sentence([]) == "There was no adversary: no discriminator was in the game."
+    assert (
+        information_sentence([])
+        == "No discriminator was in the game: there is no held-out information to report."
+    )
 
 
 def test_an_adversary_that_knows_nothing():

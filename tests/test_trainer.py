@@ -372,7 +372,7 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
     assert not [name for name in names if "discriminator" in name or "minimax" in name]
     assert f"rewards/{kind}/mean" in names
     assert result.information == []
-    assert "no adversary" in information_sentence(result.information)
+    assert "No discriminator" in information_sentence(result.information)
 
 
 def test_the_information_is_that_of_the_evaluations() -> None:

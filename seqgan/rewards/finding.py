@@ -161,8 +161,9 @@ def _load(spec: Spec) -> Any:
     """The attribute, from wherever it is."""
     if spec.place:
         return _attribute(spec, spec.place, spec.attribute)
-    if spec.attribute in SHIPPED:
-        place, _, attribute = SHIPPED[spec.attribute].partition(":")
+    shipped = SHIPPED.get(spec.attribute.replace("-", "_"))
+    if shipped is not None:
+        place, _, attribute = shipped.partition(":")
         return _attribute(spec, place, attribute)
     declared = list(entry_points(group=GROUP))
     mine = [entry for entry in declared if entry.name == spec.attribute]
