@@ -33,6 +33,20 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def files_and_scripts(page: str) -> tuple[dict[str, str], list[str]]:
+    """Python blocks that begin with a file's name, by that name; and the other blocks."""
+    files, scripts = {}, []
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        if name := re.match(r"# (\w+\.py)\n", block):
+            files[name[1]] = block
+        else:
+            scripts.append(block)
+    return files, scripts
+
+
+FILES, SCRIPTS = files_and_scripts(README)
+
+
 def commands() -> list[list[str]]:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     return [shlex.split(line) for line in lines if line.startswith("seqgan ")]
@@ -68,18 +82,20 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     ]
     (tmp_path / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
     (tmp_path / "samples.txt").write_text("\n".join(captions[:30]), encoding="utf-8")
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
     found = commands()
-    assert len(found) >= 9
+    assert len(found) >= 11
     for arguments in found:
         process = run(reduced(arguments), tmp_path)
         assert process.returncode == 0, f"{shlex.join(arguments)}\n{process.stderr}"
         assert process.stdout.strip(), shlex.join(arguments)
 
 
-@pytest.mark.parametrize("index", range(len(blocks("python"))))
+@pytest.mark.parametrize("index", range(len(SCRIPTS)))
 def test_python_blocks_run(index: int, tmp_path: Path) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", blocks("python")[index]],
+        [sys.executable, "-c", SCRIPTS[index]],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -91,23 +107,17 @@ def test_python_blocks_run(index: int, tmp_path: Path) -> None:
 
 def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", blocks("python")[0]], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SCRIPTS[0]], capture_output=True, text=True, timeout=60
     )
     assert process.stdout.split() == ["False", "True"]
 
 
 def test_the_page_on_rewards_does_what_it_says(tmp_path: Path) -> None:
-    """Its blocks run one after the other and print what their comments say.
-
-    A block that begins with a file's name is that file.
-    """
+    """Its blocks run one after the other and print what their comments say."""
     page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
-    script = []
-    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
-        if name := re.match(r"# (\w+\.py)\n", block):
-            (tmp_path / name[1]).write_text(block, encoding="utf-8")
-        else:
-            script.append(block)
+    files, script = files_and_scripts(page)
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
     process = subprocess.run(
         [sys.executable, "-c", "\n".join(script)],
         cwd=tmp_path,
