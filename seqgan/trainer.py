@@ -9,6 +9,7 @@ or from one that the counters seed.
 import copy
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -133,7 +134,8 @@ class Trainer:
         self.reward = as_weighted_sum(reward_model)
         self.reward.watch = lambda name: self.progress.waiting(f"reward {name!r}")
         self.reward.on_skip = self.report_skipped
-        self._skipping: set[str] = set()  # rewards whose failures were reported
+        self._reported: set[str] = set()  # rewards whose survived failures were mentioned
+        self._failed: Counter[str] = Counter()  # survived failures since the last collection
         self.discriminator = next(
             (part for part in self.reward.parts if isinstance(part, DiscriminatorReward)), None
         )
@@ -335,10 +337,12 @@ class Trainer:
                 part.follow(
                     self.counters.global_step, self.counters.iterations, settings.iterations
                 )
+        self._failed.clear()
         with clock.lap("collect"):
             trajectories = collect(
                 self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
             )
+        self.check_rewards_work(len(trajectories.returns))
         with clock.lap("rollout"):
             policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
             part_values = monte_carlo_part_values(
@@ -417,9 +421,16 @@ class Trainer:
 
     def report_skipped(self, error: RewardError) -> None:
         """Says so the first time that a reward's failure is survived; the share is a metric."""
-        if error.name not in self._skipping:
-            self._skipping.add(error.name)
+        if error.name not in self._reported:
+            self._reported.add(error.name)
             self.progress.message(f"{error}; it does not count there, nor where it fails again")
+        self._failed[error.name] += 1
+
+    def check_rewards_work(self, num_texts: int) -> None:
+        """Raises RewardError where a reward failed on each of the texts collected just now."""
+        for name, count in self._failed.items():
+            if count >= num_texts:
+                raise RewardError(name, f"it failed on all {num_texts} texts of an iteration")
 
     # ---------------------------------------------------------------- measuring
 
