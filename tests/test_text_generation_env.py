@@ -19,7 +19,6 @@ from seqgan_envs.rewards import checked_judgement, distinct_token_fraction
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
 WORDS = ["a", "b", "c"]
-README = Path(__file__).parents[1] / "envs" / "README.md"
 
 
 def positional_reward(tokens, lengths, prompts):
@@ -573,10 +572,3 @@ def test_wrappers_work_with_an_unmasked_random_agent():
             assert info["episode"]["l"] == steps
             observation, _ = env.reset()
     assert episodes > 10
-
-
-def test_readme_code_runs():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), {"__name__": "readme"})
