@@ -71,7 +71,7 @@ def main(settings: Settings) -> None:
                 evaluation=EvaluationConfig(
                     every=settings.iterations, num_samples=size, num_heldout=size, num_shown=0
                 ),
-                reward="constant",
+                reward=("constant",),
                 seed=seed,
             )
             with Progress() as progress:

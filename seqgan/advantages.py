@@ -1,7 +1,8 @@
 """From action values to advantages: KL penalty to go, baselines, standardisation. Pure functions.
 
 All arrays are (batch, time). `action_values[:, t]` is the value of the prefix that includes token
-t; after a row's end it keeps the finished sequence's reward.
+t; after a row's end it keeps the finished sequence's reward. NaN is a value that nobody knows: it
+stands in no mean, and its token gets no advantage.
 """
 
 from dataclasses import dataclass
@@ -66,9 +67,9 @@ def batch_mean(
 
     A row's own value is in the mean, which scales the expected gradient by (n - 1) / n.
     """
-    mask = trajectories.mask
-    total = torch.where(mask, action_values, 0.0).sum(dim=0, keepdim=True)
-    return (total / mask.sum(dim=0, keepdim=True).clamp(min=1)).expand_as(action_values)
+    active = trajectories.mask & ~action_values.isnan()
+    total = torch.where(active, action_values, 0.0).sum(dim=0, keepdim=True)
+    return (total / active.sum(dim=0, keepdim=True).clamp(min=1)).expand_as(action_values)
 
 
 def leave_one_out(
@@ -85,10 +86,12 @@ def leave_one_out(
     names = {name: index for index, name in enumerate(dict.fromkeys(groups))}
     ids = torch.tensor([names[name] for name in groups], device=mask.device)
     peers = (ids[:, None] == ids[None, :]).fill_diagonal_(False).to(action_values.dtype)
-    active = mask.to(action_values.dtype)
+    known = ~action_values.isnan()
+    active = (mask & known).to(action_values.dtype)
+    values = action_values.nan_to_num(nan=0.0)
     count = peers @ active
-    mean_active = peers @ torch.where(mask, action_values, 0.0) / count.clamp(min=1)
-    mean_all = peers @ action_values / peers.sum(dim=1, keepdim=True).clamp(min=1)
+    mean_active = peers @ (values * active) / count.clamp(min=1)
+    mean_all = peers @ values / (peers @ known.to(values.dtype)).clamp(min=1)
     return torch.where(count > 0, mean_active, mean_all)
 
 
@@ -106,7 +109,8 @@ class MovingAverage:
     def __call__(
         self, action_values: Float[Tensor, "batch time"], trajectories: Trajectories
     ) -> Float[Tensor, "batch time"]:
-        mean = float(masked_mean(action_values, trajectories.mask))
+        active = trajectories.mask & ~action_values.isnan()
+        mean = float(masked_mean(action_values, active))
         baseline = mean if self.value is None else self.value
         self.value = self.decay * baseline + (1 - self.decay) * mean
         return torch.full_like(action_values, baseline)

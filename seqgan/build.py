@@ -1,5 +1,7 @@
 """From configuration to objects: the one place where a `kind` becomes a class."""
 
+from collections.abc import Mapping
+
 import torch
 
 from seqgan.configuration import TrainConfig
@@ -8,14 +10,20 @@ from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator
 from seqgan.generators.base import Generator
 from seqgan.generators.recurrent import RecurrentGenerator
-from seqgan.rewards.base import ConstantReward, RandomReward, RewardModel
+from seqgan.rewards.base import RewardModel, TrainableReward
+from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.finding import find_rewards
+from seqgan.rewards.guard import FailurePolicy
+from seqgan.rewards.weighted import WeightedSum
 from seqgan.seeding import seeded_from
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.tasks.text import text_task
 from seqgan.vocabulary import Vocabulary
+
+DISCRIMINATOR = "discriminator"  # the one reward that is made of the run's own settings
 
 
 def build_task(config: TrainConfig) -> Task:
@@ -44,12 +52,47 @@ def build_discriminator(
         return RecurrentDiscriminator(settings, vocabulary, max_length).to(config.device)
 
 
-def build_reward(config: TrainConfig, task: Task, rng: torch.Generator) -> RewardModel:
-    """The discriminator with its optimiser, or one of the controls."""
-    if config.reward == "constant":
-        return ConstantReward()
-    if config.reward == "random":
-        return RandomReward(config.seed)
+def build_reward(
+    config: TrainConfig, task: Task, rng: torch.Generator, found: Mapping[str, RewardModel]
+) -> WeightedSum:
+    """The rewards that the configuration names, as one.
+
+    Args:
+        found: what `named_rewards` gives.
+    """
+    parts = [
+        found[spec] if spec in found else build_discriminator_reward(config, task, rng)
+        for spec in config.reward
+    ]
+    failures = FailurePolicy(config.reward_retries, config.reward_failure)
+    return WeightedSum(parts, config.reward_weights or None, failures)
+
+
+def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
+    """The rewards that need nothing of the run but its task, by how the configuration names them.
+
+    Raises:
+        ValueError: no such reward, one that refuses its arguments, or rewards that do not go
+            together.
+    """
+    specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
+    found = dict(zip(specs, find_rewards(specs, task), strict=True))
+    if "random" in found:
+        found["random"] = RandomReward(config.seed)
+    if DISCRIMINATOR in config.reward:
+        for spec, reward in found.items():
+            if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
+                raise ValueError(
+                    f"reward {spec!r} stands beside a {DISCRIMINATOR}, so it has another name and"
+                    " does not learn"
+                )
+    return found
+
+
+def build_discriminator_reward(
+    config: TrainConfig, task: Task, rng: torch.Generator
+) -> DiscriminatorReward:
+    """An untrained discriminator with its optimiser."""
     discriminator = build_discriminator(config, task.vocabulary, task.max_length, rng)
     training = config.discriminator_training
     return DiscriminatorReward(

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -231,23 +231,24 @@ def _first_line_of_box(text: str) -> str:
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.build import build_task
+    from seqgan.build import build_task, named_rewards
     from seqgan.runs import create_run
 
     try:
         _use_machine(config)
         task = build_task(config)
+        found = named_rewards(config, task)
         folder = create_run(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return _run(config, task, folder, {})
+    return _run(config, task, found, folder, {})
 
 
 def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from dataclasses import replace
 
-    from seqgan.build import build_task
+    from seqgan.build import build_task, named_rewards
     from seqgan.profiling import profile_iteration
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
@@ -263,10 +264,11 @@ def _profile(config: "TrainConfig") -> int:
     try:
         _use_machine(config)
         task = build_task(config)
+        found = named_rewards(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error
     with Progress() as progress:
-        trainer = Trainer(config, task, MemoryTracker(), progress)
+        trainer = Trainer(config, task, MemoryTracker(), progress, found=found)
         try:
             trainer.pretrain_generator()
             measured = profile_iteration(trainer)
@@ -278,7 +280,7 @@ def _profile(config: "TrainConfig") -> int:
 
 
 def _resume(path: Path) -> int:
-    from seqgan.build import build_task
+    from seqgan.build import build_task, named_rewards
     from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.runs import open_run
 
@@ -286,6 +288,7 @@ def _resume(path: Path) -> int:
         folder, config = open_run(path)
         _use_machine(config)
         task = build_task(config)
+        found = named_rewards(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error
     try:
@@ -297,9 +300,9 @@ def _resume(path: Path) -> int:
         for leftover in (folder.path / "metrics.jsonl", folder.path / "samples.jsonl"):
             leftover.unlink(missing_ok=True)
         print(f"{path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
-        return _run(config, task, folder, {})
+        return _run(config, task, found, folder, {})
     print(f"continuing from {checkpoint}", file=sys.stderr)
-    return _run(config, task, folder, state)
+    return _run(config, task, found, folder, state)
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -318,7 +321,13 @@ def _use_machine(config: "TrainConfig") -> None:
         raise ValueError(f"{rule}: {summary}") from error
 
 
-def _run(config: "TrainConfig", task: Any, folder: "RunFolder", state: dict[str, Any]) -> int:
+def _run(
+    config: "TrainConfig",
+    task: Any,
+    found: Mapping[str, Any],
+    folder: "RunFolder",
+    state: dict[str, Any],
+) -> int:
     """Trains from the beginning (an empty `state`) or from a checkpoint's state."""
     from seqgan.checkpoints import CheckpointError, last_good_checkpoint
     from seqgan.runs import config_to_dict
@@ -347,7 +356,7 @@ def _run(config: "TrainConfig", task: Any, folder: "RunFolder", state: dict[str,
             }
         )
         try:
-            trainer = Trainer(config, task, tracker, progress, folder.checkpoints)
+            trainer = Trainer(config, task, tracker, progress, folder.checkpoints, found=found)
             if state:
                 trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)
@@ -386,11 +395,12 @@ def _save(folder: "RunFolder", result: "Result") -> None:
 
 def _present(folder: "RunFolder", result: "Result") -> None:
     """The end of a run on standard output: the table, and what it means in two sentences."""
-    from seqgan.summary import information_sentence, result_table
+    from seqgan.summary import information_sentence, result_table, reward_sentences
 
     print("\n".join(result_table(result).lines()))
     print(result.comparison.sentence)
-    print(information_sentence(result.information))
+    for sentence in (*reward_sentences(result.rewards), information_sentence(result.information)):
+        print(sentence)
     print(f"results: {folder.results}  picture: {folder.picture}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
         print(f"wandb run, offline: {offline}")

@@ -1,12 +1,17 @@
 """Stepping the environment with the generator: where trajectories come from."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
 
 from seqgan.generators.base import Generator
 from seqgan.losses import token_log_probs
-from seqgan.rewards.base import RewardModel, as_env_reward
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.environment import as_env_reward
 from seqgan.sampling import sample_categorical
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.tasks.base import Task
@@ -64,17 +69,38 @@ def collect(
     log_probs = torch.zeros((size, max_length), device=device)
     rewards = torch.zeros((size, max_length), device=device)
     going = torch.ones(size, dtype=torch.bool, device=device)
+    parts: dict[str, torch.Tensor] | None = None
     for step in range(max_length):
         actions = sample_categorical(logits, rng)
-        _, reward, terminated, truncated, _ = env.step(actions.cpu().numpy())
+        _, reward, terminated, truncated, infos = env.step(actions.cpu().numpy())
         chosen = token_log_probs(logits[:, None], actions[:, None], going[:, None])
         tokens[:, step] = torch.where(going, actions, vocabulary.pad_id)
         mask[:, step] = going
         log_probs[:, step] = chosen[:, 0]
         rewards[:, step] = torch.as_tensor(np.asarray(reward), dtype=torch.float32).to(device)
+        if "reward_components" in infos:
+            parts = _with_components(parts or {}, infos["reward_components"], size)
         ended = torch.from_numpy(np.logical_or(terminated, truncated)).to(device)
         going = going & ~ended
         if not bool(going.any()):
             break
         logits, state = generator.step(actions, state)
-    return Trajectories(Sequences(tokens, mask, vocabulary=vocabulary), log_probs, rewards)
+    return Trajectories(
+        Sequences(tokens, mask, vocabulary=vocabulary),
+        log_probs,
+        rewards,
+        None if parts is None else {name: part.to(device) for name, part in parts.items()},
+    )
+
+
+def _with_components(
+    parts: dict[str, torch.Tensor], components: Mapping[str, NDArray[Any]], size: int
+) -> dict[str, torch.Tensor]:
+    """The parts of the reward with those of the rows that ended in this step; NaN elsewhere."""
+    joined = dict(parts)
+    for name in [name for name in components if f"_{name}" in components]:
+        applies = torch.from_numpy(components[f"_{name}"])
+        values = torch.as_tensor(components[name], dtype=torch.float32)
+        before = parts.get(name, torch.full((size,), torch.nan))
+        joined[name] = torch.where(applies, values, before)
+    return joined

@@ -18,7 +18,9 @@ from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.rescaling import Aggregation, RescaleKind
 from seqgan.rewards.discriminator import Precision, RewardShape
+from seqgan.rewards.guard import OnFailure
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tasks.text import TextConfig
@@ -98,6 +100,7 @@ class AdversarialConfig:
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
     baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values
     baseline_decay: float = 0.9  # of the moving-average baseline
+    rescale: RescaleKind = "none"  # what becomes of action values, compared within the batch
     standardize: bool = False  # divide advantages by their deviation
     kl_weight: float = 0.1  # weight of KL to the pretrained generator, reward units per nat
     kl_target: float = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
@@ -153,7 +156,11 @@ class TrainConfig:
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    reward: Literal["discriminator", "constant", "random"] = "discriminator"  # or a control
+    reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
+    reward_weights: tuple[float, ...] = ()  # one for each reward; empty weighs all of them 1
+    reward_aggregation: Aggregation = "sum_then_normalize"  # or each normalised before the sum
+    reward_failure: OnFailure = "stop"  # of a reward; skip: it does not apply to that text
+    reward_retries: int = 0  # times that a failing reward is asked again
     seed: int = 1  # of initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
@@ -162,7 +169,18 @@ class TrainConfig:
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
 
     def __post_init__(self) -> None:
-        _at_least("config", self, {"threads": 0, "checkpoint_seconds": 0, "seed": 0})
+        least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
+        _at_least("config", self, least)
+        if not self.reward:
+            raise ValueError("reward names at least one reward, got none")
+        for spec in self.reward:
+            if self.reward.count(spec) > 1:
+                raise ValueError(f"reward names each reward once, got {spec!r} again")
+        if self.reward_weights and len(self.reward_weights) != len(self.reward):
+            raise ValueError(
+                f"reward_weights has one weight for each of {len(self.reward)} rewards,"
+                f" got {len(self.reward_weights)}"
+            )
 
 
 def captions_preset() -> TrainConfig:
@@ -303,6 +321,8 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if is_dataclass(annotation) and isinstance(annotation, type):
         return _build_dataclass(annotation, value, where)
     if origin is tuple:
+        if isinstance(value, str):  # one stands for a list of one
+            value = [value]
         if not isinstance(value, list):
             raise ValueError(f"{where} is a list, got {value!r}")
         return tuple(_build(arguments[0], item, where) for item in value)

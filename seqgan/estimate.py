@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from seqgan.collection import collect
-from seqgan.rewards.base import TrainableReward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.sampling import sample
 from seqgan.seeding import seeded_from
@@ -60,12 +59,12 @@ def estimate(trainer: Trainer) -> Estimate:
     trajectories = collect(trainer.env, generator, task.vocabulary, task.max_length, rng)
     one = fastest(
         lambda: monte_carlo_action_values(
-            generator, trainer.reward_model, trajectories, min(game.num_rollouts, 1), rng
+            generator, trainer.reward, trajectories, min(game.num_rollouts, 1), rng
         )
     )
     round_seconds = 0.0
-    if isinstance(trainer.reward_model, TrainableReward):
-        reward = copy.deepcopy(trainer.reward_model)
+    if trainer.reward.learning is not None:
+        reward = copy.deepcopy(trainer.reward.learning)
         half = training.batch_size // 2
         drawn = sample(generator, task.vocabulary, 1000, task.max_length, rng)
         draw = fastest(lambda: sample(generator, task.vocabulary, 1000, task.max_length, rng))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from torch.profiler import ProfilerActivity, profile
 
-from seqgan.rewards.base import TrainableReward
 from seqgan.timing import RANGE, profiled
 from seqgan.trainer import Trainer
 
@@ -49,7 +48,7 @@ def profile_iteration(trainer: Trainer) -> IterationProfile:
     def iteration() -> None:
         for _ in range(trainer.config.adversarial.g_steps):
             trainer.generator_step()
-        if isinstance(trainer.reward_model, TrainableReward):
+        if trainer.reward.learning is not None:
             trainer.discriminator_steps()
 
     iteration()

@@ -1,7 +1,7 @@
 """Monte Carlo action values: what a prefix is worth, by completing it N times.
 
-All prefixes of one length advance together from the states of one encoding pass, and equal
-completions of a row are judged once. Values are written to the (row, step) that they belong to; no
+Prefixes advance together, in the order of their lengths, from the states of one encoding pass, and
+equal completions are judged once. Values are written to the (row, step) that they belong to; no
 reshape ever stands between a reward and its place.
 """
 
@@ -10,13 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.generators.base import Generator
-from seqgan.rewards.base import RewardModel, returns
+from seqgan.rescaling import weighted_sum
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
 from seqgan.sampling import complete, rows_in_flight
 from seqgan.sequences import Sequences, Trajectories, joined
 from seqgan.timing import profiled
 
 
-@torch.no_grad()
 def monte_carlo_action_values(
     policy: Generator,
     reward_model: RewardModel,
@@ -38,10 +39,29 @@ def monte_carlo_action_values(
 
     Returns:
         (batch, time): the expected undiscounted return of the finished sequence given the prefix
-        that includes token t. Columns after a row's end hold the finished reward.
+        that includes token t. Columns after a row's end hold the finished reward. NaN where the
+        reward applies to no completion.
 
     Raises:
-        ValueError: `num_rollouts` below 0, or a reward of the wrong shape or not finite.
+        ValueError: `num_rollouts` below 0, or a reward that failed.
+    """
+    rewards = as_weighted_sum(reward_model)
+    values = monte_carlo_part_values(policy, rewards, trajectories, num_rollouts, rng, chunk_size)
+    return weighted_sum(values, rewards.weights)
+
+
+@torch.no_grad()
+def monte_carlo_part_values(
+    policy: Generator,
+    rewards: WeightedSum,
+    trajectories: Trajectories,
+    num_rollouts: int,
+    rng: torch.Generator,
+    chunk_size: int = 16384,
+) -> Float[Tensor, "part batch time"]:
+    """`monte_carlo_action_values` of each part of a sum, unweighted, from the same completions.
+
+    The mean is over the completions to which a part applies.
     """
     if num_rollouts < 0:
         raise ValueError(f"num_rollouts is at least 0, got {num_rollouts}")
@@ -50,7 +70,8 @@ def monte_carlo_action_values(
     if vocabulary is None:
         raise ValueError("trajectories carry the vocabulary that made them, got none")
     num_steps = sequences.tokens.shape[1]
-    action_values = trajectories.returns[:, None].expand(-1, num_steps).clone()
+    finished = torch.stack([trajectories.part(name) for name in rewards.names])
+    action_values = finished[:, :, None].expand(-1, -1, num_steps).clone()
     steps = torch.arange(num_steps, device=sequences.tokens.device)
     unfinished = steps[None, :] < sequences.lengths[:, None] - 1
     # Ordered by length, so that the rows of a batch end together.
@@ -84,19 +105,20 @@ def monte_carlo_action_values(
                 )
         origin = rows[chunk].repeat_interleave(num_rollouts)
         with profiled("rollout / judge"):
-            rewards = _judge(reward_model, sequences, origin, joined(completed))
+            scores = judge(rewards, sequences, origin, joined(completed))
         # The completions of one prefix are neighbours, so this view only splits their axis.
-        action_values[rows[chunk], ends[chunk]] = rewards.view(-1, num_rollouts).mean(dim=1)
+        split = scores.view(len(rewards.parts), -1, num_rollouts)
+        action_values[:, rows[chunk], ends[chunk]] = split.nanmean(dim=2)
     return action_values
 
 
-def _judge(
-    reward_model: RewardModel,
+def judge(
+    rewards: WeightedSum,
     sequences: Sequences,
     origin: Int[Tensor, " completion"],
     completions: Sequences,
-) -> Float[Tensor, " completion"]:
-    """The reward of each completion of row `origin`, asked for once where completions are equal.
+) -> Float[Tensor, "part completion"]:
+    """The rewards of each completion of row `origin`, asked for once where completions are equal.
 
     A reward may look at the row's prompt or at another of its columns, so only completions of the
     same row count as equal where there are any.
@@ -105,7 +127,7 @@ def _judge(
     rows = origin if told_apart else torch.zeros_like(origin)
     first, position = _first_of_equals(torch.cat([rows[:, None], completions.tokens], dim=1))
     distinct = sequences.select(origin[first]).with_completions(completions.select(first))
-    return returns(reward_model, distinct)[position]
+    return rewards.score_parts(distinct)[:, position]
 
 
 def _first_of_equals(

@@ -16,6 +16,7 @@ from seqgan.build import build_generator
 from seqgan.checkpoints import load_checkpoint
 from seqgan.configuration import TrainConfig, load_config, save_config
 from seqgan.generators.base import Generator
+from seqgan.rewards.likelihood import Fluency
 from seqgan.tasks.base import Task
 from seqgan.vocabulary import Vocabulary
 
@@ -106,6 +107,27 @@ def load_generator(
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
     generator.load_state_dict(state[which])
     return TrainedGenerator(generator.eval(), vocabulary, plain["max_length"])
+
+
+def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
+    """The likelihood under another run's generator, frozen, as a reward.
+
+    Args:
+        run: that run's folder. Its vocabulary has to be the task's, word for word.
+        pretrained: its generator before the game, not the trained one.
+
+    Raises:
+        ValueError: the folder is no run, or one with another vocabulary.
+        CheckpointError: there is no intact checkpoint.
+    """
+    folder, config = open_run(Path(run))
+    trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
+    if trained.vocabulary != task.vocabulary:
+        raise ValueError(
+            f"fluency needs a run with the task's vocabulary ({len(task.vocabulary.words)} words),"
+            f" got {run} with another ({len(trained.vocabulary.words)} words)"
+        )
+    return Fluency(trained.generator)
 
 
 def save_results(folder: RunFolder, results: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _draw(
     # The tokens of that block; the last block of a vocabulary may start among those before it.
     start = (block * width).clamp(max=num_tokens - width)
     row = torch.arange(num_rows, device=probs.device)[:, None]
-    inside = probs.flatten().unfold(0, width, 1)[(row * num_tokens + start).flatten()]
+    inside = probs.unfold(1, width, 1)[row, start].flatten(0, 1)
     skipped = block * width - start
     if full < num_tokens:
         inside[torch.arange(width, device=probs.device) < skipped.view(-1, 1)] = 0.0

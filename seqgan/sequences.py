@@ -28,6 +28,7 @@ class Sequences:
         prompt_mask: True on real prompt tokens, or None.
         columns: whatever else the data rows carried, one entry a row.
         vocabulary: what decodes the ids; without it `texts` raises ValueError.
+        given_texts: the completions as somebody else spelt them, one a row; `texts` are then these.
     """
 
     tokens: Int[Tensor, "batch time"]
@@ -36,6 +37,7 @@ class Sequences:
     prompt_mask: Bool[Tensor, "batch prompt_time"] | None = None
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
+    given_texts: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -47,14 +49,28 @@ class Sequences:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The decoded completions, made on first use."""
+        """The completions as text, decoded on first use."""
+        if self.given_texts is not None:
+            return list(self.given_texts)
+        return self._decode(self.tokens.tolist())
+
+    @cached_property
+    def prompt_texts(self) -> list[str]:
+        """The prompts as text, decoded on first use; empty where there are none."""
+        if self.prompts is None or self.prompt_mask is None:
+            return [""] * len(self)
+        rows = zip(self.prompts, self.prompt_mask, strict=True)
+        return self._decode([prompt[real].tolist() for prompt, real in rows])
+
+    def _decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         if self.vocabulary is None:
             raise ValueError("only sequences that carry a vocabulary can be decoded")
-        return [self.vocabulary.decode(row) for row in self.tokens.tolist()]
+        return [self.vocabulary.decode(row) for row in rows]
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
         """The given rows, in the given order; a row may repeat."""
-        index = rows.tolist() if self.columns else []
+        index = rows.tolist() if self.columns or self.given_texts is not None else []
+        given = self.given_texts
         return replace(
             self,
             tokens=self.tokens[rows],
@@ -62,6 +78,7 @@ class Sequences:
             prompts=None if self.prompts is None else self.prompts[rows],
             prompt_mask=None if self.prompt_mask is None else self.prompt_mask[rows],
             columns={name: [values[i] for i in index] for name, values in self.columns.items()},
+            given_texts=None if given is None else [given[i] for i in index],
         )
 
     def trimmed(self) -> "Sequences":
@@ -71,7 +88,12 @@ class Sequences:
 
     def with_completions(self, completions: "Sequences") -> "Sequences":
         """The same prompts and columns with other completions."""
-        return replace(self, tokens=completions.tokens, mask=completions.mask)
+        return replace(
+            self,
+            tokens=completions.tokens,
+            mask=completions.mask,
+            given_texts=completions.given_texts,
+        )
 
     def to(self, device: torch.device | str) -> "Sequences":
         return replace(
@@ -118,11 +140,14 @@ class Trajectories:
         sequences: the emitted tokens.
         log_probs: log pi(y_t | y_<t) at collection, nats; 0 on padding.
         rewards: the environment's reward of each step; 0 on padding.
+        parts: the unweighted reward of each part of the reward, by its name; NaN where that part
+            does not apply to a sequence. None where the environment does not tell.
     """
 
     sequences: Sequences
     log_probs: Float[Tensor, "batch time"]
     rewards: Float[Tensor, "batch time"]
+    parts: Mapping[str, Float[Tensor, " batch"]] | None = None
 
     @property
     def tokens(self) -> Int[Tensor, "batch time"]:
@@ -136,3 +161,9 @@ class Trajectories:
     def returns(self) -> Float[Tensor, " batch"]:
         """Undiscounted sum of each row's rewards."""
         return self.rewards.sum(dim=1)
+
+    def part(self, name: str) -> Float[Tensor, " batch"]:
+        """The reward that one part gave each sequence; the return where nobody told parts apart."""
+        if self.parts is None:
+            return self.returns
+        return self.parts.get(name, torch.full_like(self.returns, torch.nan))

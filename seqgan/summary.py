@@ -1,7 +1,7 @@
 """What a finished run says in the end: a table of three generators, and two plain sentences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     """
     during = [entry for entry in information if entry[0] > 0] or list(information)
     if not during:
-        return "There was no adversary: the reward was a control."
+        return "No discriminator was in the game: there is no held-out information to report."
     mean = sum(value for _, value, _ in during) / len(during)
     # Every evaluation meets the same held-out sequences, so errors do not average out.
     error = math.sqrt(sum(error**2 for _, _, error in during) / len(during))
@@ -96,6 +96,18 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
             " nothing left to teach."
         )
     return f"The discriminator's held-out information in the game was {measured}."
+
+
+def reward_sentences(rewards: Mapping[str, tuple[float, float]]) -> list[str]:
+    """What became of each reward that did not learn along.
+
+    Args:
+        rewards: mean over the pretrained generator's samples, and over those after the game.
+    """
+    return [
+        f"Mean reward {name!r}: {before:.4g} before the game, {after:.4g} after it."
+        for name, (before, after) in rewards.items()
+    ]
 
 
 def results_dict(result: Result) -> dict[str, Any]:
@@ -114,6 +126,7 @@ def results_dict(result: Result) -> dict[str, Any]:
             "sentence": comparison.sentence,
         },
         "curve": {str(t): measured.metrics for t, measured in result.curve.items()},
+        "rewards": {name: list(pair) for name, pair in result.rewards.items()},
         "information": [list(entry) for entry in result.information],
         "information_sentence": information_sentence(result.information),
     }

@@ -24,21 +24,24 @@ from seqgan.advantages import (
     next_kl_weight,
     standardize,
 )
-from seqgan.build import build_generator, build_reward
+from seqgan.build import build_generator, build_reward, named_rewards
 from seqgan.checkpoints import save_checkpoint
 from seqgan.collection import collect, make_env
 from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
 from seqgan.evaluation.measure import Measurement, measure
+from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.losses import minimax_generator_loss, reinforce
-from seqgan.rewards.base import RewardModel, TrainableReward
+from seqgan.rescaling import combine_parts, rescale, weighted_sum
+from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.rollouts import monte_carlo_action_values
+from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
+from seqgan.rollouts import monte_carlo_part_values
 from seqgan.runtime import Runtime, SingleProcess
 from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences, Trajectories, masked_mean
+from seqgan.sequences import Sequences, Trajectories
 from seqgan.tasks.base import Task
 from seqgan.timing import Clock, profiled
 from seqgan.tracking.base import Tracker
@@ -78,6 +81,7 @@ class Result:
     curve: dict[float, Measurement]  # the pretrained generator over temperatures
     comparison: Comparison
     information: list[tuple[int, float, float]] = field(default_factory=list)
+    rewards: dict[str, tuple[float, float]] = field(default_factory=dict)  # at start and final
 
 
 class Trainer:
@@ -89,7 +93,8 @@ class Trainer:
         tracker: where metrics and samples go.
         progress: what a person sees meanwhile.
         checkpoints: folder of the run's checkpoints, or None to keep none.
-        reward_model: anything with `score`; by default the one that `config.reward` names.
+        reward_model: anything with `score`; by default those that `config.reward` names.
+        found: what `named_rewards` made of these names, where it was called before.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Trainer:
         progress: Progress,
         checkpoints: Path | None = None,
         reward_model: RewardModel | None = None,
+        found: Mapping[str, RewardModel] | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         self.config, self.task = config, task
@@ -121,7 +127,16 @@ class Trainer:
         # The MLE generator: the reference of the KL penalty and the control of the final table.
         self.pretrained = copy.deepcopy(self.generator).requires_grad_(False)
         self.rollout_policy = copy.deepcopy(self.generator).requires_grad_(False)
-        self.reward_model = reward_model or build_reward(config, task, self.rng)
+        if reward_model is None:
+            found = named_rewards(config, task) if found is None else found
+            reward_model = build_reward(config, task, self.rng, found)
+        self.reward = as_weighted_sum(reward_model)
+        self.reward.watch = lambda name: self.progress.waiting(f"reward {name!r}")
+        self.reward.on_skip = self.report_skipped
+        self._skipping: set[str] = set()  # rewards whose failures were reported
+        self.discriminator = next(
+            (part for part in self.reward.parts if isinstance(part, DiscriminatorReward)), None
+        )
         self.baseline = make_baseline(
             config.adversarial.baseline, config.adversarial.baseline_decay
         )
@@ -129,11 +144,12 @@ class Trainer:
         self.best_nll_dev = float("inf")
         self.epochs_without_gain = 0
         self.information: list[tuple[int, float, float]] = []
-        self.env = make_env(task, self.reward_model, config.adversarial.batch_size, config.device)
+        self.env = make_env(task, self.reward, config.adversarial.batch_size, config.device)
         self.clock = Clock()  # of the current iteration
         self.stop_requested = False
         self.stop_signal = 0
         self._last_checkpoint = time.monotonic()
+        self._rng_of_unit = self.rng.get_state()  # as it was when the unit in progress began
 
     # ---------------------------------------------------------------- the order of things
 
@@ -143,12 +159,18 @@ class Trainer:
         Raises:
             Interrupted: `stop_requested` was set; everything so far is in a checkpoint.
             DivergedError: a loss is not finite.
+            RewardError: a reward failed; everything before the unit in progress is in a checkpoint.
             CheckpointError: a checkpoint cannot be written.
         """
-        self.pretrain_generator()
-        self.pretrain_discriminator()
-        self.play()
-        return self.finish()
+        try:
+            self.pretrain_generator()
+            self.pretrain_discriminator()
+            self.play()
+            return self.finish()
+        except RewardError:
+            self.rng.set_state(self._rng_of_unit)
+            self.save()
+            raise
 
     def pretrain_generator(self) -> None:
         """Maximum likelihood, until the dev NLL stops falling or for a fixed number of epochs.
@@ -210,7 +232,7 @@ class Trainer:
     def pretrain_discriminator(self) -> None:
         """Rounds of discriminator training against the pretrained generator."""
         settings, counters = self.config.discriminator_training, self.counters
-        if not isinstance(self.reward_model, TrainableReward):
+        if self.reward.learning is None:
             return
         rounds = settings.pretrain_rounds
         self.progress.phase("pretrain discriminator", rounds, counters.discriminator_rounds)
@@ -244,9 +266,10 @@ class Trainer:
             metrics: dict[str, float | int] = {}
             for _ in range(self.config.adversarial.g_steps):
                 metrics |= self.generator_step()
-            if isinstance(self.reward_model, TrainableReward):
+            if self.reward.learning is not None:
                 metrics |= self.discriminator_steps()
             counters.iterations += 1
+            self._rng_of_unit = self.rng.get_state()
             metrics |= self.clock.seconds
             metrics["time/seconds"] = time.perf_counter() - started
             num_tokens = counters.global_step - tokens_before
@@ -283,22 +306,44 @@ class Trainer:
         final = self.measure(self.generator, settings.num_final)
         self.progress.advance(1)
         comparison = compare(final, curve, pretrained_at)
-        return Result(start, final, curve, comparison, self.information)
+        rewards = self.mean_rewards(start.samples, final.samples)
+        return Result(start, final, curve, comparison, self.information, rewards)
+
+    def mean_rewards(self, before: Sequences, after: Sequences) -> dict[str, tuple[float, float]]:
+        """The mean of each reward that does not learn over both sets of texts, if it applies.
+
+        What a reward that learns says of them is about its last opponent only.
+        """
+        fixed = [part for part in self.reward.parts if part is not self.reward.learning]
+        if not fixed:
+            return {}
+        judges = WeightedSum(
+            fixed, None, self.reward.failures, self.reward.watch, self.reward.on_skip
+        )
+        pairs = zip(judges.score_parts(before), judges.score_parts(after), strict=True)
+        means = [(float(old.nanmean()), float(new.nanmean())) for old, new in pairs]
+        named = zip(judges.names, means, strict=True)
+        return {name: pair for name, pair in named if all(map(math.isfinite, pair))}
 
     # ---------------------------------------------------------------- units
 
     def generator_step(self) -> dict[str, float | int]:
         """Collect, value every token, subtract what is no credit, update: one g-step."""
         settings, clock = self.config.adversarial, self.clock
+        for part in self.reward.parts:
+            if isinstance(part, Reporting):
+                part.follow(
+                    self.counters.global_step, self.counters.iterations, settings.iterations
+                )
         with clock.lap("collect"):
             trajectories = collect(
                 self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
             )
         with clock.lap("rollout"):
             policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
-            action_values = monte_carlo_action_values(
+            part_values = monte_carlo_part_values(
                 policy,
-                self.reward_model,
+                self.reward,
                 trajectories,
                 settings.num_rollouts,
                 self.rng,
@@ -308,8 +353,14 @@ class Trainer:
             anchored = settings.update.mle_weight != 0
             real = self.real("train", settings.batch_size) if anchored else None
             kl = self.kl_to_reference(trajectories)
+            action_values = combine_parts(
+                part_values, self.reward.weights, trajectories.mask, self.config.reward_aggregation
+            )
+            action_values = rescale(action_values, trajectories.mask, settings.rescale)
             values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
             advantages = values - self.baseline(values, trajectories)
+            # A token that no reward applies to teaches nothing.
+            advantages = advantages.nan_to_num(nan=0.0)
             if settings.standardize:
                 advantages = standardize(advantages, trajectories.mask)
             metrics = dict(
@@ -342,14 +393,14 @@ class Trainer:
 
     def discriminator_round(self, epochs: int) -> dict[str, float | int]:
         """Fresh generated sequences against real training sequences."""
-        assert isinstance(self.reward_model, TrainableReward)
+        assert self.reward.learning is not None
         settings = self.config.discriminator_training
         with profiled("update_discriminator / draw"):
             generated = self.draw(settings.num_sequences)
             real = self.real("train", settings.num_sequences)
         with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
-                self.reward_model, real, generated, epochs, settings.batch_size, self.rng
+                self.reward.learning, real, generated, epochs, settings.batch_size, self.rng
             )
         return dict(metrics)
 
@@ -364,6 +415,12 @@ class Trainer:
             ):
                 slow.lerp_(fast, 1 - decay)
 
+    def report_skipped(self, error: RewardError) -> None:
+        """Says so the first time that a reward's failure is survived; the share is a metric."""
+        if error.name not in self._skipping:
+            self._skipping.add(error.name)
+            self.progress.message(f"{error}; it does not count there, nor where it fails again")
+
     # ---------------------------------------------------------------- measuring
 
     def kl_to_reference(self, trajectories: Trajectories) -> torch.Tensor:
@@ -376,45 +433,36 @@ class Trainer:
         self, trajectories: Trajectories, advantages: torch.Tensor, kl: float
     ) -> dict[str, float | int]:
         """What one batch of trajectories looks like."""
-        lengths = trajectories.sequences.lengths
-        returns, mask = trajectories.returns, trajectories.mask
-        mean = masked_mean(advantages, mask)
-        unfinished = torch.zeros(())
-        if (eos := self.task.vocabulary.eos_id) is not None:
-            last = trajectories.tokens.gather(1, lengths[:, None] - 1)
-            unfinished = (last != eos).float().mean()
-        unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
-        name = self.reward_model.name
-        metrics: dict[str, float | int] = {
-            "charts/episodic_return": float(returns.mean()),
-            "charts/episodic_length": float(lengths.float().mean()),
-            "charts/learning_rate_generator": self.optimizer.param_groups[0]["lr"],
-            f"rewards/{name}/mean": float(returns.mean()),
-            f"rewards/{name}/std": float(returns.std(correction=0)),
-            "advantage/mean": float(mean),
-            "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
-            "kl/reference": kl,
-            "kl/weight": self.kl_weight,
-            "completions/mean_length": float(lengths.float().mean()),
-            "completions/clipped_ratio": float(unfinished),
-            "completions/unique_fraction": unique,
-        }
+        metrics = dict(
+            describe_trajectories(trajectories, advantages, self.task.vocabulary, self.reward.names)
+        )
+        metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
+        metrics["kl/reference"] = kl
+        metrics["kl/weight"] = self.kl_weight
+        for part in self.reward.parts:
+            if isinstance(part, Reporting):
+                metrics |= {
+                    f"rewards/{part.name}/{name}": value
+                    for name, value in part.take_metrics().items()
+                }
         # The discriminator has not been trained on these sequences.
         metrics |= self.heldout_information(trajectories.sequences)
-        if isinstance(self.reward_model, DiscriminatorReward):
-            logits = self.reward_model.logits(trajectories.sequences)
+        if self.discriminator is not None:
+            logits = self.discriminator.logits(trajectories.sequences)
             metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
-            optimizer = self.reward_model.optimizer
+            optimizer = self.discriminator.optimizer
             metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
         return metrics
 
     def heldout_information(self, generated: Sequences) -> dict[str, float | int]:
         """What the discriminator knows about unseen sequences; nothing for other rewards."""
-        if not isinstance(self.reward_model, DiscriminatorReward):
+        if self.discriminator is None:
             return {}
         real = self.heldout(len(generated))
         return dict(
-            heldout_information(self.reward_model.logits(real), self.reward_model.logits(generated))
+            heldout_information(
+                self.discriminator.logits(real), self.discriminator.logits(generated)
+            )
         )
 
     def heldout(self, n: int) -> Sequences:
@@ -518,14 +566,22 @@ class Trainer:
             return
         rows = torch.arange(min(self.config.evaluation.num_shown, len(sequences)))
         shown = sequences.select(rows)
-        scores = self.reward_model.score(shown)
-        if self.reward_model.per_token:
-            scores = scores.sum(dim=1)
+        scores = self.reward.score_parts(shown)
+        columns = {
+            "text": shown.texts,
+            "reward": weighted_sum(scores, self.reward.weights).tolist(),
+        }
+        if len(self.reward.parts) > 1:
+            named = zip(self.reward.names, scores.tolist(), strict=True)
+            columns |= {f"reward_{name}": values for name, values in named}
+        for part in self.reward.parts:
+            if isinstance(part, Reporting):
+                extras = part.take_extras().items()
+                columns |= {f"{part.name}/{key}": [*said] for key, said in extras}
+        rows_of_columns = zip(*columns.values(), strict=True)
+        about = {"step": self.counters.global_step, "phase": phase}
         self.tracker.samples(
-            [
-                {"step": self.counters.global_step, "phase": phase, "text": text, "reward": reward}
-                for text, reward in zip(shown.texts, scores.tolist(), strict=True)
-            ]
+            [about | dict(zip(columns, row, strict=True)) for row in rows_of_columns]
         )
 
     def log(self, metrics: Metrics, shown: tuple[str, ...] = (), advance: bool = True) -> None:
@@ -539,6 +595,7 @@ class Trainer:
         due = time.monotonic() - self._last_checkpoint >= self.config.checkpoint_seconds
         if due or self.stop_requested:
             self.save()
+        self._rng_of_unit = self.rng.get_state()
         if self.stop_requested:
             raise Interrupted("the run was stopped after a checkpoint")
 
@@ -573,6 +630,7 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.counters = Counters(**state["counters"])
         self.rng.set_state(state["rng"])
+        self._rng_of_unit = self.rng.get_state()
         self.generator.load_state_dict(state["generator"])
         self.pretrained.load_state_dict(state["pretrained"])
         self.rollout_policy.load_state_dict(state["rollout_policy"])
@@ -586,9 +644,7 @@ class Trainer:
             part.load_state_dict(state[name])
 
     def _stateful_parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {}
-        if isinstance(self.reward_model, TrainableReward):
-            parts["reward_model"] = self.reward_model
+        parts: dict[str, Any] = {"reward": self.reward}
         if hasattr(self.baseline, "state_dict"):
             parts["baseline"] = self.baseline
         return parts

@@ -157,7 +157,14 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
             "adversarial.num_rollouts is at least 0, got -3",
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--adversarial.num-rollouts"),
-        (["train", "captions", "--reward", "money"], "money"),
+        (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
+        (["train", "captions", "--reward", "./my.py:f"], "there is no file ./my.py"),
+        (["train", "captions", "--reward", "constant(wert=2)"], "constant(wert=2)': its arguments"),
+        (
+            ["train", "captions", "--reward", "constant", "random", "--reward-weights", "1"],
+            "reward_weights has one weight for each of 2 rewards, got 1",
+        ),
+        (["train", "captions", "--reward-failure", "ignore"], "--reward-failure"),
         (["train", "captions", "--task.kind", "poems"], "--task.kind is one of captions, oracle"),
         (["train", "captions", "--device", "abacus"], "got 'abacus'"),
         (["train", "captions", "--pretrain.learning-rate", "0"], "is above 0 and finite, got 0"),
@@ -454,6 +461,67 @@ def test_a_wrong_input_of_evaluate(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert message in error("evaluate", *arguments)
+
+
+# Rewards of one's own
+
+MY_REWARDS = """
+def short(text):
+    return -float(len(text.split()))
+
+
+def first_word(token_ids, word=0):
+    return float(token_ids[0] == word)
+
+
+def picky(text):
+    if text.count("2") > 1:
+        raise ZeroDivisionError("two twos")
+    return 1.0
+"""
+
+
+def test_rewards_of_a_file_and_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_rewards.py").write_text(MY_REWARDS)
+    rewards = ("./my_rewards.py:short", "my_rewards:first_word(word=3)", "discriminator")
+    flags = ("--reward", *rewards, "--reward-weights", "1", "0.5", "2", "--output", "run")
+    assert run("train", *TASK, *TINY, *flags) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"Mean reward 'short': -\d.* before the game, -\d.* after it\.", said)
+    assert "Mean reward 'first_word'" in said
+    assert "Mean reward 'discriminator'" not in said
+    with Path("run/metrics.jsonl").open() as file:
+        logged = [json.loads(line) for line in file]
+    for name in ("short", "first_word", "discriminator"):
+        assert sum(f"rewards/{name}/mean" in metrics for metrics in logged) == 3
+    assert run("train", "--resume", "run") == 0
+
+
+def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_rewards.py").write_text(MY_REWARDS)
+    flags = ("--reward", "./my_rewards.py:picky", "--adversarial.batch-size", "64")
+    assert run("train", *TASK, *TINY, *flags, "--output", "stopped") == 1
+    line = last_line(capfd.readouterr().err)
+    assert re.match(
+        r"seqgan: reward 'picky' failed on row \d+ \('[\d ]*2[\d ]*2[\d ]*'\):"
+        r" ZeroDivisionError: two twos; the last good checkpoint is stopped/checkpoints/\d+$",
+        line,
+    )
+    skipped = ("--reward-failure", "skip", "--reward-retries", "1", "--output", "skipped")
+    assert run("train", *TASK, *TINY, *flags, *skipped) == 0
+    with Path("skipped/metrics.jsonl").open() as file:
+        shares = [json.loads(line).get("rewards/picky/not_applicable", 0) for line in file]
+    assert 0 < max(shares) < 1
+    # Mended, the stopped run goes on.
+    Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
+    monkeypatch.delitem(sys.modules, f"reward_file:{tmp_path / 'my_rewards.py'}")
+    assert run("train", "--resume", "stopped") == 0
 
 
 # Runs that have to stop

@@ -81,6 +81,7 @@ class TestFile:
         value = {
             "reward_shape": "minimax",
             "baseline": "none",
+            "rescale": "rank",
             "update": replace(AdversarialConfig().update, entropy_weight=0.5),
         }.get(item.name) or differing(getattr(AdversarialConfig(), item.name))
         config = replace(
@@ -89,6 +90,10 @@ class TestFile:
         assert config != TrainConfig()
         save_config(config, path)
         assert load_config(path) == config
+
+    def test_one_reward_stands_for_a_list_of_one(self, path):
+        path.write_text("reward: constant\n")
+        assert load_config(path).reward == ("constant",)
 
     def test_absent_fields_keep_their_defaults(self, path):
         path.write_text("seed: 7\nadversarial:\n  num_rollouts: 3\n")
@@ -143,7 +148,12 @@ class TestErrors:
             ("pretrain: 5", "pretrain is a mapping, got 5"),
             ("evaluation: {temperatures: 1.0}", "evaluation.temperatures is a list, got 1.0"),
             ("evaluation: {temperatures: [1, x]}", "evaluation.temperatures is a number, got 'x'"),
-            ("reward: bleu", "reward is one of discriminator, constant, random, got 'bleu'"),
+            ("reward: []", "reward names at least one reward, got none"),
+            ("reward: [a, b, a]", "reward names each reward once, got 'a' again"),
+            ("reward: {a: 1}", "reward is a list, got {'a': 1}"),
+            ("reward: a\nreward_weights: [1, 2]", "one weight for each of 1 rewards, got 2"),
+            ("reward_failure: go", "reward_failure is one of stop, skip, got 'go'"),
+            ("reward_retries: -1", "reward_retries is at least 0, got -1"),
             ("generator: {kind: rnn}", "generator.kind is one of lstm, gru, got 'rnn'"),
             ("task: {path: x}", "task has a kind, one of captions, oracle, text, got None"),
             ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
@@ -310,7 +320,7 @@ class TestPaperPreset:
         assert config.adversarial.update.reduction == "sum"
         assert config.adversarial.update.max_grad_norm == 5.0
         assert config.adversarial.update.entropy_weight == 0.0
-        assert config.reward == "discriminator"
+        assert config.reward == ("discriminator",)
 
     def test_evaluation(self, config):
         assert config.evaluation.every == 5

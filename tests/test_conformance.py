@@ -1,616 +1,375 @@
-"""`seqgan_envs.check`: right environments pass, and every broken promise is found and named."""
+"""The check for reward models: every broken promise is found, and named."""
 
-import re
+import copy
+import math
+from dataclasses import replace
 
-import gymnasium
-import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
-from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import (
-    FilterObservation,
-    FlattenObservation,
-    RecordEpisodeStatistics,
-    TimeLimit,
-    TransformReward,
-)
-from gymnasium.wrappers import vector as vector_wrappers
+import torch
 
-from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv, check
+from seqgan.rewards.conformance import check_reward, random_sequences
+from seqgan.rewards.functions import as_reward
+from seqgan.sequences import Sequences
+from seqgan.vocabulary import Vocabulary
+from tests.toys import TableReward
 
-ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
-WORDS = ["a", "b", "c"]
-PROMPTS = [[4, 2], [0, 1], [2, 0]]
-DISABLED, NEXT_STEP, SAME_STEP = (
-    AutoresetMode.DISABLED,
-    AutoresetMode.NEXT_STEP,
-    AutoresetMode.SAME_STEP,
-)
+VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
+FIXED = Vocabulary(("a", "b", "c"), has_eos=False, bos_word=0)
 
 
-def forbid_last_token(tokens, lengths, prompts):
-    """Any token but the one before; V is 4."""
-    masks = np.ones((len(tokens), 4), dtype=bool)
-    started = np.flatnonzero(lengths)
-    masks[started, tokens[started, lengths[started] - 1]] = False
-    return masks
+class Good:
+    """The sum of a row's ids. The mutants below each break one promise."""
+
+    name = "good"
+    per_token = False
+
+    def score(self, sequences):
+        return torch.where(sequences.mask, sequences.tokens, 0).sum(dim=1).float()
 
 
-def reward_with_parts(tokens, lengths, prompts):
-    digits = 10.0 ** np.arange(tokens.shape[1])
-    rewards = np.where(np.arange(tokens.shape[1]) < lengths[:, None], tokens + 1, 0) @ digits
-    return rewards, {"late": np.where(lengths > 2, rewards / 2, np.nan), "lengths": lengths}
+class GoodPerToken(Good):
+    per_token = True
+
+    def score(self, sequences):
+        return torch.where(sequences.mask, sequences.tokens, 0).float()
 
 
-STANDARD = {
-    "words": WORDS,
-    "max_length": 4,
-    "prompts": PROMPTS,
-    "action_mask": forbid_last_token,
-    "reward": reward_with_parts,
-}
+class GoodTrainable(Good):
+    """Counts its updates; the count is part of its scores."""
+
+    def __init__(self):
+        self.weight, self.moments = torch.tensor(1.0), {0: (torch.tensor(2.0), 3)}
+
+    def score(self, sequences):
+        return super().score(sequences) * self.weight
+
+    def update(self, real, generated):
+        self.weight = self.weight + float(super().score(real).mean())
+        return {"losses/discriminator": 0.5}
+
+    def state_dict(self):
+        return {"weight": self.weight, "moments": self.moments, "kind": "sum", "rate": 0.1}
+
+    def load_state_dict(self, state):
+        self.weight, self.moments = state["weight"], state["moments"]
 
 
-@pytest.mark.parametrize("observation", ["dict", "tokens"])
-@pytest.mark.parametrize("mask", [None, [True, False, True, True], forbid_last_token])
-@pytest.mark.parametrize("eos", [True, False])
-def test_the_environments_keep_their_promises(observation, mask, eos):
-    words = WORDS if eos else [*WORDS, "d"]
-    changed = {"observation": observation, "action_mask": mask, "eos": eos, "words": words}
-    check(TextGenerationEnv(**STANDARD | changed), episodes=8)
-    for mode in AutoresetMode:
-        env = TextGenerationVectorEnv(3, **STANDARD | changed, autoreset_mode=mode)
-        check(env, episodes=8)
+class Partial(Good):
+    """Does not apply to rows that begin with word 1."""
 
-
-def test_what_make_returns_and_gymnasiums_wrappers_keep_them_too():
-    for arguments in ({}, {"prompts": [[13, 1]], "action_mask": [True] * 12 + [False]}):
-        env = gymnasium.make(ENV_ID, **arguments)
-        for wrapped in (
-            env,
-            RecordEpisodeStatistics(env),
-            FlattenObservation(env),
-            FilterObservation(env, ["tokens", "action_mask"]),
-            TransformReward(env, lambda reward: 2 * reward),
-        ):
-            check(wrapped, episodes=8)
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_gymnasiums_vector_wrappers_keep_them_too(mode):
-    env = gymnasium.make_vec(ENV_ID, num_envs=4, autoreset_mode=mode)
-    check(env, episodes=8)
-    check(vector_wrappers.RecordEpisodeStatistics(env), episodes=8)
-    if mode is not SAME_STEP:  # which these wrappers do not know
-        check(vector_wrappers.FlattenObservation(env), episodes=8)
-        check(vector_wrappers.FilterObservation(env, ["tokens", "length"]), episodes=8)
-
-
-def test_single_environment_of_a_changed_vector_environment():
-    class Halved(TextGenerationEnv):
-        def step(self, action):
-            observation, reward, *rest = super().step(action)
-            return observation, reward / 2, *rest
-
-    class HalvedVector(TextGenerationVectorEnv):
-        def step(self, actions):
-            observation, rewards, *rest = super().step(actions)
-            return observation, rewards / 2, *rest
-
-    check(HalvedVector(3, words=WORDS), single=Halved(words=WORDS))
-    with pytest.raises(AssertionError, match="the row earns what the single environment earns"):
-        check(HalvedVector(3, words=WORDS))
+    def score(self, sequences):
+        return torch.where(sequences.tokens[:, 0] == 1, math.nan, super().score(sequences))
 
 
 @pytest.mark.parametrize(
-    ("env", "single"),
+    "reward",
     [
-        (gymnasium.make("CartPole-v1"), None),
-        (gymnasium.make_vec("CartPole-v1", num_envs=2), None),
-        (TextGenerationEnv(), TextGenerationEnv()),
+        Good(),
+        GoodPerToken(),
+        GoodTrainable(),
+        Partial(),
+        TableReward(VOCABULARY.num_actions),
+        TableReward(VOCABULARY.num_actions, per_token=True),
+        as_reward(lambda text: len(text)),
     ],
 )
-def test_other_environments_are_refused(env, single):
-    with pytest.raises(ValueError, match="check takes a TextGeneration"):
-        check(env, single=single)
+def test_what_keeps_its_promises_passes(reward):
+    check_reward(reward, vocabulary=VOCABULARY, max_length=4)
 
 
-class Altered(TextGenerationEnv):
-    """Gives every result through a function that may break a promise."""
+def test_a_text_without_end_passes():
+    check_reward(TableReward(FIXED.num_actions), vocabulary=FIXED, max_length=4)
 
-    def __init__(self, alter, **arguments):
-        super().__init__(**STANDARD | {"invalid_action_penalty": -3.0} | arguments)
-        self.alter = alter
 
-    def reset(self, *, seed=None, options=None):
-        observation, info = super().reset(seed=seed, options=options)
-        result = {"observation": observation, "reward": 0.0, "end": False, "cut": False}
-        result |= {"info": info, "action": None}
-        self.alter(result)
-        return result["observation"], info
+def test_a_trainable_reward_is_put_back():
+    reward = GoodTrainable()
+    check_reward(reward, vocabulary=VOCABULARY)
+    assert reward.weight == 1
 
-    def step(self, action):
-        observation, reward, end, cut, info = super().step(action)
-        result = {"observation": observation, "reward": reward, "end": end, "cut": cut}
-        result |= {"info": info, "action": action}
-        self.alter(result)
-        return tuple(result[name] for name in ("observation", "reward", "end", "cut", "info"))
 
+class Nameless(Good):
+    name = ""
 
-def tokens_of(result):
-    return result["observation"]["tokens"]
 
+class Undecided(Good):
+    per_token = None
 
-def pad_with_zero(result):
-    tokens_of(result)[tokens_of(result) == 4] = 0
 
+class List(Good):
+    def score(self, sequences):
+        return super().score(sequences).tolist()
 
-def pad_left(result):
-    length = int(result["observation"]["length"])
-    tokens_of(result)[:] = np.roll(tokens_of(result), 4 - length)
 
+class Column(Good):
+    def score(self, sequences):
+        return super().score(sequences)[:, None]
 
-def count_one_more(result):
-    result["observation"]["length"] = result["observation"]["length"] * 0 + 1
 
+class SilentlyPerToken(GoodPerToken):
+    per_token = False
 
-def swap_words(result):
-    tokens = tokens_of(result)
-    tokens[:] = np.where(tokens == 0, 1, np.where(tokens == 1, 0, tokens))
 
+class SilentlyPerRow(Good):
+    per_token = True
 
-def allow_everything_in_the_info(result):
-    result["info"]["action_mask"][:] = 1
 
+class Infinite(Good):
+    def score(self, sequences):
+        values = super().score(sequences)
+        return torch.where(sequences.tokens[:, 0] == 3, -math.inf, values)
 
-def allow_everything_in_the_observation(result):
-    result["observation"]["action_mask"][:] = 1
 
+class OnPadding(GoodPerToken):
+    def score(self, sequences):
+        return torch.where(sequences.mask, super().score(sequences), 0.5)
 
-def boolean_mask_in_the_info(result):
-    result["info"]["action_mask"] = result["info"]["action_mask"].astype(bool)
 
+class NanOnPadding(GoodPerToken):
+    def score(self, sequences):
+        return torch.where(sequences.mask, super().score(sequences), math.nan)
 
-def no_mask_in_the_info(result):
-    del result["info"]["action_mask"]
 
+class Failing(Good):
+    def score(self, sequences):
+        raise KeyError("mood")
 
-def shorten_mask(result):
-    result["info"]["action_mask"] = result["info"]["action_mask"][:3].copy()
 
+class FailingAlone(Good):
+    def score(self, sequences):
+        return super().score(sequences) + 0 * 1 / (len(sequences) - 1)
 
-def other_dtype(result):
-    result["observation"]["tokens"] = tokens_of(result).astype(np.int32)
 
+class Moody(Good):
+    """Another reward at each asking."""
 
-def reward_each_step(result):
-    result["reward"] += 0.25
+    calls = 0
 
+    def score(self, sequences):
+        self.calls += 1
+        return super().score(sequences) + self.calls
 
-def reward_of_an_integer(result):
-    result["reward"] = int(result["reward"])
 
+class Centred(Good):
+    """Compares with the batch."""
 
-def infinite_reward(result):
-    if int(result["observation"]["length"]) == 4:
-        result["reward"] = np.inf
+    def score(self, sequences):
+        values = super().score(sequences)
+        return values - values.mean()
 
 
-def truncate_at_full_length(result):
-    if result["end"] and int(result["observation"]["length"]) == 4:
-        result["end"], result["cut"] = False, True
+class ByPlace(Good):
+    def score(self, sequences):
+        return super().score(sequences) + torch.arange(len(sequences))
 
 
-def go_on_after_eos(result):
-    result["end"] &= result["action"] != 3
+class Distinct(Good):
+    """A repeated row earns less."""
 
+    def score(self, sequences):
+        values = super().score(sequences)
+        rows = [tuple(row) for row in sequences.tokens.tolist()]
+        return values - torch.tensor([float(rows.count(row)) for row in rows])
 
-def end_after_two_words(result):
-    result["end"] |= int(result["observation"]["length"]) == 2
 
+class Padded(Good):
+    """The padding counts."""
 
-def numpy_boolean(result):
-    result["end"] = np.bool_(result["end"])
+    def score(self, sequences):
+        return sequences.tokens.sum(dim=1).float()
 
 
-def text_all_the_time(result):
-    result["info"].setdefault("text", "a")
+class Mean(Good):
+    """Divides by the width."""
 
+    def score(self, sequences):
+        return super().score(sequences) / sequences.tokens.shape[1]
 
-def text_with_eos(result):
-    if result["end"] and result["action"] == 3:
-        result["info"]["text"] += " <eos>"
 
+class Overwriting(Good):
+    attribute = "tokens"
 
-def no_text(result):
-    result["info"].pop("text", None)
+    def score(self, sequences):
+        values = super().score(sequences)
+        getattr(sequences, self.attribute)[2] = 0
+        return values
 
 
-def ids_without_eos(result):
-    if result["end"]:
-        result["info"]["token_ids"] = tuple(i for i in result["info"]["token_ids"] if i != 3)
+class OverwritingMask(Overwriting):
+    attribute = "mask"
 
 
-def ids_in_a_list(result):
-    if result["end"]:
-        result["info"]["token_ids"] = list(result["info"]["token_ids"])
+class OverwritingPrompts(Overwriting):
+    attribute = "prompts"
 
 
-def never_invalid(result):
-    if result["end"]:
-        result["info"]["invalid_action"] = False
+class OverwritingPromptMask(Overwriting):
+    attribute = "prompt_mask"
 
 
-def smaller_penalty(result):
-    if result["info"].get("invalid_action"):
-        result["reward"] = -1.0
+class OverwritingColumn(Good):
+    def score(self, sequences):
+        sequences.columns["mood"].reverse()
+        return super().score(sequences)
 
 
-def components_with_nan(result):
-    if "reward_components" in result["info"]:
-        result["info"]["reward_components"]["late"] = np.nan
+class OverwritingTexts(Good):
+    def score(self, sequences):
+        sequences.texts.reverse()
+        return super().score(sequences)
 
 
-def components_in_a_list(result):
-    if "reward_components" in result["info"]:
-        result["info"]["reward_components"] = [1.0]
+class View(Good):
+    def score(self, sequences):
+        return sequences.tokens[:, 0]
 
 
-def other_prompt_in_mid_episode(result):
-    if int(result["observation"]["length"]) == 2:
-        result["observation"]["prompt"][:] = [4, 2]
+class FailingUpdate(GoodTrainable):
+    def update(self, real, generated):
+        raise RuntimeError("no gradient")
 
 
-def foreign_prompt(result):
-    result["observation"]["prompt"][:] = [3, 3]
+class NoMetrics(GoodTrainable):
+    def update(self, real, generated):
+        return None
 
 
-@pytest.mark.parametrize(
-    ("alter", "message"),
-    [
-        (pad_with_zero, "the rest is pad_id 4, got [0, 0, 0, 0]"),
-        (pad_left, "the observed tokens are those emitted, got [4, 4, 4,"),
-        (count_one_more, "length counts the emitted tokens, got 1 after reset(seed=0)"),
-        (swap_words, "the observed tokens are those emitted, got"),
-        (allow_everything_in_the_info, "the mask is the same in action_masks() and the info and"),
-        (allow_everything_in_the_observation, "the mask is the same in action_masks() and"),
-        (boolean_mask_in_the_info, "the mask in the info is int8, got bool"),
-        (no_mask_in_the_info, "the info has 'action_mask', got []"),
-        (shorten_mask, "a mask has shape (4,), got (3,)"),
-        (other_dtype, "gymnasium's check_env finds nothing, got: "),
-        (reward_each_step, "the reward is 0 until the end, got 0.25"),
-        (reward_of_an_integer, "a reward is a finite float, got 0"),
-        (infinite_reward, "a reward is a finite float, got inf"),
-        (truncate_at_full_length, "truncated is False, got True"),
-        (go_on_after_eos, "terminated is True, got False"),
-        (end_after_two_words, "terminated is False, got True"),
-        (numpy_boolean, "terminated is False, got np.False_"),
-        (text_all_the_time, "the info tells of a text only at its end, got ['text']"),
-        (text_with_eos, "text is 'c a b' at the end, got 'c a b <eos>'"),
-        (no_text, "the info at the end has 'text', got ['action_mask', 'invalid_action',"),
-        (ids_without_eos, "token_ids is (2, 0, 1, 3) at the end, got (2, 0, 1)"),
-        (ids_in_a_list, "at the end, got ["),
-        (never_invalid, "invalid_action is True at the end, got False"),
-        (smaller_penalty, "a forbidden action earns -3.0, got -1.0"),
-        (components_with_nan, "reward_components holds a finite float for each name, got nan for"),
-        (components_in_a_list, "reward_components holds a finite float for each name, got [1.0]"),
-        (other_prompt_in_mid_episode, "the prompt stays ["),
-        (foreign_prompt, "the observed prompt is one of prompts, got [3 3]"),
-    ],
-)
-def test_altered_results_are_found(alter, message):
-    with pytest.raises(AssertionError) as caught:
-        check(Altered(alter), episodes=60)
-    text = str(caught.value)
-    assert message in text
-    assert "\n" not in text
-    if "check_env" not in message:
-        assert re.search(r"after reset\(seed=\d+\)", text)
+class UnlistedMetric(GoodTrainable):
+    def update(self, real, generated):
+        return {"loss": 0.5}
 
 
-class LiveMask(TextGenerationEnv):
-    def action_masks(self):
-        return self._episode.allowed[0]
+class TensorMetric(GoodTrainable):
+    def update(self, real, generated):
+        return {"losses/discriminator": torch.tensor(0.5)}
 
 
-class IntegerMask(TextGenerationEnv):
-    def action_masks(self):
-        return super().action_masks().astype(np.int8)
+class UnstorableState(GoodTrainable):
+    def state_dict(self):
+        return {"moments": [{"seen": {1, 2}}]}
 
 
-class LiveObservation(TextGenerationEnv):
-    def _observe(self):
-        return super()._observe() | {"tokens": self._episode.tokens[0]}
+class Forgetful(GoodTrainable):
+    def load_state_dict(self, state):
+        """Does nothing."""
 
 
-class Clipping(TextGenerationEnv):
-    def step(self, action):
-        return super().step(np.clip(np.asarray(action, dtype=np.int64), 0, 3))
+class ForgetsItsStart(GoodTrainable):
+    """Loads what it finds better only."""
 
+    def load_state_dict(self, state):
+        self.weight = torch.maximum(self.weight, state["weight"])
 
-class HalfDone(TextGenerationEnv):
-    """Refuses what lies outside the space, but emits a token all the same."""
 
-    def step(self, action):
-        if action == -1:
-            super().step(int(np.argmax(self.action_masks())))
-        return super().step(action)
+ROW = r"row \d+ \('.*'\)$"
+ALONE = "^a row's reward depends on the row alone, got"
+MUTANTS = [
+    (Nameless, r"^name is a string that is not empty, got ''$"),
+    (Undecided, r"^per_token is True or False, got None$"),
+    (List, r"^score gives a tensor, got a list$"),
+    (Column, r"^score gives the shape \(16,\), as it is not per_token, got \(16, 1\)$"),
+    (SilentlyPerToken, r"^score gives the shape \(16,\), as it is not per_token, got \(16, 8\)$"),
+    (SilentlyPerRow, r"^score gives the shape \(16, 8\), as it is per_token, got \(16,\)$"),
+    (Infinite, rf"^a reward is finite, or NaN where it does not apply, got -inf on {ROW}"),
+    (OnPadding, rf"^a reward per token is 0 on padding, got 0.5 at step 1 of {ROW}"),
+    (NanOnPadding, rf"^a reward per token is 0 on padding, got nan at step 1 of {ROW}"),
+    (Failing, r"^score judges any sequences, got KeyError: 'mood' for 16 of them$"),
+    (FailingAlone, r"^score judges any sequences, got ZeroDivisionError: .* for 1 of them$"),
+    (Moody, rf"{ALONE} .* when asked again and .* in its batch on {ROW}"),
+    (Centred, rf"{ALONE} .* in the first half of its batch and .* in its batch on {ROW}"),
+    (ByPlace, rf"{ALONE} .* in the reverse order and .* in its batch on {ROW}"),
+    (Distinct, rf"{ALONE} .* beside a copy of each row and .* in its batch on {ROW}"),
+    (Padded, rf"{ALONE} .* with 3 more columns of padding and .* in its batch on {ROW}"),
+    (Mean, rf"{ALONE} .* with 3 more columns of padding and .* in its batch on {ROW}"),
+    (Overwriting, rf"^score leaves its input alone, got other tokens on {ROW}"),
+    (OverwritingMask, rf"^score leaves its input alone, got other mask on {ROW}"),
+    (OverwritingPrompts, rf"^score leaves its input alone, got other prompts on {ROW}"),
+    (OverwritingPromptMask, rf"^score leaves its input alone, got other prompt_mask on {ROW}"),
+    (OverwritingColumn, r"^score leaves its input alone, got another column 'mood'$"),
+    (OverwritingTexts, r"^score leaves its input alone, got other texts$"),
+    (View, r"^score gives a tensor of its own, got a view of the tokens$"),
+    (FailingUpdate, r"^update takes real and generated sequences, got RuntimeError: no gradient$"),
+    (NoMetrics, r"^update gives metrics by name, got a NoneType$"),
+    (UnlistedMetric, r"^update gives listed metrics: a metric's name is .*, got 'loss'; the near"),
+    (TensorMetric, r"^update gives its metrics as floats, got a Tensor for 'losses/discriminator'"),
+    (UnstorableState, r"^a state is made of .*, got a set at state_dict\(\)\['moments'\]\[0\]\['s"),
+    (Forgetful, rf"^a loaded state brings its rewards back, got .* after .* on {ROW}"),
+    (ForgetsItsStart, rf"^a loaded state brings its rewards back, got .* after .* on {ROW}"),
+]
 
 
-class Careless(TextGenerationEnv):
-    def step(self, action):
-        try:
-            return super().step(action)
-        except ResetNeeded:
-            return super().reset()[0], 0.0, False, False, {}
+def prompted():
+    sequences = random_sequences(VOCABULARY, 8)
+    return replace(
+        sequences,
+        prompts=torch.ones(16, 2, dtype=torch.long),
+        prompt_mask=torch.ones(16, 2, dtype=torch.bool),
+        columns={"mood": list(range(16))},
+    )
 
 
-class WrongError(TextGenerationEnv):
-    def step(self, action):
-        try:
-            return super().step(action)
-        except ValueError as error:
-            raise IndexError from error
-
-
-class Unseeded(TextGenerationEnv):
-    """Draws the prompt from a generator that no seed knows."""
-
-    elsewhere = np.random.default_rng()
-
-    def reset(self, *, seed=None, options=None):
-        options = {"prompt_index": int(self.elsewhere.integers(3))} | (options or {})
-        return super().reset(seed=seed, options=options)
-
-
-class DeafToOptions(TextGenerationEnv):
-    def reset(self, *, seed=None, options=None):
-        return super().reset(seed=seed)
-
-
-class LenientOptions(TextGenerationEnv):
-    def reset(self, *, seed=None, options=None):
-        chosen = {"prompt_index": options["prompt_index"] % 3} if options else None
-        return super().reset(seed=seed, options=chosen)
-
-
-class Appending(TextGenerationEnv):
-    """Shows the forbidden token."""
-
-    def step(self, action):
-        length = int(self._episode.lengths[0])
-        observation, reward, terminated, truncated, info = super().step(action)
-        if info.get("invalid_action"):
-            observation["tokens"][length] = action
-        return observation, reward, terminated, truncated, info
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        (LiveMask, "every call returns new arrays, got memory of an earlier call"),
-        (LiveObservation, "gymnasium's check_env finds nothing, got: "),
-        (IntegerMask, "the mask in action_masks() is bool, got int8"),
-        (Clipping, "the action -1 is refused with a ValueError, got no error"),
-        (HalfDone, "the observed tokens are those emitted, got"),
-        (WrongError, "the action -1 is refused with a ValueError, got IndexError"),
-        (Careless, "a step after the end raises ResetNeeded, got no error"),
-        (Unseeded, "seed"),  # by Gymnasium's check or by ours, as chance has it
-        (DeafToOptions, "prompt_index "),
-        (LenientOptions, "an index that is none of a prompt is refused with a ValueError, got no"),
-        (Appending, "the rest is pad_id 4, got"),
-    ],
-)
-def test_broken_subclasses_are_found(kind, message):
-    with pytest.raises(AssertionError) as caught:
-        check(kind(**STANDARD), episodes=60)
-    assert message in str(caught.value)
-
-
-def test_random_reward_is_found_and_may_be_declared():
-    rng = np.random.default_rng(0)
-
-    def random_reward(tokens, lengths, prompts):
-        return rng.random(len(tokens)) * (lengths > 1)
-
-    with pytest.raises(AssertionError, match="the same seed gives the same call 2"):
-        check(TextGenerationEnv(words=WORDS, eos=False, max_length=2, reward=random_reward))
-    with pytest.raises(AssertionError, match="the same seed gives the same episodes"):
-        check(TextGenerationVectorEnv(2, words=WORDS, reward=random_reward))
-    spec = gymnasium.make(ENV_ID).spec
-    spec.nondeterministic = True
-    check(gymnasium.make(spec, reward=random_reward))
-
-
-@pytest.mark.parametrize(
-    ("wrap", "message"),
-    [
-        (lambda env: TimeLimit(env, 2), "truncated is False, got True"),
-        (lambda env: TransformReward(env, lambda reward: reward - 1), "0 until the end, got -1"),
-    ],
-)
-def test_wrappers_that_break_a_promise_are_found(wrap, message):
-    with pytest.raises(AssertionError, match=message):
-        check(wrap(TextGenerationEnv(**STANDARD)))
-
-
-class AlteredVector(TextGenerationVectorEnv):
-    def __init__(self, alter, mode):
-        super().__init__(4, **STANDARD, autoreset_mode=mode)
-        self.alter = alter
-
-    def step(self, actions):
-        before = self._episodes.ended.copy()
-        names = ("observation", "rewards", "ended", "cut", "infos")
-        result = dict(zip(names, super().step(actions), strict=True)) | {"before": before}
-        self.alter(result)
-        return tuple(result[name] for name in names)
-
-
-def roll_tokens(result):
-    result["observation"]["tokens"] = np.roll(result["observation"]["tokens"], 1, axis=0)
-
-
-def roll_rewards(result):
-    if result["ended"].any() and not result["before"].any():
-        result["rewards"] = np.where(result["ended"], np.roll(result["rewards"], 1), 0.0)
-
-
-def roll_masks(result):
-    result["observation"]["action_mask"] = np.roll(result["observation"]["action_mask"], 1, axis=0)
-
-
-def roll_components(result):
-    components = result["infos"].get("reward_components", {})
-    for name in [name for name in components if not name.startswith("_")]:
-        components[name] = np.roll(components[name], 1)
-
-
-def reward_every_row(result):
-    result["rewards"] = result["rewards"] + 0.5
-
-
-def truncate(result):
-    result["cut"] = result["ended"].copy()
-
-
-def drop_text_mask(result):
-    result["infos"].pop("_text", None)
-
-
-def text_of_every_row(result):
-    if "_text" in result["infos"]:
-        result["infos"]["_text"][:] = True
-
-
-def drop_final_observation(result):
-    result["infos"].pop("final_obs", None)
-    result["infos"].pop("_final_obs", None)
-
-
-def stay_terminated(result):
-    result["ended"] = result["ended"] | result["before"]
-
-
-def not_terminated_again(result):
-    result["ended"] = result["ended"] & ~result["before"]
-
-
-def reward_again(result):
-    result["rewards"] = np.where(result["before"], 0.5, result["rewards"])
-
-
-def clear_waiting_rows(result):
-    result["observation"]["length"][result["before"]] = 0
-
-
-def earlier_final_observation(result):
-    for observation in result["infos"].get("final_obs", []):
-        if observation is not None:
-            observation["tokens"][-1] = 0
-
-
-@pytest.mark.parametrize(
-    ("alter", "mode", "message"),
-    [
-        (roll_tokens, NEXT_STEP, "the observed tokens are those emitted, got"),
-        (roll_rewards, DISABLED, "the row earns what the single environment earns, got"),
-        (roll_masks, NEXT_STEP, "the mask is the same in action_masks() and the observation, got"),
-        (roll_components, NEXT_STEP, "the row earns what the single environment earns, got"),
-        (reward_every_row, NEXT_STEP, "the reward is 0 until the end, got 0.5"),
-        (truncate, DISABLED, "truncated is False, got ["),
-        (drop_text_mask, NEXT_STEP, "the info at the end has 'text', got"),
-        (text_of_every_row, NEXT_STEP, "the infos tell of a text only at its end, got"),
-        (drop_final_observation, SAME_STEP, "final_obs and final_info show the end of the row"),
-        (earlier_final_observation, SAME_STEP, "the rest is pad_id 4, got"),
-        (stay_terminated, NEXT_STEP, "of a row that has ended are (0.0, False), got (0.0, True)"),
-        (not_terminated_again, DISABLED, "that has ended are (0.0, True), got (0.0, False)"),
-        (reward_again, DISABLED, "of a row that has ended are (0.0, True), got (0.5, True)"),
-        (clear_waiting_rows, DISABLED, "a row that has ended keeps its observation, got"),
-    ],
-)
-def test_altered_results_of_rows_are_found(alter, mode, message):
-    with pytest.raises(AssertionError) as caught:
-        check(AlteredVector(alter, mode))
-    assert message in str(caught.value)
+@pytest.mark.parametrize(("mutant", "rule"), MUTANTS, ids=[each.__name__ for each, _ in MUTANTS])
+def test_a_broken_promise_is_found(mutant, rule):
+    sequences = prompted()
+    before = copy.deepcopy(sequences)
+    with pytest.raises(AssertionError, match=rule) as caught:
+        check_reward(mutant(), sequences)
     assert "\n" not in str(caught.value)
+    assert torch.equal(sequences.tokens, before.tokens)
+    assert sequences.columns == before.columns
 
 
-class TakesTheMask(TextGenerationVectorEnv):
-    def reset(self, *, seed=None, options=None):
-        result = super().reset(seed=seed, options=options)
-        if options:
-            del options["reset_mask"]
-        return result
+def test_padding_inside_the_batch_is_found_too():
+    """Adds the padding of a row, as far as the longest row of its batch goes, to its reward."""
+
+    class ToTheLongest(Good):
+        def score(self, sequences):
+            width = int(sequences.lengths.max())
+            return sequences.tokens[:, :width].sum(dim=1).float()
+
+    with pytest.raises(AssertionError, match=rf"{ALONE} .* (alone|in the first half)"):
+        check_reward(ToTheLongest(), prompted())
 
 
-class ResetsAll(TextGenerationVectorEnv):
-    def reset(self, *, seed=None, options=None):
-        return super().reset(seed=seed)
+def test_a_model_without_something():
+    class Unready:
+        name = "unready"
 
+        def score(self, sequences):
+            return torch.zeros(len(sequences))
 
-class LiveTokens(TextGenerationVectorEnv):
-    def step(self, actions):
-        observation, *rest = super().step(actions)
-        return observation | {"tokens": self._episodes.tokens}, *rest
-
-
-class LiveMasks(TextGenerationVectorEnv):
-    def action_masks(self):
-        return self._episodes.allowed
-
-
-class ClippingVector(TextGenerationVectorEnv):
-    def step(self, actions):
-        return super().step(np.clip(actions, 0, 3).astype(np.int64))
-
-
-class UnseededVector(TextGenerationVectorEnv):
-    def reset(self, *, seed=None, options=None):
-        return super().reset(options=options)
-
-
-class OtherSpace(TextGenerationVectorEnv):
-    def __init__(self, num_envs, **arguments):
-        super().__init__(num_envs, **arguments)
-        self.single_action_space = gymnasium.spaces.Discrete(5)
-
-
-class OtherMode(TextGenerationVectorEnv):
-    def __init__(self, num_envs, **arguments):
-        super().__init__(num_envs, **arguments)
-        self.metadata["autoreset_mode"] = AutoresetMode.NEXT_STEP
-
-
-class TalkativeReset(TextGenerationVectorEnv):
-    def reset(self, *, seed=None, options=None):
-        return super().reset(seed=seed, options=options)[0], {"prompts": 3}
-
-
-class JudgesTheBatch(TextGenerationVectorEnv):
-    """A row's reward depends on the rows beside it."""
-
-    def __init__(self, num_envs, **arguments):
-        super().__init__(num_envs, **arguments)
-        self.set_reward(lambda tokens, lengths, prompts: np.full(len(tokens), lengths.mean()))
+    rule = r"^a reward model has .*, got a Unready without per_token$"
+    with pytest.raises(AssertionError, match=rule):
+        check_reward(Unready(), prompted())
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("arguments", "rule"),
     [
-        (TakesTheMask, "reset leaves its options as they are, got {}"),
-        (ResetsAll, "a partial reset keeps the other rows, got"),
-        (LiveTokens, "every call returns new arrays, got memory of an earlier call"),
-        (LiveMasks, "every call returns new arrays, got memory of an earlier call"),
-        (ClippingVector, "the action -1 is refused with a ValueError, got no error"),
-        (UnseededVector, "the same seed gives the same episodes, got"),
-        (OtherSpace, "single_action_space is that of a single environment, got Discrete(5)"),
-        (OtherMode, "metadata and attribute name the same autoreset mode, got"),
-        (TalkativeReset, "reset gives no infos, got {'prompts': 3}"),
-        (JudgesTheBatch, "the row earns what the single environment earns, got"),
+        ({}, "check_reward needs sequences or a vocabulary, got neither"),
+        ({"size": 1}, "check_reward needs at least 2 sequences, got 1"),
+        ({"size": 2, "bare": True}, "check_reward needs a vocabulary or sequences that carry one"),
     ],
 )
-def test_broken_vector_subclasses_are_found(kind, message):
-    with pytest.raises(AssertionError) as caught:
-        check(kind(4, **STANDARD, autoreset_mode=DISABLED))
-    assert message in str(caught.value)
+def test_something_to_score(arguments, rule):
+    sequences = None
+    if arguments:
+        sequences = prompted().select(torch.arange(arguments["size"]))
+        sequences = replace(sequences, vocabulary=None) if "bare" in arguments else sequences
+    with pytest.raises(ValueError, match=f"^{rule}$"):
+        check_reward(Good(), sequences)
+
+
+def test_a_vocabulary_for_sequences_without_one():
+    bare = Sequences(prompted().tokens, prompted().mask)
+    check_reward(as_reward(lambda text: len(text)), bare, VOCABULARY)
+
+
+@pytest.mark.parametrize(("vocabulary", "lengths"), [(VOCABULARY, {1, 2, 3}), (FIXED, {3})])
+def test_random_sequences(vocabulary, lengths):
+    sequences = random_sequences(vocabulary, 3)
+    assert set(sequences.lengths.tolist()) == lengths
+    assert len(sequences) == 16
+    again = random_sequences(vocabulary, 3)
+    assert torch.equal(sequences.tokens, again.tokens)
+    for row, length in zip(sequences.tokens.tolist(), sequences.lengths.tolist(), strict=True):
+        assert (vocabulary.eos_id in row[:length]) == (length < 3)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqgan.discriminators import cnn
+from seqgan.discriminators import cnn, recurrent
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.rewards.discriminator import discriminator_step
@@ -50,6 +50,15 @@ class DiscriminatorConformance:
         assert torch.isfinite(logits).all()
         assert logits.unique().numel() == 5
         assert isinstance(discriminator.output, nn.Linear)
+
+    def test_features_are_what_the_output_reads(self, discriminator, sequences):
+        for context in (torch.enable_grad(), torch.no_grad()):
+            with context:
+                logits = discriminator.output(discriminator.features(sequences))[:, 0]
+            torch.testing.assert_close(logits, discriminator(sequences))
+        with seeded_from(seeded()):
+            forgetful = self.make(dropout=0.5).train()
+        assert not torch.equal(forgetful.features(sequences), forgetful.features(sequences))
 
     def test_width_of_the_padding_never_matters(self, discriminator, sequences):
         expected = discriminator(sequences)
@@ -273,6 +282,18 @@ class TestRecurrent(DiscriminatorConformance):
             features = torch.cat([values[0].mean(dim=0), values[0].max(dim=0).values])
             expected.append(discriminator.output.weight @ features + discriminator.output.bias)
         torch.testing.assert_close(discriminator(sequences), torch.cat(expected))
+
+    def test_scores_a_few_texts_at_a_time(self, monkeypatch, discriminator, sequences):
+        """However many there are: all their states together would take gigabytes."""
+        many, sizes = sequences.select(torch.arange(5).repeat(9)), []
+        expected = discriminator(many).detach()
+        monkeypatch.setattr(recurrent, "JUDGED_TOGETHER", 7)
+        discriminator.recurrent.register_forward_pre_hook(
+            lambda module, given: sizes.append(int(given[0].batch_sizes[0]))
+        )
+        with torch.no_grad():
+            torch.testing.assert_close(discriminator(many), expected)
+        assert sizes == [7] * 6 + [3]
 
     def test_reads_both_ways(self, discriminator):
         """The states at a position know what comes before it and what comes after it."""

@@ -1,4 +1,4 @@
-"""The documents are true: every code block and every `seqgan` command of the README runs."""
+"""The documents are true: every code block runs, and every `seqgan` command of the README."""
 
 import os
 import re
@@ -94,6 +94,31 @@ def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
         [sys.executable, "-c", blocks("python")[0]], capture_output=True, text=True, timeout=60
     )
     assert process.stdout.split() == ["False", "True"]
+
+
+def test_the_page_on_rewards_does_what_it_says(tmp_path: Path) -> None:
+    """Its blocks run one after the other and print what their comments say.
+
+    A block that begins with a file's name is that file.
+    """
+    page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    script = []
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        if name := re.match(r"# (\w+\.py)\n", block):
+            (tmp_path / name[1]).write_text(block, encoding="utf-8")
+        else:
+            script.append(block)
+    process = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", "\n".join(script), flags=re.MULTILINE)
+    assert len(expected) > 10
+    assert process.stdout.splitlines() == expected
 
 
 def test_relative_links_lead_somewhere() -> None:

@@ -128,6 +128,28 @@ class GeneratorConformance:
         next_state.select(torch.tensor([1, 1]))
         assert torch.equal(after, generator.step(tokens, next_state)[0])
 
+    def test_logits_are_the_callers_own(self, generator, sequences, expected):
+        """Writing over them changes no parameter and no state."""
+        rows, tokens = torch.arange(5), sequences.tokens
+        with torch.no_grad():
+            states = generator.encode(sequences)
+            logits, state = generator.start(5, sequences)
+            close(logits, expected[:, 0])
+            logits.fill_(torch.nan)
+            logits, state = generator.step(tokens[:, 0], state)
+            close(logits, expected[:, 1])
+            logits.fill_(torch.nan)
+            gathered, gathered_state = states.gather(rows, torch.ones_like(rows))
+            close(gathered, expected[:, 1])
+            gathered.fill_(torch.nan)
+            close(generator.start(5, sequences)[0], expected[:, 0])
+            close(states.gather(rows, torch.ones_like(rows))[0], expected[:, 1])
+            close(generator.step(tokens[:, 0], generator.start(5, sequences)[1])[0], expected[:, 1])
+            longer = sequences.lengths > 1
+            for stepped in (state, gathered_state):
+                after = generator.step(tokens[:, 1].where(longer, 0), stepped)[0]
+                close(after[longer], expected[:, 2][longer])
+
     @pytest.mark.parametrize("fill", [0, 5, 6, 7])
     def test_padding_never_matters(self, generator, sequences, expected, fill):
         """Neither the number of padding columns nor the ids in them; `fill` 5 is eos, 6 bos."""
@@ -273,6 +295,23 @@ def test_dropout_on_input_and_output():
         assert not torch.equal(first.parts[0], second.parts[0])
         top = torch.ones(1, generator.config.hidden_size)
         assert not torch.equal(generator.project(top), generator.project(top))
+
+
+def test_dropout_acts_on_likelihoods_as_on_logits():
+    generator, sequences = recurrent(dropout=0.5, init_std=0.7).train(), batch(prompted=False)
+
+    def seed_alike(function):
+        with seeded_from(seeded()):
+            return function(sequences)
+
+    expected = token_log_probs(seed_alike(generator), sequences.tokens, sequences.mask)
+    close(seed_alike(generator.log_probs), expected)
+    close(seed_alike(generator.log_probs_and_entropies)[0], expected)
+    loss = seed_alike(generator.negative_log_likelihood)
+    close(loss, negative_log_likelihood(expected, sequences.mask))
+    with torch.no_grad():
+        quiet = generator.eval().log_probs(sequences)
+    assert not torch.allclose(quiet, expected, atol=0.1)
 
 
 def test_init_std_is_the_deviation_of_every_parameter():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Categorical
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seqgan.generators import projection
 from seqgan.generators.projection import (
@@ -89,6 +90,46 @@ def test_gradients_by_finite_differences():
         return mean_negative_log_likelihood(*given, chosen)
 
     assert torch.autograd.gradcheck(mean, parts)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that any operation gives, forward or backward."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize(
+    "function", [chosen_log_probs, chosen_log_probs_and_entropies, mean_negative_log_likelihood]
+)
+def test_logits_are_made_a_few_rows_at_a_time(monkeypatch, function):
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 1000)
+    parts, chosen = inputs(num_rows=300, vocabulary=100)
+    with Largest() as largest:
+        given = function(*parts, chosen)
+        sum(part.sum() for part in (given if isinstance(given, tuple) else (given,))).backward()
+    assert largest.elements == 1000  # 10 rows of 300; hidden states are 900
+
+
+@pytest.mark.parametrize("function", [chosen_log_probs_and_entropies, mean_negative_log_likelihood])
+def test_no_logits_are_kept_for_the_gradient(monkeypatch, function):
+    monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 1000)
+    parts, chosen = inputs(num_rows=300, vocabulary=100)
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        function(*parts, chosen)
+    assert max(kept) < 1000  # the logits of a few rows
 
 
 def test_no_rows():

@@ -1,7 +1,4 @@
-"""Rewards: one conformance suite for all reward models, and the three that are shipped.
-
-Another reward model is checked by a subclass of `RewardConformance` that overrides `make`.
-"""
+"""Rewards: the contract, the controls, and the discriminator's."""
 
 import copy
 import math
@@ -10,34 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from reward_suite import MAX_LENGTH, ROWS, VOCABULARY, RewardConformance, from_rows, seeded
 from torch.nn.functional import logsigmoid
 
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
-from seqgan.rewards.base import (
-    ConstantReward,
-    RandomReward,
-    RewardModel,
-    TrainableReward,
-    as_env_reward,
-    returns,
-)
+from seqgan.rewards.base import RewardError, TrainableReward, returns
+from seqgan.rewards.controls import ConstantReward, RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
+from seqgan.rewards.environment import as_env_reward
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
-from seqgan.vocabulary import Vocabulary
-
-VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
-MAX_LENGTH = 5
-ROWS = [[0, 1, 2, 3, 0], [4], [3, 3, 4], [2, 0, 1, 4], [0, 1, 2, 3, 1]]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def from_rows(rows, width=MAX_LENGTH):
-    return Sequences.from_rows(rows, VOCABULARY, width)
 
 
 def discriminator_reward(kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01, **settings):
@@ -65,63 +45,6 @@ class PositionReward:
     def score(self, sequences):
         powers = 10.0 ** torch.arange(sequences.tokens.shape[1])
         return torch.where(sequences.mask, powers, 0.0)
-
-
-class RewardConformance:
-    """What every reward model promises. Subclasses override `make`."""
-
-    def make(self):
-        raise NotImplementedError
-
-    @pytest.fixture
-    def reward(self):
-        return self.make()
-
-    @pytest.fixture
-    def sequences(self):
-        return from_rows(ROWS)
-
-    def test_is_a_reward_model(self, reward):
-        assert isinstance(reward, RewardModel)
-        assert isinstance(reward.name, str)
-        assert isinstance(reward.per_token, bool)
-
-    def test_shape_is_the_declared_one(self, reward, sequences):
-        scores = reward.score(sequences)
-        assert scores.shape == ((5, 5) if reward.per_token else (5,))
-        assert torch.isfinite(scores).all()
-        if reward.per_token:
-            assert torch.all(scores[~sequences.mask] == 0)
-
-    def test_rows_are_independent(self, reward, sequences):
-        rows = torch.tensor([4, 2, 2, 0])
-        expected = returns(reward, sequences)
-        torch.testing.assert_close(returns(reward, sequences.select(rows)), expected[rows])
-        for row in range(5):
-            alone = returns(reward, sequences.select(torch.tensor([row])))
-            torch.testing.assert_close(alone, expected[row : row + 1])
-
-    def test_width_of_the_padding_never_matters(self, reward, sequences):
-        expected = returns(reward, sequences)
-        torch.testing.assert_close(returns(reward, from_rows(ROWS, width=8)), expected)
-        short = returns(reward, from_rows([ROWS[1], ROWS[2]], width=3))
-        torch.testing.assert_close(short, expected[1:3])
-
-    def test_scores_twice_the_same(self, reward, sequences):
-        assert torch.equal(reward.score(sequences), reward.score(sequences))
-
-    def test_inputs_are_left_alone(self, reward, sequences):
-        tokens, mask = sequences.tokens.clone(), sequences.mask.clone()
-        reward.score(sequences).add_(1)
-        assert torch.equal(sequences.tokens, tokens)
-        assert torch.equal(sequences.mask, mask)
-
-    def test_environment_gets_the_same_rewards(self, reward, sequences):
-        call = as_env_reward(reward, VOCABULARY)
-        tokens, lengths = sequences.tokens.numpy(), sequences.lengths.numpy()
-        values = call(np.where(sequences.mask.numpy(), tokens, 0), lengths, None)
-        assert values.dtype == np.float64
-        np.testing.assert_allclose(values, returns(reward, sequences), rtol=1e-6)
 
 
 class TestConstantReward(RewardConformance):
@@ -178,7 +101,7 @@ class TestRandomReward(RewardConformance):
 
 
 class TestPositionReward(RewardConformance):
-    """The suite itself, on a per-token reward."""
+    """A per-token reward."""
 
     def make(self):
         return PositionReward()
@@ -229,6 +152,7 @@ class TestDiscriminatorReward(RewardConformance):
         assert given["losses/discriminator"] == pytest.approx(
             wanted["losses/discriminator"], abs=0.02
         )
+        assert given["losses/discriminator"] != wanted["losses/discriminator"]
         for parameter in rounded.discriminator.parameters():
             assert parameter.dtype == torch.float32
 
@@ -341,24 +265,31 @@ class TestReturns:
     @pytest.mark.parametrize(
         ("model", "rule"),
         [
-            (Returning([1.0, 2.0, 3.0]), r"'mine' gives shape \(2,\), got \(3,\)"),
-            (Returning([[1.0, 2.0, 0.0]] * 2), r"'mine' gives shape \(2,\), got \(2, 3\)"),
-            (Returning([1.0, 2.0], per_token=True), r"'mine' gives shape \(2, 3\), got \(2,\)"),
-            (Returning([[1.0], [2.0]]), r"'mine' gives shape \(2,\), got \(2, 1\)"),
-            (Returning([1.0, math.nan]), "'mine' is finite, got nan for row 1"),
-            (Returning([-math.inf, 0.0]), "'mine' is finite, got -inf for row 0"),
-            (Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True), "for row 1"),
+            (Returning([1.0, 2.0, 3.0]), r"have shape \(2,\), got \(3,\)"),
+            (Returning([[1.0, 2.0, 0.0]] * 2), r"have shape \(2,\), got \(2, 3\)"),
+            (Returning([1.0, 2.0], per_token=True), r"have shape \(2, 3\), got \(2,\)"),
+            (Returning([[1.0], [2.0]]), r"have shape \(2,\), got \(2, 1\)"),
+            (Returning([-math.inf, 0.0]), r"on row 0 \('a b'\): a reward is finite, got -inf"),
+            (
+                Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True),
+                r"on row 1 \('c'\): a reward is finite, got inf",
+            ),
         ],
     )
     def test_what_is_no_reward(self, model, rule):
-        with pytest.raises(ValueError, match=rule):
+        with pytest.raises(RewardError, match=f"^reward 'mine' failed.*{rule}"):
             returns(model, self.SEQUENCES)
 
     def test_a_list_is_no_reward(self):
         model = Returning([1.0, 2.0])
         model.score = lambda sequences: [1.0, 2.0]
-        with pytest.raises(ValueError, match="'mine' gives a tensor, got a list"):
+        with pytest.raises(RewardError, match="a reward is a tensor, got a list"):
             returns(model, self.SEQUENCES)
+
+    def test_nan_says_that_a_reward_does_not_apply(self):
+        values = returns(Returning([math.nan, 2.0]), self.SEQUENCES).tolist()
+        assert math.isnan(values[0])
+        assert values[1] == 2.0
 
     def test_increments_on_padding_do_not_count(self):
         model = Returning([[1.0, 2.0, 40.0], [3.0, 50.0, 60.0]], per_token=True)

@@ -22,7 +22,7 @@ from toys import (
 
 from seqgan.collection import collect, make_env
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.rewards.base import ConstantReward
+from seqgan.rewards.controls import ConstantReward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories
@@ -202,6 +202,20 @@ def test_equal_completions_are_judged_once(with_columns):
     assert ((rest > 0) & (rest < 3)).all()
 
 
+def test_different_completions_with_equal_sums_are_told_apart(monkeypatch):
+    """With all factors 1 the words of a text in another order have its sum, and another reward."""
+    policy, reward = TableGenerator(FIXED), TableReward(FIXED.num_actions)
+    everything = every_sequence(FIXED)
+    trajectories = as_trajectories(policy, everything, reward.returns(everything))
+
+    def values():
+        return monte_carlo_action_values(policy, reward, trajectories, 20, seeded())
+
+    expected = values()
+    monkeypatch.setattr(torch, "randint", lambda high, shape, generator: torch.zeros(shape).long())
+    torch.testing.assert_close(values(), expected)
+
+
 @pytest.mark.parametrize("chunk_size", [1, 2, 7, 4096])
 @pytest.mark.parametrize("num_rollouts", [1, 3])
 def test_values_return_to_their_row_and_step(num_rollouts, chunk_size):
@@ -359,7 +373,7 @@ def test_a_reward_of_the_wrong_shape(scores):
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match=r"reward 'wrong' gives shape \(\d,\), got"):
+    with pytest.raises(ValueError, match=r"reward 'wrong' failed on row 0 .*: rewards have shape"):
         monte_carlo_action_values(policy, Wrong(), trajectories, 1, seeded())
 
 
@@ -367,8 +381,10 @@ def test_a_reward_that_is_not_finite():
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match="reward 'constant' is finite, got nan for row 0"):
-        monte_carlo_action_values(policy, ConstantReward(math.nan), trajectories, 1, seeded())
+    with pytest.raises(
+        ValueError, match=r"'constant' failed on row 0 .*: a reward is finite, got inf"
+    ):
+        monte_carlo_action_values(policy, ConstantReward(math.inf), trajectories, 1, seeded())
 
 
 class TestEnvironmentPath:

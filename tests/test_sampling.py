@@ -123,6 +123,10 @@ class TestCategorical:
             {(i, j): p * q for i, p in enumerate(chances) for j, q in enumerate(chances)},
         )
 
+    @pytest.mark.parametrize("num_tokens", [4, 5])
+    def test_no_rows(self, num_tokens):
+        assert sample_categorical(torch.zeros(0, num_tokens), seeded()).shape == (0,)
+
     def test_the_logits_are_not_changed(self):
         logits = torch.tensor([[0.0, 1.0]])
         sample_categorical(logits, seeded())

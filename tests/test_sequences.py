@@ -1,5 +1,7 @@
 """Sequences: rows in, rows out, and padding that never matters."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -45,6 +47,24 @@ def test_trimmed_drops_only_padding() -> None:
     assert trimmed.tokens.shape == (3, 4)
     assert trimmed.texts == make().texts
     assert trimmed.lengths.tolist() == make().lengths.tolist()
+
+
+def test_given_texts_stand_in_for_decoded_ones() -> None:
+    sequences = replace(make(), given_texts=["A b.", "C", "b  b b"])
+    assert sequences.texts == ["A b.", "C", "b  b b"]
+    assert sequences.select(torch.tensor([2, 0])).texts == ["b  b b", "A b."]
+    assert sequences.trimmed().texts == sequences.texts
+    assert sequences.with_completions(make()).texts == make().texts
+
+
+def test_prompts_are_decoded_without_their_padding() -> None:
+    sequences = replace(
+        make(),
+        prompts=torch.tensor([[5, 0], [1, 2], [5, 5]]),
+        prompt_mask=torch.tensor([[False, True], [True, True], [False, False]]),
+    )
+    assert sequences.prompt_texts == ["a", "b c", ""]
+    assert make().prompt_texts == ["", "", ""]
 
 
 def test_texts_need_a_vocabulary() -> None:

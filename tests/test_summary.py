@@ -10,7 +10,13 @@ from toys import ENDING
 from seqgan.evaluation.frontier import Comparison
 from seqgan.evaluation.measure import Measurement, Quality
 from seqgan.sequences import Sequences
-from seqgan.summary import Table, information_sentence, result_table, results_dict
+from seqgan.summary import (
+    Table,
+    information_sentence,
+    result_table,
+    results_dict,
+    reward_sentences,
+)
 from seqgan.trainer import Result
 
 
@@ -38,7 +44,14 @@ def finished(quality="valid", information=((0, 0.2, 0.01), (1, 0.1, 0.02))):
         measurement(2.25, 0.7512345, quality),
     )
     comparison = Comparison(0.8125, control, -0.25, 0.01, "better", "It beats the control.")
-    return Result(start, final, {1.0: start, 0.5: control}, comparison, list(information))
+    rewards = {"polite": (0.25, 0.81251)}
+    return Result(start, final, {1.0: start, 0.5: control}, comparison, list(information), rewards)
+
+
+def test_what_became_of_each_reward():
+    assert reward_sentences(finished().rewards) == [
+        "Mean reward 'polite': 0.25 before the game, 0.8125 after it."
+    ]
 
 
 def test_table_has_the_quality_first_and_known_columns_only():
@@ -70,7 +83,10 @@ def test_numbers_wider_than_their_head():
 
 
 def test_no_adversary():
-    assert information_sentence([]) == "There was no adversary: the reward was a control."
+    assert (
+        information_sentence([])
+        == "No discriminator was in the game: there is no held-out information to report."
+    )
 
 
 def test_an_adversary_that_knows_nothing():
@@ -122,5 +138,6 @@ def test_results_are_json():
         1.0: 2.0,
         0.5: 2.5,
     }
+    assert read["rewards"] == {"polite": [0.25, 0.81251]}
     assert read["information"] == [[0, 0.2, 0.01], [1, 0.1, 0.02]]
     assert read["information_sentence"] == information_sentence(result.information)

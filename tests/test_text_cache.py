@@ -142,6 +142,15 @@ def test_other_bytes_or_another_format_are_another_cache(
     assert len(folders(cache)) == 4
 
 
+def test_another_unicode_version_is_another_cache(
+    path: Path, cache: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(path, cache)
+    monkeypatch.setattr("unicodedata.unidata_version", "1.1.5")
+    load(path, cache)
+    assert len(made) == len(folders(cache)) == 2
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -259,16 +268,38 @@ def test_the_place_of_caches(monkeypatch: pytest.MonkeyPatch) -> None:
         assert cache_folder("") == Path("/home/somebody/.cache/seqgan/texts")
 
 
-def test_two_processes_make_one_cache(path: Path, cache: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from seqgan.tasks import text; text.CACHE_FROM = 0;"
-        " original = text._pack\n"
-        "def told(*arguments):\n    print('made', flush=True); return original(*arguments)\n"
-        "text._pack = told\n"
-        "text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2]))"
-    )
-    command = [sys.executable, "-c", script, str(path), str(cache)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+# Waits for two others of its kind before it asks for the task, and is slow to make it.
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from seqgan.tasks import text
+
+original = text._pack
+
+
+def slow(*arguments):
+    print("made", flush=True)
+    time.sleep(1)
+    return original(*arguments)
+
+
+text.CACHE_FROM, text._pack = 0, slow
+here = Path(sys.argv[3])
+here.touch()
+while len(list(here.parent.iterdir())) < 3:
+    time.sleep(0.01)
+text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2]))
+"""
+
+
+def test_processes_at_the_same_time_make_one_cache(path: Path, cache: Path) -> None:
+    meeting = path.parent / "meeting"
+    meeting.mkdir()
+    command = [sys.executable, "-c", TOGETHER, str(path), str(cache)]
+    processes = [
+        subprocess.Popen([*command, str(meeting / name)], stdout=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
     output = "".join(process.communicate(timeout=60)[0] for process in processes)
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert output.split() == ["made"]

@@ -22,7 +22,7 @@ from seqgan.tracking import wandb_tracker
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.metrics import METRICS, find_metric, moving_metrics, to_markdown
-from seqgan.tracking.progress import Progress, format_rate
+from seqgan.tracking.progress import LiveDisplay, Progress, format_rate
 from seqgan.tracking.wandb_tracker import TrackerConfig, WandbTracker, metric_axes
 
 ROOT = Path(__file__).parent.parent
@@ -550,6 +550,61 @@ def test_live_progress_fits_sixty_columns() -> None:
         ["reward", "0.5", "nll_oracle", "9.125"],
         ["discriminator/information_heldout", "0.1"],
     ]
+
+
+def test_live_waits_are_shown_from_two_seconds_on() -> None:
+    console, clock = live_console(), Clock()
+    with Progress(console, clock=clock) as progress:
+        progress.phase("adversarial", total=2)
+
+        def shown() -> list[str]:
+            """What a refresh of the bars would draw now."""
+            assert isinstance(progress._display, LiveDisplay)
+            plain = Console(file=io.StringIO(), width=60)
+            plain.print(progress._display._bars.get_renderable())
+            return [line for line in written(plain).splitlines() if line.startswith("waiting")]
+
+        with progress.waiting("reward 'politeness'"):
+            clock.now = 1.5
+            assert shown() == []
+            with progress.waiting("reward 'length'"):
+                clock.now = 2.0
+                assert shown() == ["waiting for reward 'politeness' (2 s)"]
+                clock.now = 12.4
+                assert shown() == [
+                    "waiting for reward 'politeness' (12 s)",
+                    "waiting for reward 'length' (11 s)",
+                ]
+            assert shown() == ["waiting for reward 'politeness' (12 s)"]
+        with pytest.raises(ValueError, match=r"^no$"), progress.waiting("reward 'failing'"):
+            raise ValueError("no")
+        clock.now = 20.0
+        assert shown() == []
+
+
+def test_plain_waits_say_that_they_began_and_how_long_they_took() -> None:
+    console, clock = plain_console(), Clock()
+    with (
+        Progress(console, seconds_between_lines=0.01, clock=clock) as progress,
+        progress.waiting("reward 'politeness', which is asked far away"),
+    ):
+        deadline = time.monotonic() + 30
+        while not written(console).endswith("\n") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        clock.now = 7.3
+    assert written(console).splitlines() == [
+        "waiting for reward 'politeness', which is asked far away",
+        "waited 7 s for reward 'politeness', which is asked far away",
+    ]
+
+
+def test_plain_waits_that_are_short_say_nothing() -> None:
+    console = plain_console()
+    with Progress(console) as progress:
+        for _ in range(3):
+            with progress.waiting("reward 'politeness'"):
+                pass
+    assert written(console) == ""
 
 
 def test_progress_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:

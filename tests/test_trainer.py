@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from toys import ENDING, every_sequence
 
+from seqgan.checkpoints import load_checkpoint
 from seqgan.configuration import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -25,8 +27,9 @@ from seqgan.configuration import (
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.estimate import estimate
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.rewards.base import RewardModel
-from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.base import RewardError, RewardModel
+from seqgan.rewards.guard import FailurePolicy
+from seqgan.rewards.weighted import WeightedSum
 from seqgan.sequences import Sequences
 from seqgan.summary import information_sentence
 from seqgan.tasks.base import FixedTask
@@ -104,8 +107,8 @@ def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[T
 
 def weights_of(trainer: Trainer) -> Float[Tensor, " weights"]:
     modules = [trainer.generator]
-    if isinstance(trainer.reward_model, DiscriminatorReward):
-        modules.append(trainer.reward_model.discriminator)
+    if trainer.discriminator is not None:
+        modules.append(trainer.discriminator.discriminator)
     rows = [parameter.detach().flatten() for module in modules for parameter in module.parameters()]
     return torch.cat(rows)
 
@@ -227,6 +230,9 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.baseline", "batch_mean", {}),
     ("adversarial.baseline", "moving_average", {}),
     ("adversarial.baseline_decay", 0.1, {"adversarial.baseline": "moving_average"}),
+    ("adversarial.rescale", "rank", {}),
+    ("adversarial.rescale", "bootstrapped_rank", {}),
+    ("adversarial.rescale", "maligan", {}),
     ("adversarial.standardize", True, {}),
     ("adversarial.kl_weight", 0.5, {}),
     ("adversarial.kl_target", 1e-4, {}),
@@ -360,13 +366,13 @@ def test_the_game_starts_from_the_pretrained_generator() -> None:
 
 @pytest.mark.parametrize("kind", ["constant", "random"])
 def test_a_control_has_no_adversary(kind: Any) -> None:
-    trainer, memory = make_trainer(replace(TINY, reward=kind))
+    trainer, memory = make_trainer(replace(TINY, reward=(kind,)))
     result = trainer.train()
     names = {name for metrics in memory.logged for name in metrics}
     assert not [name for name in names if "discriminator" in name or "minimax" in name]
     assert f"rewards/{kind}/mean" in names
     assert result.information == []
-    assert "no adversary" in information_sentence(result.information)
+    assert "No discriminator" in information_sentence(result.information)
 
 
 def test_the_information_is_that_of_the_evaluations() -> None:
@@ -513,9 +519,9 @@ def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.Monk
 
 def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
     trainer, memory = make_trainer()
-    assert isinstance(trainer.reward_model, DiscriminatorReward)
+    assert trainer.discriminator is not None
     with torch.no_grad():
-        trainer.reward_model.discriminator.output.bias.fill_(torch.nan)
+        trainer.discriminator.discriminator.output.bias.fill_(torch.nan)
     with pytest.raises(DivergedError, match="the discriminator loss is finite, got nan"):
         trainer.pretrain_discriminator()
     assert memory.logged == []
@@ -540,12 +546,131 @@ def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were(
     assert torch.equal(weights_of(trainer), before)
 
 
-class NotANumber(CountOfFirst):
+class Infinite(CountOfFirst):
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        return super().score(sequences) * torch.nan
+        return super().score(sequences) + torch.inf
 
 
 def test_a_reward_that_is_not_finite_stops_the_game() -> None:
-    trainer, _ = make_trainer(reward=NotANumber())
-    with pytest.raises(ValueError, match="reward 'count' is finite, got nan for row 0"):
+    trainer, _ = make_trainer(reward=Infinite())
+    with pytest.raises(
+        ValueError, match=r"'count' failed on row 0 .*: a reward is finite, got inf"
+    ):
         trainer.generator_step()
+
+
+# Several rewards
+
+
+class FirstOnly(CountOfFirst):
+    """The other tokens' share, for texts that begin with token 0."""
+
+    name = "first_only"
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        others = 1 - super().score(sequences)
+        return torch.where(sequences.tokens[:, 0] == 0, others, torch.nan)
+
+
+def test_each_part_of_the_reward_is_logged_for_the_rows_that_it_applies_to() -> None:
+    trainer, memory = make_trainer(reward=WeightedSum([CountOfFirst(), FirstOnly()], [1.0, 0.25]))
+    trainer.train()
+    assert len(memory.values("rewards/count/mean")) == 3
+    assert memory.values("rewards/count/not_applicable") == [0.0] * 3
+    shares = memory.values("rewards/first_only/not_applicable")
+    assert all(0 < share <= 1 for share in shares)
+    assert len(memory.values("rewards/first_only/mean")) == sum(share < 1 for share in shares)
+    assert {"reward", "reward_count", "reward_first_only"} <= memory.rows[0].keys()
+    assert len({tuple(row) for row in memory.rows}) == 1
+
+
+def test_the_discriminator_learns_beside_another_reward() -> None:
+    alone, _ = make_trainer(changed(TINY, {"reward": ("discriminator",)}))
+    together, memory = make_trainer(
+        changed(TINY, {"reward": ("discriminator", "constant"), "reward_weights": (1.0, 5.0)})
+    )
+    for trainer in (alone, together):
+        trainer.train()
+    assert memory.values("losses/discriminator")
+    assert memory.values("rewards/constant/mean") == [1.0] * 3
+    # A constant is no reward to tell sequences apart by: the same game.
+    torch.testing.assert_close(weights_of(together), weights_of(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_changes_the_run() -> None:
+    settings = {"reward": ("discriminator", "random"), "reward_weights": (1.0, 1.0)}
+    config = changed(TINY, settings)
+    turned = changed(config, {"reward_weights": (1.0, 3.0)})
+    normalised = changed(config, {"reward_aggregation": "normalize_then_sum"})
+    assert not torch.equal(played_weights(config), played_weights(TINY))
+    assert not torch.equal(played_weights(config), played_weights(turned))
+    assert not torch.equal(played_weights(config), played_weights(normalised))
+
+
+def test_a_row_without_a_reward_teaches_nothing() -> None:
+    class Never(CountOfFirst):
+        def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+            return torch.full((len(sequences),), torch.nan)
+
+    settings = {"adversarial.kl_weight": 0.3, "adversarial.update.entropy_weight": 0.0}
+    trainer, _ = make_trainer(changed(TINY, settings), reward=Never())
+    before = weights_of(trainer)
+    trainer.generator_step()
+    trainer.generator_step()
+    assert torch.equal(weights_of(trainer), before)
+
+
+class Follower(CountOfFirst):
+    """Knows and reports where the training is, and raises from some iteration on."""
+
+    def __init__(self, fails_from: int = 99) -> None:
+        self.fails_from = fails_from
+        self.iteration = -1
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        if self.iteration >= self.fails_from:
+            raise KeyError("politeness")
+        return super().score(sequences)
+
+    def follow(self, global_step: int, iteration: int, iterations: int) -> None:
+        self.iteration = iteration
+
+    def take_metrics(self) -> dict[str, float]:
+        return {"iteration_seen": float(self.iteration)}
+
+    def take_extras(self) -> dict[str, list[Any]]:
+        return {}
+
+
+def test_a_reward_follows_the_training_and_reports() -> None:
+    trainer, memory = make_trainer(reward=Follower())
+    trainer.train()
+    assert memory.values("rewards/count/iteration_seen") == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("iteration", [0, 2])
+def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
+    iteration: int, tmp_path: Path
+) -> None:
+    config = changed(TINY, {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9})
+    whole, _ = make_trainer(config, reward=CountOfFirst())
+    whole.train()
+    failing = Trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, Follower(iteration)
+    )
+    with pytest.raises(RewardError, match=r"on row 0 .*: KeyError: 'politeness'"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=CountOfFirst())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    assert resumed.counters.iterations == iteration
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+def test_a_failing_reward_may_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    rewards = WeightedSum([Follower(1)], failures=FailurePolicy(on_failure="skip"))
+    trainer, memory = make_trainer(changed(TINY, {"evaluation.num_shown": 0}), reward=rewards)
+    trainer.train()
+    assert memory.values("rewards/count/not_applicable") == [0.0, 1.0, 1.0]
+    said = capsys.readouterr().err
+    assert said.count("KeyError: 'politeness'; it does not count there") == 1

@@ -175,6 +175,21 @@ class Episodes:
             members["prompt"] = self._rules.prompts[indices]
         return members
 
+    def texts(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
+        """What a reward or mask function is given of the given rows, in fresh memory.
+
+        Returns:
+            tokens (K, L), right-padded; lengths (K,); prompts (K, P), left-padded, or None.
+        """
+        prompts = self._rules.prompts
+        return (
+            self.tokens[rows],
+            self.lengths[rows],
+            None if prompts is None else prompts[self._prompt_indices[rows]],
+        )
+
     def token_ids(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
         """The emitted tokens of each given row, without padding."""
         pairs = zip(self.tokens[rows].tolist(), self.lengths[rows].tolist(), strict=True)
@@ -205,12 +220,7 @@ class Episodes:
         return _copy_of_rows(self.allowed, rows).view(np.int8)
 
     def _ask(self, function: Callable[..., _T], rows: NDArray[np.int64]) -> _T:
-        prompts = self._rules.prompts
-        return function(
-            self.tokens[rows],
-            self.lengths[rows],
-            None if prompts is None else prompts[self._prompt_indices[rows]],
-        )
+        return function(*self.texts(rows))
 
     def _update_masks(self, rows: NDArray[np.int64]) -> None:
         if self._ask_mask is None:

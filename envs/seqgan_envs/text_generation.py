@@ -114,6 +114,11 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         """
         self._reward = load_reward(reward)
 
+    @property
+    def episodes(self) -> Episodes:
+        """The live state, of one row, for wrappers to read; only the environment changes it."""
+        return self._episode
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may come next, (V,): the method that sb3-contrib's MaskablePPO calls."""
         return self._episode.allowed[0].copy()

@@ -122,6 +122,11 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             render_mode=self.render_mode,
         )
 
+    @property
+    def episodes(self) -> Episodes:
+        """The live state of all rows, for wrappers to read; only the environment changes it."""
+        return self._episodes
+
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may come next, (num_envs, V)."""
         return self._episodes.allowed.copy()

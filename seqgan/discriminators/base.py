@@ -17,5 +17,9 @@ class Discriminator(nn.Module, ABC):
     output: nn.Linear
 
     @abstractmethod
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        """What `output` reads: a vector per row, some of it dropped in training."""
+
+    @abstractmethod
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         """One logit per row. Padding never changes it, nor do the other rows."""

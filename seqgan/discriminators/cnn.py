@@ -5,6 +5,7 @@ than `max_length` are filled with a zero vector that is never trained, and the i
 `max_length` positions, so that the width of a batch changes nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,6 +90,13 @@ class CNNDiscriminator(Discriminator):
         self.output = nn.Linear(num_features, 1)
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return torch.cat([self.output(rows)[:, 0] for rows in self._blocks(sequences)])
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        return torch.cat(list(self._blocks(sequences)))
+
+    def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
+        """The features of all rows with a gradient; without one, of a few rows at a time."""
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
             raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
@@ -97,23 +105,21 @@ class CNNDiscriminator(Discriminator):
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
         tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
         if torch.is_grad_enabled():
-            return self._judge(self._features(tokens))
-        logits = []
+            yield self._through_highway(self._peaks(tokens))
+            return
         for block in tokens.split(BLOCK_SIZE):
             # A table costs a pass over the vocabulary, a convolution one over the tokens.
             many = block.numel() >= 2 * self.embedding.num_embeddings
-            features = self._features_by_table(block) if many else self._features(block)
-            logits += [self._judge(rows) for rows in features.split(JUDGED_TOGETHER)]
-        return torch.cat(logits) if logits else tokens.new_zeros(0, dtype=torch.float32)
+            peaks = self._peaks_by_table(block) if many else self._peaks(block)
+            for rows in peaks.split(JUDGED_TOGETHER):
+                yield self._through_highway(rows)
 
-    def _features(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+    def _peaks(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
         values = self.embedding(tokens)
         peaks = [max_over_time(values, weight, bias) for weight, bias in self._kernels()]
         return torch.cat(peaks, dim=1).relu()
 
-    def _features_by_table(
-        self, tokens: Int[Tensor, "batch time"]
-    ) -> Float[Tensor, "batch feature"]:
+    def _peaks_by_table(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
         embedding = self.embedding.weight
         features = embedding.new_empty(len(tokens), self.highway.in_features)
         first = 0
@@ -137,8 +143,9 @@ class CNNDiscriminator(Discriminator):
             if isinstance(convolution, nn.Conv1d) and convolution.bias is not None
         ]
 
-    def _judge(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, " batch"]:
-        # Highway layer (Srivastava et al., 2015): t g(W x) + (1 - t) x with t = sigmoid(V x).
-        gate = torch.sigmoid(self.gate(features))
-        features = features + gate * (torch.relu(self.highway(features)) - features)
-        return self.output(self.dropout(features))[:, 0]
+    def _through_highway(
+        self, peaks: Float[Tensor, "batch feature"]
+    ) -> Float[Tensor, "batch feature"]:
+        """Srivastava et al. (2015): t g(W x) + (1 - t) x with t = sigmoid(V x); then dropout."""
+        gate = torch.sigmoid(self.gate(peaks))
+        return self.dropout(peaks + gate * (torch.relu(self.highway(peaks)) - peaks))

@@ -12,6 +12,8 @@ from seqgan.discriminators.base import Discriminator
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
+JUDGED_TOGETHER = 2048  # texts that are scored together; bounds the states in memory
+
 
 @dataclass(frozen=True)
 class RecurrentDiscriminatorConfig:
@@ -52,6 +54,17 @@ class RecurrentDiscriminator(Discriminator):
         self.output = nn.Linear(4 * config.hidden_size, 1)
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return self.output(self.features(sequences))[:, 0]
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        if torch.is_grad_enabled():
+            return self._features(sequences)
+        rows = torch.arange(len(sequences), device=sequences.tokens.device)
+        return torch.cat(
+            [self._features(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
+        )
+
+    def _features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
         # Packing keeps the backward direction from reading padding before the text.
         packed = pack_padded_sequence(
@@ -66,4 +79,4 @@ class RecurrentDiscriminator(Discriminator):
         mask = sequences.mask[..., None]
         mean = values.sum(dim=1) / sequences.lengths[:, None]
         peak = values.masked_fill(~mask, -torch.inf).amax(dim=1)
-        return self.output(self.dropout(torch.cat([mean, peak], dim=1)))[:, 0]
+        return self.dropout(torch.cat([mean, peak], dim=1))

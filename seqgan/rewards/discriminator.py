@@ -11,6 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from seqgan.discriminators.base import Discriminator
 from seqgan.losses import minimax_discriminator_loss, to_floats
+from seqgan.rewards.base import Reward, RewardError
 from seqgan.sequences import Sequences, joined
 from seqgan.tracking.metrics import Metrics
 
@@ -54,7 +55,8 @@ def discriminator_step(
     Args:
         l2: weight of half the squared norm of the output layer, as in the paper.
         max_grad_norm: the gradient's norm is clipped to this.
-        precision: of the products of matrices; parameters, sums and the loss stay float32.
+        precision: of the products of matrices and of what they give, the logit included; the
+            parameters, their gradients and the loss stay float32.
     """
     discriminator.train()
     with autocast(discriminator, precision):
@@ -85,11 +87,10 @@ def autocast(discriminator: Discriminator, precision: Precision) -> torch.autoca
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-class DiscriminatorReward:
+class DiscriminatorReward(Reward):
     """Scores with a discriminator in evaluation mode, and trains it."""
 
     name = "discriminator"
-    per_token = False
 
     def __init__(
         self,
@@ -117,7 +118,11 @@ class DiscriminatorReward:
             return self.discriminator(sequences).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        return shape_reward(self.logits(sequences), self.shape, self.clip)
+        logits = self.logits(sequences)
+        if bool(logits.isnan().any()):  # as a reward, NaN would only say "does not apply"
+            row = int(logits.isnan().nonzero()[0, 0])
+            raise RewardError(self.name, "its logit is a number, got nan", row)
+        return shape_reward(logits, self.shape, self.clip)
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
         return discriminator_step(

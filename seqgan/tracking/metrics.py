@@ -301,7 +301,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "rewards/<name>/mean",
-        "mean over the collected sequences of one reward model's score, unweighted",
+        "mean score of one reward model over the collected sequences that it applies to,"
+        " unweighted",
         "reward",
         "global_step",
         "once for each reward model",
@@ -311,13 +312,31 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "rewards/<name>/std",
-        "standard deviation over the collected sequences of one reward model's score",
+        "standard deviation of that score over the same sequences",
         "reward",
         "global_step",
         "once for each reward model",
         False,
         "above 0; at 0 the reward does not tell sequences apart and teaches nothing. Constant"
         " only with a constant reward",
+    ),
+    Metric(
+        "rewards/<name>/not_applicable",
+        "share of the collected sequences to which one reward model does not apply",
+        "fraction",
+        "global_step",
+        "once for each reward model",
+        True,
+        "0 unless the reward is made for some texts only; at 1 it teaches nothing",
+    ),
+    Metric(
+        "rewards/<name>/<metric>",
+        "what a reward function reported with `log_metric`, its mean since the last iteration",
+        "the function's own",
+        "global_step",
+        "where a reward function reports it",
+        True,
+        "for the function's author to say",
     ),
     Metric(
         "advantage/mean",

@@ -4,7 +4,9 @@ Everything goes to standard error, so that standard output stays the run's resul
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock, Timer
 from types import TracebackType
 from typing import Protocol
 
@@ -16,6 +18,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
 from seqgan.tracking.metrics import Metrics
+
+SECONDS_UNTIL_SHOWN = 2.0  # of a wait, in live bars
 
 
 class Display(Protocol):
@@ -29,6 +33,8 @@ class Display(Protocol):
 
     def message(self, text: str) -> None: ...
 
+    def waiting(self, what: str) -> AbstractContextManager[None]: ...
+
     def stop(self) -> None: ...
 
 
@@ -39,7 +45,7 @@ class Progress:
         console: where to write; by default standard error. An interactive terminal gets live
             bars, anything else plain lines.
         seconds_between_lines: the least time between two plain lines of a phase; its first and
-            last updates are always shown.
+            last updates are always shown. A wait is said after as long.
         clock: seconds since some moment.
     """
 
@@ -51,7 +57,7 @@ class Progress:
     ) -> None:
         console = Console(stderr=True) if console is None else console
         self._display: Display = (
-            LiveDisplay(console)
+            LiveDisplay(console, clock)
             if console.is_interactive
             else PlainDisplay(console, seconds_between_lines, clock)
         )
@@ -92,12 +98,20 @@ class Progress:
         """A line of its own, above the live bars."""
         self._display.message(text)
 
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        """A context in which something else is waited for; shown if it takes long.
+
+        Live bars get a line below with the seconds so far. Plain lines say it once, and how long
+        it took when it is over.
+        """
+        return self._display.waiting(what)
+
 
 class LiveDisplay:
     """A bar for each phase, and a line with the current metrics below them."""
 
-    def __init__(self, console: Console) -> None:
-        self._bars = _BarsWithMetrics(console)
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._bars = _BarsWithMetrics(console, clock)
         self._task: TaskID | None = None  # None before the first phase
 
     def start(self) -> None:
@@ -116,6 +130,15 @@ class LiveDisplay:
 
     def message(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        wait = (what, self._bars.clock())
+        self._bars.waits.append(wait)
+        try:
+            yield
+        finally:
+            self._bars.waits.remove(wait)
 
     def stop(self) -> None:
         self._bars.stop()
@@ -155,6 +178,29 @@ class PlainDisplay:
     def message(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        began, lock, said, over = self._clock(), Lock(), False, False
+
+        def say() -> None:
+            nonlocal said
+            with lock:
+                if not over:
+                    self.message(f"waiting for {what}")
+                    said = True
+
+        timer = Timer(self._seconds, say)
+        timer.daemon = True  # a wait that never ends holds up no exit
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with lock:
+                over = True
+            if said:
+                self.message(f"waited {self._clock() - began:.0f} s for {what}")
+
     def stop(self) -> None:
         """Shows the last update of a phase that ended early."""
         self._show_waiting()
@@ -166,10 +212,15 @@ class PlainDisplay:
 
 
 class _BarsWithMetrics(Bars):
-    """rich's bars, with the metrics on lines below: in a narrow terminal no column is left."""
+    """rich's bars, with the metrics on lines below: in a narrow terminal no column is left.
 
-    def __init__(self, console: Console) -> None:
+    What is waited for has a line of its own.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self.metrics: Metrics = {}
+        self.clock = clock
+        self.waits: list[tuple[str, float]] = []  # for what, and since when
         super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
@@ -186,6 +237,10 @@ class _BarsWithMetrics(Bars):
         yield from super().get_renderables()
         shown = (format_metrics({name: value}) for name, value in self.metrics.items())
         yield Columns([Text(text, style="dim") for text in shown], padding=(0, 3))
+        for what, began in list(self.waits):  # a copy: rich draws from a thread of its own
+            seconds = self.clock() - began
+            if seconds >= SECONDS_UNTIL_SHOWN:
+                yield Text(f"waiting for {what} ({seconds:.0f} s)", style="dim")
 
 
 class _RateColumn(ProgressColumn):

@@ -1,0 +1,47 @@
+"""What one batch of trajectories looks like, in numbers."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seqgan.sequences import Trajectories, masked_mean
+from seqgan.tracking.metrics import Metrics
+from seqgan.vocabulary import Vocabulary
+
+
+def describe_trajectories(
+    trajectories: Trajectories,
+    advantages: Float[Tensor, "batch time"],
+    vocabulary: Vocabulary,
+    rewards: Sequence[str],
+) -> Metrics:
+    """Lengths, endings and repeated rows, returns, the advantages, and each of the named rewards.
+
+    The mean and the deviation of a reward are over the sequences that it applies to.
+    """
+    lengths, mask = trajectories.sequences.lengths, trajectories.mask
+    mean = masked_mean(advantages, mask)
+    unfinished = torch.zeros(())
+    if (eos := vocabulary.eos_id) is not None:
+        last = trajectories.tokens.gather(1, lengths[:, None] - 1)
+        unfinished = (last != eos).float().mean()
+    unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
+    metrics: dict[str, float | int] = {
+        "charts/episodic_return": float(trajectories.returns.mean()),
+        "charts/episodic_length": float(lengths.float().mean()),
+        "advantage/mean": float(mean),
+        "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
+        "completions/mean_length": float(lengths.float().mean()),
+        "completions/clipped_ratio": float(unfinished),
+        "completions/unique_fraction": unique,
+    }
+    for name in rewards:
+        scores = trajectories.part(name)
+        applies = ~scores.isnan()
+        metrics[f"rewards/{name}/not_applicable"] = float((~applies).float().mean())
+        if bool(applies.any()):
+            metrics[f"rewards/{name}/mean"] = float(scores[applies].mean())
+            metrics[f"rewards/{name}/std"] = float(scores[applies].std(correction=0))
+    return metrics

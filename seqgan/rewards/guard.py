@@ -1,0 +1,131 @@
+"""How somebody else's reward is called so that one bad row is named, or survived."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from seqgan.rewards.base import RewardError, RewardModel, returns, text_of
+from seqgan.sequences import Sequences
+
+OnFailure = Literal["stop", "skip"]
+Watch = Callable[[str], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class FailurePolicy:
+    """What happens when a reward fails on a row."""
+
+    retries: int = 0  # further attempts at a failing batch, before its rows are told apart
+    on_failure: OnFailure = "stop"  # stop, or skip the row: no learning signal from it
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise ValueError(f"retries is at least 0, got {self.retries}")
+        if self.on_failure not in get_args(OnFailure):
+            known = ", ".join(get_args(OnFailure))
+            raise ValueError(f"on_failure is one of {known}, got {self.on_failure!r}")
+
+
+def careful_returns(
+    reward_model: RewardModel,
+    sequences: Sequences,
+    policy: FailurePolicy | None = None,
+    watch: Watch = nullcontext,
+    on_skip: Callable[[RewardError], object] = lambda error: None,
+) -> Float[Tensor, " batch"]:
+    """The reward of each sequence, as `returns` gives it, from a model that may fail.
+
+    An exception, a tensor of another shape and an infinite value are all failures. Rows are
+    independent, so a failing batch is halved until single rows fail, unless the model itself
+    named the row that stops. It gets a copy of the sequences that it may change.
+
+    Args:
+        policy: what to do about failing rows; by default the first one stops.
+        watch: a context around each call of the model, made from its name.
+        on_skip: told of each failure that did not stop.
+
+    Returns:
+        (batch,): finite, or NaN where the reward does not apply or a failing row was skipped.
+
+    Raises:
+        RewardError: a failure, where the policy is to stop: of the first failing row, or of no
+            row, where the rows pass in parts but not together.
+    """
+    policy = FailurePolicy() if policy is None else policy
+    if "texts" in vars(sequences):  # decoded before: not once more for every attempt
+        sequences = replace(sequences, given_texts=sequences.texts)
+
+    def attempt(rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"] | RewardError:
+        try:
+            with watch(reward_model.name):
+                return returns(reward_model, sequences.select(rows)).detach()  # a selection copies
+        except RewardError as error:
+            return error
+        except Exception as error:
+            failure = RewardError(reward_model.name, described(error))
+            failure.__cause__ = error
+            return failure
+
+    stop, device = policy.on_failure == "stop", sequences.tokens.device
+    values = torch.full((len(sequences),), torch.nan, device=device)
+    everything = torch.arange(len(sequences), device=device)
+    for rows, found in _parts(attempt, everything, stop, policy.retries):
+        if isinstance(found, Tensor):
+            values[rows] = found.to(device)
+            continue
+        error = _blaming(found, rows, sequences)
+        if stop:
+            raise error
+        on_skip(error)
+    return values
+
+
+def _parts(
+    attempt: Callable[[Tensor], Tensor | RewardError],
+    rows: Int[Tensor, " rows"],
+    stop: bool,
+    retries: int = 0,
+) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
+    """Parts of the rows that passed, with their values; and each row that failed, with why.
+
+    Where rows fail together and pass in parts, the failure stands beside no row.
+    """
+    found = attempt(rows)
+    while isinstance(found, RewardError) and retries > 0:
+        found, retries = attempt(rows), retries - 1
+    if isinstance(found, Tensor) or len(rows) < 2:
+        yield rows, found
+        return
+    if stop and found.row is not None and 0 <= found.row < len(rows):
+        yield rows[found.row : found.row + 1], found  # one is enough
+        return
+    passed = True
+    for half in rows.split((len(rows) + 1) // 2):
+        for part, inner in _parts(attempt, half, stop):
+            passed = passed and isinstance(inner, Tensor)
+            yield part, inner
+    if passed:
+        together = f"passes {len(rows)} rows in parts but not together, where: {found.problem}"
+        failure = RewardError(found.name, together)
+        failure.__cause__ = found.__cause__ or found
+        yield rows[:0], failure
+
+
+def _blaming(failure: RewardError, rows: Int[Tensor, " rows"], sequences: Sequences) -> RewardError:
+    """The failure with the row of the whole batch, and its text."""
+    if len(rows) == 0:
+        return failure
+    row = int(rows[0])
+    error = RewardError(failure.name, failure.problem, row, text_of(sequences, row))
+    error.__cause__ = failure.__cause__ or failure
+    return error
+
+
+def described(error: BaseException) -> str:
+    """`TypeName: message`; without the colon where there is no message."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

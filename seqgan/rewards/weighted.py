@@ -1,0 +1,107 @@
+"""Several rewards as one: a weighted sum that remembers its parts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seqgan.rescaling import weighted_sum
+from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
+from seqgan.rewards.guard import FailurePolicy, Watch, careful_returns
+from seqgan.sequences import Sequences
+
+
+class WeightedSum(Reward):
+    """A weighted sum of rewards, over those that apply to the row.
+
+    A row to which no part applies has no reward (NaN), as in TRL.
+
+    Args:
+        parts: any number of reward models with distinct names; at most one of them learns.
+        weights: one per part; 1 each by default.
+        failures: what happens where a part fails.
+        watch: a context around each call of a part, made from its name, so that somebody can say
+            what is being waited for.
+        on_skip: told of each failure that did not stop.
+
+    Raises:
+        ValueError: no parts, another number of weights, a weight that is not finite, two parts of
+            one name, or two that learn.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[RewardModel],
+        weights: Sequence[float] | None = None,
+        failures: FailurePolicy | None = None,
+        watch: Watch = nullcontext,
+        on_skip: Callable[[RewardError], object] = lambda error: None,
+    ) -> None:
+        self.parts = tuple(parts)
+        self.names = tuple(part.name for part in self.parts)
+        self.name = "+".join(self.names)
+        self.weights = torch.ones(len(self.parts)) if weights is None else torch.tensor([*weights])
+        self.failures = failures or FailurePolicy()
+        self.watch = watch
+        self.on_skip = on_skip
+        if not self.parts:
+            raise ValueError("a weighted sum has at least one reward, got none")
+        if len(self.weights) != len(self.parts):
+            raise ValueError(
+                f"there is one weight per reward, {len(self.parts)}, got {len(self.weights)}"
+            )
+        if not bool(torch.isfinite(self.weights).all()):
+            raise ValueError(f"reward weights are finite, got {self.weights.tolist()}")
+        for name in self.names:
+            if self.names.count(name) > 1:
+                raise ValueError(f"rewards have distinct names, got {name!r} twice")
+        learning = [part for part in self.parts if isinstance(part, TrainableReward)]
+        if len(learning) > 1:
+            names = " and ".join(part.name for part in learning)
+            raise ValueError(f"at most one reward learns along with the generator, got {names}")
+        self.learning: TrainableReward | None = learning[0] if learning else None
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return weighted_sum(self.score_parts(sequences), self.weights)
+
+    def score_parts(self, sequences: Sequences) -> Float[Tensor, "part batch"]:
+        """The unweighted reward of each part, NaN where it does not apply.
+
+        Parts that wait for somebody else (`is_async`) are asked at the same time.
+
+        Raises:
+            RewardError: a part failed, and `failures` says to stop.
+        """
+
+        def ask(part: RewardModel) -> Float[Tensor, " batch"]:
+            return careful_returns(part, sequences, self.failures, self.watch, self.on_skip)
+
+        waiting = [part for part in self.parts if getattr(part, "is_async", False)]
+        if len(waiting) < 2:
+            return torch.stack([ask(part) for part in self.parts])
+        _ = sequences.texts  # decoded before the threads would each do it
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            answers = {part.name: pool.submit(ask, part) for part in waiting}
+            scores = {part.name: ask(part) for part in self.parts if part not in waiting}
+            scores |= {name: answer.result() for name, answer in answers.items()}
+        return torch.stack([scores[name] for name in self.names])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the parts that have one, by their names."""
+        return {part.name: part.state_dict() for part in self._stateful()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for part in self._stateful():
+            part.load_state_dict(state[part.name])
+
+    def _stateful(self) -> list[Any]:
+        return [part for part in self.parts if hasattr(part, "state_dict")]
+
+
+def as_weighted_sum(reward_model: RewardModel) -> WeightedSum:
+    """The reward itself where it is a sum already, else a sum of one part."""
+    return reward_model if isinstance(reward_model, WeightedSum) else WeightedSum([reward_model])
