@@ -16,11 +16,20 @@ SMALL = {
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
+    "cleanrl_style_ppo.py": "--total-timesteps 24576 --learning-rate 4e-3 --track",
+    "sb3_ppo.py": "--seeds 1 --steps 4096 --num-samples 60",
+    "torchrl_ppo.py": "--iterations 16 --learning-rate 4e-3",
 }
+NEEDS = {"sb3_ppo.py": "stable_baselines3", "torchrl_ppo.py": "torchrl"}
+SCRIPTS = [
+    pytest.param(name, marks=pytest.mark.integration) if name in NEEDS else name for name in SMALL
+]
 
 
-@pytest.mark.parametrize("script", SMALL)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_script_runs(script: str, tmp_path: Path) -> None:
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script])
     results = tmp_path / "results.csv"
     arguments = [*SMALL[script].split(), "--results", str(results)]
     if script == "own_text.py":
@@ -44,9 +53,20 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
     with results.open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 2
+    if script.endswith("_ppo.py"):
+        check_learning(rows)
+        return
     # The paper's word list is the same in each row, but no two rows are the same measurement.
     measured = [row for row in rows if row.get("baseline") != "leave_one_out"]
     assert len({row["nll_heldout"] for row in measured}) >= 2
+
+
+def check_learning(rows: list[dict[str, str]]) -> None:
+    """An agent is better at the end than at its beginning, by far more than chance."""
+    column = "reward" if "reward" in rows[0] else "charts/episodic_return"
+    if "when" in rows[0]:
+        rows = [row for row in rows if row["features"] == "TokenFeatures"]
+    assert float(rows[-1][column]) > float(rows[0][column]) + 0.08
 
 
 def test_every_script_is_tested() -> None:

@@ -41,6 +41,7 @@ LAYERS = {
     "checkpoints": 4,
     "configuration": 4,
     "build": 4,
+    "integrations.*": 4,
     "trainer": 5,
     "estimate": 5,
     "profiling": 5,
@@ -127,6 +128,12 @@ def test_environments_know_nothing_of_the_library(module):
 def test_wandb_is_imported_in_one_file():
     users = {name for name, tree in SEQGAN.items() if "wandb" in top_level(imported(tree))}
     assert users == {"seqgan.tracking.wandb_tracker"}
+
+
+def test_stable_baselines3_is_imported_in_one_file():
+    packages = {"stable_baselines3", "sb3_contrib"}
+    users = {name for name, tree in SEQGAN.items() if packages & top_level(imported(tree))}
+    assert users == {"seqgan.integrations.sb3"}
 
 
 @pytest.mark.parametrize("module", [*SEQGAN, *SEQGAN_ENVS])

@@ -19,7 +19,6 @@ from seqgan_envs.rewards import checked_judgement, distinct_token_fraction
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
 WORDS = ["a", "b", "c"]
-README = Path(__file__).parents[1] / "envs" / "README.md"
 
 
 def positional_reward(tokens, lengths, prompts):
@@ -328,6 +327,31 @@ def test_gymnasium_accepts_reward_parts_that_do_not_always_apply():
     check_env(gymnasium.make(ENV_ID, max_length=1, reward=reward_with_parts).unwrapped)
 
 
+@pytest.mark.parametrize(
+    ("text", "grammatical", "varied", "complete"),
+    [
+        ("the small cat sees a red dog .", 8, 8, 1),
+        ("the old old bird sleeps .", 6, 5, 1),
+        ("the cat sleeps and the dog sleeps .", 8, 6, 1),
+        ("the cat sees a dog and a bird", 8, 7, 0),
+        ("the cat sees .", 3, 3, 0),
+        ("the cat sleeps and .", 4, 4, 0),
+        ("cat sees the dog .", 0, 0, 0),
+        ("a dog dog sleeps .", 2, 2, 0),
+        (".", 0, 0, 0),
+    ],
+)
+def test_small_sentences_by_hand(text, grammatical, varied, complete):
+    env = gymnasium.make(ENV_ID, reward="seqgan_envs.sentences:small_sentences")
+    env.reset(seed=0)
+    words = [*env.unwrapped.rules.words, "."]
+    _, (_, reward, terminated, _, info) = play(env, [words.index(word) for word in text.split()])
+    assert terminated
+    expected = {"grammatical": grammatical / 8, "varied": varied / 8, "complete": complete}
+    assert info["reward_components"] == expected
+    assert reward == pytest.approx(sum(expected.values()) / 3)
+
+
 def test_two_rewards_in_a_tuple_are_no_pair():
     rewards, parts = checked_judgement((1.0, 2.0), np.array([4, 7]))
     assert (rewards.tolist(), parts) == ([1.0, 2.0], None)
@@ -548,10 +572,3 @@ def test_wrappers_work_with_an_unmasked_random_agent():
             assert info["episode"]["l"] == steps
             observation, _ = env.reset()
     assert episodes > 10
-
-
-def test_readme_code_runs():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), {"__name__": "readme"})

@@ -8,12 +8,20 @@ Importing this package registers `seqgan/TextGeneration-v0`:
 
 from gymnasium.envs.registration import register
 
+from seqgan_envs.conformance import check
 from seqgan_envs.rewards import Judgement, Reward
 from seqgan_envs.rules import ActionMask
 from seqgan_envs.text_generation import TextGenerationEnv
 from seqgan_envs.vector import TextGenerationVectorEnv
 
-__all__ = ["ActionMask", "Judgement", "Reward", "TextGenerationEnv", "TextGenerationVectorEnv"]
+__all__ = [
+    "ActionMask",
+    "Judgement",
+    "Reward",
+    "TextGenerationEnv",
+    "TextGenerationVectorEnv",
+    "check",
+]
 
 # Strings, not classes: only then can a spec be written as JSON.
 register(

@@ -105,6 +105,23 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         """
         self._reward = load_reward(reward)
 
+    def single_env(self) -> TextGenerationEnv:
+        """A single environment with the rules and the reward of a row."""
+        rules = self.rules
+        return TextGenerationEnv(
+            words=rules.words,
+            max_length=rules.max_length,
+            eos=rules.eos_id is not None,
+            pad_id=rules.pad_id,
+            reward=self._reward,
+            prompts=rules.prompts,
+            action_mask=rules.action_mask,
+            invalid_action_penalty=rules.invalid_action_penalty,
+            observation=rules.observation,
+            separator=rules.separator,
+            render_mode=self.render_mode,
+        )
+
     @property
     def episodes(self) -> Episodes:
         """The live state of all rows, for wrappers to read; only the environment changes it."""

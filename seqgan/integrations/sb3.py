@@ -1,0 +1,74 @@
+"""Token ids as features for Stable-Baselines3, which else takes them for quantities.
+
+    from seqgan.integrations.sb3 import TokenFeatures
+    PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": TokenFeatures})
+
+With `observation="tokens"` the policy is "MlpPolicy". `MaskablePPO` of sb3-contrib takes it alike.
+"""
+
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+
+class TokenFeatures(BaseFeaturesExtractor):
+    """Reads the prompt and the tokens so far with an embedding and a GRU.
+
+    Without it word 7 is to Stable-Baselines3 a little more than word 6. A GRU and not a mean of the
+    embeddings, because which word came first matters in most texts. The mean is twice as fast and
+    as good where only the last word matters; it cannot tell "dog bites man" from "man bites dog".
+
+    The pad id has a row of the embedding for itself. It stands before the first token, so an empty
+    text has features too. Padding behind the last token is not read. Masks are not read either:
+    they say what the agent may do, which `MaskablePPO` asks the environment.
+
+    Args:
+        observation_space: of a `TextGenerationEnv`, in either layout.
+        features_dim: F, the width of what the policy and the value function see.
+        embedding_size: E, the width of a token's embedding.
+
+    Raises:
+        ValueError: the space is another one.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        features_dim: int = 64,
+        embedding_size: int = 32,
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        members = (
+            observation_space.spaces
+            if isinstance(observation_space, spaces.Dict)
+            else {"tokens": observation_space}
+        )
+        tokens = members.get("tokens")
+        if not isinstance(tokens, spaces.Box) or len(tokens.shape) != 1:
+            raise ValueError(
+                f"TokenFeatures reads observations of TextGenerationEnv, got {observation_space}"
+            )
+        self.pad_id = int(tokens.high[0])
+        self.has_prompt = "prompt" in members
+        self.embedding = nn.Embedding(self.pad_id + 1, embedding_size)
+        self.gru = nn.GRU(embedding_size, features_dim, batch_first=True)
+        self.project = nn.Sequential(nn.Linear(features_dim + 1, features_dim), nn.ReLU())
+
+    def forward(
+        self, observations: dict[str, Tensor] | Float[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch features"]:
+        """Features of a batch of observations, which Stable-Baselines3 has made floats."""
+        members = observations if isinstance(observations, dict) else {"tokens": observations}
+        tokens = members["tokens"].long()
+        start = torch.full_like(tokens[:, :1], self.pad_id)
+        prompt = [members["prompt"].long()] if self.has_prompt else []
+        before = torch.cat([start, *prompt], dim=1)
+        lengths = (tokens != self.pad_id).sum(dim=1)
+        states, _ = self.gru(self.embedding(torch.cat([before, tokens], dim=1)))
+        rows = torch.arange(len(tokens), device=tokens.device)
+        read = states[rows, before.shape[1] - 1 + lengths]
+        # How much room is left, which the value function needs and a GRU would have to count.
+        share = lengths[:, None] / tokens.shape[1]
+        return self.project(torch.cat([read, share], dim=1))
