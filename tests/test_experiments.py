@@ -15,6 +15,7 @@ SMALL = {
     "constant_reward.py": "--epochs 1 --iterations 2 --train-size 128 --num-samples 40 --seeds 1",
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
+    "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
 }
 
