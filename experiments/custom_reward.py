@@ -19,13 +19,12 @@ from time import process_time
 from typing import Literal
 
 import tyro
-from torch import Tensor, tensor
 
 from seqgan.build import build_task
 from seqgan.configuration import AdversarialConfig, EvaluationConfig, PretrainConfig, TrainConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.rewards.functions import as_reward
 from seqgan.sampling import sequence_log_probs
-from seqgan.sequences import Sequences
 from seqgan.summary import result_table
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig
@@ -56,14 +55,6 @@ def reward_of(kind: str, task: Task) -> Callable[[str], float]:
     captions = next(task.chunks("train", task.size("train")))
     known = {habit for text in captions.texts for habit in habits(text)}
     return lambda text: float(habits(text) <= known)
-
-
-class TextReward:
-    def __init__(self, function: Callable[[str], float]) -> None:
-        self.function, self.name, self.per_token = function, "text", False
-
-    def score(self, sequences: Sequences) -> Tensor:
-        return tensor([self.function(text) for text in sequences.texts])
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def main(settings: Settings) -> None:
             seed=seed,
         )
         task = build_task(config)
-        judge = TextReward(reward_of(settings.reward, task))
+        judge = as_reward(reward_of(settings.reward, task), name=settings.reward)
         with Progress() as progress:
             trainer = Trainer(config, task, MemoryTracker(), progress, reward_model=judge)
             result = trainer.train()

@@ -16,6 +16,7 @@ SMALL = {
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
     "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
+    "mixed_rewards.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
     "cleanrl_style_ppo.py": "--total-timesteps 24576 --learning-rate 4e-3 --track",
     "sb3_ppo.py": "--seeds 1 --steps 4096 --num-samples 60",
