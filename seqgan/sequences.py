@@ -29,6 +29,7 @@ class Sequences:
         columns: whatever else the data rows carried, one entry a row.
         vocabulary: what decodes the ids; without it `texts` raises ValueError.
         given_texts: the completions as somebody else spelt them, one a row; `texts` are then these.
+        given_prompt_texts: the same of the prompts.
     """
 
     tokens: Int[Tensor, "batch time"]
@@ -38,6 +39,7 @@ class Sequences:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     given_texts: Sequence[str] | None = None
+    given_prompt_texts: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -57,6 +59,8 @@ class Sequences:
     @cached_property
     def prompt_texts(self) -> list[str]:
         """The prompts as text, decoded on first use; empty where there are none."""
+        if self.given_prompt_texts is not None:
+            return list(self.given_prompt_texts)
         if self.prompts is None or self.prompt_mask is None:
             return [""] * len(self)
         rows = zip(self.prompts, self.prompt_mask, strict=True)
@@ -69,8 +73,9 @@ class Sequences:
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
         """The given rows, in the given order; a row may repeat."""
-        index = rows.tolist() if self.columns or self.given_texts is not None else []
-        given = self.given_texts
+        given, given_prompts = self.given_texts, self.given_prompt_texts
+        by_number = bool(self.columns) or given is not None or given_prompts is not None
+        index = rows.tolist() if by_number else []
         return replace(
             self,
             tokens=self.tokens[rows],
@@ -79,6 +84,7 @@ class Sequences:
             prompt_mask=None if self.prompt_mask is None else self.prompt_mask[rows],
             columns={name: [values[i] for i in index] for name, values in self.columns.items()},
             given_texts=None if given is None else [given[i] for i in index],
+            given_prompt_texts=None if given_prompts is None else [given_prompts[i] for i in index],
         )
 
     def trimmed(self) -> "Sequences":

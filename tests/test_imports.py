@@ -23,6 +23,7 @@ LAYERS = {
     "generators.base": 1,
     "discriminators.base": 1,
     "rewards.base": 1,
+    "rewards.trl": 1,
     "tasks.base": 1,
     "advantages": 1,
     "rescaling": 1,

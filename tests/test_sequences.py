@@ -65,6 +65,10 @@ def test_prompts_are_decoded_without_their_padding() -> None:
     )
     assert sequences.prompt_texts == ["a", "b c", ""]
     assert make().prompt_texts == ["", "", ""]
+    spelt = replace(sequences, given_prompt_texts=["A", "B, c", "-"])
+    assert spelt.prompt_texts == ["A", "B, c", "-"]
+    assert spelt.select(torch.tensor([1, 1])).prompt_texts == ["B, c", "B, c"]
+    assert spelt.with_completions(make()).prompt_texts == spelt.prompt_texts
 
 
 def test_texts_need_a_vocabulary() -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,10 @@ from torch import Tensor
 
 from seqgan.sequences import Sequences
 from seqgan.tracking.metrics import Metrics
+from seqgan.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import seqgan.rewards.trl
 
 
 @runtime_checkable
@@ -73,6 +77,19 @@ class Reward(ABC):
     @abstractmethod
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
         """(batch,) rewards, NaN where the reward does not apply."""
+
+    def as_trl(
+        self,
+        vocabulary: Vocabulary | None = None,
+        max_length: int | None = None,
+        remember: int = 0,
+        eos_token_id: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "seqgan.rewards.trl.TrlFunction":
+        """This reward as a reward function of TRL's trainers; see `seqgan.rewards.trl.as_trl`."""
+        from seqgan.rewards.trl import as_trl
+
+        return as_trl(self, vocabulary, max_length, remember, eos_token_id, device)
 
 
 class RewardError(ValueError):

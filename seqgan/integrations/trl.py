@@ -1,0 +1,168 @@
+"""A reward model that learns inside TRL's loop: an adversarial reward for its trainers.
+
+TRL keeps its reward models frozen. Here a callback trains one at the end of every step, on the
+completions that it has just judged and as many real texts:
+
+    function = reward.as_trl(task.vocabulary, task.max_length, remember=4096)
+    callback = AdversarialCallback(function, task, torch.Generator().manual_seed(0))
+    GRPOTrainer(model, reward_funcs=function, callbacks=[callback], ...).train()
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from seqgan.checkpoints import load_checkpoint, save_checkpoint
+from seqgan.rewards.base import TrainableReward
+from seqgan.rewards.trl import TrlFunction
+from seqgan.seeding import seeded_from
+from seqgan.sequences import Sequences
+from seqgan.tasks.base import Rows, Task, random_rows
+from seqgan.tracking.metrics import Metrics
+from seqgan.updates import train_discriminator
+
+FOLDER = "adversary"  # in each of TRL's checkpoints
+
+
+class AdversarialCallback(TrainerCallback):
+    """Trains a function's reward model whenever TRL has generated and the optimiser has stepped.
+
+    What the training measured is logged through TRL's `log_metric` with the next completions: the
+    metrics in a step's log are those of the reward model that judged this step. The last ones
+    stay in `metrics`. Completions to evaluation prompts are never trained on.
+
+    Each of TRL's checkpoints gets a folder `adversary` with the reward model's state and the
+    random state. A resumed run reads it from `args.resume_from_checkpoint` where that is set, else
+    from the checkpoint of its step in `args.output_dir`.
+
+    One process only: copies of the reward model on several would drift apart.
+
+    Args:
+        function: a trainable reward model's, which remembers what it judged.
+        real: a task, whose training split is used, or sequences, for instance
+            `function.encode(texts)`.
+        rng: draws the real sequences, the minibatches and the dropout.
+        epochs: passes over a step's completions and as many real sequences.
+        batch_size: sequences per minibatch, both kinds together.
+        every: rounds of TRL's generation from one training to the next; the completions of the
+            others are not trained on.
+
+    Raises:
+        ValueError: a setting breaks these rules, or the real sequences are numbered otherwise or
+            have another width than the function's.
+    """
+
+    def __init__(
+        self,
+        function: TrlFunction,
+        real: Task | Rows,
+        rng: torch.Generator,
+        epochs: int = 1,
+        batch_size: int = 64,
+        every: int = 1,
+    ) -> None:
+        reward = function.reward_model
+        if not isinstance(reward, TrainableReward):
+            raise ValueError(f"the reward model has an update to call, got {reward.name!r}")
+        if function.remember < 1:
+            raise ValueError("the function remembers what it judged, got remember=0")
+        for name, value in {"epochs": epochs, "batch_size": batch_size, "every": every}.items():
+            if value < 1:
+                raise ValueError(f"{name} is at least 1, got {value}")
+        self.function = function
+        self.reward = reward
+        self.real = real
+        self.rng = rng
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.every = every
+        self.rounds = 0  # of generation so far
+        self.metrics: Metrics = {}  # of the last training
+        self._unlogged: Metrics = {}
+        example = self._draw(1, torch.Generator())
+        if example.tokens.shape[1] != function.max_length:
+            raise ValueError(
+                "real sequences are as wide as the function's max_length, got"
+                f" {example.tokens.shape[1]} and {function.max_length}"
+            )
+        if example.vocabulary != function.vocabulary:
+            raise ValueError("real sequences have the function's vocabulary, got another one")
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Restores the reward model where TRL resumes.
+
+        Raises:
+            ValueError: TRL runs in several processes.
+            CheckpointError: the checkpoint holds no intact reward model.
+        """
+        if args.world_size > 1:
+            raise ValueError(f"a co-trained reward runs in one process, got {args.world_size}")
+        self.function.take_generated()
+        if state.global_step > 0:
+            named = args.resume_from_checkpoint
+            checkpoint = _checkpoint(args, state) if named is None else Path(named)
+            _, saved = load_checkpoint(checkpoint / FOLDER)
+            self.reward.load_state_dict(saved["reward"])
+            self.rng.set_state(saved["rng"])
+            self.rounds = saved["rounds"]
+            self.metrics, self._unlogged = saved["metrics"], saved["unlogged"]
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.function.metrics = self._unlogged
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Trains on the completions of this step, if TRL generated any."""
+        # Taken back if no batch was judged: an evaluation must not log them as its own.
+        self._unlogged, self.function.metrics = self.function.metrics, {}
+        generated = self.function.take_generated()
+        if generated is None:
+            return
+        self.rounds += 1
+        if self.rounds % self.every == 0:
+            real = self._draw(len(generated), self.rng).to(self.function.device)
+            # Dropout draws from the global state, which TRL's own sampling goes on with.
+            with seeded_from(self.rng, self.function.device):
+                self.metrics = train_discriminator(
+                    self.reward, real, generated, self.epochs, self.batch_size, self.rng
+                )
+            self._unlogged = self.metrics
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.function.take_generated()
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Writes the reward model's state beside TRL's.
+
+        Raises:
+            CheckpointError: it cannot be written.
+        """
+        saved = {
+            "reward": self.reward.state_dict(),
+            "rng": self.rng.get_state(),
+            "rounds": self.rounds,
+            "metrics": dict(self.metrics),
+            "unlogged": dict(self._unlogged),
+        }
+        save_checkpoint(_checkpoint(args, state) / FOLDER, state.global_step, saved)
+
+    def _draw(self, n: int, rng: torch.Generator) -> Sequences:
+        if isinstance(self.real, Task):
+            return self.real.real("train", n, rng)
+        return self.real.select(random_rows(len(self.real), n, rng))
+
+
+def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
+    """The folder of this step's checkpoint."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
