@@ -14,9 +14,10 @@ from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.finding import find_rewards
-from seqgan.rewards.guard import FailurePolicy
+from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.seeding import seeded_from
+from seqgan.sequences import Sequences, joined
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
@@ -85,10 +86,25 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
                 raise ValueError(
-                    f"reward {spec!r} stands beside a {DISCRIMINATOR}, so it has another name and"
-                    " does not learn"
+                    f"reward {spec!r} cannot stand beside the {DISCRIMINATOR}: it learns too, or has"
+                    " the same name"
                 )
     return found
+
+
+def try_rewards(config: TrainConfig, task: Task, found: Mapping[str, RewardModel]) -> None:
+    """Asks each reward about two training texts and, where one can be, an empty one.
+
+    Raises:
+        RewardError: it fails, and the configuration does not say to skip that.
+    """
+    texts = task.real("train", 2, torch.Generator().manual_seed(0))
+    if (eos := task.vocabulary.eos_id) is not None:
+        empty = Sequences.from_rows([[eos]], task.vocabulary, texts.tokens.shape[1])
+        texts = joined([texts, empty])
+    failures = FailurePolicy(config.reward_retries, config.reward_failure)
+    for reward in found.values():
+        careful_returns(reward, texts.to(config.device), failures)
 
 
 def build_discriminator_reward(

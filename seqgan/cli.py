@@ -231,13 +231,14 @@ def _first_line_of_box(text: str) -> str:
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.build import build_task, named_rewards
+    from seqgan.build import build_task, named_rewards, try_rewards
     from seqgan.runs import create_run
 
     try:
         _use_machine(config)
         task = build_task(config)
         found = named_rewards(config, task)
+        try_rewards(config, task, found)
         folder = create_run(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error

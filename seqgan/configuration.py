@@ -5,6 +5,7 @@ dataclass stands in a slot.
 """
 
 import difflib
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -178,6 +179,8 @@ class TrainConfig:
         for spec in self.reward:
             if self.reward.count(spec) > 1:
                 raise ValueError(f"reward names each reward once, got {spec!r} again")
+        if not all(map(math.isfinite, self.reward_weights)):
+            raise ValueError(f"reward_weights are finite, got {self.reward_weights}")
         if self.reward_weights and len(self.reward_weights) != len(self.reward):
             raise ValueError(
                 f"reward_weights has one weight for each of {len(self.reward)} rewards,"

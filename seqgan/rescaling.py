@@ -71,34 +71,28 @@ def maligan(
     return _finished(weights, values, mask)
 
 
-def combine_parts(
+def normalize_then_sum(
     values: Float[Tensor, "part batch time"],
     weights: Float[Tensor, " part"],
     mask: Bool[Tensor, "batch time"],
-    aggregation: Aggregation = "sum_then_normalize",
 ) -> Float[Tensor, "batch time"]:
-    """The action values of several rewards as one: their weighted sum, without those that are NaN.
+    """The action values of several rewards as one, each normalised first (GDPO, arXiv:2601.05242).
 
-    - `sum_then_normalize`: as they are; whoever takes the sum normalises it or does not.
-    - `normalize_then_sum`: each reward is centred by its mean and divided by its deviation (of a
-      sample) plus 1e-4 first, over the rows at each step, so that rewards of any scale weigh what
-      `weights` says (GDPO, arXiv:2601.05242). A row that has ended counts with the value of its
-      last token. So where every token has its sequence's reward, each step has the mean and the
-      deviation over all sequences: what TRL's `multi_objective_aggregation` of the same name gives
-      with the batch as one group.
+    Each is centred by its mean and divided by its deviation (of a sample) plus 1e-4, over the rows
+    at each step, so that rewards of any scale weigh what `weights` says. A row that has ended
+    counts with the value of its last token. So where every token has its sequence's reward, each
+    step has the mean and the deviation over all sequences: what TRL's
+    `multi_objective_aggregation` of the same name gives with the batch as one group.
 
     Returns:
         (batch, time): NaN where every part is.
     """
     held = torch.stack([_held(part, mask) for part in values.unbind(dim=0)])
-    parts = held
-    if aggregation == "normalize_then_sum":
-        count = (~held.isnan()).sum(dim=1, keepdim=True)
-        centred = held - held.nanmean(dim=1, keepdim=True)
-        # With one row there is no deviation, and the row is its own mean: nothing is left of it.
-        variance = centred.square().nansum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
-        parts = centred / (variance.sqrt() + 1e-4)
-    return weighted_sum(parts, weights)
+    count = (~held.isnan()).sum(dim=1, keepdim=True)
+    centred = held - held.nanmean(dim=1, keepdim=True)
+    # With one row there is no deviation, and the row is its own mean: nothing is left of it.
+    variance = centred.square().nansum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
+    return weighted_sum(centred / (variance.sqrt() + 1e-4), weights)
 
 
 def weighted_sum(

@@ -5,6 +5,8 @@ equal completions are judged once. Values are written to the (row, step) that th
 reshape ever stands between a reward and its place.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -39,18 +41,27 @@ def monte_carlo_action_values(
 
     Returns:
         (batch, time): the expected undiscounted return of the finished sequence given the prefix
-        that includes token t. Columns after a row's end hold the finished reward. NaN where the
-        reward applies to no completion.
+        that includes token t, over the completions to which the reward applies; NaN where it
+        applies to none. Columns after a row's end hold the finished reward.
 
     Raises:
         ValueError: `num_rollouts` below 0, or a reward that failed.
     """
     rewards = as_weighted_sum(reward_model)
-    values = monte_carlo_part_values(policy, rewards, trajectories, num_rollouts, rng, chunk_size)
-    return weighted_sum(values, rewards.weights)
+
+    def summed(parts: Float[Tensor, "part row"]) -> Float[Tensor, "1 row"]:
+        return weighted_sum(parts, rewards.weights)[None]
+
+    if trajectories.parts is None:
+        finished = trajectories.returns[None]
+    else:
+        finished = summed(_finished_parts(rewards, trajectories))
+    values = _rollout_values(
+        policy, rewards, summed, finished, trajectories, num_rollouts, rng, chunk_size
+    )
+    return values[0]
 
 
-@torch.no_grad()
 def monte_carlo_part_values(
     policy: Generator,
     rewards: WeightedSum,
@@ -61,7 +72,36 @@ def monte_carlo_part_values(
 ) -> Float[Tensor, "part batch time"]:
     """`monte_carlo_action_values` of each part of a sum, unweighted, from the same completions.
 
-    The mean is over the completions to which a part applies.
+    The mean of a part is over the completions to which that part applies. Where parts apply to
+    different completions, the weighted sum of these means is not the value of the sum.
+    """
+    finished = _finished_parts(rewards, trajectories)
+    return _rollout_values(
+        policy, rewards, lambda parts: parts, finished, trajectories, num_rollouts, rng, chunk_size
+    )
+
+
+def _finished_parts(
+    rewards: WeightedSum, trajectories: Trajectories
+) -> Float[Tensor, "part batch"]:
+    return torch.stack([trajectories.part(name) for name in rewards.names])
+
+
+@torch.no_grad()
+def _rollout_values(
+    policy: Generator,
+    rewards: WeightedSum,
+    valued: Callable[[Float[Tensor, "part row"]], Float[Tensor, "value row"]],
+    finished: Float[Tensor, "value batch"],
+    trajectories: Trajectories,
+    num_rollouts: int,
+    rng: torch.Generator,
+    chunk_size: int,
+) -> Float[Tensor, "value batch time"]:
+    """The mean over completions of what `valued` makes of the parts of their reward.
+
+    Args:
+        finished: the same of the trajectories' own texts.
     """
     if num_rollouts < 0:
         raise ValueError(f"num_rollouts is at least 0, got {num_rollouts}")
@@ -70,7 +110,6 @@ def monte_carlo_part_values(
     if vocabulary is None:
         raise ValueError("trajectories carry the vocabulary that made them, got none")
     num_steps = sequences.tokens.shape[1]
-    finished = torch.stack([trajectories.part(name) for name in rewards.names])
     action_values = finished[:, :, None].expand(-1, -1, num_steps).clone()
     steps = torch.arange(num_steps, device=sequences.tokens.device)
     unfinished = steps[None, :] < sequences.lengths[:, None] - 1
@@ -105,9 +144,9 @@ def monte_carlo_part_values(
                 )
         origin = rows[chunk].repeat_interleave(num_rollouts)
         with profiled("rollout / judge"):
-            scores = judge(rewards, sequences, origin, joined(completed))
+            scores = valued(judge(rewards, sequences, origin, joined(completed)))
         # The completions of one prefix are neighbours, so this view only splits their axis.
-        split = scores.view(len(rewards.parts), -1, num_rollouts)
+        split = scores.view(len(finished), -1, num_rollouts)
         action_values[:, rows[chunk], ends[chunk]] = split.nanmean(dim=2)
     return action_values
 

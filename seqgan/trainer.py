@@ -34,11 +34,11 @@ from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
 from seqgan.evaluation.measure import Measurement, measure
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.losses import minimax_generator_loss, reinforce
-from seqgan.rescaling import combine_parts, rescale, weighted_sum
+from seqgan.rescaling import normalize_then_sum, rescale, weighted_sum
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
-from seqgan.rollouts import monte_carlo_part_values
+from seqgan.rollouts import monte_carlo_action_values, monte_carlo_part_values
 from seqgan.runtime import Runtime, SingleProcess
 from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.seeding import seeded_from
@@ -281,17 +281,15 @@ class Trainer:
             metrics["time/seconds"] = time.perf_counter() - started
             num_tokens = counters.global_step - tokens_before
             metrics["charts/SPS"] = num_tokens / metrics["time/seconds"]
-            if counters.iterations % self.config.evaluation.every == 0:
-                metrics |= self.evaluation()
-            quality = next((name for name in metrics if name.startswith("eval/")), "losses/entropy")
-            self.log(
-                {
-                    **metrics,
-                    "iteration": counters.iterations,
-                    "global_step": counters.global_step,
-                },
-                shown=("charts/episodic_return", "kl/reference", quality),
-            )
+            metrics["iteration"] = counters.iterations
+            metrics["global_step"] = counters.global_step
+            try:
+                if counters.iterations % self.config.evaluation.every == 0:
+                    metrics |= self.evaluation()
+            finally:  # a reward that fails on its samples does not take the iteration's row along
+                names = (name for name in metrics if name.startswith("eval/"))
+                quality = next(names, "losses/entropy")
+                self.log(metrics, shown=("charts/episodic_return", "kl/reference", quality))
             self.unit_done()
 
     def finish(self) -> Result:
@@ -347,25 +345,13 @@ class Trainer:
             trajectories = collect(
                 self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
             )
-        self.check_rewards_work(len(trajectories.returns))
+        self.check_rewards_work(trajectories)
         with clock.lap("rollout"):
-            policy = self.rollout_policy if settings.rollout_decay > 0 else self.generator
-            part_values = monte_carlo_part_values(
-                policy,
-                self.reward,
-                trajectories,
-                settings.num_rollouts,
-                self.rng,
-                settings.rollout_chunk,
-            )
+            action_values = self.action_values(trajectories)
         with clock.lap("update_generator"):
             anchored = settings.update.mle_weight != 0
             real = self.real("train", settings.batch_size) if anchored else None
             kl = self.kl_to_reference(trajectories)
-            action_values = combine_parts(
-                part_values, self.reward.weights, trajectories.mask, self.config.reward_aggregation
-            )
-            action_values = rescale(action_values, trajectories.mask, settings.rescale)
             past = earned_before(trajectories.rewards, trajectories.mask)
             values = action_values - past - self.kl_weight * kl
             advantages = values - self.baseline(values, trajectories)
@@ -392,6 +378,23 @@ class Trainer:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
         self.counters.global_step += int(trajectories.mask.sum())
         return metrics
+
+    def action_values(self, trajectories: Trajectories) -> torch.Tensor:
+        """What each token is worth, by all rewards together; (batch, time), NaN for unknown."""
+        settings, mask = self.config.adversarial, trajectories.mask
+        rollouts: dict[str, Any] = {
+            "policy": self.rollout_policy if settings.rollout_decay > 0 else self.generator,
+            "trajectories": trajectories,
+            "num_rollouts": settings.num_rollouts,
+            "rng": self.rng,
+            "chunk_size": settings.rollout_chunk,
+        }
+        if self.config.reward_aggregation == "sum_then_normalize":
+            values = monte_carlo_action_values(reward_model=self.reward, **rollouts)
+        else:
+            parts = monte_carlo_part_values(rewards=self.reward, **rollouts)
+            values = normalize_then_sum(parts, self.reward.weights, mask)
+        return rescale(values, mask, settings.rescale)
 
     def discriminator_steps(self) -> dict[str, float | int]:
         """The d-steps of one iteration."""
@@ -432,11 +435,22 @@ class Trainer:
             self.progress.message(f"{error}; it does not count there, nor where it fails again")
         self._failed[error.name] += 1
 
-    def check_rewards_work(self, num_texts: int) -> None:
-        """Raises RewardError where a reward failed on each of the texts collected just now."""
-        for name, count in self._failed.items():
-            if count >= num_texts:
-                raise RewardError(name, f"it failed on all {num_texts} texts of an iteration")
+    def check_rewards_work(self, trajectories: Trajectories) -> None:
+        """Says so, once, where a reward applies to none of the texts collected just now.
+
+        Raises:
+            RewardError: it failed on each of them.
+        """
+        count = len(trajectories.returns)
+        for name in self.reward.names:
+            if self._failed[name] >= count:
+                raise RewardError(name, f"it failed on all {count} texts of an iteration")
+            if name not in self._reported and bool(trajectories.part(name).isnan().all()):
+                self._reported.add(name)
+                self.progress.message(
+                    f"reward {name!r} applies to none of {count} texts (it gives None or NaN), and"
+                    " teaches nothing there"
+                )
 
     # ---------------------------------------------------------------- measuring
 
@@ -458,10 +472,11 @@ class Trainer:
         metrics["kl/weight"] = self.kl_weight
         for part in self.reward.parts:
             if isinstance(part, Reporting):
-                metrics |= {
+                reported = {
                     f"rewards/{part.name}/{name}": value
                     for name, value in part.take_metrics().items()
                 }
+                metrics = reported | metrics  # the run's own names come first
         # The discriminator has not been trained on these sequences.
         metrics |= self.heldout_information(trajectories.sequences)
         if self.discriminator is not None:
@@ -494,6 +509,7 @@ class Trainer:
         measured = self.measure(self.generator, self.config.evaluation.num_samples)
         metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.heldout_information(measured.samples)
+        self.log_samples("game", measured.samples)
         if "discriminator/information_heldout" in metrics:
             self.information.append(
                 (
@@ -502,7 +518,6 @@ class Trainer:
                     metrics["discriminator/information_heldout_error"],
                 )
             )
-        self.log_samples("game", measured.samples)
         metrics["time/evaluate"] = time.perf_counter() - started
         metrics["iteration"] = self.counters.iterations
         metrics["global_step"] = self.counters.global_step

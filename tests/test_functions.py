@@ -675,3 +675,16 @@ class TestModules:
         own = Own()
         assert as_reward(own) is own
         assert returns(own, BATCH).tolist() == [5, 1, 3]
+
+
+@pytest.mark.parametrize("raised", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize("by_row", [True, False])
+def test_an_asynchronous_function_that_gives_up_fails_and_hangs_nothing(raised, by_row):
+    async def of_row(text):
+        raise raised
+
+    async def of_batch(texts):
+        raise raised
+
+    with pytest.raises((RewardError, RuntimeError), match=f"{raised.__name__} in an asynchronous"):
+        as_reward(of_row if by_row else of_batch, vocabulary=VOCABULARY).score(BATCH)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from seqgan.rescaling import bootstrapped_rank, combine_parts, maligan, rank
+from seqgan.rescaling import (
+    bootstrapped_rank,
+    maligan,
+    normalize_then_sum,
+    rank,
+    weighted_sum,
+)
 
 NAN = math.nan
 TRANSFORMS = [rank, bootstrapped_rank, maligan]
@@ -170,13 +176,17 @@ def trl_rewards(parts, weights, aggregation):
     return rewards
 
 
-@pytest.mark.parametrize("aggregation", ["sum_then_normalize", "normalize_then_sum"])
 @pytest.mark.parametrize("padding", [0.0, 1e4, NAN])
-def test_sequence_level_equals_trl(aggregation, padding):
+def test_sequence_level_equals_trl(padding):
     """Whatever the lengths are, and whatever the padding holds."""
-    combined = combine_parts(sequence_level(PARTS, padding), WEIGHTS, PARTS_MASK, aggregation)
-    expected = trl_rewards(PARTS, WEIGHTS, aggregation).astype(np.float32)
+    combined = normalize_then_sum(sequence_level(PARTS, padding), WEIGHTS, PARTS_MASK)
+    expected = trl_rewards(PARTS, WEIGHTS, "normalize_then_sum").astype(np.float32)
     same(combined, torch.tensor(expected)[:, None].expand(-1, 4), rtol=1e-5, atol=1e-5)
+
+
+def test_the_sum_equals_trl():
+    expected = trl_rewards(PARTS, WEIGHTS, "sum_then_normalize").astype(np.float32)
+    same(weighted_sum(PARTS, WEIGHTS), torch.tensor(expected), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.integration
@@ -189,7 +199,7 @@ def test_sequence_level_equals_trl_itself():
     expected = (normalised * WEIGHTS).nansum(dim=1)
     expected[PARTS.T.isnan().all(dim=1)] = NAN
     values = sequence_level(PARTS, 0.0)
-    combined = combine_parts(values, WEIGHTS, PARTS_MASK, "normalize_then_sum")
+    combined = normalize_then_sum(values, WEIGHTS, PARTS_MASK)
     same(combined, expected[:, None].expand(-1, 4), rtol=1e-5, atol=1e-5)
 
 
@@ -197,16 +207,15 @@ def test_sum_by_hand_at_each_step():
     values = torch.tensor(
         [[[1.0, 2.0, 3.0], [4.0, NAN, NAN]], [[10.0, NAN, 30.0], [40.0, 50.0, NAN]]]
     )
-    mask = torch.ones(2, 3).bool()
     expected = [[1 + 5.0, 2.0, 3 + 15.0], [4 + 20.0, 25.0, NAN]]
-    same(combine_parts(values, torch.tensor([1.0, 0.5]), mask), expected)
+    same(weighted_sum(values, torch.tensor([1.0, 0.5])), expected)
 
 
 def test_normalised_by_hand_at_each_step():
     """Steps are normalised by themselves; a row that has ended counts with its last value."""
     values = torch.tensor([[[1.0, 9.0], [3.0, 5.0], [8.0, 77.0]]])
     mask = torch.tensor([[True, True], [True, True], [True, False]])
-    combined = combine_parts(values, torch.tensor([2.0]), mask, "normalize_then_sum")
+    combined = normalize_then_sum(values, torch.tensor([2.0]), mask)
     for step, column in enumerate(([1.0, 3.0, 8.0], [9.0, 5.0, 8.0])):
         centred = np.array(column) - np.mean(column)
         expected = 2 * centred / (np.std(column, ddof=1) + 1e-4)
@@ -217,10 +226,10 @@ def test_a_reward_that_applies_to_one_row_says_nothing_when_normalised():
     """It has no deviation; TRL drops it too. Where another part applies, that one counts."""
     values = torch.tensor([[[5.0], [NAN], [NAN]], [[NAN], [1.0], [NAN]]])
     mask = torch.ones(3, 1).bool()
-    same(combine_parts(values, torch.ones(2), mask, "normalize_then_sum"), [[0.0], [0.0], [NAN]])
+    same(normalize_then_sum(values, torch.ones(2), mask), [[0.0], [0.0], [NAN]])
 
 
 def test_equal_rewards_normalise_to_nothing():
     values = torch.full((1, 4, 2), 7.25)
-    combined = combine_parts(values, torch.ones(1), torch.ones(4, 2).bool(), "normalize_then_sum")
+    combined = normalize_then_sum(values, torch.ones(1), torch.ones(4, 2).bool())
     same(combined, torch.zeros(4, 2))

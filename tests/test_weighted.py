@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from toys import ENDING, TableGenerator, TableReward, as_trajectories, every_sequence
+from toys import ENDING, TableGenerator, TableReward, as_trajectories, every_sequence, exact_action_values
 
 from seqgan.collection import collect, make_env
 from seqgan.rewards.base import RewardError
@@ -87,6 +87,8 @@ def test_a_weight_is_one_by_default():
         ([Fixed("a", [1.0])], [1.0, 2.0], "one weight per reward, 1, got 2"),
         ([Fixed("a", [1.0])], [math.inf], r"weights are finite, got \[inf\]"),
         ([Fixed("a", [1.0]), Fixed("a", [2.0])], None, "distinct names, got 'a' twice"),
+        ([Fixed("_a", [1.0])], None, "name is not empty, does not begin with _ and has no /"),
+        ([Fixed("a/b", [1.0])], None, "since metrics are named after it, got 'a/b'"),
         (
             [Learning("a", [1.0]), Learning("b", [2.0])],
             None,
@@ -209,6 +211,22 @@ class TestPartsInRollouts:
             torch.testing.assert_close(both[index], alone)
         total = monte_carlo_action_values(policy, rewards, trajectories, 3, seeded(2))
         torch.testing.assert_close(total, 2 * both[0] - 3 * both[1])
+
+    @pytest.mark.parametrize("num_rollouts", [1, 4, 200])
+    def test_the_sum_is_taken_for_each_completion(self, num_rollouts):
+        """Where parts apply to different completions, the value is still that of the sum."""
+        policy = TableGenerator(ENDING)
+        everything = every_sequence(ENDING)
+        rewards = WeightedSum([Fixed("zero", [0.0] * 121), ShortOnly()], [1.0, 5.0])
+        exact = exact_action_values(policy, everything, everything, rewards.score(everything))
+        trajectories = as_trajectories(policy, everything, rewards.score(everything))
+        repeats = 2000 // num_rollouts
+        mean = sum(
+            monte_carlo_action_values(policy, rewards, trajectories, num_rollouts, seeded(i))
+            for i in range(repeats)
+        )
+        # A reward of at most 10 has a deviation of at most 5; 2,000 draws, five standard errors.
+        assert float((mean / repeats - exact).abs().max()) < 5 * 5 / 2000**0.5
 
     def test_the_mean_is_over_completions_that_a_part_applies_to(self):
         policy = TableGenerator(ENDING)

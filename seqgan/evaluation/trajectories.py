@@ -29,7 +29,6 @@ def describe_trajectories(
         unfinished = (last != eos).float().mean()
     unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
     metrics: dict[str, float | int] = {
-        "charts/episodic_return": float(trajectories.returns.mean()),
         "charts/episodic_length": float(lengths.float().mean()),
         "advantage/mean": float(mean),
         "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
@@ -37,6 +36,10 @@ def describe_trajectories(
         "completions/clipped_ratio": float(unfinished),
         "completions/unique_fraction": unique,
     }
+    scored = torch.stack([trajectories.part(name) for name in rewards])
+    some_apply = ~scored.isnan().all(dim=0)
+    if bool(some_apply.any()):
+        metrics["charts/episodic_return"] = float(trajectories.returns[some_apply].mean())
     for name in rewards:
         scores = trajectories.part(name)
         applies = ~scores.isnan()

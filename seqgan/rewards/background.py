@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from threading import Thread
 from typing import Any
 
@@ -21,12 +21,24 @@ class BackgroundLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """What the coroutine returns, or raises."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = asyncio.run_coroutine_threadsafe(contained(coroutine), self._loop)
         try:
             return future.result()
         except BaseException:  # an interruption of the wait: nobody wants the answer any more
             future.cancel()
             raise
+
+
+async def contained(answer: Awaitable[Any]) -> Any:
+    """What is awaited; of its exceptions, those that would end the loop as a plain error.
+
+    Raises:
+        RuntimeError: it exits, is cancelled or interrupted by its own doing.
+    """
+    try:
+        return await answer
+    except (SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
+        raise RuntimeError(f"{type(error).__name__} in an asynchronous reward") from error
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

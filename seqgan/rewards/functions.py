@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgan.rewards.background import BackgroundLoop
+from seqgan.rewards.background import BackgroundLoop, contained
 from seqgan.rewards.base import Reward, RewardError, RewardModel, text_of
 from seqgan.rewards.guard import described
 from seqgan.rewards.modules import ModuleReward
@@ -180,7 +180,7 @@ class FunctionReward(Reward):
 
         async def ask(row: Mapping[str, Any]) -> Any:
             async with room:
-                return await self._call(row, names)
+                return await contained(self._call(row, names))
 
         return await asyncio.gather(*map(ask, rows), return_exceptions=True)
 

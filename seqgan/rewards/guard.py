@@ -66,7 +66,7 @@ def careful_returns(
                 return returns(reward_model, sequences.select(rows)).detach()  # a selection copies
         except RewardError as error:
             return error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failure = RewardError(reward_model.name, described(error))
             failure.__cause__ = error
             return failure

@@ -29,8 +29,8 @@ class WeightedSum(Reward):
         on_skip: told of each failure that did not stop.
 
     Raises:
-        ValueError: no parts, another number of weights, a weight that is not finite, two parts of
-            one name, or two that learn.
+        ValueError: no parts, another number of weights, a weight that is not finite, a name that
+            no metric can have, two parts of one name, or two that learn.
     """
 
     def __init__(
@@ -42,6 +42,11 @@ class WeightedSum(Reward):
         on_skip: Callable[[RewardError], object] = lambda error: None,
     ) -> None:
         self.parts = tuple(parts)
+        for part in self.parts:
+            if not isinstance(part, RewardModel):
+                raise ValueError(
+                    f"a reward is a reward model, got {part!r}; `as_reward` makes one of a function"
+                )
         self.names = tuple(part.name for part in self.parts)
         self.name = "+".join(self.names)
         self.weights = torch.ones(len(self.parts)) if weights is None else torch.tensor([*weights])
@@ -57,6 +62,11 @@ class WeightedSum(Reward):
         if not bool(torch.isfinite(self.weights).all()):
             raise ValueError(f"reward weights are finite, got {self.weights.tolist()}")
         for name in self.names:
+            if not name or name.startswith("_") or "/" in name:
+                raise ValueError(
+                    "a reward's name is not empty, does not begin with _ and has no /, since"
+                    f" metrics are named after it, got {name!r}"
+                )
             if self.names.count(name) > 1:
                 raise ValueError(f"rewards have distinct names, got {name!r} twice")
         learning = [part for part in self.parts if isinstance(part, TrainableReward)]
@@ -86,7 +96,8 @@ class WeightedSum(Reward):
         _ = sequences.texts  # decoded before the threads would each do it
         with ThreadPoolExecutor(len(waiting)) as pool:
             answers = {part.name: pool.submit(ask, part) for part in waiting}
-            scores = {part.name: ask(part) for part in self.parts if part not in waiting}
+            asked = answers.keys()
+            scores = {part.name: ask(part) for part in self.parts if part.name not in asked}
             scores |= {name: answer.result() for name, answer in answers.items()}
         return torch.stack([scores[name] for name in self.names])
 
