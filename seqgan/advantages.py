@@ -34,9 +34,14 @@ def to_go(
     return torch.where(mask, real.flip(1).cumsum(1).flip(1), 0.0)
 
 
-def earned_before(rewards: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
-    """Rewards of the steps before each step: past, so no action from here on can change them."""
-    return rewards.cumsum(dim=1) - rewards
+def earned_before(
+    rewards: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
+) -> Float[Tensor, "batch time"]:
+    """Rewards of the steps before each step: past, so no action from here on can change them.
+
+    0 on padding, so that values less these still hold a finished row's reward after its end.
+    """
+    return torch.where(mask, rewards.cumsum(dim=1) - rewards, 0.0)
 
 
 def kl_to_go(
@@ -100,7 +105,8 @@ class MovingAverage:
     """One number: the exponential moving average of past batches' mean value.
 
     The current batch is baselined by the average of the batches *before* it (by its own mean the
-    first time), then folded in: b <- decay b + (1 - decay) mean.
+    first time), then folded in: b <- decay b + (1 - decay) mean. A batch without any value is
+    passed over.
     """
 
     decay: float = 0.9
@@ -110,6 +116,8 @@ class MovingAverage:
         self, action_values: Float[Tensor, "batch time"], trajectories: Trajectories
     ) -> Float[Tensor, "batch time"]:
         active = trajectories.mask & ~action_values.isnan()
+        if not bool(active.any()):
+            return torch.zeros_like(action_values)
         mean = float(masked_mean(action_values, active))
         baseline = mean if self.value is None else self.value
         self.value = self.decay * baseline + (1 - self.decay) * mean
@@ -132,12 +140,13 @@ def make_baseline(kind: BaselineKind, decay: float) -> Baseline:
 def standardize(
     advantages: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
-    """Divides by the deviation over real tokens.
+    """Divides by the deviation over real tokens; NaN stays NaN and has no say in it.
 
     Off by default: it hides the scale of the KL term, and blows up noise where all rewards agree.
     """
-    mean = masked_mean(advantages, mask)
-    deviation = masked_mean((advantages - mean).square(), mask).sqrt()
+    known = mask & ~advantages.isnan()
+    mean = masked_mean(advantages, known)
+    deviation = masked_mean((advantages - mean).square(), known).sqrt()
     return advantages / (deviation + 1e-8)
 
 

@@ -78,7 +78,9 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
     found = dict(zip(specs, find_rewards(specs, task), strict=True))
     if "random" in found:
+        name = found["random"].name  # another may have been named so before
         found["random"] = RandomReward(config.seed)
+        found["random"].name = name
     if DISCRIMINATOR in config.reward:
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):

@@ -171,6 +171,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
         _at_least("config", self, least)
+        if isinstance(self.reward, str):
+            raise ValueError(f"reward is a tuple of names, got the string {self.reward!r}")
         if not self.reward:
             raise ValueError("reward names at least one reward, got none")
         for spec in self.reward:

@@ -70,6 +70,7 @@ class Counters:
     pretrained: bool = False  # the pretrained weights are in place, and samples of them shown
     discriminator_rounds: int = 0
     iterations: int = 0
+    generator_steps: int = 0  # of the iteration in progress
     global_step: int = 0  # tokens generated in the game
 
 
@@ -266,8 +267,12 @@ class Trainer:
             started = time.perf_counter()
             self.clock, tokens_before = Clock(), counters.global_step
             metrics: dict[str, float | int] = {}
-            for _ in range(self.config.adversarial.g_steps):
+            while counters.generator_steps < self.config.adversarial.g_steps:
                 metrics |= self.generator_step()
+                counters.generator_steps += 1
+                # A reward that fails in a later step leaves a checkpoint with this one done.
+                self._rng_of_unit = self.rng.get_state()
+            counters.generator_steps = 0
             if self.reward.learning is not None:
                 metrics |= self.discriminator_steps()
             counters.iterations += 1
@@ -361,12 +366,13 @@ class Trainer:
                 part_values, self.reward.weights, trajectories.mask, self.config.reward_aggregation
             )
             action_values = rescale(action_values, trajectories.mask, settings.rescale)
-            values = action_values - earned_before(trajectories.rewards) - self.kl_weight * kl
+            past = earned_before(trajectories.rewards, trajectories.mask)
+            values = action_values - past - self.kl_weight * kl
             advantages = values - self.baseline(values, trajectories)
-            # A token that no reward applies to teaches nothing.
-            advantages = advantages.nan_to_num(nan=0.0)
             if settings.standardize:
                 advantages = standardize(advantages, trajectories.mask)
+            # A token that no reward applies to teaches nothing.
+            advantages = advantages.nan_to_num(nan=0.0)
             metrics = dict(
                 update_generator(
                     self.generator,
@@ -588,7 +594,10 @@ class Trainer:
         for part in self.reward.parts:
             if isinstance(part, Reporting):
                 extras = part.take_extras().items()
-                columns |= {f"{part.name}/{key}": [*said] for key, said in extras}
+                # Of rows that were scored in parts, or said otherwise, nobody knows which is whose.
+                columns |= {
+                    f"{part.name}/{key}": [*said] for key, said in extras if len(said) == len(shown)
+                }
         rows_of_columns = zip(*columns.values(), strict=True)
         about = {"step": self.counters.global_step, "phase": phase}
         self.tracker.samples(

@@ -57,15 +57,25 @@ class TestToGo:
 class TestEarnedBefore:
     def test_by_hand(self):
         rewards = torch.tensor([[1.0, 2.0, 4.0], [10.0, 0.0, 0.0]])
-        assert_rows(earned_before(rewards), [[0.0, 1.0, 3.0], [0.0, 10.0, 10.0]])
+        mask = torch.tensor(FULL)
+        assert_rows(earned_before(rewards, mask), [[0.0, 1.0, 3.0], [0.0, 10.0, 10.0]])
+
+    def test_after_the_end_nothing_is_taken_from_what_stands_in(self):
+        """A finished row's reward is the baseline of the one that goes on: 7, and not 7 - 7."""
+        rewards = torch.tensor([[0.0, 7.0, 0.0], [0.0, 0.0, 4.0]])
+        mask = torch.tensor([[True, True, False], [True, True, True]])
+        values = torch.tensor([[7.0] * 3, [4.0] * 3]) - earned_before(rewards, mask)
+        baseline = leave_one_out(values, trajectories(mask.tolist()))
+        assert_rows(baseline[1:], [[7.0, 7.0, 7.0]])
 
     def test_a_reward_at_the_end_is_before_nothing(self):
         rewards = torch.tensor([[0.0, 0.0, 4.0], [0.0, 0.0, -3.0]])
-        assert not earned_before(rewards).any()
+        assert not earned_before(rewards, torch.tensor(FULL)).any()
 
     def test_before_and_to_go_make_the_return(self):
         rewards = torch.tensor([[1.0, 2.0, 4.0], [10.0, -5.0, 3.0]])
-        both = earned_before(rewards) + to_go(rewards, torch.tensor(FULL))
+        mask = torch.tensor(FULL)
+        both = earned_before(rewards, mask) + to_go(rewards, mask)
         assert_rows(both, [[7.0] * 3, [8.0] * 3])
 
 
@@ -152,6 +162,14 @@ class TestMovingAverage:
         assert baseline.value == pytest.approx(0.75 * 3 + 0.25 * 8)
         assert_rows(baseline(second, trajectories(RAGGED)), [[4.25] * 3] * 2)
 
+    def test_a_batch_without_any_value_is_passed_over(self):
+        baseline, unknown = MovingAverage(0.5), torch.full((2, 3), math.nan)
+        assert_rows(baseline(unknown, trajectories(FULL)), [[0.0] * 3] * 2)
+        assert baseline.value is None
+        baseline(torch.full((2, 3), 8.0), trajectories(FULL))
+        baseline(unknown, trajectories(FULL))
+        assert baseline.value == 8.0
+
     def test_goes_on_from_its_state(self):
         values, batch = torch.full((2, 3), 8.0), trajectories(FULL)
         stored, restored = MovingAverage(0.5), MovingAverage(0.5)
@@ -194,6 +212,14 @@ class TestStandardize:
         standardized = standardize(values, torch.tensor(RAGGED))
         assert_rows(standardized[0], [1 / math.sqrt(3)] * 3)
         assert float(standardized[1, 0]) == pytest.approx(5 / math.sqrt(3))
+
+    def test_what_nobody_knows_has_no_say(self):
+        """Known values 1, 1, 1, 5: the deviation is that of the test above."""
+        values = torch.tensor([[1.0, 1.0, 1.0], [5.0, math.nan, math.nan]])
+        standardized = standardize(values, torch.tensor(FULL))
+        assert_rows(standardized[0], [1 / math.sqrt(3)] * 3)
+        assert float(standardized[1, 0]) == pytest.approx(5 / math.sqrt(3))
+        assert bool(standardized[1, 1:].isnan().all())
 
     def test_scale_does_not_matter(self):
         values = torch.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, 0.5]])

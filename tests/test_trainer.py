@@ -28,6 +28,7 @@ from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.estimate import estimate
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.base import RewardError, RewardModel
+from seqgan.rewards.functions import as_reward
 from seqgan.rewards.guard import FailurePolicy
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.sequences import Sequences
@@ -665,6 +666,65 @@ def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
     assert resumed.counters.iterations == iteration
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+class FailsOnce(CountOfFirst):
+    """Raises in the given call."""
+
+    def __init__(self, call: int) -> None:
+        self.calls_left = call
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise RewardError(self.name, "the server is down", 0)
+        return super().score(sequences)
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
+    call: int, tmp_path: Path
+) -> None:
+    """A step asks twice, for the texts and for the completions: four calls are an iteration."""
+    settings = {"adversarial.g_steps": 2, "evaluation.num_shown": 0, "checkpoint_seconds": 1e9}
+    config = changed(TINY, settings)
+    whole, _ = make_trainer(config, reward=CountOfFirst())
+    whole.train()
+    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, FailsOnce(call))
+    with pytest.raises(RewardError, match="the server is down"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=CountOfFirst())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+    assert resumed.counters.global_step == whole.counters.global_step
+
+
+def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
+    """A batch with a failing text is scored in parts, and only of the last is anything said."""
+
+    def picky(texts: list[str], log_extra: Any) -> list[float]:
+        log_extra("length", [len(text) for text in texts])
+        if any(len(text) > 5 for text in texts):
+            raise KeyError("too long")
+        return [1.0 for _ in texts]
+
+    rewards = WeightedSum([as_reward(picky)], failures=FailurePolicy(on_failure="skip"))
+    trainer, memory = make_trainer(TINY, reward=rewards)
+    shown = every_sequence(ENDING).select(torch.arange(0, 121, 20))
+    trainer.config = changed(TINY, {"evaluation.num_shown": len(shown)})
+    assert {len(text) > 5 for text in shown.texts} == {True, False}
+    trainer.log_samples("game", shown)
+    assert [row["text"] for row in memory.rows] == shown.texts
+    assert not any("picky/length" in row for row in memory.rows)
+
+
+def test_a_random_reward_keeps_the_name_that_tells_it_from_another() -> None:
+    config = replace(TINY, reward=("random(seed=7)", "random"))
+    assert Trainer(config, toy_task(), MemoryTracker(), Progress()).reward.names == (
+        "random",
+        "random_2",
+    )
 
 
 class Picky(CountOfFirst):
