@@ -1,4 +1,4 @@
-"""Claim: PPO in one file, on the vector environment itself, learns small sentences in a minute.
+"""Claim: PPO in one file, on the vector environment itself, learns to write sentences in a minute.
 
 CleanRL's `ppo.py` (Huang et al., 2022) for Gymnasium 1.x: returns are in `infos["episode"]` where
 `_episode` says so. The reward is at most 1. Numbers, time and machine: experiments/README.md.
@@ -17,6 +17,7 @@ import tyro
 import wandb
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Args:
     num_envs: int = 64
     num_steps: int = 16  # tokens of each row per update
     gae_lambda: float = 0.95  # the discount is 1
-    num_minibatches: int = 4
+    minibatch_size: int = 256
     update_epochs: int = 4
     clip_coef: float = 0.2
     ent_coef: float = 0.01
@@ -42,11 +43,11 @@ class Agent(nn.Module):
         super().__init__()
         self.embedding, self.hidden = nn.Embedding(num_ids, 16), nn.Linear(16 * length, 64)
         self.actor, self.critic = nn.Linear(64, num_actions), nn.Linear(64, 1)
+        nn.init.orthogonal_(self.actor.weight, 0.01)  # at first all words are as likely
 
-    def forward(self, tokens: Tensor) -> tuple[torch.distributions.Categorical, Tensor]:
+    def forward(self, tokens: Tensor) -> tuple[Categorical, Tensor]:
         hidden = self.hidden(self.embedding(tokens).flatten(1)).tanh()
-        policy = torch.distributions.Categorical(logits=self.actor(hidden))
-        return policy, self.critic(hidden)[:, 0]
+        return Categorical(logits=self.actor(hidden)), self.critic(hidden)[:, 0]
 
 
 def main(args: Args) -> None:
@@ -85,7 +86,7 @@ def main(args: Args) -> None:
             advantages[step], following = advantage, values[step]
         batch = [t.flatten(0, 1) for t in (obs, actions, logprobs, advantages, advantages + values)]
         for _ in range(args.update_epochs):
-            for part in torch.randperm(len(batch[0])).chunk(args.num_minibatches):
+            for part in torch.randperm(len(batch[0])).split(args.minibatch_size):
                 o, a, old, adv, ret = (tensor[part] for tensor in batch)
                 policy, value = agent(o)
                 adv = (adv - adv.mean()) / (adv.std() + 1e-8)
@@ -99,7 +100,6 @@ def main(args: Args) -> None:
                 optimizer.step()
         returns, texts = zip(*finished, strict=True)
         metrics = {
-            "seed": args.seed,
             "global_step": update * len(batch[0]),
             "charts/episodic_return": np.mean(returns).item(),
             "charts/SPS": update * len(batch[0]) / (time.time() - started),
