@@ -16,11 +16,19 @@ SMALL = {
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
+    "trl_adversarial_grpo.py": "--epochs 1 --rounds 1 --steps 2 --num-samples 40"
+    " --temperatures 0.5",
 }
+NEEDS = {"trl_adversarial_grpo.py": "trl"}
+SCRIPTS = [
+    pytest.param(name, marks=pytest.mark.integration) if name in NEEDS else name for name in SMALL
+]
 
 
-@pytest.mark.parametrize("script", SMALL)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_script_runs(script: str, tmp_path: Path) -> None:
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script])
     results = tmp_path / "results.csv"
     arguments = [*SMALL[script].split(), "--results", str(results)]
     if script == "own_text.py":
