@@ -21,8 +21,14 @@ SMALL = {
     "cleanrl_style_ppo.py": "--total-timesteps 24576 --learning-rate 4e-3 --track",
     "sb3_ppo.py": "--seeds 1 --steps 4096 --num-samples 60",
     "torchrl_ppo.py": "--iterations 16 --learning-rate 4e-3",
+    "trl_adversarial_grpo.py": "--epochs 1 --rounds 1 --steps 2 --num-samples 40"
+    " --temperatures 0.5",
 }
-NEEDS = {"sb3_ppo.py": "stable_baselines3", "torchrl_ppo.py": "torchrl"}
+NEEDS = {
+    "sb3_ppo.py": "stable_baselines3",
+    "torchrl_ppo.py": "torchrl",
+    "trl_adversarial_grpo.py": "trl",
+}
 SCRIPTS = [
     pytest.param(name, marks=pytest.mark.integration) if name in NEEDS else name for name in SMALL
 ]
