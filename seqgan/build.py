@@ -86,8 +86,8 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
                 raise ValueError(
-                    f"reward {spec!r} cannot stand beside the {DISCRIMINATOR}: it learns too, or has"
-                    " the same name"
+                    f"reward {spec!r} cannot stand beside the {DISCRIMINATOR}: it learns too, or"
+                    " has the same name"
                 )
     return found
 

@@ -210,13 +210,22 @@ def test_skipping_loses_nothing_to_a_failure_of_no_row():
     assert [error.row for error in told] == [None, None]  # the two halves of the batch
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_goes_through(interruption):
+def raises(error):
     def stop(values, row):
-        raise interruption
+        raise error
 
-    with pytest.raises(interruption):
-        careful_returns(Numbering(37, fail=stop), BATCH, FailurePolicy(3, "skip"))
+    return stop
+
+
+def test_an_interruption_goes_through():
+    stopped = Numbering(37, fail=raises(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        careful_returns(stopped, BATCH, FailurePolicy(3, "skip"))
+
+
+def test_a_reward_that_exits_has_failed():
+    with pytest.raises(RewardError, match=r"on row 37 .*SystemExit: 3"):
+        careful_returns(Numbering(37, fail=raises(SystemExit(3))), BATCH)
 
 
 def test_what_does_not_apply_is_no_failure():

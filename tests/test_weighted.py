@@ -6,7 +6,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from toys import ENDING, TableGenerator, TableReward, as_trajectories, every_sequence, exact_action_values
+from toys import (
+    ENDING,
+    TableGenerator,
+    TableReward,
+    as_trajectories,
+    every_sequence,
+    exact_action_values,
+)
 
 from seqgan.collection import collect, make_env
 from seqgan.rewards.base import RewardError
