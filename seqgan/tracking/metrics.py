@@ -89,7 +89,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "charts/episodic_return",
-        "mean undiscounted return of the collected episodes",
+        "mean undiscounted return of the collected episodes to which a reward applies",
         "reward",
         "global_step",
         _ADVERSARIAL,
