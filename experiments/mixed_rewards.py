@@ -2,8 +2,8 @@
 
 One reward is 1 for a grammatical caption and 0 for another, the second minus the distance of its
 number of words from a target. Both have weight 1, but the second varies several times as much.
-`sum_then_normalize` adds them as they are; `normalize_then_sum` (GDPO) divides each by its deviation
-first, and the grammar gets a larger share of what the KL penalty lets pass.
+`sum_then_normalize` adds them as they are; `normalize_then_sum` (GDPO) divides each by its
+deviation first, and the grammar gets a larger share of what the KL penalty lets pass.
 
     python experiments/mixed_rewards.py
 
