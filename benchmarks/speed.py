@@ -24,13 +24,13 @@ import plain
 import torch
 import tyro
 
-from seqgan.build import build_generator, build_reward, build_task
+from seqgan.build import build_discriminator_reward, build_generator, build_task
 from seqgan.collection import collect, make_env
 from seqgan.configuration import TrainConfig, captions_preset, oracle_paper_preset
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.ngrams import bleu, distinct, self_bleu
 from seqgan.memory import keep_freed_memory
-from seqgan.rewards.discriminator import DiscriminatorReward, Precision
+from seqgan.rewards.discriminator import Precision
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.runtime import SingleProcess
 from seqgan.sampling import sample
@@ -103,10 +103,8 @@ class Paper:
         self.task = build_task(self.config)
         self.rng = torch.Generator().manual_seed(1)
         self.generator = build_generator(self.config, self.task.vocabulary, self.rng)
-        reward = build_reward(self.config, self.task, self.rng)
-        assert isinstance(reward, DiscriminatorReward)
-        self.reward = reward
-        env = make_env(self.task, reward, batch)
+        self.reward = build_discriminator_reward(self.config, self.task, self.rng)
+        env = make_env(self.task, self.reward, batch)
         self.trajectories = collect(
             env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
         )

@@ -47,7 +47,7 @@ def test_parts_of_an_iteration(reward):
         ),
         discriminator_training=replace(preset.discriminator_training, num_sequences=16),
         adversarial=replace(preset.adversarial, batch_size=4, num_rollouts=1, g_steps=2),
-        reward=reward,
+        reward=(reward,),
     )
     trainer = Trainer(config, build_task(config), MemoryTracker(), Progress())
     measured = profile_iteration(trainer)

@@ -111,14 +111,14 @@ def _openings(sequences: Sequences) -> list[str]:
 
 def _load(folder: Path) -> tuple[Any, Any]:
     """The model and its tokenizer."""
+    if not folder.is_dir():
+        raise ValueError(f"a classifier is in a folder, got {str(folder)!r}, which is none")
     try:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
     except ImportError as error:
         raise ValueError(
             "a classifier from a folder needs transformers: pip install transformers"
         ) from error
-    if not folder.is_dir():
-        raise ValueError(f"a classifier is in a folder, got {str(folder)!r}, which is none")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model, found = AutoModelForSequenceClassification.from_pretrained(
