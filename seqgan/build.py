@@ -17,7 +17,7 @@ from seqgan.rewards.finding import find_rewards
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences, joined
+from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
@@ -78,10 +78,8 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
     """
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
     found = dict(zip(specs, find_rewards(specs, task), strict=True))
-    if "random" in found:
-        name = found["random"].name  # another may have been named so before
-        found["random"] = RandomReward(config.seed)
-        found["random"].name = name
+    if isinstance(control := found.get("random"), RandomReward):
+        control.seed = config.seed
     if DISCRIMINATOR in config.reward:
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
@@ -99,12 +97,15 @@ def try_rewards(config: TrainConfig, task: Task, found: Mapping[str, RewardModel
         RewardError: it fails, and the configuration does not say to skip that.
     """
     texts = task.real("train", 2, torch.Generator().manual_seed(0))
-    if (eos := task.vocabulary.eos_id) is not None:
-        empty = Sequences.from_rows([[eos]], task.vocabulary, texts.tokens.shape[1])
-        texts = joined([texts, empty])
+    batches = [texts]
+    eos_id = task.vocabulary.eos_id
+    if eos_id is not None and texts.prompts is None and not texts.columns:
+        width = texts.tokens.shape[1]
+        batches.append(Sequences.from_rows([[eos_id]], task.vocabulary, width))
     failures = FailurePolicy(config.reward_retries, config.reward_failure)
     for reward in found.values():
-        careful_returns(reward, texts.to(config.device), failures)
+        for batch in batches:
+            careful_returns(reward, batch.to(config.device), failures)
 
 
 def build_discriminator_reward(

@@ -272,10 +272,10 @@ class Trainer:
                 counters.generator_steps += 1
                 # A reward that fails in a later step leaves a checkpoint with this one done.
                 self._rng_of_unit = self.rng.get_state()
-            counters.generator_steps = 0
             if self.reward.learning is not None:
                 metrics |= self.discriminator_steps()
             counters.iterations += 1
+            counters.generator_steps = 0
             self._rng_of_unit = self.rng.get_state()
             metrics |= self.clock.seconds
             metrics["time/seconds"] = time.perf_counter() - started

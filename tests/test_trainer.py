@@ -752,3 +752,38 @@ def test_a_reward_that_always_fails_is_not_skipped_for_ever() -> None:
     with pytest.raises(RewardError, match="'count' failed: it failed on all 4 texts of an iterat"):
         trainer.train()
     assert trainer.counters.iterations == 1
+
+
+class Learner(CountOfFirst):
+    """Has nothing to learn, and refuses to from its n-th update on."""
+
+    def __init__(self, updates: int = 10**9) -> None:
+        self.updates = updates
+
+    def update(self, real: Sequences, generated: Sequences) -> dict[str, float | int]:
+        if self.updates == 0:
+            raise RewardError(self.name, "no more")
+        self.updates -= 1
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) -> None:
+    settings = {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9, "adversarial.g_steps": 2}
+    config = changed(TINY, settings)
+    whole, _ = make_trainer(config, reward=Learner())
+    whole.train()
+    # A round is four minibatches; the first is before the game.
+    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, Learner(9))
+    with pytest.raises(RewardError, match="no more"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=Learner())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    assert (resumed.counters.iterations, resumed.counters.generator_steps) == (1, 2)
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))

@@ -64,13 +64,7 @@ def discriminator_step(
     real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
     loss = minimax_discriminator_loss(real_logits, generated_logits)
     penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
-    optimizer.zero_grad(set_to_none=True)
-    (loss + 0.5 * l2 * penalty).backward()
-    gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if max_grad_norm < math.inf:
-        nn.utils.clip_grads_with_norm_(discriminator.parameters(), max_grad_norm, norm)
-    optimizer.step()
+    norm = descend(loss + 0.5 * l2 * penalty, discriminator, optimizer, max_grad_norm)
     return to_floats(
         {
             "losses/discriminator": loss,
@@ -79,6 +73,23 @@ def discriminator_step(
             "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
         }
     )
+
+
+def descend(
+    loss: Float[Tensor, ""],
+    discriminator: Discriminator,
+    optimizer: torch.optim.Optimizer,
+    max_grad_norm: float,
+) -> Float[Tensor, ""]:
+    """One optimiser step down the loss; the norm of its gradient before it was clipped."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if max_grad_norm < math.inf:
+        nn.utils.clip_grads_with_norm_(discriminator.parameters(), max_grad_norm, norm)
+    optimizer.step()
+    return norm
 
 
 def autocast(discriminator: Discriminator, precision: Precision) -> torch.autocast:

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from seqgan.discriminators.base import Discriminator
@@ -27,6 +27,7 @@ from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.losses import to_floats
 from seqgan.rewards.base import Reward, RewardError
+from seqgan.rewards.discriminator import descend
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, joined
 from seqgan.tasks.base import Task
@@ -121,13 +122,7 @@ class RankingReward(Reward):
         generated_ranks = log_rank(of_generated, of_references, of_comparisons, self.gamma)
         beaten = (-torch.expm1(generated_ranks)).clamp(min=LEAST_LOSS).log()
         loss = -0.5 * (real_ranks.mean() + beaten.mean())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        gradients = [p.grad for p in self.ranker.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if self.max_grad_norm < math.inf:
-            nn.utils.clip_grads_with_norm_(self.ranker.parameters(), self.max_grad_norm, norm)
-        self.optimizer.step()
+        norm = descend(loss, self.ranker, self.optimizer, self.max_grad_norm)
         # A text that ranks like all the others has R = 1 / (|C| + 1).
         among_generated, among_real = -math.log1p(len(opposite)), -math.log1p(len(of_comparisons))
         return to_floats(
