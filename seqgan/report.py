@@ -1,36 +1,19 @@
 """One picture of a finished run: `report.png`, from the files in its folder alone."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-QUALITY_LABELS = {"nll_oracle": "NLL under the oracle (nats per token)", "bleu_4": "BLEU-4"}
+from seqgan.charts import BLUE, GREEN, GREY, ORANGE, QUALITY_LABELS, drawable, font_families
+
 NUM_SAMPLES = 5
 MAX_CHARACTERS = 110
-
-# Tried in order for samples in scripts that matplotlib's own font lacks.
-WIDE_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Microsoft YaHei",
-    "SimHei",
-    "Arial Unicode MS",
-)
 
 
 def draw_report(folder: Path) -> Path:
@@ -45,7 +28,7 @@ def draw_report(folder: Path) -> Path:
     metrics = _lines(folder / "metrics.jsonl")
     samples = _lines(folder / "samples.jsonl")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    family = [*_installed(WIDE_FONTS), "DejaVu Sans"]
+    family = font_families()
     with matplotlib.rc_context({"font.family": family, "axes.spines.top": False}):
         figure = Figure(figsize=(11, 9), layout="constrained")
         grid = figure.add_gridspec(3, 2, height_ratios=[1, 1, 0.9])
@@ -57,18 +40,6 @@ def draw_report(folder: Path) -> Path:
         target = folder / "report.png"
         FigureCanvasAgg(figure).print_png(target, metadata={"Title": folder.name})
     return target
-
-
-def drawable(text: str, families: Sequence[str]) -> str:
-    """The text with characters that no font of the families has as [XXXX], not as empty boxes."""
-    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families]
-
-    def shown(character: str) -> str:
-        if any(font.get_char_index(ord(character)) for font in fonts):
-            return character
-        return f"[{ord(character):04X}]"
-
-    return "".join(shown(character) for character in text)
 
 
 def _pretraining(axes: Axes, metrics: list[dict[str, Any]]) -> None:
@@ -150,7 +121,7 @@ def _adversary(axes: Axes, metrics: list[dict[str, Any]]) -> None:
 
 def _texts(axes: Axes, samples: list[dict[str, Any]]) -> None:
     axes.axis("off")
-    families = [*_installed(WIDE_FONTS), "DejaVu Sans"]
+    families = font_families()
     lines = []
     for phase in ("before the game", "after the game"):
         texts = [row["text"] for row in samples if row["phase"] == phase][:NUM_SAMPLES]
@@ -164,11 +135,6 @@ def _texts(axes: Axes, samples: list[dict[str, Any]]) -> None:
     axes.text(
         0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes, in_layout=False
     )
-
-
-def _installed(families: Sequence[str]) -> list[str]:
-    known = {entry.name for entry in font_manager.fontManager.ttflist}
-    return [family for family in families if family in known]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

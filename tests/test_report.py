@@ -9,7 +9,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqgan.report import WIDE_FONTS, draw_report, drawable
+from seqgan.charts import WIDE_FONTS, drawable
+from seqgan.report import draw_report
 
 INFORMATION = "discriminator/information_heldout"
 PHASES = ("before the game", "after the game")
@@ -163,7 +164,7 @@ def test_dollar_signs_are_no_formula(make_run, drawn):
 
 @pytest.mark.parametrize("fonts", [WIDE_FONTS, ()], ids=["installed fonts", "no wide font"])
 def test_chinese_is_drawn_without_warnings(make_run, monkeypatch, fonts):
-    monkeypatch.setattr("seqgan.report.WIDE_FONTS", fonts)
+    monkeypatch.setattr("seqgan.charts.WIDE_FONTS", fonts)
     assert png_size(draw_report(make_run([QUATRAIN, "é ü ß", "\U0001f600"]))) == (1100, 900)
 
 

@@ -1,0 +1,47 @@
+"""What every command does with its arguments: one line for each error."""
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class InputError(Exception):
+    """A wrong input: one line, exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one line per error and the nearest known flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+    def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(arguments)
+        if unknown:
+            raise InputError(unknown_flag(unknown[0], list(self._option_string_actions)))
+        return parsed
+
+
+def unknown_flag(flag: str, known: Sequence[str]) -> str:
+    if not flag.startswith("-"):
+        return f"unexpected argument {flag!r}"
+    near = difflib.get_close_matches(flag.split("=")[0], known, n=1, cutoff=0.4)
+    return f"unknown flag {flag}" + (f"; the nearest known one is {near[0]}" if near else "")
+
+
+def take(flags: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of a flag, or None where it is not given, and the other flags."""
+    for index, flag in enumerate(flags):
+        if flag.startswith(f"{name}="):
+            return flag.partition("=")[2], flags[:index] + flags[index + 1 :]
+        if flag == name:
+            if index + 1 == len(flags):
+                raise InputError(f"{name} takes a value, got none")
+            return flags[index + 1], flags[:index] + flags[index + 2 :]
+    return None, flags
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed is 0 to 2**63 - 1, got {seed}")
