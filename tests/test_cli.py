@@ -399,7 +399,7 @@ def test_an_interrupt_outside_training_shows_no_traceback(
     def interrupted(given: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "sample", interrupted)
+    monkeypatch.setattr("seqgan.commands.sample.run", interrupted)
     assert run("sample", "run") == 130
     assert capsys.readouterr().err == "seqgan: stopped\n"
 
