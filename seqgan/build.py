@@ -8,8 +8,13 @@ from seqgan.configuration import TrainConfig
 from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator
+from seqgan.discriminators.transformer import (
+    TransformerDiscriminator,
+    TransformerDiscriminatorConfig,
+)
 from seqgan.generators.base import Generator
 from seqgan.generators.recurrent import RecurrentGenerator
+from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -38,8 +43,11 @@ def build_task(config: TrainConfig) -> Task:
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
     """An untrained generator on the run's device."""
+    settings = config.generator
     with seeded_from(rng):
-        return RecurrentGenerator(config.generator, vocabulary).to(config.device)
+        if isinstance(settings, TransformerGeneratorConfig):
+            return TransformerGenerator(settings, vocabulary).to(config.device)
+        return RecurrentGenerator(settings, vocabulary).to(config.device)
 
 
 def build_discriminator(
@@ -50,6 +58,8 @@ def build_discriminator(
     with seeded_from(rng):
         if isinstance(settings, CNNDiscriminatorConfig):
             return CNNDiscriminator(settings, vocabulary, max_length).to(config.device)
+        if isinstance(settings, TransformerDiscriminatorConfig):
+            return TransformerDiscriminator(settings, vocabulary, max_length).to(config.device)
         return RecurrentDiscriminator(settings, vocabulary, max_length).to(config.device)
 
 

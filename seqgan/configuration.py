@@ -17,8 +17,10 @@ import yaml
 from seqgan.advantages import BaselineKind
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
+from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.rescaling import Aggregation, RescaleKind
 from seqgan.rewards.discriminator import Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
@@ -146,10 +148,12 @@ class TrainConfig:
     """A whole run."""
 
     task: CaptionsConfig | OracleConfig | TextConfig = field(default_factory=CaptionsConfig)
-    generator: RecurrentGeneratorConfig = field(default_factory=RecurrentGeneratorConfig)
-    discriminator: RecurrentDiscriminatorConfig | CNNDiscriminatorConfig = field(
-        default_factory=RecurrentDiscriminatorConfig
+    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig = field(
+        default_factory=RecurrentGeneratorConfig
     )
+    discriminator: (
+        RecurrentDiscriminatorConfig | CNNDiscriminatorConfig | TransformerDiscriminatorConfig
+    ) = field(default_factory=RecurrentDiscriminatorConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     discriminator_training: DiscriminatorTrainingConfig = field(
         default_factory=DiscriminatorTrainingConfig

@@ -115,8 +115,11 @@ def _invert(
 
 
 def rows_in_flight(generator: Generator) -> int:
-    """How many rows advance together: as many as keep their logits in a processor's cache."""
-    return max(LOGITS_IN_FLIGHT // generator.num_actions, 64)
+    """How many rows advance together: as many as keep their logits in a processor's cache.
+
+    Where a row's state is larger than its logits, fewer: memory is bounded too.
+    """
+    return max(LOGITS_IN_FLIGHT // generator.row_elements, 64)
 
 
 def sequences_at_once(generator: Generator, length: int) -> int:

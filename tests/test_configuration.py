@@ -19,7 +19,9 @@ from seqgan.configuration import (
 )
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
+from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tasks.text import TextConfig
@@ -154,14 +156,17 @@ class TestErrors:
             ("reward: a\nreward_weights: [1, 2]", "one weight for each of 1 rewards, got 2"),
             ("reward_failure: go", "reward_failure is one of stop, skip, got 'go'"),
             ("reward_retries: -1", "reward_retries is at least 0, got -1"),
-            ("generator: {kind: rnn}", "generator.kind is one of lstm, gru, got 'rnn'"),
+            (
+                "generator: {kind: rnn}",
+                "generator.kind is one of lstm, gru, transformer, got 'rnn'",
+            ),
             ("task: {path: x}", "task has a kind, one of captions, oracle, text, got None"),
             ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
             ("task: {kind: [oracle]}", "task has a kind, .* got \\['oracle'\\]"),
             ("task: oracle", "task has a kind, .* got None"),
             (
                 "discriminator: {dropout: 0.1}",
-                "discriminator has a kind, one of gru, cnn, got None",
+                "discriminator has a kind, one of gru, cnn, transformer, got None",
             ),
             ("task: {kind: oracle, min_count: 2}", "unknown field task.min_count"),
             ("pretrain: {epochs: -1}", "pretrain.epochs is at least 0, got -1"),
@@ -244,10 +249,12 @@ def test_kinds_of_each_slot():
     assert configs_by_kind("generator") == {
         "lstm": RecurrentGeneratorConfig,
         "gru": RecurrentGeneratorConfig,
+        "transformer": TransformerGeneratorConfig,
     }
     assert configs_by_kind("discriminator") == {
         "gru": RecurrentDiscriminatorConfig,
         "cnn": CNNDiscriminatorConfig,
+        "transformer": TransformerDiscriminatorConfig,
     }
 
 

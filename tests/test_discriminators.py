@@ -11,9 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from seqgan.discriminators import cnn, recurrent
+from seqgan.discriminators import cnn, recurrent, transformer
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
+from seqgan.discriminators.transformer import (
+    TransformerDiscriminator,
+    TransformerDiscriminatorConfig,
+)
 from seqgan.rewards.discriminator import discriminator_step
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
@@ -260,6 +264,30 @@ class TestCNN(DiscriminatorConformance):
     def test_settings_out_of_range(self, setting, rule):
         with pytest.raises(ValueError, match=rule):
             CNNDiscriminatorConfig(**setting)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+class TestTransformer(DiscriminatorConformance):
+    @pytest.fixture(autouse=True)
+    def configured(self, num_layers):
+        self.config = TransformerDiscriminatorConfig(width=8, num_layers=num_layers, num_heads=2)
+
+    def make(self, dropout):
+        return TransformerDiscriminator(
+            replace(self.config, dropout=dropout), VOCABULARY, MAX_LENGTH
+        )
+
+    def test_order_matters(self, discriminator):
+        there, back = (
+            Sequences.from_rows([row], VOCABULARY, MAX_LENGTH) for row in ([0, 1, 2], [2, 1, 0])
+        )
+        assert not torch.allclose(discriminator(there), discriminator(back))
+
+    def test_many_texts_are_scored_in_parts(self, discriminator, sequences, monkeypatch):
+        expected = discriminator(sequences).detach()
+        monkeypatch.setattr(transformer, "JUDGED_TOGETHER", 2)
+        with torch.no_grad():
+            torch.testing.assert_close(discriminator(sequences), expected)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])

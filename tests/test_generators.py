@@ -11,6 +11,7 @@ import torch
 
 from seqgan.generators.base import PrefixStates, State
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
+from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.losses import negative_log_likelihood, token_entropies, token_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
@@ -267,6 +268,19 @@ class TestRecurrentGenerator(GeneratorConformance):
 
     def make(self, vocabulary, dropout):
         return RecurrentGenerator(replace(self.config, dropout=dropout), vocabulary)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+class TestTransformerGenerator(GeneratorConformance):
+    @pytest.fixture(autouse=True)
+    def configured(self, num_layers):
+        self.config = TransformerGeneratorConfig(width=8, num_layers=num_layers, num_heads=2)
+
+    def make(self, vocabulary, dropout):
+        generator = TransformerGenerator(replace(self.config, dropout=dropout), vocabulary)
+        for parameter in generator.parameters():
+            torch.nn.init.normal_(parameter, std=0.7)
+        return generator
 
 
 def recurrent(**settings):

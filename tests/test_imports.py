@@ -28,6 +28,7 @@ LAYERS = {
     "advantages": 1,
     "rescaling": 1,
     "losses": 1,
+    "attention": 1,
     "generators.*": 2,
     "discriminators.*": 2,
     "rewards.*": 2,

@@ -46,6 +46,14 @@ class Generator(nn.Module, ABC):
 
     num_actions: int
 
+    @property
+    def row_elements(self) -> int:
+        """Numbers in memory for each row that advances: its logits, and a state where it is large.
+
+        Decides how many rows advance together.
+        """
+        return self.num_actions
+
     @abstractmethod
     def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
         """Teacher-forced logits: `[:, t]` is the distribution of `tokens[:, t]` given the rest."""

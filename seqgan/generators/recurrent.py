@@ -12,12 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seqgan.generators.base import Generator, State
-from seqgan.generators.projection import (
-    chosen_log_probs,
-    chosen_log_probs_and_entropies,
-    mean_negative_log_likelihood,
-)
+from seqgan.generators.base import State
+from seqgan.generators.projected import ProjectedGenerator
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
 
@@ -67,7 +63,7 @@ class RecurrentPrefixStates:
         return self.generator.project(parts[0][-1]), RecurrentState(parts)
 
 
-class RecurrentGenerator(Generator):
+class RecurrentGenerator(ProjectedGenerator):
     """A recurrent policy whose first input is bos.
 
     `forward` runs whole layers at once; `step`, `encode` and `start` advance the same weights one
@@ -105,33 +101,7 @@ class RecurrentGenerator(Generator):
             module.train(True)
         return self
 
-    def project(self, top: Float[Tensor, "*axes hidden"]) -> Float[Tensor, "*axes vocab"]:
-        return self.output(self.dropout(top))
-
-    def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
-        return self.project(self._top_layer(sequences))
-
-    def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
-        """Only real tokens are projected, and no logits are stored."""
-        return _at_tokens(sequences.mask, chosen_log_probs(*self._real_tokens(sequences)))
-
-    def log_probs_and_entropies(
-        self, sequences: Sequences
-    ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
-        parts = chosen_log_probs_and_entropies(*self._real_tokens(sequences))
-        log_probs, entropies = (_at_tokens(sequences.mask, part) for part in parts)
-        return log_probs, entropies
-
-    def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
-        return mean_negative_log_likelihood(*self._real_tokens(sequences))
-
-    def _real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What says how likely they are: states before them, output layer, the tokens."""
-        hidden = self.dropout(self._top_layer(sequences))[sequences.mask]
-        output = self.output
-        return hidden, output.weight, output.bias, sequences.tokens[sequences.mask]
-
-    def _top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
+    def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
         # Padding is masked out wherever the result is used, but it needs a row to look up.
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
         bos = torch.full_like(tokens[:, :1], self.bos_id)
@@ -187,13 +157,6 @@ class RecurrentGenerator(Generator):
         ):
             state = _where(mask, self._advance(tokens, state), state)
         return state
-
-
-def _at_tokens(
-    mask: Bool[Tensor, "batch time"], values: Float[Tensor, " token"]
-) -> Float[Tensor, "batch time"]:
-    """The values of real tokens in their places, 0 on padding."""
-    return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
 def _where(

@@ -1,0 +1,100 @@
+"""A pre-norm transformer layer that can go on from stored keys and values.
+
+Positions are rotations of queries and keys (Su et al., 2021), so there is no longest text, and a
+column of a cache is where it is for no other reason than that it was written there: which columns
+are real, and what position each has, is said by masks and positions.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+ROTATION_BASE = 10000.0
+
+
+class TransformerLayer(nn.Module):
+    """Attention, then a feed-forward network four times as wide, each around a residual.
+
+    Args:
+        width: of the residual stream; a multiple of twice `num_heads`.
+    """
+
+    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.attention_output = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, 4 * width)
+        self.contract = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch new width"],
+        positions: Int[Tensor, "batch new"],
+        visible: Bool[Tensor, "batch new column"] | None,
+        cache: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Float[Tensor, "batch new width"], tuple[Tensor, Tensor]]:
+        """The residual stream after this layer, and the keys and values of all columns.
+
+        Args:
+            positions: of the new columns.
+            visible: which columns, stored and new ones, each new column attends to; None is the
+                causal order of new columns alone.
+            cache: keys and values (batch, head, column, width of a head) of the stored columns.
+        """
+        parts = self.queries_keys_values(self.attention_norm(values)).chunk(3, dim=-1)
+        queries, keys, contents = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts
+        )
+        queries, keys = rotated(queries, positions), rotated(keys, positions)
+        if cache is not None:
+            keys = torch.cat([cache[0], keys], dim=2)
+            contents = torch.cat([cache[1], contents], dim=2)
+        attended = scaled_dot_product_attention(
+            queries,
+            keys,
+            contents,
+            attn_mask=None if visible is None else visible[:, None],
+            is_causal=visible is None,
+        )
+        attended = self.attention_output(attended.transpose(1, 2).flatten(2))
+        values = values + self.dropout(attended)
+        hidden = self.contract(gelu(self.expand(self.feed_forward_norm(values))))
+        return values + self.dropout(hidden), (keys, contents)
+
+
+def rotated(
+    vectors: Float[Tensor, "batch head column size"], positions: Int[Tensor, "batch column"]
+) -> Float[Tensor, "batch head column size"]:
+    """Each pair of coordinates (i, i + size/2) turned by position times base^(-2i/size).
+
+    The product of a rotated query and a rotated key depends on the difference of their positions.
+    """
+    half = vectors.shape[-1] // 2
+    exponents = torch.arange(half, device=vectors.device, dtype=vectors.dtype) / half
+    angles = positions[:, None, :, None] * ROTATION_BASE**-exponents
+    cosine, sine = angles.cos(), angles.sin()
+    first, second = vectors[..., :half], vectors[..., half:]
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
+
+
+def check_sizes(where: str, width: int, num_layers: int, num_heads: int, dropout: float) -> None:
+    """What the settings of a transformer have to be.
+
+    Raises:
+        ValueError: a size below 1, a width that the heads do not divide into even parts, or a
+            dropout outside [0, 1).
+    """
+    for name, size in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
+        if size < 1:
+            raise ValueError(f"{where}.{name} is at least 1, got {size}")
+    if width % (2 * num_heads):
+        raise ValueError(
+            f"{where}.width is a multiple of twice num_heads ({2 * num_heads}), got {width}"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"{where}.dropout is in [0, 1), got {dropout}")
