@@ -158,7 +158,7 @@ class TestErrors:
             ("reward_retries: -1", "reward_retries is at least 0, got -1"),
             (
                 "generator: {kind: rnn}",
-                "generator.kind is one of lstm, gru, transformer, got 'rnn'",
+                "generator has a kind, one of lstm, gru, transformer, got 'rnn'",
             ),
             ("task: {path: x}", "task has a kind, one of captions, oracle, text, got None"),
             ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
