@@ -31,7 +31,7 @@ from seqgan.collection import collect, make_env
 from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
-from seqgan.evaluation.measure import Measurement, measure
+from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.losses import minimax_generator_loss, reinforce
 from seqgan.rescaling import normalize_then_sum, rescale, weighted_sum
@@ -147,6 +147,10 @@ class Trainer:
         self.best_nll_dev = float("inf")
         self.epochs_without_gain = 0
         self.information: list[tuple[int, float, float]] = []
+        self.text_measures = None
+        if judged_as_texts(task):
+            asked = config.evaluation
+            self.text_measures = text_measures(task, asked.embeddings, asked.mauve, asked.toxicity)
         self.env = make_env(task, self.reward, config.adversarial.batch_size, config.device)
         self.clock = Clock()  # of the current iteration
         self.stop_requested = False
@@ -538,6 +542,7 @@ class Trainer:
             rng,
             sampling,
             self.config.device,
+            self.text_measures,
         )
 
     def nll_dev(self) -> float:
