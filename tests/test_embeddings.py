@@ -205,6 +205,7 @@ class TestPretrained:
         plain, tokenised = load_embedding(name, [])(["A dog, asleep.", "a dog , asleep ."])
         np.testing.assert_allclose(plain, tokenised, atol=1e-6)
 
-    def test_wordllama_hardly_sees_the_order_of_words(self):
-        straight, back = load_embedding("wordllama", [])(["dogs chase cats", "cats chase dogs"])
-        assert straight @ back > 0.999
+    def test_wordllama_is_blind_to_the_order_of_words(self):
+        texts = ["the dogs chase unhappy cats .", ". cats the chase unhappy dogs"]
+        straight, back = load_embedding("wordllama", [])(texts)
+        np.testing.assert_allclose(straight, back, atol=1e-6)

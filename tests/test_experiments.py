@@ -86,10 +86,10 @@ def check_learning(rows: list[dict[str, str]]) -> None:
 def check_metrics(rows: dict[str, dict[str, str]]) -> None:
     """Each failure is seen by the metric that is there for it."""
     new = rows["new real texts"]
-    assert float(rows["5 texts repeated"]["self_bleu_4"]) > float(new["self_bleu_4"]) + 0.1
+    assert float(rows["5 texts repeated"]["self_bleu_4"]) == 1 > float(new["self_bleu_4"])
     assert float(rows["words shuffled in each text"]["bleu_4"]) < float(new["bleu_4"]) - 0.1
     for failure in ("5 texts repeated", "words shuffled in each text", "a third are one text"):
-        assert float(rows[failure]["frechet_hashed"]) > 2 * float(new["frechet_hashed"])
+        assert float(rows[failure]["frechet_hashed"]) > 1.3 * float(new["frechet_hashed"])
 
 
 def test_every_script_is_tested() -> None:

@@ -1,7 +1,7 @@
 """Texts as points: a row of numbers for each text, for Frechet distance and MAUVE.
 
 Numbers of two embeddings cannot be compared, so an embedding's name is part of the metric's. And
-what an embedding does not see, no metric on top of it can find: `wordllama` hardly sees the order
+what an embedding does not see, no metric on top of it can find: `wordllama` is blind to the order
 of words.
 """
 
