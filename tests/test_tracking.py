@@ -382,7 +382,7 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     ]
     source, checkpoint, *_ = artifacts
     assert checkpoint["name"] == f"checkpoint-{settings['run_id']}"
-    assert checkpoint["aliases"] == ["latest", "best"]
+    assert sorted(checkpoint["aliases"]) == ["best", "latest"]
     assert json.loads(checkpoint["metadata"]) == {"iteration": 3}
     assert {entry["path"] for entry in checkpoint["manifest"]["contents"]} == {
         "checkpoints/00000000/state.json",
