@@ -1,6 +1,7 @@
 """`seqgan evaluate`: what it prints of runs and of files, and of files that are not as hoped."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from seqgan.build import build_generator, build_task
 from seqgan.checkpoints import save_checkpoint
 from seqgan.configuration import EvaluationConfig, TrainConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.runs import create_run
+from seqgan.runs import create_run, open_run
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tasks.text import TextConfig
@@ -301,14 +302,18 @@ def make_run(folder: Path, task: CaptionsConfig | OracleConfig | TextConfig) -> 
         evaluation=EvaluationConfig(num_heldout=30),
         output=str(folder),
     )
-    made = build_task(config)
-    run_folder = create_run(config, made)
-    first, second = (
-        build_generator(config, made.vocabulary, torch.Generator().manual_seed(seed)).state_dict()
-        for seed in (1, 2)
-    )
-    save_checkpoint(run_folder.checkpoints, 1, {"generator": first, "pretrained": second})
+    run_folder = create_run(config, build_task(config))
+    states = {"generator": weights(folder, 1), "pretrained": weights(folder, 2)}
+    save_checkpoint(run_folder.checkpoints, 1, states)
     return folder
+
+
+def weights(folder: Path, seed: int) -> dict[str, torch.Tensor]:
+    """Of a run's generator, as another seed would have drawn them."""
+    _, config = open_run(folder)
+    vocabulary = build_task(config).vocabulary
+    rng = torch.Generator().manual_seed(seed)
+    return build_generator(config, vocabulary, rng).state_dict()
 
 
 ORACLE = OracleConfig(
@@ -328,6 +333,14 @@ def test_a_run_whose_truth_is_known_everywhere(evaluated: Any, tmp_path: Path) -
         assert numbers[f"{name}_low"] < numbers[name] < numbers[f"{name}_high"]
     before, _ = evaluated(folder, "-n", "50", "--pretrained")
     assert before["nll_heldout"] != numbers["nll_heldout"]
+    shutil.copytree(next((folder / "checkpoints").iterdir()), folder / "best")
+    save_checkpoint(
+        folder / "checkpoints", 2, dict.fromkeys(("generator", "pretrained"), weights(folder, 3))
+    )
+    best, _ = evaluated(folder, "-n", "50", "--checkpoint", "best")
+    newest, _ = evaluated(folder, "-n", "50")
+    assert best == numbers
+    assert newest["nll_heldout"] not in (before["nll_heldout"], best["nll_heldout"])
 
 
 def test_a_run_of_captions(evaluated: Any, tmp_path: Path) -> None:

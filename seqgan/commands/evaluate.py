@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
 
 NUM_TEXTS = 4000  # drawn from a run
-OF_RUNS = ("-n", "--temperature", "--pretrained")
+OF_RUNS = ("-n", "--temperature", "--pretrained", "--checkpoint")
 OF_FILES = ("--train", "--paired")
 
 # What a number is named after, in the order in which the groups are printed. A name in braces is
@@ -63,6 +63,12 @@ def _parse(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--temperature", type=float, default=1.0, help="of a run's texts (1)")
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("newest", "best"),
+        default="newest",
+        help="the newest one, or that of the best evaluation in the game (newest)",
+    )
     parser.add_argument("--samples", type=Path, help="file of texts to measure")
     parser.add_argument("--references", type=Path, help="file of real texts")
     parser.add_argument("--train", type=Path, help="file of training texts, to look for copies of")
@@ -187,7 +193,7 @@ def _of_run(options: argparse.Namespace) -> "Scores":
         folder, config = open_run(options.run)
         sampling = Sampling(options.temperature)
         which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which)
+        trained = load_generator(folder, config, which, options.checkpoint)
         task = build_task(config)
         # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
         texts = None
