@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,8 @@ def test_files_of_ids(evaluated: Any, tmp_path: Path, files: dict[str, Path]) ->
     numbers, said = evaluated("--samples", ids, "--references", files["references"])
     assert numbers["bleu_2"] == 0
     assert said == (
-        f"seqgan: no word of {ids} stands in {files['references']}; is one of them a file of ids?\n"
+        f"seqgan: 0.0% of the words of {ids} stand in {files['references']};"
+        " is one of them a file of ids?\n"
     )
 
 
@@ -257,7 +259,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str], files: dict[str, Path]) -
         (["nowhere", "--embedding", "minlm"], "got 'minlm'; the nearest one is minilm"),
         (["nowhere", "--train", "c.txt"], "--train goes with --samples and --references, got"),
         (["nowhere", "--paired"], "--paired goes with --samples and --references, got"),
-        (["--samples", "a", "--references", "b", "-n", "30"], "-n goes with a run, got it without"),
+        (["--samples", "a", "--references", "b", "-n30"], "-n goes with a run, got it without"),
         (["--samples", "a", "--references", "b", "--temperature=2"], "--temperature goes with a"),
     ],
 )
@@ -289,6 +291,25 @@ def test_pairs_that_do_not_match(error: Any, files: dict[str, Path]) -> None:
     assert error(*pair(files), "--paired") == (
         "with --paired both files hold as many texts, got 3 and 4"
     )
+
+
+@pytest.mark.parametrize(
+    ("flags", "module", "package"),
+    [
+        (["--toxicity"], "profanity_check", "seqgan[rewards]"),
+        (["--embedding", "wordllama"], "wordllama", "seqgan[embeddings]"),
+    ],
+)
+def test_a_missing_package_is_named(
+    flags: list[str],
+    module: str,
+    package: str,
+    error: Any,
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert f"pip install '{package}'" in error(*pair(files), *flags)
 
 
 # Runs

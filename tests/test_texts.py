@@ -158,6 +158,17 @@ def test_empty_samples_are_texts():
     assert all(np.isfinite(list(metrics.values())))
 
 
+def test_samples_without_a_word_stop_nothing(texts):
+    """What a generator that only ends its texts is like: bad in every number, but in numbers."""
+    measures = made(texts["references"], texts["other"], with_mauve=True)
+    metrics = measures.scores([()] * 30, [""] * 30).metrics
+    assert metrics.keys() == ALWAYS | {"frechet_hashed", "mauve_hashed"}
+    assert all(np.isfinite(list(metrics.values())))
+    assert metrics["rouge_1"] == 0.0
+    for name in ("length_divergence", "zipf_divergence"):
+        assert metrics[name] == pytest.approx(np.log(2))
+
+
 def test_scores_join():
     some = Scores({"n": 3}, {"mean": PerText.mean_of(np.array([1.0, 2.0]))})
     joined = some | Scores({"m": 4.5})

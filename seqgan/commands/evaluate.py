@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
 
 NUM_TEXTS = 4000  # drawn from a run
-OF_RUNS = ("-n", "--temperature", "--pretrained", "--checkpoint")
-OF_FILES = ("--train", "--paired")
+FEW_KNOWN = 0.05  # share of words below which two files look like different things
 
 # What a number is named after, in the order in which the groups are printed. A name in braces is
 # replaced by that metric's value.
@@ -58,15 +57,12 @@ def _parse(given: list[str]) -> argparse.Namespace:
         description="Measures a run's generator, or a file of texts against another one.",
     )
     parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
-    parser.add_argument(
-        "-n", type=int, default=NUM_TEXTS, help=f"texts drawn from a run ({NUM_TEXTS})"
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, help="of a run's texts (1)")
+    parser.add_argument("-n", type=int, help=f"texts drawn from a run ({NUM_TEXTS})")
+    parser.add_argument("--temperature", type=float, help="of a run's texts (1)")
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
     parser.add_argument(
         "--checkpoint",
         choices=("newest", "best"),
-        default="newest",
         help="the newest one, or that of the best evaluation in the game (newest)",
     )
     parser.add_argument("--samples", type=Path, help="file of texts to measure")
@@ -91,10 +87,18 @@ def _parse(given: list[str]) -> argparse.Namespace:
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
         raise InputError("evaluate takes a run, or both --samples and --references")
-    wrong, kind = (OF_RUNS, "a run") if files else (OF_FILES, "--samples and --references")
-    for flag in wrong:
-        if any(argument == flag or argument.startswith(f"{flag}=") for argument in given):
+    of_runs = {
+        "-n": options.n,
+        "--temperature": options.temperature,
+        "--pretrained": options.pretrained,
+        "--checkpoint": options.checkpoint,
+    }
+    of_files = {"--train": options.train, "--paired": options.paired}
+    kind = "a run" if files else "--samples and --references"
+    for flag, value in (of_runs if files else of_files).items():
+        if value not in (None, False):
             raise InputError(f"{flag} goes with {kind}, got it without")
+    options.n = NUM_TEXTS if options.n is None else options.n
     if options.n < 20:
         raise InputError(f"-n is at least 20, got {options.n}")
     check_seed(options.seed)
@@ -109,6 +113,8 @@ def _parse(given: list[str]) -> argparse.Namespace:
 
 
 def _of_files(options: argparse.Namespace) -> "Scores":
+    import numpy as np
+
     from seqgan.evaluation.copies import copies_from_texts
     from seqgan.evaluation.texts import (
         TextMeasures,
@@ -128,9 +134,11 @@ def _of_files(options: argparse.Namespace) -> "Scores":
                 "with --paired both files hold as many texts,"
                 f" got {len(samples)} and {len(references)}"
             )
-        if set().union(*samples).isdisjoint(set().union(*references)):
+        known = set().union(*references)
+        share = np.mean([word in known for text in samples for word in text])
+        if share < FEW_KNOWN:
             _note(
-                f"no word of {options.samples} stands in {options.references};"
+                f"{share:.1%} of the words of {options.samples} stand in {options.references};"
                 " is one of them a file of ids?"
             )
         texts, real = ([" ".join(words) for words in side] for side in (samples, references))
@@ -191,9 +199,9 @@ def _of_run(options: argparse.Namespace) -> "Scores":
 
     try:
         folder, config = open_run(options.run)
-        sampling = Sampling(options.temperature)
+        sampling = Sampling(1.0 if options.temperature is None else options.temperature)
         which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which, options.checkpoint)
+        trained = load_generator(folder, config, which, options.checkpoint or "newest")
         task = build_task(config)
         # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
         texts = None

@@ -151,7 +151,10 @@ class _SoughtTexts:
 
 
 class _SoughtSpans:
-    """Spans of samples that are looked for anywhere in training texts."""
+    """Spans of samples that are looked for anywhere in training texts.
+
+    Of two different spans with one sum, which is as likely as 2**-64, only one is looked for.
+    """
 
     def __init__(self, samples: _Packed) -> None:
         self.samples, self.starts = samples, samples.span_starts()

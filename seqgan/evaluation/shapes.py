@@ -10,6 +10,7 @@ of one distribution are not quite at 0: about (number of bins) / (8 texts or wor
 are well filled.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from itertools import chain
@@ -36,19 +37,20 @@ def zipf_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
     """JS between the rank-frequency curves: the share of all words that the r-th commonest takes.
 
     The words themselves do not matter, only how uneven their use is. The tail of the curve grows
-    with the number of words, so compare equally many texts.
+    with the number of words, so compare equally many texts. A side without a single word has
+    nothing in common with one that has words.
 
     Raises:
-        ValueError: one side has no text, or no word.
+        ValueError: one side has no text.
     """
     _require_texts(samples, real)
     curves = [
         np.sort(np.fromiter(Counter(chain.from_iterable(texts)).values(), np.int64))[::-1]
         for texts in (samples, real)
     ]
-    if not min(map(len, curves)):
-        raise ValueError("a rank-frequency curve needs at least one word, got none")
     ranks = max(map(len, curves))
+    if not min(map(len, curves)):
+        return math.log(2) if ranks else 0.0
     return jensen_shannon(*(np.pad(curve, (0, ranks - len(curve))) for curve in curves))
 
 

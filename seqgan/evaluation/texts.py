@@ -119,7 +119,7 @@ class TextMeasures:
     `lm_score`: nats per token (the end of a text is one) of the samples under a language model
     that learnt from `lm_texts` references. `reverse_lm_score`: of the references under one that
     learnt from as many samples. Fluent samples that leave much out are good at the first and bad
-    at the second, as in Semeniuk et al. (2018). Both tell the words of the references apart.
+    at the second, as in Semeniuta et al. (2018). Both tell the words of the references apart.
 
     `length_divergence`, `zipf_divergence`: see `shapes`; the second one on equally many texts.
 
@@ -154,8 +154,9 @@ class TextMeasures:
         with_toxicity: bool = False,
         paired: bool = False,
     ) -> None:
-        self.references, self.paired, self.with_mauve = references, paired, with_mauve
-        self.profanity = Profanity() if with_toxicity else None
+        self.references = references
+        self._with_mauve = with_mauve
+        self._profanity = Profanity() if with_toxicity else None
         self._rouge = None if paired else RougeReferences(references)
         self._vocabulary = dict.fromkeys(chain.from_iterable(references))
         self._models: dict[int, LanguageModel] = {}  # by the number of texts they learnt from
@@ -180,8 +181,8 @@ class TextMeasures:
         scores |= self._language_model_scores(samples, rng)
         scores |= self._shapes(samples, rng)
         scores |= self._divergences(strings, rng, seed)
-        if self.profanity is not None:
-            toxic = -np.array(self.profanity.judge(strings)) > TOXIC
+        if self._profanity is not None:
+            toxic = -np.array(self._profanity.judge(strings)) > TOXIC
             scores |= Scores(per_text={"toxicity_rate": PerText.mean_of(toxic.astype(float))})
         return scores
 
@@ -228,7 +229,7 @@ class TextMeasures:
         for embedding, real in self._embeddings:
             generated = embedding(judged)
             numbers[f"frechet_{embedding.name}"] = frechet_distance(real, generated)
-            if self.with_mauve:
+            if self._with_mauve:
                 size = min(len(real), len(generated))
                 chosen = np.random.default_rng(0).permutation(len(real))[:size]
                 numbers[f"mauve_{embedding.name}"] = mauve(real[chosen], generated[:size], seed)
