@@ -191,7 +191,7 @@ class Trainer:
             self.save()
             self.tracker.alert("reward failed", f"iteration {self.counters.iterations}: {error}")
             raise
-        except DivergedError as error:
+        except (DivergedError, ValueError) as error:  # sampling refuses logits with ValueError
             self.tracker.alert("diverged", f"iteration {self.counters.iterations}: {error}")
             raise
 

@@ -32,17 +32,17 @@ def run(given: list[str]) -> int:
         raise InputError(
             "train takes one of a preset, --config, --resume and --fork, got more than one"
         )
-    if run is None and parent is None:
-        config = _parse_config(preset, path, flags)
-        return _profile(config) if profiled else _start(config)
-    if profiled:
-        beside = "--fork" if run is None else "--resume"
-        raise InputError(f"--profile is for a preset or --config, got it beside {beside}")
-    if run is None:
-        return _fork(Path(str(parent)), flags)
-    if flags:
-        raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
-    return _resume(Path(run))
+    continued = "--resume" if run is not None else "--fork" if parent is not None else ""
+    if profiled and continued:
+        raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
+    if run is not None:
+        if flags:
+            raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
+        return _resume(Path(run))
+    if parent is not None:
+        return _fork(Path(parent), flags)
+    config = _parse_config(preset, path, flags)
+    return _profile(config) if profiled else _start(config)
 
 
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
@@ -308,14 +308,16 @@ def _run(
             jsonl = JsonlTracker(folder.path, position.get("jsonl"))
         except ValueError as error:
             raise InputError(str(error)) from error
-        wandb = WandbTracker(
-            config.tracker,
-            folder.path,
-            config_to_dict(config) | run_facts(config, task) | folder.origin(),
-            position.get("wandb"),
-            reward_files(config.reward),
+        known = config_to_dict(config) | run_facts(config, task) | folder.origin()
+        files = reward_files(config.reward)
+        tracker = Trackers(
+            {
+                "jsonl": jsonl,
+                "wandb": WandbTracker(
+                    config.tracker, folder.path, known, position.get("wandb"), files
+                ),
+            }
         )
-        tracker = Trackers({"jsonl": jsonl, "wandb": wandb})
         try:
             trainer = Trainer(
                 config,

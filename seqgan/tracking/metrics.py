@@ -890,6 +890,8 @@ def to_markdown() -> str:
         " a run that has stopped learning.",
         "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
         " `rewards/discriminator/mean` in a default run.",
+        "- `<positions>` stands for token positions, counted from 1: `advantage/03-04`. These are"
+        " histograms, kept in `histograms.jsonl`.",
     ]
     for area in dict.fromkeys(metric.area for metric in METRICS):
         lines += [
