@@ -162,12 +162,10 @@ def _of_files(options: argparse.Namespace) -> "Scores":
 
 def _read(path: Path, with_blank: bool) -> list[str]:
     """The texts of a file in its order; blank ones only where lines have to stay in their place."""
-    from seqgan.tasks.text_files import stream_texts
+    from seqgan.tasks.text_files import full_texts, stream_texts
 
     texts = list(stream_texts(path))
-    full = [text for text in texts if text.strip()]
-    if not full:
-        raise InputError(f"{path}: a text file holds texts, got blank lines only")
+    full = full_texts(path, texts)
     if with_blank or len(full) == len(texts):
         return texts
     _note(f"{path}: {len(texts) - len(full)} blank lines left out")

@@ -22,6 +22,23 @@ class TextFileError(ValueError):
     """A file of texts that cannot be used: the message says where, the rule, and what was found."""
 
 
+def read_texts(path: Path, column: str = "text") -> list[str]:
+    """The texts of a file that are not blank, in file order.
+
+    Raises:
+        TextFileError: the file cannot be read or decoded, a record is malformed, or all are blank.
+    """
+    return full_texts(path, stream_texts(path, column))
+
+
+def full_texts(path: Path, texts: Iterable[str]) -> list[str]:
+    """Those of a file's texts that are not blank. Raises TextFileError where all are."""
+    full = [text for text in texts if text.strip()]
+    if not full:
+        raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
+    return full
+
+
 def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
     """The text of every record in file order, blank ones included.
 
