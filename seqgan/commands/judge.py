@@ -143,8 +143,9 @@ def _targets(output: Path) -> tuple[Path, Path]:
     for path in (page, key):
         if path.exists():
             raise InputError(f"nothing is written over, got {path}, which exists")
-    if page.parent.exists() and not page.parent.is_dir():
-        raise InputError(f"--output is a folder or a name in .html, got the file {page.parent}")
+    nearest = next(folder for folder in page.parents if folder.exists())
+    if not nearest.is_dir():
+        raise InputError(f"--output is a folder or a name in .html, got the file {nearest}")
     return page, key
 
 

@@ -46,9 +46,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def bradley_terry(wins: Float[np.ndarray, "system system"]) -> Float[np.ndarray, " system"]:
     """Strengths s with P(i beats j) = 1 / (1 + exp(s_j - s_i)), by maximum likelihood; mean 0.
 
-    Hunter's MM iteration (2004): exp(s_i) <- wins of i / sum_j n_ij / (exp(s_i) + exp(s_j)). Each
-    two systems get one tie more than they have, as Haldane and Anscombe add halves to log odds:
-    otherwise a system that wins everything would have no finite strength.
+    Newton's method on the log likelihood, which is concave, in steps of at most 1. Each two systems
+    get one tie more than they have, as Haldane and Anscombe add halves to log odds: otherwise a
+    system that wins everything would have no finite strength.
 
     Args:
         wins: how often the row's system beat the column's, a tie counting one half for each.
@@ -59,16 +59,18 @@ def bradley_terry(wins: Float[np.ndarray, "system system"]) -> Float[np.ndarray,
     n = len(wins)
     wins = wins + 0.5 * (1 - np.eye(n))
     games = wins + wins.T
-    strength = np.ones(n)
-    for _ in range(10_000):
-        expected = (games / (strength[:, None] + strength[None, :])).sum(axis=1)
-        updated = wins.sum(axis=1) / expected
-        updated /= np.exp(np.log(updated).mean())
-        done = np.abs(np.log(updated / strength)).max() < 1e-9
-        strength = updated
-        if done:
+    strengths = np.zeros(n)
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
+        gradient = (wins - games * chance).sum(axis=1)
+        curvature = games * chance * (1 - chance)
+        # Only differences matter: the ones keep the mean at 0 and the matrix invertible.
+        hessian = np.diag(curvature.sum(axis=1)) - curvature + np.ones((n, n))
+        step = np.linalg.solve(hessian, gradient)
+        strengths = strengths + step / max(1.0, np.abs(step).max())
+        if np.abs(step).max() < 1e-10:
             break
-    return np.log(strength)
+    return strengths - strengths.mean()
 
 
 def cluster_weights(
@@ -104,8 +106,8 @@ def cluster_weights(
 
 
 def percentile_interval(
-    values: Float[np.ndarray, "replicate *rest"],
-) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+    values: Float[np.ndarray, "replicate column"],
+) -> tuple[Float[np.ndarray, " column"], Float[np.ndarray, " column"]]:
     """The middle 95% of the replicates; NaN stands for one in which there was no judgement."""
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.nanpercentile(values, [tail, 100 - tail], axis=0)
