@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +346,20 @@ def test_answers_of_another_page(
     capsys.readouterr()
     said = error("judge", "score", answers, "--key", files / "1" / "key.json")
     assert f"{answers}, line 2: the key is that of page" in said
+
+
+def test_the_page_on_human_evaluation_runs(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "human-evaluation.md").read_text(encoding="utf-8")
+    prepare, scoring = re.findall(r"```sh\nseqgan (.*?)\n```", page)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs / "tuned", tmp_path / "runs" / "mine")
+    assert run(*shlex.split(prepare.replace("--pairs 50", "--pairs 10"))) == 0
+    for rater in ("anna", "bert", "carl"):
+        answered(tmp_path / "study", rater, prefer("mine:real"))
+    assert run(*shlex.split(scoring)) == 0
+    assert "mine:real is preferred to mle in 100% of 30 judgements" in capsys.readouterr().out
 
 
 def test_how_a_run_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -500,8 +500,8 @@ def test_the_latest_answer_counts_and_is_said(small: Key, tmp_path: Path) -> Non
         Rating("s", "x", "tie", 3.0),
     ]
     assert notes == [
-        f"{first}: 1 answers to items that their rater had answered before; of each rater's"
-        " answers to an item the latest counts"
+        f"{first}: rows that answer an item again: 1; of a rater's answers to an item the latest"
+        " counts"
     ]
     second = csv_file(tmp_path, "second.csv", "r,x,left,1,2026-01-01T11:00:00+02:00,p1")  # earlier
     for order in ([first, second], [second, first]):

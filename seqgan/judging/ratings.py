@@ -52,8 +52,8 @@ def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[st
                 latest[rating.rater, rating.item] = time, rating
         if again:
             notes.append(
-                f"{path}: {again} answers to items that their rater had answered before; of each"
-                " rater's answers to an item the latest counts"
+                f"{path}: rows that answer an item again: {again}; of a rater's answers to an item"
+                " the latest counts"
             )
     return [rating for _, rating in latest.values()], notes
 

@@ -324,7 +324,7 @@ def _agreement(alpha: float | None, items: int, raters: int) -> str:
         if alpha >= RELIABLE
         else "enough for tentative conclusions (0.667 to 0.8)"
         if alpha >= TENTATIVE
-        else "raters agree little (below 0.667), as is common where texts differ little"
+        else "raters agree too little to rely on single answers (below 0.667)"
     )
     return f"Krippendorff's alpha is {alpha:.3f} over {items} items: {level}."
 

@@ -119,12 +119,14 @@ def load_sources(
             task = alike[0] if alike else build_task(config)
             runs[one] = OpenedRun(one, folder, config, task)
     needed = texts_needed(len(wanted), num_pairs)
+    lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}
     sources = []
     for index, one in enumerate(wanted):
         own = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> 1)
         rng = torch.Generator().manual_seed(own)
         if isinstance(one, WantedFile):
-            sources.append(Source(one.name, _draw_lines(one, needed, rng)))
+            order = torch.randperm(len(lines[one]), generator=rng)[:needed]
+            sources.append(Source(one.name, [lines[one][row].strip() for row in order.tolist()]))
             continue
         rows = prompts_of(index, len(wanted), num_pairs)
         shared = torch.Generator().manual_seed(seed)  # the same prompts for every run of a task
@@ -159,13 +161,11 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
     return Source("", [texts[row].strip() for row in chosen], [prompts[row] for row in chosen])
 
 
-def _draw_lines(wanted: WantedFile, n: int, rng: torch.Generator) -> list[str]:
+def _lines(wanted: WantedFile, n: int) -> list[str]:
     texts = read_texts(wanted.path)
     if len(texts) < n:
         raise ValueError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
-    return [
-        texts[index].strip() for index in torch.randperm(len(texts), generator=rng)[:n].tolist()
-    ]
+    return texts
 
 
 def _from_run(
