@@ -28,11 +28,14 @@ commands:
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  judge prepare RUN RUN
+                    write a blinded page on which people compare texts
+  judge score CSV   what they preferred, how surely, and whether they agree
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate")  # a module each in seqgan/commands
+COMMANDS = ("train", "sample", "evaluate", "judge")  # a module each in seqgan/commands
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
