@@ -28,11 +28,13 @@ commands:
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  sweep FILE        train once for each point of a sweep, here, without a server
+  sweep --resume S  continue a sweep that was stopped
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate")  # a module each in seqgan/commands
+COMMANDS = ("train", "sample", "evaluate", "sweep")  # a module each in seqgan/commands
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -50,6 +50,7 @@ LAYERS = {
     "runs": 5,
     "report": 5,
     "summary": 5,
+    "sweeps.*": 5,
     "commands.*": 6,
     "cli": 6,
     "__main__": 6,
