@@ -76,15 +76,16 @@ class IntUniform:
 class Uniform:
     """A number between `low` and `high`; its logarithm is what is uniform where `logarithmic`."""
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     logarithmic: bool = False
     step: float | int | None = None  # the value is rounded to a multiple of it
 
     def quantile(self, u: float) -> float | int:
         if self.logarithmic:
             low, high = math.log(self.low), math.log(self.high)
-            value = min(max(math.exp(low + u * (high - low)), self.low), self.high)
+            # The bounds themselves, where exp of the logarithm misses them by a rounding.
+            value = float(min(max(math.exp(low + u * (high - low)), self.low), self.high))
         else:
             value = self.low + u * (self.high - self.low)
         return _rounded(value, self.step)
@@ -129,5 +130,4 @@ def _rounded(value: float, step: float | int | None) -> float | int:
     """The nearest multiple of the step; an int where the step is one."""
     if step is None:
         return value
-    multiple = round(value / step)
-    return multiple * step
+    return round(value / step) * step

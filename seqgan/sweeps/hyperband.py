@@ -20,7 +20,7 @@ class Hyperband:
     min_iter: int = 0  # the first bracket; 0 where `max_iter` says them
     max_iter: int = 0  # brackets lie at max_iter / eta, max_iter / eta^2, ...
     s: int = 0  # how many, where `max_iter` says them
-    eta: float = 3.0  # ratio of two brackets; one trial of `eta` goes on
+    eta: float | int = 3  # ratio of two brackets; one trial of `eta` goes on
     strict: bool = True  # compare the value at the bracket, not the best one so far
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ KEYS = (
     *("program", "command", "project"),
     *("entity", "controller", "apiVersion", "kind"),  # of the server alone
 )
+SPELLED_ALMOST = 0.9  # likeness of two names of which one is a slip of the other
 LARGEST_LOGARITHM = 700  # e to this power is still a number
 RANGE, SPREAD = ("min", "max"), ("mu", "sigma")
 # What each distribution must have, and what it may have beside it.
@@ -150,21 +151,25 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
 
 def _metric(plain: Mapping[str, Any]) -> Objective:
     _check_keys(plain, ("name", "goal", "target"), "metric.")
-    name = _needed(plain, "name", "metric.")
+    name = str(_needed(plain, "name", "metric."))
     try:
-        find_metric(str(name))
-    except ValueError as error:
-        names = [metric.name for metric in METRICS]
-        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)[0]
+        listed = not find_metric(name).is_pattern
+    except ValueError:
+        listed, cutoff = False, 0.0
+    else:  # any name at all fits eval/<check>, a misspelt one too
+        cutoff = SPELLED_ALMOST
+    names = [metric.name for metric in METRICS]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    if not listed and near:
         raise ValueError(
             f"metric.name is a metric that runs log (docs/metrics.md), got {name!r};"
-            f" the nearest one is {near}"
-        ) from error
+            f" the nearest one is {near[0]}"
+        )
     minimize = True
     if "goal" in plain:
         minimize = _one_of(plain, "goal", ("minimize", "maximize"), "metric.") == "minimize"
     target = _number(plain["target"], "metric.target") if "target" in plain else None
-    return Objective(str(name), minimize, target)
+    return Objective(name, minimize, target)
 
 
 def _hyperband(plain: Any) -> Hyperband:
@@ -177,7 +182,7 @@ def _hyperband(plain: Any) -> Hyperband:
         if name in given
     }
     if "eta" in given:
-        settings["eta"] = float(_number(given["eta"], "early_terminate.eta"))
+        settings["eta"] = _number(given["eta"], "early_terminate.eta")
     if "strict" in given:
         if not isinstance(given["strict"], bool):
             raise ValueError(f"early_terminate.strict is true or false, got {given['strict']!r}")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seqgan.sweeps.hyperband import to_stop
 from seqgan.sweeps.launching import Launch
@@ -30,6 +30,7 @@ EVALUATIONS_WITHOUT = 2
 UNKNOWN_CODE = -1000  # exit code of a process that was not ours
 
 
+@runtime_checkable
 class _Process(Protocol):
     def poll(self) -> int | None: ...
 
