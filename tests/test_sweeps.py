@@ -254,11 +254,10 @@ def test_shipped_files_have_only_what_wandb_knows(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_an_agent_of_wandb_would_start_the_same_training(path: Path) -> None:
-    """Its own functions read the file and make the command of a trial."""
+    """Its own functions make the command of a trial."""
     sweep = read_sweep(path)
     parameters = random_proposal(sweep.parameters, 0, 0).parameters
-    config = agent.load_sweep_config(str(path))
-    assert config is not None
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
     given = {"args": {name: {"value": value} for name, value in parameters.items()}}
     macros = agent.create_sweep_command_args(given)
     macros |= {"env": ["/usr/bin/env"], "program": [config["program"]]}
