@@ -39,7 +39,7 @@ def main() -> int:
         checkpoint.write_text(str(step))
         if stop:
             return 128 + stop[0]
-    comparison = {"quality": "grammatical", "verdict": "level"}
+    comparison = {"quality": "grammatical", "verdict": "level", "difference": 0.0, "error": 0.01}
     (run / "results.json").write_text(json.dumps({"comparison": comparison}))
     return 0
 

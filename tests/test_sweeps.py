@@ -471,6 +471,7 @@ def made_trials(folder: SweepFolder) -> list[Trial]:
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         if verdict:
             comparison = {"quality": "grammatical", "verdict": verdict}
+            comparison |= {"difference": number / 8, "error": 0.01}
             (run / "results.json").write_text(json.dumps({"comparison": comparison}))
         error = "exit code 1" if status == "failed" else ""
         trials.append(Trial(number, parameters, {}, status, error, values=values))  # type: ignore[arg-type]
@@ -490,8 +491,10 @@ def test_ranking_by_the_last_value_with_guards_against_collapse(tmp_path: Path) 
     assert json.loads(json.dumps(plain)) == plain
     assert plain["trials"][0]["value"] == 1.2
     assert plain["trials"][0]["entropy"] == 4.0
+    assert (plain["trials"][0]["difference"], plain["trials"][1]["difference"]) == (0.25, None)
     assert plain["trials"][0]["run"] == "trials/002"
     assert plain["trials"][3]["error"] == "exit code 1"
+    assert [trial["rank"] for trial in plain["trials"]] == [1, 2, 3, None, None]
     assert conclusion(GRID, rows) == (
         "Best: trial 2 of 5, eval/nll_heldout 1.2 with adversarial.learning_rate 0.001,"
         " pretrain.learning_rate 0.2, task.kind captions; at equal quality better than the MLE"
@@ -508,9 +511,10 @@ def test_the_table_fits_wide_and_narrow(tmp_path: Path) -> None:
     assert wide[0].split() == [
         *("rank", "trial", "nll_heldout", "adversarial.learning_rate"),
         *("pretrain.learning_rate", "kind", "grammatical", "entropy", "duplicate_rate"),
-        *("MLE", "status"),
+        *("NLL", "-", "MLE's", "status"),
     ]
-    assert wide[1].split() == "1 2 1.2 0.001 0.2 captions 0.2 4 0.25 better finished".split()
+    values = "1 2 1.2 0.001 0.2 captions 0.2 4 0.25 +0.2500 better finished"
+    assert wide[1].split() == values.split()
     assert wide[4].endswith("failed: exit code 1")
     assert len(wide) == 6
     narrow = table_lines(GRID, rows, 50)

@@ -42,8 +42,7 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
     Returns:
         The picture, or None where no trial has a value.
     """
-    drawn = [row for row in rows if row.trial.status in ("finished", "stopped early")]
-    drawn = [row for row in drawn if row.trial.value is not None]
+    drawn = [row for row in rows if row.is_ranked]
     if not drawn:
         return None
     names = sweep.varied

@@ -1,7 +1,7 @@
 """The end of a sweep in words and numbers: trials from best to worst, and whether to believe it.
 
-Beside the metric stand numbers that give a collapse away, and the verdict of each finished run
-against its own MLE temperature curve.
+Beside the metric stand numbers that give a collapse away, and how far each finished run lies from
+its own MLE generator at the temperature of equal quality, in held-out NLL (nats per token).
 """
 
 import json
@@ -22,7 +22,18 @@ class Row:
 
     trial: Trial
     guards: dict[str, float]  # by name without `eval/`, at the last evaluation with the metric
-    verdict: str  # better, level or worse than the MLE curve; empty for a run that has not ended
+    comparison: dict[str, Any]  # of results.json, with the MLE curve; empty for a stopped run
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it ended as a trial should, with a value of the metric."""
+        ended = self.trial.status in ("finished", "stopped early")
+        return ended and self.trial.value is not None
+
+    @property
+    def verdict(self) -> str:
+        """Better, level or worse than the MLE curve; empty where it was not compared."""
+        return str(self.comparison.get("verdict", ""))
 
 
 def rank(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial]) -> list[Row]:
@@ -38,11 +49,11 @@ def rank(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial]) -> list[Row
             for name in names
             if f"eval/{name}" in last and f"eval/{name}" != sweep.metric.name
         }
-        rows.append(Row(trial, guards, results[trial.number].get("verdict", "")))
+        rows.append(Row(trial, guards, results[trial.number]))
 
     def place(row: Row) -> tuple[bool, float, int]:
         value = row.trial.value
-        if value is None or row.trial.status not in ("finished", "stopped early"):
+        if value is None or not row.is_ranked:
             return True, 0.0, row.trial.number
         return False, sweep.metric.cost(value), row.trial.number
 
@@ -58,15 +69,15 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
     names = short_names(sweep.varied)
     guards = [*dict.fromkeys(name for row in rows for name in row.guards)]
     metric = sweep.metric.name.removeprefix("eval/")
-    heads = ["rank", "trial", metric, *names.values(), *guards, "MLE", "status"]
+    heads = ["rank", "trial", metric, *names.values(), *guards, "NLL - MLE's", "status"]
     body = [
         [
-            str(place),
+            str(place) if row.is_ranked else "-",
             str(row.trial.number),
             _number(row.trial.value),
             *(shown(row.trial.parameters[name]) for name in names),
             *(_number(row.guards.get(name)) for name in guards),
-            row.verdict or "-",
+            f"{row.comparison['difference']:+.4f} {row.verdict}" if row.verdict else "-",
             f"{row.trial.status}: {row.trial.error}" if row.trial.error else row.trial.status,
         ]
         for place, row in enumerate(rows, start=1)
@@ -103,10 +114,9 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:
     """One sentence: the best trial, and what its own control says of it."""
-    ranked = [row for row in rows if row.trial.status in ("finished", "stopped early")]
-    if not ranked or ranked[0].trial.value is None:
+    best = rows[0]
+    if not best.is_ranked:
         return "No trial has a value of the metric."
-    best = ranked[0]
     parameters = ", ".join(f"{k} {shown(best.trial.parameters[k])}" for k in sweep.varied)
     sentence = (
         f"Best: trial {best.trial.number} of {len(rows)}, {sweep.metric.name}"
@@ -125,7 +135,7 @@ def ranking_dict(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
         "goal": "minimize" if sweep.metric.minimize else "maximize",
         "trials": [
             {
-                "rank": place,
+                "rank": place if row.is_ranked else None,
                 "trial": row.trial.number,
                 "run": f"trials/{row.trial.number:03d}",
                 "status": row.trial.status,
@@ -134,6 +144,8 @@ def ranking_dict(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
                 "evaluations": len(row.trial.values),
                 **row.guards,
                 "verdict": row.verdict or None,
+                "difference": row.comparison.get("difference"),
+                "difference_error": row.comparison.get("error"),
                 "seconds": round(row.trial.seconds, 1),
                 "error": row.trial.error or None,
             }
