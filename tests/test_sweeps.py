@@ -501,7 +501,7 @@ def test_ranking_by_the_last_value_with_guards_against_collapse(tmp_path: Path) 
         " temperature curve."
     )
     assert "has not been compared" in conclusion(GRID, rows[1:])
-    assert conclusion(GRID, rows[3:]) == "No trial has a value of the metric."
+    assert conclusion(GRID, rows[3:]) == "No trial has ended with a value of the metric."
 
 
 def test_the_table_fits_wide_and_narrow(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:
     """One sentence: the best trial, and what its own control says of it."""
     best = rows[0]
     if not best.is_ranked:
-        return "No trial has a value of the metric."
+        return "No trial has ended with a value of the metric."
     parameters = ", ".join(f"{k} {shown(best.trial.parameters[k])}" for k in sweep.varied)
     sentence = (
         f"Best: trial {best.trial.number} of {len(rows)}, {sweep.metric.name}"

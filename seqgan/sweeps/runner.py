@@ -274,7 +274,8 @@ class Runner:
             for status in ("running", "stopped early", "failed")
         }
         summary: dict[str, float | int] = {k: n for k, n in counts.items() if n or k == "running"}
-        values = [trial.value for trial in self.trials.values() if trial.value is not None]
+        going = [trial for trial in self.trials.values() if trial.status != "failed"]
+        values = [trial.value for trial in going if trial.value is not None]
         if values:
             summary[f"best {self.sweep.metric.name}"] = min(values, key=self.sweep.metric.cost)
         return summary
