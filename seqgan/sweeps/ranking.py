@@ -74,7 +74,7 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
         [
             str(place) if row.is_ranked else "-",
             str(row.trial.number),
-            _number(row.trial.value),
+            _number(row.trial.value, 5),
             *(shown(row.trial.parameters[name]) for name in names),
             *(_number(row.guards.get(name)) for name in guards),
             f"{row.comparison['difference']:+.4f} {row.verdict}" if row.verdict else "-",
@@ -120,7 +120,7 @@ def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:
     parameters = ", ".join(f"{k} {shown(best.trial.parameters[k])}" for k in sweep.varied)
     sentence = (
         f"Best: trial {best.trial.number} of {len(rows)}, {sweep.metric.name}"
-        f" {_number(best.trial.value)} with {parameters}"
+        f" {_number(best.trial.value, 5)} with {parameters}"
     )
     if best.verdict:
         against = {"better": "better than", "level": "level with", "worse": "worse than"}
@@ -163,8 +163,8 @@ def _comparison(folder: SweepFolder, trial: Trial) -> dict[str, Any]:
     return found
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _number(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"
 
 
 def _wrapped(pairs: Sequence[str], width: int) -> list[str]:
