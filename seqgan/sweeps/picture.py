@@ -137,12 +137,12 @@ def _draw_scales(axes: Axes, scales: Sequence[Scale], labels: Sequence[str]) -> 
             axes.annotate(
                 label,
                 (index, position),
-                xytext=(-5, 0),
+                xytext=(-7, 0),
                 textcoords="offset points",
                 ha="right",
                 va="center",
                 fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.4},
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 2.0},
                 zorder=5,
             )
     axes.set_xticks(range(len(scales)), labels)
