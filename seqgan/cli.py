@@ -31,11 +31,13 @@ commands:
   judge prepare RUN RUN
                     write a blinded page on which people compare texts
   judge score CSV   what they preferred, how surely, and whether they agree
+  sweep FILE        train once for each point of a sweep, here, without a server
+  sweep --resume S  continue a sweep that was stopped
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate", "judge")  # a module each in seqgan/commands
+COMMANDS = ("train", "sample", "evaluate", "judge", "sweep")  # a module each in seqgan/commands
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

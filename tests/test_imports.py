@@ -51,6 +51,7 @@ LAYERS = {
     "report": 5,
     "summary": 5,
     "judging.*": 5,
+    "sweeps.*": 5,
     "commands.*": 6,
     "cli": 6,
     "__main__": 6,

@@ -40,6 +40,7 @@ OF_BLEU = {f"eval/{kind}_{order}" for kind in ("bleu", "self_bleu") for order in
     "eval/self_bleu_references",
 }
 OF_ORACLE = {"eval/nll_oracle", "eval/kl_generator_oracle", "eval/kl_oracle_generator"}
+OF_ORACLE |= {"eval/kl_symmetric"}
 
 
 class Exact:

@@ -38,6 +38,17 @@ def run(given: list[str]) -> int:
     return _resume(Path(run))
 
 
+def configuration(given: list[str]) -> "TrainConfig":
+    """What `seqgan train` would start with; for whoever starts it, to know before.
+
+    Raises:
+        InputError: what `seqgan train` would say.
+    """
+    preset = given[0] if given and not given[0].startswith("-") else None
+    path, flags = take(given if preset is None else given[1:], "--config")
+    return _parse_config(preset, path, flags)
+
+
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
     import tyro
 

@@ -57,4 +57,7 @@ def likelihood_report(
             nll_oracle = float(-exact.log_prob(samples).double().sum()) / num_tokens
             metrics["eval/nll_oracle"] = nll_oracle
             metrics["eval/kl_generator_oracle"] = nll_oracle - metrics["eval/entropy"]
+            metrics["eval/kl_symmetric"] = (
+                metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
+            )
     return LikelihoodReport(metrics, heldout_log_probs)

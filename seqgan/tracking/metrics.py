@@ -447,6 +447,15 @@ METRICS: tuple[Metric, ...] = (
         False,
         "falls towards 0; a rise while kl_generator_oracle falls is mode dropping",
     ),
+    Metric(
+        "eval/kl_symmetric",
+        "kl_generator_oracle plus kl_oracle_generator: one number to rank runs by",
+        "nats per token",
+        "global_step",
+        _FULL_SUPPORT,
+        False,
+        "falls towards 0, which only the true model reaches; a lower temperature does not lower it",
+    ),
     *(
         Metric(
             f"eval/bleu_{order}",
