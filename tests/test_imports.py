@@ -133,6 +133,11 @@ def test_wandb_is_imported_in_one_file():
     assert users == {"seqgan.tracking.wandb_tracker"}
 
 
+def test_wandb_workspaces_is_imported_in_one_file():
+    users = {n for n, tree in SEQGAN.items() if "wandb_workspaces" in top_level(imported(tree))}
+    assert users == {"seqgan.tracking.workspace"}
+
+
 def test_stable_baselines3_is_imported_in_one_file():
     packages = {"stable_baselines3", "sb3_contrib"}
     users = {name for name, tree in SEQGAN.items() if packages & top_level(imported(tree))}
