@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from seqgan.commands import dashboard
+from seqgan.commands.parsing import InputError
 from seqgan.tracking import metrics, panels
 from seqgan.tracking.metrics import METRICS, Metric, find_metric
 from seqgan.tracking.panels import AREAS, LEFT_OUT, SECTIONS, SHIPPED, Curves, Plane, plan
@@ -48,7 +50,7 @@ def is_one_of(name, globs):
 
 def example(name):
     """A name that a pattern stands for."""
-    return re.sub(r"<\w+>", "some", name)
+    return re.sub(r"<\w+>", "some", name.replace("<positions>", "01-02"))
 
 
 @pytest.fixture(scope="session")
@@ -125,27 +127,40 @@ def test_every_metric_that_a_run_logs_is_drawn_or_left_out(metric):
     assert (name in drawn(plan({name}))) == (name not in LEFT_OUT)
 
 
-def test_without_a_run_the_whole_list_is_drawn_but_for_patterns_that_fit_everything():
+def test_without_a_run_the_list_is_drawn_but_for_patterns_that_fit_other_entries():
     missing = LISTED - drawn(plan()) - set(LEFT_OUT)
-    assert missing <= {
-        "rewards/<name>/<metric>",  # would fit rewards/<name>/mean as well
-        "eval/<check>",  # would fit all of eval/; SHIPPED stands for it
-    }
+    assert {"rewards/<name>/<metric>", "eval/<check>"} <= missing
+    for name in missing:
+        expression = re.sub(r"<\w+>", "[^/]+", name)
+        assert {other for other in LISTED if re.fullmatch(expression, other)} > {name}
 
 
 def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
-    def listed(name):
-        return Metric(name, "what", "unit", "global_step", "every run", False, "rises")
+    def listed(name, unit="unit"):
+        return Metric(name, "what", unit, "global_step", "every run", False, "rises")
 
-    longer = (*METRICS, listed("time/new"), listed("discriminator/new_<kind>"), listed("new/one"))
+    longer = (
+        *METRICS,
+        listed("time/new"),
+        listed("discriminator/new_<kind>"),
+        listed("eval/new", "nats per token"),
+        listed("eval/newer", "fraction"),
+        listed("new/one"),
+    )
     for module in (metrics, panels):
         monkeypatch.setattr(module, "METRICS", longer)
-    names = {"time/new", "discriminator/new_a", "discriminator/new_b"}
+    names = {"time/new", "discriminator/new_a", "discriminator/new_b", "eval/new", "eval/newer"}
+    names |= {"eval/entropy"}  # but not eval/distinct_2
     found = {section.name: section.panels for section in plan(names) if section.panels}
     assert found == {
         "Adversaries": (
             Curves("discriminator/new_a", ("discriminator/new_a",)),
             Curves("discriminator/new_b", ("discriminator/new_b",)),
+        ),
+        "Quality and diversity": (
+            Curves("eval/entropy", ("eval/entropy",)),
+            Curves("eval/new", ("eval/new", "eval/entropy")),
+            Curves("eval/newer", ("eval/newer",)),
         ),
         "Speed": (Curves("time/new", ("time/new",)),),
     }
@@ -201,7 +216,7 @@ def test_the_plan_of_a_few_names_by_hand():
             Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/rhymes"),
             Curves("Duplicates and copies", ("eval/duplicate_rate",), (0, None)),
             # There is no BLEU beside it, so the panel of both is not there.
-            Curves("eval/self_bleu_2", ("eval/self_bleu_2",)),
+            Curves("eval/self_bleu_2", ("eval/self_bleu_2", "eval/distinct_2")),
         ),
         "Samples": (),
         "Speed": (),
@@ -218,6 +233,12 @@ def test_quality_never_stands_without_diversity():
             assert not quality or any(is_one_of(name, DIVERSITY) for name in names), panel
             seen |= quality
     assert len(seen) == 6  # nll_oracle, bleu_2 to bleu_5, grammatical: the globs fit something
+
+
+def test_without_the_package_one_line_says_what_brings_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(InputError, match=r'pip install "seqgan\[dashboards\]"'):
+        dashboard.run(["--output", str(tmp_path / "new.json")])
 
 
 def test_a_real_run_fills_the_panels(logged):

@@ -5,9 +5,10 @@ is imported; `workspace.py` makes a wandb workspace and a report of the plan.
 
 Two rules keep it honest. A number of quality stands beside one of diversity, because either alone
 can be bought with the other. And a new metric is never lost: one that no panel names has a panel
-of its own in its area's section.
+of its own in its area's section, beside a number of diversity where it may be one of quality.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,11 +37,16 @@ class Curves:
     @property
     def axis(self) -> Axis:
         """The metric on the horizontal axis."""
-        return find_metric(self.metrics[0]).axis
+        return entry_of(self.metrics[0]).axis
 
     @property
     def unit(self) -> str:
-        return find_metric(self.metrics[0]).unit
+        return entry_of(self.metrics[0]).unit
+
+    @property
+    def expression(self) -> str:
+        """A regular expression for the metrics where one is a pattern of the list, else empty."""
+        return _expression(*self.metrics) if any("<" in name for name in self.metrics) else ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ AREAS = {
     "charts": "Learning",
     "losses": "Learning",
     "kl": "Learning",
+    "checkpoint": "Learning",
     "pretrain": "Learning",
     "discriminator": "Adversaries",
     "rewards": "Rewards",
@@ -90,6 +97,9 @@ AREAS = {
     "eval": "Quality and diversity",
     "time": "Speed",
 }
+
+# What stands beside a metric of `eval/` that no panel names, by its unit: a number of diversity.
+BESIDE = {"fraction": "eval/distinct_2", "nats per token": "eval/entropy"}
 
 SECTIONS = (
     Section(
@@ -291,21 +301,37 @@ def plan(names: Collection[str] | None = None) -> tuple[Section, ...]:
         ValueError: a name is not in the list, or its area has no section.
     """
     if names is None:
-        names = [metric.name for metric in METRICS if not _is_ambiguous(metric)] + [*SHIPPED]
+        names = [metric.name for metric in METRICS if not _fits_others(metric)] + [*SHIPPED]
     by_entry: dict[str, list[str]] = {metric.name: [] for metric in METRICS}
     for name in sorted(names):
-        by_entry[find_metric(name).name].append(name)
+        by_entry[entry_of(name).name].append(name)
     named = [
         replace(section, panels=tuple(_filled(section.panels, by_entry))) for section in SECTIONS
     ]
-    shown = {name for section in named for panel in section.panels for name in metrics_of(panel)}
+    drawn = {name for section in named for panel in section.panels for name in metrics_of(panel)}
     others: dict[str, list[Panel]] = {section.name: [] for section in named}
-    for name in (name for listed in by_entry.values() for name in listed):
-        if name not in shown and name not in LEFT_OUT:
-            others[_section_of(find_metric(name))].append(Curves(name, (name,)))
+    for entry, fitting in by_entry.items():
+        for name in fitting:
+            if name not in drawn and entry not in LEFT_OUT:
+                metric = entry_of(name)
+                beside = BESIDE.get(metric.unit, "") if metric.area == "eval" else ""
+                shown = dict.fromkeys((name, *by_entry.get(beside, ())))  # once, in this order
+                others[_section_of(metric)].append(Curves(name, tuple(shown)))
     return tuple(
         replace(section, panels=(*section.panels, *others[section.name])) for section in named
     )
+
+
+def entry_of(name: str) -> Metric:
+    """The entry that is called `name`, be it a pattern, or else that of a metric of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for metric in METRICS:
+        if metric.name == name:
+            return metric
+    return find_metric(name)
 
 
 def metrics_of(panel: Panel) -> tuple[str, ...]:
@@ -327,10 +353,17 @@ def _filled(panels: Sequence[Panel], by_entry: dict[str, list[str]]) -> list[Pan
     return filled
 
 
-def _is_ambiguous(metric: Metric) -> bool:
-    """Whether a pattern also fits other entries' names, so that it cannot stand for its own."""
+def _expression(*names: str) -> str:
+    """A regular expression for all that the names stand for, patterns among them."""
+    return f"^({'|'.join(re.sub(r'<[^>]+>', '[^/]+', name) for name in names)})$"
+
+
+def _fits_others(metric: Metric) -> bool:
+    """Whether the expression of a pattern fits other entries too, so that it cannot be drawn."""
     return metric.is_pattern and any(
-        metric.matches(other.name) for other in METRICS if other is not metric
+        re.fullmatch(_expression(metric.name), other.name)
+        for other in METRICS
+        if other is not metric
     )
 
 

@@ -6,8 +6,7 @@ specification comes from the models that its `save` sends.
 """
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,27 +189,19 @@ def _panel(panel: Panel) -> Any:
         return wr.ScatterPlot(
             title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.y)
         )
-    axis_unit = find_metric(panel.axis).unit
-    # Names have no brackets, so a pattern is the only one of its panel that needs an expression.
-    if any("<" in name for name in panel.metrics):
-        chosen: dict[str, Any] = {"metric_regex": _expression(panel.metrics)}
-    else:
-        chosen = {"y": list(panel.metrics)}
+    unit = find_metric(panel.axis).unit
+    chosen: dict[str, Any] = {"y": list(panel.metrics)}
+    if panel.expression:
+        chosen = {"metric_regex": panel.expression}
     return wr.LinePlot(
         title=panel.title,
         x=panel.axis,
-        title_x=panel.axis if panel.axis == axis_unit else f"{panel.axis} ({axis_unit})",
+        title_x=f"{panel.axis} ({unit})",
         title_y=panel.unit or None,
         range_y=panel.bounds,
         log_y=panel.logarithmic or None,
         **chosen,
     )
-
-
-def _expression(names: Sequence[str]) -> str:
-    """A regular expression for names of which some are patterns."""
-    parts = [re.sub(r"<\w+>", "[^/]+", name) for name in names]
-    return f"^({'|'.join(parts)})$"
 
 
 def _laid_out(panels: list[Any]) -> list[Any]:
