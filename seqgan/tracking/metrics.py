@@ -1,7 +1,7 @@
 """Every metric that is ever logged, in one documented list.
 
 The list decides the x-axis of each chart, makes `docs/metrics.md`, and lets a run reject a name
-that nobody explained. Only the standard library is imported here, so that losses may use `Metrics`.
+that nobody explained. It brings nothing but the standard library, so that losses may use `Metrics`.
 """
 
 import difflib
@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from seqgan.tracking import symptoms
 
 # int is spelled out because checks at run time, unlike type checkers, tell it from float.
 Metrics = Mapping[str, float | int]
@@ -702,7 +704,7 @@ def moving_metrics(names: Iterable[str]) -> set[str]:
 
 
 def to_markdown() -> str:
-    """The list as a document, one table for each area: the text of `docs/metrics.md`."""
+    """The list as a document, a table for each area and illness: `docs/metrics.md`."""
     lines = [
         "# Metrics",
         "",
@@ -729,7 +731,7 @@ def to_markdown() -> str:
             "|---|---|---|---|---|---|---|",
             *(_row(metric) for metric in METRICS if metric.area == area),
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *symptoms.to_markdown()]) + "\n"
 
 
 def _row(metric: Metric) -> str:
