@@ -291,15 +291,14 @@ def login(environment, server):
     return environment | {"WANDB_BASE_URL": address, "WANDB_API_KEY": "a" * 40}
 
 
-def test_saving_sends_what_would_be_written(login, server, run_folder):
-    (run_folder / "dashboard.json").write_text("of an earlier call")
-    ended = command(login, run_folder, "--save", "--control", run_folder)
+def test_saving_sends_what_would_be_written(login, server, run_folder, tmp_path):
+    copy = tmp_path / "copy.json"
+    ended = command(login, run_folder, "--save", "--control", run_folder, "--output", copy)
     assert ended.returncode == 0, ended.stderr
     workspace, report = ended.stdout.splitlines()[:2]
     host = f"http://127.0.0.1:{server.server_port}"
     assert workspace.startswith(f"workspace: {host}/somebody/poems?nw=")
     assert report == f"report: {host}/somebody/poems/reports/seqgan--view"
-    assert (run_folder / "dashboard.json").read_text() == "of an earlier call"
     sent = {
         request["variables"]["type"]: request["variables"]
         for request in server.requests
@@ -309,12 +308,21 @@ def test_saving_sends_what_would_be_written(login, server, run_folder):
         "project-view": ("somebody", "poems"),
         "runs": ("somebody", "poems"),
     }
-    for variables in sent.values():
-        names, _ = metrics_in(json.loads(variables["spec"]))
-        assert {"losses/policy", "rewards/length/mean", "pretrain/nll_dev"} <= names
+    written = json.loads(copy.read_text(encoding="utf-8"))
+    for kind, variables in sent.items():
+        part = written["workspace" if kind == "project-view" else "report"]
+        assert metrics_in(json.loads(variables["spec"])) == metrics_in(part["spec"])
     (runs,) = json.loads(sent["project-view"]["spec"])["section"]["runSets"]
     control = base64.b64decode(runs["baselineRunId"]).decode()
     assert control == "Run:v1:abcd1234:poems:somebody"
+
+
+def test_a_specification_of_an_earlier_call_is_no_reason_not_to_save(login, run_folder):
+    (run_folder / "dashboard.json").write_text("of an earlier call")
+    ended = command(login, run_folder, "--save", "--entity", "me", "--project", "prose")
+    assert ended.returncode == 0, ended.stderr
+    assert "/me/prose?nw=" in ended.stdout
+    assert (run_folder / "dashboard.json").read_text() == "of an earlier call"
 
 
 def test_a_server_that_refuses_costs_one_line_and_no_work(login, server, run_folder):

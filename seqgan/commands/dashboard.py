@@ -77,7 +77,7 @@ def run(given: list[str]) -> int:
             problem = f"the dashboard was not saved: {error}"
         else:
             print(f"workspace: {workspace}\nreport: {report}")
-    if (problem or not options.save) and not output.exists():
+    if (problem or options.output or not options.save) and not output.exists():
         with output.open("x", encoding="utf-8") as file:
             file.write(build(options.entity).specification())
         panels = sum(len(section.panels) for section in sections)
