@@ -137,7 +137,7 @@ def test_without_a_run_the_list_is_drawn_but_for_patterns_that_fit_other_entries
 
 def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
     def listed(name, unit="unit"):
-        return Metric(name, "what", unit, "global_step", "every run", False, "rises")
+        return Metric(name, "what", unit, "global_step", "every run", False, "rises", "falls")
 
     longer = (
         *METRICS,

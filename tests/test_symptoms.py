@@ -52,6 +52,13 @@ def test_an_illness_names_metrics_and_settings_that_exist(illness):
     assert set(settings) <= known
 
 
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_says_how_it_looks_well_and_ill(metric):
+    assert metric.healthy
+    assert metric.wrong
+    assert metrics_named(f"{metric.healthy} {metric.wrong}") <= LISTED
+
+
 def test_the_document_ends_with_the_symptoms():
     page = to_markdown().partition("\n## Symptoms\n")[2]
     assert re.findall(r"^### (.*)", page, flags=re.MULTILINE) == [i.name for i in ILLNESSES]
