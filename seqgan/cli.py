@@ -33,11 +33,19 @@ commands:
   judge score CSV   what they preferred, how surely, and whether they agree
   sweep FILE        train once for each point of a sweep, here, without a server
   sweep --resume S  continue a sweep that was stopped
+  dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate", "judge", "sweep")  # a module each in seqgan/commands
+COMMANDS = (
+    "train",
+    "sample",
+    "evaluate",
+    "judge",
+    "sweep",
+    "dashboard",
+)  # a module each in seqgan/commands
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

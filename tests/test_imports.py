@@ -20,6 +20,7 @@ LAYERS = {
     "memory": 0,
     "timing": 0,
     "tracking.metrics": 0,
+    "tracking.symptoms": 0,
     "generators.base": 1,
     "discriminators.base": 1,
     "rewards.base": 1,
@@ -133,6 +134,11 @@ def test_environments_know_nothing_of_the_library(module):
 def test_wandb_is_imported_in_one_file():
     users = {name for name, tree in SEQGAN.items() if "wandb" in top_level(imported(tree))}
     assert users == {"seqgan.tracking.wandb_tracker"}
+
+
+def test_wandb_workspaces_is_imported_in_one_file():
+    users = {n for n, tree in SEQGAN.items() if "wandb_workspaces" in top_level(imported(tree))}
+    assert users == {"seqgan.tracking.workspace"}
 
 
 def test_stable_baselines3_is_imported_in_one_file():
