@@ -22,6 +22,7 @@ commands:
   train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
+  train --fork R    a new run from R's newest checkpoint, its settings changed by flags
   train ... --profile
                     keep nothing: print where an iteration's time goes
   sample RUN        print texts, one a line

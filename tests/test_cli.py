@@ -102,7 +102,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     assert time.perf_counter() - started < 3
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("usage: seqgan COMMAND")
-    for command in ("train PRESET", "--resume", "sample RUN", "evaluate RUN"):
+    for command in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
         assert command in ended.stdout
 
 
@@ -246,8 +246,9 @@ def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
-    names = {"config.yaml", "task.json", "metrics.jsonl", "samples.jsonl", "checkpoints"}
-    assert {path.name for path in finished.iterdir()} == names | {"results.json", "report.png"}
+    names = {"config.yaml", "task.json", "checkpoints", "best", "results.json", "report.png"}
+    names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
+    assert {path.name for path in finished.iterdir()} == names
     assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     results = json.loads((finished / "results.json").read_text())
     assert results["comparison"]["verdict"] in ("better", "level", "worse")

@@ -18,13 +18,16 @@ Metrics = Mapping[str, float | int]
 
 Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
 
+PLACEHOLDERS = {"positions": r"\d+-\d+"}  # <positions>: of tokens, counted from 1, as in 03-04
+
 
 @dataclass(frozen=True)
 class Metric:
     """One entry of the list.
 
     Args:
-        name: `area/what`; a part in angle brackets stands for any text without a slash.
+        name: `area/what`; a part in angle brackets stands for any text without a slash, or for
+            what `PLACEHOLDERS` says.
         meaning: what is measured, and over what.
         unit: unit of the value; empty for a pure number.
         axis: the metric that this one is plotted against.
@@ -52,9 +55,17 @@ class Metric:
     def is_pattern(self) -> bool:
         return "<" in self.name
 
+    @property
+    def is_histogram(self) -> bool:
+        """Whether it is a histogram over tokens, not a number."""
+        return "<positions>" in self.name
+
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"<\w+>", "[^/]+", re.escape(self.name)))
+        def admitted(placeholder: re.Match[str]) -> str:
+            return PLACEHOLDERS.get(placeholder[1], "[^/]+")
+
+        return re.compile(re.sub(r"<(\w+)>", admitted, re.escape(self.name)))
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this entry's name, or fits its pattern."""
@@ -178,10 +189,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "losses/mle",
-        "negative log-likelihood of a generator update's real sequences, where mle_weight asks",
+        "negative log-likelihood of the real sequences in a generator update",
         "nats per token",
         "global_step",
-        _ADVERSARIAL,
+        "adversarial.update.mle_weight above 0",
         False,
         "near the pretrained generator's",
         "rises steadily: forgetting, the price of the reward",
@@ -254,7 +265,7 @@ METRICS: tuple[Metric, ...] = (
         "norm of the generator's gradient before clipping",
         "",
         "global_step",
-        "every run",
+        _ADVERSARIAL,
         False,
         "the same order of magnitude throughout",
         "0: no reward arrives; grows by orders of magnitude: divergence",
@@ -376,6 +387,18 @@ METRICS: tuple[Metric, ...] = (
         "for the function's author to say",
     ),
     Metric(
+        "action_value/<positions>",
+        "histogram of the action values of the collected tokens at some positions, as the"
+        " generator's last update before an evaluation used them",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "spread out at the first positions, where much is undecided, and near the rewards of whole"
+        " texts at the last ones; one spike everywhere tells no token from another",
+        "one spike at every position: no token is told from another",
+    ),
+    Metric(
         "advantage/mean",
         "mean advantage over real tokens, before standardisation",
         "reward",
@@ -394,6 +417,16 @@ METRICS: tuple[Metric, ...] = (
         False,
         "above 0, of the rewards' order of magnitude",
         "0: no token is preferred to another",
+    ),
+    Metric(
+        "advantage/<positions>",
+        "histogram of the advantages of the same tokens, before standardisation",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "on both sides of 0 at every position; all on one side means that the baseline is off",
+        "all on one side of 0: the baseline is off; one spike at 0: nothing is learnt",
     ),
     Metric(
         "kl/reference",
@@ -620,6 +653,17 @@ METRICS: tuple[Metric, ...] = (
         " divergence",
     ),
     Metric(
+        "checkpoint/loss",
+        "what the best checkpoint has least of: NLL of the dev data, plus KL(generator || true"
+        " model) where that is finite",
+        "nats per token",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "falls; it knows nothing of the reward, so a rise is what the reward costs",
+        "rises: what the reward costs, forgetting",
+    ),
+    Metric(
         "pretrain/epoch",
         "maximum-likelihood epochs done",
         "epochs",
@@ -808,6 +852,8 @@ def to_markdown() -> str:
         ' oracle; "near the data\'s" is near what as much held-out real text gets.',
         "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
         " `rewards/discriminator/mean` in a default run.",
+        "- `<positions>` stands for token positions, counted from 1: `advantage/03-04`. These are"
+        " histograms, kept in `histograms.jsonl`.",
     ]
     for area in dict.fromkeys(metric.area for metric in METRICS):
         lines += [
