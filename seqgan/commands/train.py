@@ -280,12 +280,14 @@ def _run(
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:
-    from seqgan.report import draw_report
+    from seqgan.report.page import write_page
+    from seqgan.report.picture import draw_report
     from seqgan.runs import save_results
     from seqgan.summary import results_dict
 
     save_results(folder, results_dict(result))
     draw_report(folder.path)
+    write_page([folder.path], folder.page)
 
 
 def _present(folder: "RunFolder", result: "Result") -> None:
