@@ -99,8 +99,8 @@ def test_information_is_drawn_with_two_standard_errors(make_run, drawn):
     curve, zero = axes.lines
     assert list(curve.get_ydata()) == pytest.approx([0.1, 0.15, 0.2])
     assert set(zero.get_ydata()) == {0}
-    (band,) = axes.collections
-    corners = {(x, round(y, 6)) for x, y in band.get_paths()[0].vertices.tolist()}
+    band, _ = axes.patches  # and the healthy range
+    corners = {(x, round(y, 6)) for x, y in band.get_xy().tolist()}
     assert corners == {(0, 0.08), (0, 0.12), (5, 0.13), (5, 0.17), (10, 0.18), (10, 0.22)}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -18,6 +19,7 @@ from seqgan.charts import BLACK, GREEN, GREY, MARKERS, QUALITY_LABELS, SERIES
 from seqgan.report.recorded import Recorded
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
+MAX_POINTS = 1000  # of one curve, as many as a screen shows
 MAX_MARKERS = 12  # on one curve
 LOG_2 = math.log(2)
 
@@ -210,7 +212,7 @@ def draw_chart(axes: Axes, chart: Chart, runs: Sequence[Recorded]) -> None:
     for i, run in enumerate(runs):
         for j, curve in enumerate(chart.curves):
             look = i if len(runs) > 1 else j
-            x, y = run.curve(curve.metric, chart.axis)
+            x, y = thin(*run.curve(curve.metric, chart.axis))
             axes.plot(
                 x,
                 y,
@@ -223,21 +225,43 @@ def draw_chart(axes: Axes, chart: Chart, runs: Sequence[Recorded]) -> None:
                 label=curve.label,
             )
             if curve.error:
-                at, error = run.curve(curve.error, chart.axis)
-                known = np.isin(at, x)
-                middle = y[np.isin(x, at)]
-                axes.fill_between(
-                    at[known],
-                    middle - 2 * error[known],
-                    middle + 2 * error[known],
-                    color=SERIES[look],
-                    alpha=0.2,
-                    linewidth=0,
-                )
+                _band(axes, run, curve, chart.axis, SERIES[look])
     axes.set(title=chart.title, xlabel=chart.axis.removeprefix("pretrain/"), ylabel=chart.label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _shade(axes, chart)
     _legend(axes, chart, len(runs))
+
+
+def _band(axes: Axes, run: Recorded, curve: Curve, axis: str, colour: str) -> None:
+    """Two standard errors around a curve."""
+    x, y = run.curve(curve.metric, axis)
+    at, error = run.curve(curve.error, axis)
+    _, place, known = np.intersect1d(x, at, return_indices=True)
+    below, above = (thin(x[place], y[place] + 2 * side * error[known]) for side in (-1, 1))
+    axes.fill(
+        np.concatenate([below[0], above[0][::-1]]),
+        np.concatenate([below[1], above[1][::-1]]),
+        color=colour,
+        alpha=0.2,
+        linewidth=0,
+    )
+
+
+def thin(
+    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
+) -> tuple[Float[np.ndarray, " kept"], Float[np.ndarray, " kept"]]:
+    """At most `MAX_POINTS` of a curve: the lowest and the highest of each stretch of it.
+
+    What sticks out stays, which it would not if every n-th point were kept.
+    """
+    if len(x) <= MAX_POINTS:
+        return x, y
+    kept = []
+    for stretch in np.array_split(np.arange(len(x)), MAX_POINTS // 2):
+        known = stretch[np.isfinite(y[stretch])]
+        if len(known):
+            kept += sorted({int(known[y[known].argmin()]), int(known[y[known].argmax()])})
+    return x[kept], y[kept]
 
 
 def _shade(axes: Axes, chart: Chart) -> None:

@@ -83,10 +83,11 @@ def write_page(folders: Sequence[Path], target: Path) -> Path:
         ValueError: a folder is no run, the runs cannot be compared, or `target` is in the way or
             has no folder.
     """
-    check_target(target)
     if not 1 <= len(folders) <= MAX_RUNS:
         raise ValueError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
-    page = render(read_runs(folders))
+    runs = read_runs(folders)
+    check_target(target)
+    page = render(runs)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         unfinished.write_text(page, encoding="utf-8")

@@ -66,9 +66,10 @@ def merged_quantiles(
         cumulative = np.concatenate([[0.0], np.cumsum(row["counts"])])
         below += np.interp(grid, np.asarray(row["edges"], dtype=float), cumulative)
     share = below / below[-1]
-    # Where nothing lies between two edges the share stays equal; the first of them is the quantile.
-    rises = np.concatenate([[True], np.diff(share) > 0])
-    return np.interp(levels, share[rises], grid[rises])
+    right = np.clip(np.searchsorted(share, levels), 1, len(share) - 1)
+    left = right - 1  # share[left] < level <= share[right]
+    part = (np.asarray(levels) - share[left]) / (share[right] - share[left])
+    return grid[left] + part * (grid[right] - grid[left])
 
 
 def draw_positions(axes: Axes, periods: tuple[Period, Period], label: str) -> None:

@@ -8,16 +8,18 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seqgan.tracking.metrics import find_metric
 
 Row = dict[str, Any]
+_NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
 CHECK = find_metric("eval/<check>")  # the entry of all checks that a task makes
 
 
@@ -73,13 +75,25 @@ class Recorded:
         self, metric: str, axis: str
     ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]:
         """A metric against another one, in every row that has both; not finite becomes NaN."""
-        rows = [
-            (float(row[axis]), float(row[metric]))
-            for row in self.metrics
-            if _is_number(row.get(axis)) and _is_number(row.get(metric))
-        ]
-        x, y = np.array(rows).reshape(-1, 2).T
-        return x, np.where(np.isfinite(y), y, math.nan)
+        at, places = self._columns.get(axis, _NOTHING)
+        known, values = self._columns.get(metric, _NOTHING)
+        _, x, y = np.intersect1d(at, known, assume_unique=True, return_indices=True)
+        return places[x], values[y]
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[Int[np.ndarray, " row"], Float[np.ndarray, " row"]]]:
+        """Each metric's row numbers and values."""
+        columns: dict[str, tuple[list[int], list[float]]] = {}
+        for number, row in enumerate(self.metrics):
+            for name, value in row.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    numbers, values = columns.setdefault(name, ([], []))
+                    numbers.append(number)
+                    values.append(float(value) if math.isfinite(value) else math.nan)
+        return {
+            name: (np.array(numbers, dtype=int), np.array(values, dtype=float))
+            for name, (numbers, values) in columns.items()
+        }
 
     def batch(self, when: str) -> list[Row]:
         """The samples that were logged together, `before` the first generator update or `after`.
@@ -214,7 +228,3 @@ def _read_yaml(path: Path) -> Row | None:
     except yaml.YAMLError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -24,7 +24,6 @@ SIZE = (4.5, 3.1)  # inches, of 72 units each: a phone shows a chart at about it
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "seqgan",  # the same chart, the same file
-    "path.simplify_threshold": 0.3,  # units: what a curve of a million points may be off by
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.size": 10,
