@@ -310,6 +310,21 @@ def test_tokens_are_coloured_by_their_value(full_run):
     assert [t.attributes.get("title") for t in tokens][:2] == ["value +0", "value +2"]
 
 
+def test_a_judge_that_learns_gives_each_side_its_own_scale(full_run):
+    before, after = before_and_after(read_run(full_run))
+    assert before.scale == after.scale
+    assert (before.scale.middle, before.scale.reach) == (0.5, pytest.approx(3.9))
+    rows = read_lines(full_run / "metrics.jsonl")
+    write_lines(full_run / "metrics.jsonl", [*rows, {"iteration": 1, "losses/discriminator": 0.6}])
+    before, after = before_and_after(read_run(full_run))
+    assert before.scale == Scale(1.0, 1.0)  # of 0, 2 and 1
+    assert after.scale == Scale(-1.75, 2.25)  # of -4 and 0.5
+    text = section(page_of(full_run), "samples").text
+    assert "compare texts within a side" in text
+    assert "middle (median) 1" in text
+    assert "middle (median) -1.75" in text
+
+
 def test_every_shade_has_a_colour_on_either_side(full_run):
     page_of(full_run)
     text = (full_run / "report.html").read_text(encoding="utf-8")
@@ -361,7 +376,7 @@ def test_before_is_what_a_trained_discriminator_has_judged_and_after_what_came_l
 
     def sides(samples):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        found, _ = before_and_after(read_run(write_run(tmp_path / "run", samples=samples)))
+        found = before_and_after(read_run(write_run(tmp_path / "run", samples=samples)))
         return [(side.title, [card.text for card in side.cards]) for side in found]
 
     assert sides([first, judged, middle, last, end]) == [
@@ -577,6 +592,15 @@ def test_trouble_is_said_with_its_numbers(tmp_path, before, after, says):
         assert not hints_of(folder, [*mild, {"iteration": 5, **before}])
 
 
+def test_alerts_of_the_run_are_shown(full_run):
+    alert = {"title": "mode collapse", "text": "40% of its texts are distinct"}
+    write_lines(full_run / "alerts.jsonl", [alert])
+    (trouble,) = section(page_of(full_run), "verdict").find("section", class_="trouble")
+    assert [entry.text for entry in trouble.find("li")] == [
+        "Alert, mode collapse: 40% of its texts are distinct."
+    ]
+
+
 def test_a_healthy_run_has_no_signs_of_trouble(full_run):
     assert hints(read_run(full_run)) == []
     assert not section(page_of(full_run), "verdict").find("section", class_="trouble")
@@ -616,6 +640,16 @@ def test_early_and_late_are_the_outer_quarters(tmp_path):
     assert early.quantiles[:, 1].tolist() == pytest.approx([2, 102])  # between 1 and 3
     assert late.quantiles[:, 1].tolist() == pytest.approx([8, 108])  # between 7 and 9
     assert early_and_late(read_run(folder), "advantage") is None
+    write_lines(folder / "histograms.jsonl", rows[::2][:4] + rows[::2][-1:])
+    early, _ = early_and_late(read_run(folder), "action_value")
+    assert early.iterations == "iteration 1"
+
+
+def test_a_group_of_one_position_has_one_number(tmp_path):
+    folder = write_run(tmp_path / "run")
+    rows = [histogram("advantage/21-21", i, [1], [0, 1]) for i in (1, 2)]
+    write_lines(folder / "histograms.jsonl", rows)
+    assert early_and_late(read_run(folder), "advantage")[0].positions == ("21",)
 
 
 # Settings

@@ -56,28 +56,32 @@ class Card:
 
 @dataclass(frozen=True)
 class Side:
-    """The cards of one moment."""
+    """The cards of one moment; the scale is None where no row holds token values."""
 
     title: str
     cards: tuple[Card, ...]
+    scale: Scale | None
 
 
-def before_and_after(run: Recorded) -> tuple[tuple[Side, ...], Scale | None]:
-    """The cards of a run; the scale is None where no row holds token values.
+def before_and_after(run: Recorded) -> tuple[Side, ...]:
+    """The cards of a run, without a side that has no samples.
 
-    Both sides share the scale. A side without samples is left out.
+    Both sides share a scale, unless the judge has changed between them: a discriminator's values
+    spread out as it learns.
     """
     batches = [(when, run.batch(when)[:NUM_CARDS]) for when in ("before", "after")]
-    values = [
-        value for _, rows in batches for row in rows for value in _values(row) if value is not None
-    ]
-    scale = value_scale(values)
-    sides = tuple(
-        Side(_title(when, rows[0]), tuple(_card(row, scale) for row in rows))
-        for when, rows in batches
-        if rows
-    )
-    return sides, scale
+    shared = _scale([row for _, rows in batches for row in rows])
+    sides = []
+    for when, rows in batches:
+        if rows:
+            scale = _scale(rows) if run.judge_learns else shared
+            cards = tuple(_card(row, scale) for row in rows)
+            sides.append(Side(_title(when, rows[0]), cards, scale))
+    return tuple(sides)
+
+
+def _scale(rows: Sequence[Row]) -> Scale | None:
+    return value_scale([value for row in rows for value in _values(row) if value is not None])
 
 
 def value_scale(values: Sequence[float]) -> Scale | None:

@@ -11,8 +11,12 @@ RECENT = 5  # rows whose mean is where a metric has got to
 
 
 def hints(run: Recorded) -> list[str]:
-    """What a reader should know of before believing the charts; empty for a healthy run."""
+    """What a reader should know of before believing the charts; empty for a healthy run.
+
+    What the run itself has warned of comes first, then what its metrics show in the end.
+    """
     found = [
+        *(f"Alert, {alert.get('title')}: {alert.get('text')}." for alert in run.alerts),
         _not_finite(run),
         _adversary_has_won(run),
         _adversary_overfits(run),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seqgan.charts import SERIES
-from seqgan.report.cards import STEPS, Scale, Side, before_and_after
+from seqgan.report.cards import STEPS, before_and_after
 from seqgan.report.curves import (
     Chart,
     adversary_charts,
@@ -60,16 +60,6 @@ class Verdict:
     verdict: str
     sentences: tuple[str, ...]
     table: Table | None
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The cards of one run."""
-
-    name: str
-    sides: tuple[Side, ...]
-    scale: Scale | None
-    moving: bool  # whether a reward that learns has judged them
 
 
 def write_page(folders: Sequence[Path], target: Path) -> Path:
@@ -140,7 +130,7 @@ def render(runs: Sequence[Recorded]) -> str:
         "missing": [(run.name, missing(run)) for run in runs],
         "frontier": frontier(runs),
         "positions": position_drawings(runs),
-        "samples": [samples(run) for run in runs],
+        "samples": [before_and_after(run) for run in runs],
         "steps": range(-STEPS, STEPS + 1),
         "preset": preset,
         "settings": settings,
@@ -181,7 +171,8 @@ def missing(run: Recorded) -> list[str]:
         found.append("No discriminator was in this run, so there is no balance of adversaries.")
     if early_and_late(run, "action_value") is None:
         found.append("No values by position were recorded (histograms.jsonl).")
-    if any(run.batch(when) for when in ("before", "after")) and samples(run).scale is None:
+    sides = before_and_after(run)
+    if sides and all(side.scale is None for side in sides):
         found.append("No values of tokens were recorded: the samples are shown without colours.")
     if run.machine is None:
         found.append("The environment was not recorded (environment.json).")
@@ -231,12 +222,6 @@ def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
                 )
                 drawings.append(Drawing(title, picture, ()))
     return drawings
-
-
-def samples(run: Recorded) -> Samples:
-    sides, scale = before_and_after(run)
-    moving = any("losses/discriminator" in row for row in run.metrics)
-    return Samples(run.name, sides, scale, moving)
 
 
 def _picture(draw: Callable[[Axes], None], prefix: str, title: str, description: str) -> Markup:

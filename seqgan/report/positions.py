@@ -23,6 +23,12 @@ class Period:
     positions: tuple[str, ...]
     quantiles: Float[np.ndarray, "position level"]
 
+    @property
+    def iterations(self) -> str:
+        if self.first == self.last:
+            return f"iteration {self.first}"
+        return f"iterations {self.first} to {self.last}"
+
 
 def early_and_late(run: Recorded, value: str) -> tuple[Period, Period] | None:
     """The first and the last quarter of the logged iterations.
@@ -51,9 +57,14 @@ def _period(rows: Sequence[Row], iterations: Sequence[int]) -> Period:
     return Period(
         iterations[0],
         iterations[-1],
-        tuple("-".join(str(int(end)) for end in name.split("-")) for name in names),
+        tuple(map(_positions, names)),
         np.array([merged_quantiles(by_position[name], LEVELS) for name in names]),
     )
+
+
+def _positions(name: str) -> str:
+    """`01-02` as `1-2`, and `21-21` as `21`."""
+    return "-".join(dict.fromkeys(str(int(end)) for end in name.split("-")))
 
 
 def merged_quantiles(
@@ -86,7 +97,7 @@ def draw_positions(axes: Axes, periods: tuple[Period, Period], label: str) -> No
             marker=marker,
             markersize=3.5,
             linewidth=1.4,
-            label=f"{name}: iterations {period.first} to {period.last}",
+            label=f"{name}: {period.iterations}",
         )
         axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
     longest = max((period.positions for period in periods), key=len)
@@ -101,5 +112,5 @@ def told_of_positions(periods: tuple[Period, Period]) -> str:
     for period in periods:
         medians = zip(period.positions, period.quantiles[:, 1], strict=True)
         listed = ", ".join(f"{median:.3g} at {name}" for name, median in medians)
-        told.append(f"median in iterations {period.first} to {period.last}: {listed}")
+        told.append(f"median in {period.iterations}: {listed}")
     return "; ".join(told)

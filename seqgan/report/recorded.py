@@ -34,6 +34,7 @@ class Recorded:
         metrics: rows of `metrics.jsonl`, in their order.
         samples: rows of `samples.jsonl`.
         histograms: rows of `histograms.jsonl`.
+        alerts: rows of `alerts.jsonl`, what the run itself has warned of.
         results: `results.json`; None where the run has no end yet.
         machine: `environment.json`; None where the run is older than that file.
         missing: a sentence for each thing that the report has to do without.
@@ -46,6 +47,7 @@ class Recorded:
     metrics: tuple[Row, ...]
     samples: tuple[Row, ...]
     histograms: tuple[Row, ...]
+    alerts: tuple[Row, ...]
     results: Row | None
     machine: Row | None
     missing: tuple[str, ...]
@@ -70,6 +72,11 @@ class Recorded:
         checks = [name for name in measured if find_metric(name) is CHECK]
         known = [name for name in ("eval/nll_oracle", *checks, "eval/bleu_4") if name in measured]
         return known[0].removeprefix("eval/") if known else None
+
+    @property
+    def judge_learns(self) -> bool:
+        """Whether a discriminator is trained during the game."""
+        return "losses/discriminator" in self._columns
 
     def curve(
         self, metric: str, axis: str
@@ -180,6 +187,7 @@ def read_run(path: Path, name: str = "") -> Recorded:
         metrics,
         samples,
         histograms,
+        _read_lines(path / "alerts.jsonl", missing),
         results,
         _read_object(path / "environment.json"),
         tuple(missing),
