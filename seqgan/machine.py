@@ -7,7 +7,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("seqgan", "torch", "numpy", "gymnasium", "wandb", "matplotlib")
+PACKAGES = ("seqgan", "torch", "numpy", "gymnasium", "wandb")
 GIT_TIMEOUT = 5.0  # seconds
 
 
@@ -15,14 +15,24 @@ def describe_machine() -> dict[str, str]:
     """Names and values as text; what is unknown is left out."""
     described = {
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": str(os.cpu_count() or ""),
-        **{package: _version(package) for package in PACKAGES},
+        **versions(),
         "seqgan commit": commit(Path(__file__).resolve().parents[1]),
     }
     return {name: value for name, value in described.items() if value}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a folder that was never installed
+            found[package] = "unknown"
+    return found
 
 
 def commit(checkout: Path) -> str:
@@ -43,13 +53,6 @@ def commit(checkout: Path) -> str:
     except (OSError, subprocess.SubprocessError):  # no git, or no repository that it would read
         return ""
     return f"{head} with changes" if changes else head
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _processor() -> str:

@@ -247,7 +247,15 @@ def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
 
 def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
     names = {"config.yaml", "task.json", "metrics.jsonl", "samples.jsonl", "checkpoints"}
-    names |= {"environment.json", "results.json", "report.png", "report.html"}
+    names |= {
+        "machine.json",
+        "histograms.jsonl",
+        "alerts.jsonl",
+        "best",
+        "results.json",
+        "report.png",
+        "report.html",
+    }
     assert {path.name for path in finished.iterdir()} == names
     assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     results = json.loads((finished / "results.json").read_text())

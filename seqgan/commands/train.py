@@ -1,8 +1,9 @@
-"""`seqgan train`: a preset or a file, changed by flags; or a run to continue."""
+"""`seqgan train`: a preset or a file, changed by flags; or a run to continue or fork."""
 
 import contextlib
 import difflib
 import io
+import json
 import os
 import signal
 import sys
@@ -25,28 +26,33 @@ def run(given: list[str]) -> int:
     flags = given if preset is None else given[1:]
     path, flags = take(flags, "--config")
     run, flags = take(flags, "--resume")
+    parent, flags = take(flags, "--fork")
     profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
-    if sum(choice is not None for choice in (preset, path, run)) > 1:
-        raise InputError("train takes one of a preset, --config and --resume, got more than one")
-    if run is None:
+    if sum(choice is not None for choice in (preset, path, run, parent)) > 1:
+        raise InputError(
+            "train takes one of a preset, --config, --resume and --fork, got more than one"
+        )
+    if run is None and parent is None:
         config = _parse_config(preset, path, flags)
         return _profile(config) if profiled else _start(config)
     if profiled:
-        raise InputError("--profile is for a preset or --config, got it beside --resume")
+        beside = "--fork" if run is None else "--resume"
+        raise InputError(f"--profile is for a preset or --config, got it beside {beside}")
+    if run is None:
+        return _fork(Path(str(parent)), flags)
     if flags:
         raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
     return _resume(Path(run))
 
 
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
-    import tyro
-
-    from seqgan.configuration import PRESETS, TrainConfig, load_config
+    from seqgan.configuration import PRESETS, load_config
 
     asks_help = any(flag in ("-h", "--help") for flag in flags)
     if preset is None and path is None and not asks_help:
         raise InputError(
-            f"train takes a preset ({', '.join(PRESETS)}), --config FILE or --resume RUN"
+            f"train takes a preset ({', '.join(PRESETS)}), --config FILE, --resume RUN or"
+            " --fork RUN"
         )
     if preset is not None and preset not in PRESETS:
         near = difflib.get_close_matches(preset, PRESETS, n=1)
@@ -54,6 +60,18 @@ def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "Tr
         raise InputError(f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{hint}")
     try:
         config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return _with_flags(config, flags, preset or "PRESET")
+
+
+def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainConfig":
+    """The configuration with what the flags change."""
+    import tyro
+
+    from seqgan.configuration import PRESETS, TrainConfig
+
+    try:
         config = _with_kinds(config, flags)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -62,10 +80,11 @@ def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "Tr
         with contextlib.redirect_stderr(errors):
             parsed, unknown = tyro.cli(
                 TrainConfig,
-                prog=f"seqgan train {preset or 'PRESET'}",
+                prog=f"seqgan train {what}",
                 description=(
-                    f"Presets: {', '.join(PRESETS)}. Instead of a preset: --config FILE (YAML) or"
-                    " --resume RUN."
+                    f"Presets: {', '.join(PRESETS)}. Instead of a preset: --config FILE (YAML),"
+                    " --resume RUN, or --fork RUN for a new run that goes on from RUN's newest"
+                    " checkpoint with RUN's settings."
                 ),
                 default=config,
                 args=flags,
@@ -178,6 +197,7 @@ def _resume(path: Path) -> int:
     from seqgan.build import build_task, named_rewards
     from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.runs import open_run
+    from seqgan.tracking.jsonl import KINDS
 
     try:
         folder, config = open_run(path)
@@ -192,11 +212,55 @@ def _resume(path: Path) -> int:
         if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
             raise InputError(str(error)) from error  # all are damaged: not ours to throw away
         # Killed before its first checkpoint: nothing is lost by starting over.
-        for leftover in (folder.path / "metrics.jsonl", folder.path / "samples.jsonl"):
-            leftover.unlink(missing_ok=True)
+        for kind in KINDS:
+            (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
         print(f"{path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
         return _run(config, task, found, folder, {})
     print(f"continuing from {checkpoint}", file=sys.stderr)
+    return _run(config, task, found, folder, state)
+
+
+def _fork(path: Path, flags: list[str]) -> int:
+    """A new run that begins as another one's newest checkpoint, with settings that flags change."""
+    from seqgan.build import build_task, named_rewards, try_rewards
+    from seqgan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+    from seqgan.forking import check_fork, copy_record, forked_state
+    from seqgan.runs import check_vocabulary, create_run, open_run
+    from seqgan.tracking.base import MemoryTracker
+    from seqgan.tracking.progress import Progress
+    from seqgan.trainer import Trainer
+
+    try:
+        parent, before = open_run(path)
+        config = _with_flags(before, flags, f"--fork {path}")
+        checkpoint, state = load_checkpoint(parent.checkpoints)
+        check_fork(before, config, state)
+        _use_machine(config)
+        task = build_task(config)
+        check_vocabulary(parent, task)
+        found = named_rewards(config, task)
+        try_rewards(config, task, found)
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    trainer = Trainer(config, task, MemoryTracker(), Progress(), found=found)
+    try:
+        state = forked_state(state, trainer.state_dict(), before, config)
+        trainer.load_state_dict(state)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
+        raise InputError(
+            f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
+        ) from error
+    try:
+        folder = create_run(config, task)
+        copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
+        # The fork's first checkpoint: from here on it is a run like any other.
+        save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
+        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **state["counters"]}
+        folder.fork.write_text(json.dumps(note), encoding="utf-8")
+    except (ValueError, CheckpointError, OSError) as error:
+        raise InputError(str(error)) from error
+    print(f"branching off from {checkpoint}", file=sys.stderr)
     return _run(config, task, found, folder, state)
 
 
@@ -224,7 +288,9 @@ def _run(
     state: dict[str, Any],
 ) -> int:
     """Trains from the beginning (an empty `state`) or from a checkpoint's state."""
+    from seqgan.build import reward_files
     from seqgan.checkpoints import CheckpointError, last_good_checkpoint
+    from seqgan.facts import run_facts
     from seqgan.runs import config_to_dict
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.jsonl import JsonlTracker
@@ -242,16 +308,24 @@ def _run(
             jsonl = JsonlTracker(folder.path, position.get("jsonl"))
         except ValueError as error:
             raise InputError(str(error)) from error
-        tracker = Trackers(
-            {
-                "jsonl": jsonl,
-                "wandb": WandbTracker(
-                    config.tracker, folder.path, config_to_dict(config), position.get("wandb")
-                ),
-            }
+        wandb = WandbTracker(
+            config.tracker,
+            folder.path,
+            config_to_dict(config) | run_facts(config, task) | folder.origin(),
+            position.get("wandb"),
+            reward_files(config.reward),
         )
+        tracker = Trackers({"jsonl": jsonl, "wandb": wandb})
         try:
-            trainer = Trainer(config, task, tracker, progress, folder.checkpoints, found=found)
+            trainer = Trainer(
+                config,
+                task,
+                tracker,
+                progress,
+                folder.checkpoints,
+                found=found,
+                best=folder.best,
+            )
             if state:
                 trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)

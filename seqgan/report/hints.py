@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqgan.report.recorded import Recorded
+from seqgan.evaluation.health import find_trouble
+from seqgan.report.recorded import Recorded, Row
 
 RECENT = 5  # rows whose mean is where a metric has got to
 
@@ -16,16 +17,27 @@ def hints(run: Recorded) -> list[str]:
     What the run itself has warned of comes first, then what its metrics show in the end.
     """
     found = [
-        *(f"Alert, {alert.get('title')}: {alert.get('text')}." for alert in run.alerts),
+        *_alerts(run),
         _not_finite(run),
-        _adversary_has_won(run),
         _adversary_overfits(run),
-        _repetition(run),
-        _entropy(run),
         _endless(run),
         _no_signal(run),
     ]
     return [hint for hint in found if hint]
+
+
+def _alerts(run: Recorded) -> list[str]:
+    """The run's own alerts; of one that is older than those, its last evaluation is asked."""
+    alerts = [(str(row.get("title")), str(row.get("text"))) for row in run.alerts]
+    evaluations = [row for row in run.metrics if "iteration" in row and "eval/entropy" in row]
+    if not alerts and evaluations:
+        trouble = find_trouble(_numbers(evaluations[-1]), _numbers(evaluations[0]))
+        alerts = [(one.title, one.text) for one in trouble]
+    return [f"{title[:1].upper()}{title[1:]}: {text}." for title, text in alerts]
+
+
+def _numbers(row: Row) -> dict[str, float | int]:
+    return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def _not_finite(run: Recorded) -> str:
@@ -40,17 +52,6 @@ def _not_finite(run: Recorded) -> str:
     return f"Not every number is finite; those rows are gaps in the charts: {named}."
 
 
-def _adversary_has_won(run: Recorded) -> str:
-    accuracy = recent(run, "discriminator/accuracy_heldout")
-    if not accuracy > 0.95:
-        return ""
-    return (
-        f"The discriminator has won: it tells {accuracy:.0%} of unseen texts apart, which leaves"
-        " the generator little to learn from. Fewer d_steps, a smaller discriminator, or longer"
-        " pretraining of the generator help."
-    )
-
-
 def _adversary_overfits(run: Recorded) -> str:
     known = [recent(run, f"discriminator/accuracy_{kind}") for kind in ("real", "generated")]
     training, unseen = sum(known) / 2, recent(run, "discriminator/accuracy_heldout")
@@ -59,29 +60,6 @@ def _adversary_overfits(run: Recorded) -> str:
     return (
         f"The discriminator overfits: {training:.0%} right on its training texts,"
         f" {unseen:.0%} on unseen ones."
-    )
-
-
-def _repetition(run: Recorded) -> str:
-    start, end = first_and_recent(run, "eval/duplicate_rate")
-    unique = recent(run, "completions/unique_fraction")
-    if end > start + 0.1:
-        return (
-            f"Mode collapse: {end:.0%} of the generated texts repeat another one, {start:.0%} at"
-            " the start of the game."
-        )
-    if unique < 0.5:
-        return f"Mode collapse: only {unique:.0%} of the collected texts are distinct."
-    return ""
-
-
-def _entropy(run: Recorded) -> str:
-    start, end = first_and_recent(run, "losses/entropy")
-    if not end < start / 2:
-        return ""
-    return (
-        f"The generator's entropy has fallen from {start:.3g} to {end:.3g} nats per token, which"
-        " is how mode collapse begins."
     )
 
 
@@ -101,19 +79,19 @@ def _no_signal(run: Recorded) -> str:
     return ""
 
 
-def recent(run: Recorded, metric: str, axis: str = "iteration") -> float:
+def recent(run: Recorded, metric: str) -> float:
     """The mean of a metric's last `RECENT` finite values; NaN where there is none."""
-    return _mean(_finite(run, metric, axis)[-RECENT:])
+    return _mean(_finite(run, metric)[-RECENT:])
 
 
 def first_and_recent(run: Recorded, metric: str) -> tuple[float, float]:
     """A metric's first finite value in the game, and its recent mean; NaN where there is none."""
-    values = _finite(run, metric, "iteration")
+    values = _finite(run, metric)
     return _mean(values[:1]), _mean(values[-RECENT:])
 
 
-def _finite(run: Recorded, metric: str, axis: str) -> Sequence[float]:
-    values = run.curve(metric, axis)[1]
+def _finite(run: Recorded, metric: str) -> Sequence[float]:
+    values = run.curve(metric, "iteration")[1]
     return [float(value) for value in values[np.isfinite(values)]]
 
 

@@ -175,7 +175,7 @@ def missing(run: Recorded) -> list[str]:
     if sides and all(side.scale is None for side in sides):
         found.append("No values of tokens were recorded: the samples are shown without colours.")
     if run.machine is None:
-        found.append("The environment was not recorded (environment.json).")
+        found.append("The machine and the versions were not recorded (machine.json).")
     return found
 
 

@@ -36,7 +36,7 @@ class Recorded:
         histograms: rows of `histograms.jsonl`.
         alerts: rows of `alerts.jsonl`, what the run itself has warned of.
         results: `results.json`; None where the run has no end yet.
-        machine: `environment.json`; None where the run is older than that file.
+        machine: `machine.json`; None where the run is older than that file.
         missing: a sentence for each thing that the report has to do without.
     """
 
@@ -189,7 +189,7 @@ def read_run(path: Path, name: str = "") -> Recorded:
         histograms,
         _read_lines(path / "alerts.jsonl", missing),
         results,
-        _read_object(path / "environment.json"),
+        _read_object(path / "machine.json"),
         tuple(missing),
     )
 

@@ -16,13 +16,16 @@ Metrics = Mapping[str, float | int]
 
 Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
 
+PLACEHOLDERS = {"positions": r"\d+-\d+"}  # <positions>: of tokens, counted from 1, as in 03-04
+
 
 @dataclass(frozen=True)
 class Metric:
     """One entry of the list.
 
     Args:
-        name: `area/what`; a part in angle brackets stands for any text without a slash.
+        name: `area/what`; a part in angle brackets stands for any text without a slash, or for
+            what `PLACEHOLDERS` says.
         meaning: what is measured, and over what.
         unit: unit of the value; empty for a pure number.
         axis: the metric that this one is plotted against.
@@ -48,9 +51,17 @@ class Metric:
     def is_pattern(self) -> bool:
         return "<" in self.name
 
+    @property
+    def is_histogram(self) -> bool:
+        """Whether it is a histogram over tokens, not a number."""
+        return "<positions>" in self.name
+
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"<\w+>", "[^/]+", re.escape(self.name)))
+        def admitted(placeholder: re.Match[str]) -> str:
+            return PLACEHOLDERS.get(placeholder[1], "[^/]+")
+
+        return re.compile(re.sub(r"<(\w+)>", admitted, re.escape(self.name)))
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this entry's name, or fits its pattern."""
@@ -162,10 +173,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "losses/mle",
-        "negative log-likelihood of a generator update's real sequences, where mle_weight asks",
+        "negative log-likelihood of the real sequences in a generator update",
         "nats per token",
         "global_step",
-        _ADVERSARIAL,
+        "adversarial.update.mle_weight above 0",
         False,
         "stays near the pretrained generator's; a rise is the price of the reward",
     ),
@@ -229,7 +240,7 @@ METRICS: tuple[Metric, ...] = (
         "norm of the generator's gradient before clipping",
         "",
         "global_step",
-        "every run",
+        _ADVERSARIAL,
         False,
         "same order of magnitude throughout; 0 means that no reward arrives",
     ),
@@ -339,6 +350,17 @@ METRICS: tuple[Metric, ...] = (
         "for the function's author to say",
     ),
     Metric(
+        "action_value/<positions>",
+        "histogram of the action values of the collected tokens at some positions, as the"
+        " generator's last update before an evaluation used them",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "spread out at the first positions, where much is undecided, and near the rewards of whole"
+        " texts at the last ones; one spike everywhere tells no token from another",
+    ),
+    Metric(
         "advantage/mean",
         "mean advantage over real tokens, before standardisation",
         "reward",
@@ -355,6 +377,15 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "above 0; at 0 no token is preferred to another",
+    ),
+    Metric(
+        "advantage/<positions>",
+        "histogram of the advantages of the same tokens, before standardisation",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "on both sides of 0 at every position; all on one side means that the baseline is off",
     ),
     Metric(
         "kl/reference",
@@ -545,6 +576,16 @@ METRICS: tuple[Metric, ...] = (
         "tasks with checks",
         True,
         "rises towards the data's rate",
+    ),
+    Metric(
+        "checkpoint/loss",
+        "what the best checkpoint has least of: NLL of the dev data, plus KL(generator || true"
+        " model) where that is finite",
+        "nats per token",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "falls; it knows nothing of the reward, so a rise is what the reward costs",
     ),
     Metric(
         "pretrain/epoch",
