@@ -679,6 +679,20 @@ def test_settings_beside_the_nearest_preset(tmp_path):
     assert [row.children[0].text for row in whole.find("tr", class_="changed")] == ["seed"]
 
 
+def test_a_run_that_is_older_than_a_setting_has_not_changed_it(tmp_path):
+    folder = write_run(tmp_path / "run")
+    lines = (folder / "config.yaml").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("threads:")]
+    assert len(kept) == len(lines) - 1
+    (folder / "config.yaml").write_text("".join(kept))
+    other = write_run(tmp_path / "other", config=replace(captions_preset(), seed=3))
+    preset, settings = compared_settings(read_runs([folder, other]))
+    assert preset == "captions"
+    assert [setting.name for setting in settings if setting.changed] == ["seed"]
+    (threads,) = [setting for setting in settings if setting.name == "threads"]
+    assert (threads.values, threads.preset) == (("", "1"), "1")
+
+
 # Several runs
 
 

@@ -372,7 +372,7 @@ def _present(folder: "RunFolder", result: "Result") -> None:
     print(result.comparison.sentence)
     for sentence in (*reward_sentences(result.rewards), information_sentence(result.information)):
         print(sentence)
-    print(f"results: {folder.results}  picture: {folder.picture}")
+    print(f"results: {folder.results}  report: {folder.page}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
         print(f"wandb run, offline: {offline}")
 

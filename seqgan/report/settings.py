@@ -15,7 +15,7 @@ class Setting:
     Args:
         values: one for each run.
         preset: the preset's own value.
-        changed: whether a run departs from the preset, or from another run.
+        changed: whether a run departs from the preset.
     """
 
     name: str
@@ -34,7 +34,9 @@ def compared_settings(runs: Sequence[Recorded]) -> tuple[str, list[Setting]]:
     for name in dict.fromkeys(name for one in flat for name in one):
         values = tuple(one.get(name, "") for one in flat)
         own = preset.get(name, "")
-        settings.append(Setting(name, values, own, set(values) != {own}))
+        # A run that is older than a setting has not changed it.
+        changed = any(one.get(name, own) != own for one in flat)
+        settings.append(Setting(name, values, own, changed))
     return nearest, settings
 
 
