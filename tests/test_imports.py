@@ -44,6 +44,7 @@ LAYERS = {
     "build": 4,
     "integrations.*": 4,
     "charts": 4,
+    "frontier_chart": 4,
     "trainer": 5,
     "estimate": 5,
     "profiling": 5,
