@@ -28,11 +28,12 @@ commands:
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  frontier RUN...   quality against diversity over temperatures, beside MLE's
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate")  # a module each in seqgan/commands
+COMMANDS = ("train", "sample", "evaluate", "frontier")  # a module each in seqgan/commands
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from seqgan.charts import BLUE, GREY, ORANGE
-from seqgan.evaluation.curves import Line, attained
-from seqgan.evaluation.points import Axis, Panel
+from seqgan.evaluation.curves import Line, envelope, reach
+from seqgan.evaluation.points import Axis, Panel, Point, curves_of
+from seqgan.evaluation.published import PublishedCurve
 
 Kind = Literal["control", "run", "published"]
 
@@ -44,6 +45,7 @@ class Series:
 
     Args:
         number: which run, counted from 0; a control has its run's.
+        hollow: marks that are not filled, to tell two curves of one generator apart.
         notes: what stands at each point, such as its temperature; empty for nothing at all.
     """
 
@@ -52,7 +54,41 @@ class Series:
     quality: Float[np.ndarray, " point"]
     diversity: Float[np.ndarray, " point"]
     number: int = 0
+    hollow: bool = False
     notes: tuple[str, ...] = ()
+
+
+def generator_series(
+    label: str, kind: Kind, points: Sequence[Point], panel: Panel, number: int = 0
+) -> list[Series]:
+    """The curves of a generator's points that a plane can show, over temperatures and top-p."""
+    found = []
+    for curve in curves_of(points, panel):
+        cut = any(point.sampling.top_p < 1 for point in curve)
+        found.append(
+            Series(
+                f"{label}, by {'top-p' if cut else 'temperature'}",
+                kind,
+                np.array([point.rates[panel.quality.name].value for point in curve]),
+                np.array([point.rates[panel.diversity.name].value for point in curve]),
+                number,
+                cut,
+                tuple(
+                    f"p {point.sampling.top_p:g}" if cut else f"{point.sampling.temperature:g}"
+                    for point in curve
+                ),
+            )
+        )
+    return found
+
+
+def published_series(curves: Sequence[PublishedCurve], panel: Panel) -> list[Series]:
+    """The published points that have both coordinates."""
+    return [
+        Series(curve.model, "published", *np.array(pairs).T)
+        for curve in curves
+        if (pairs := curve.on(panel))
+    ]
 
 
 def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
@@ -65,13 +101,17 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
     controls = [one for one in series if one.kind == "control"]
     published = [one for one in series if one.kind == "published"]
     _set_limits(axes, own, published)
-    for one in controls:
-        _shade(axes, panel, one, SHADE / len(controls))
+    numbers = sorted({one.number for one in controls})
+    for number in numbers:
+        of_run = [one for one in controls if one.number == number]
+        _shade(axes, panel, of_run, SHADE / len(numbers))
     for one in own:
+        colour = BLUE if one.kind == "control" else ORANGE
         axes.plot(
             one.quality,
             one.diversity,
-            color=BLUE if one.kind == "control" else ORANGE,
+            color=colour,
+            markerfacecolor="white" if one.hollow else colour,
             linestyle="-" if one.kind == "control" else "--",
             marker=RUN_MARKERS[one.number % len(RUN_MARKERS)],
             markersize=5,
@@ -91,7 +131,7 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
             alpha=0.8,
             label=one.label,
         )
-    if len(own) <= 2:  # more than a run's own two curves have no room for numbers
+    if len({one.number for one in own}) == 1:  # several runs leave no room for numbers
         _annotate(axes, panel, own)
     for axis, name in ((panel.quality, "x"), (panel.diversity, "y")):
         axes.set(**{f"{name}label": _label(axis)})
@@ -103,23 +143,25 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
     )
 
 
-def frontier_figure(planes: Sequence[tuple[Panel, Sequence[Series]]], title: str) -> Figure:
-    """One picture of all planes, with one legend below them."""
-    figure = Figure(figsize=(6.4 * len(planes), 5.6), layout="constrained")
+def frontier_figure(planes: Sequence[tuple[Panel, Sequence[Series], str]]) -> Figure:
+    """One picture of all planes, each under a heading, with one legend below them."""
+    num_columns = min(len(planes), 2)
+    num_rows = -(-len(planes) // num_columns)
+    figure = Figure(figsize=(6 * num_columns, 5 * num_rows + 0.6), layout="constrained")
     entries: dict[str, Any] = {}  # handles by their labels
-    for index, (panel, series) in enumerate(planes):
-        axes = figure.add_subplot(1, len(planes), index + 1)
+    for index, (panel, series, heading) in enumerate(planes):
+        axes = figure.add_subplot(num_rows, num_columns, index + 1)
         outside = draw_frontier(axes, panel, series)
         handles, labels = axes.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
         if outside:
-            axes.set_title(f"{outside} published points lie outside", fontsize=9, color=GREY)
-    figure.suptitle(title)
+            heading += f"\n({outside} published points lie outside)"
+        axes.set_title(heading, fontsize=10)
     figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=min(len(entries), 2 * len(planes)),
+        ncols=min(len(entries), 1 + num_columns),
         frameon=False,
     )
     return figure
@@ -139,9 +181,9 @@ def _set_limits(axes: Axes, own: Sequence[Series], published: Sequence[Series]) 
     shown = {name: [low, high] for name, (low, high, _) in boxes.items()}
     for one in published:
         near = np.ones(len(one.quality), bool)
-        for name, (low, high, reach) in boxes.items():
+        for name, (low, high, around) in boxes.items():
             values = getattr(one, name)
-            near &= (values >= low - reach) & (values <= high + reach)
+            near &= (values >= low - around) & (values <= high + around)
         for name in shown:
             shown[name] += getattr(one, name)[near].tolist()
     for name, set_limits in named:
@@ -150,16 +192,21 @@ def _set_limits(axes: Axes, own: Sequence[Series], published: Sequence[Series]) 
         set_limits(low - margin, high + margin)
 
 
-def _shade(axes: Axes, panel: Panel, control: Series, opacity: float) -> None:
-    """Everything that some point of the curve is at least as good as, on both axes."""
-    line = Line(panel.quality.turned(control.quality), panel.diversity.turned(control.diversity))
-    worst, _ = sorted(panel.quality.turned(np.array(axes.get_xlim())))
-    worst_diversity, _ = sorted(panel.diversity.turned(np.array(axes.get_ylim())))
-    qualities = np.union1d(np.linspace(worst, line.quality.max(), 400), line.quality)
+def _shade(axes: Axes, panel: Panel, controls: Sequence[Series], opacity: float) -> None:
+    """Everything that some point of a run's control is at least as good as, on both axes."""
+    lines = [
+        Line(panel.quality.sign * one.quality, panel.diversity.sign * one.diversity)
+        for one in controls
+    ]
+    worst = min(panel.quality.sign * limit for limit in axes.get_xlim())
+    worst_diversity = min(panel.diversity.sign * limit for limit in axes.get_ylim())
+    qualities = np.unique(
+        np.concatenate([np.linspace(worst, reach(lines), 400), *(line.quality for line in lines)])
+    )
     axes.fill_between(
-        panel.quality.turned(qualities),
-        panel.diversity.turned(attained(line, qualities)),
-        float(panel.diversity.turned(np.array(worst_diversity))),
+        panel.quality.sign * qualities,
+        panel.diversity.sign * envelope(lines, qualities),
+        panel.diversity.sign * worst_diversity,
         color=BLUE,
         alpha=opacity,
         linewidth=0,
@@ -168,31 +215,34 @@ def _shade(axes: Axes, panel: Panel, control: Series, opacity: float) -> None:
 
 
 def _annotate(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
-    """Numbers at the points that have room for one: the control's on its better side, others'
-    on the worse."""
+    """Numbers beside the points, where there is room: the control's on the curve's better side,
+    a run's on its worse one."""
     box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())
-    width, height = 72 * box.width, 72 * box.height  # in points
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    taken: list[tuple[float, float]] = []
+    scale = 72 * np.array([box.width / (right - left), box.height / (top - bottom)])
+    better = np.array([panel.quality.sign, panel.diversity.sign])
+    taken: list[Float[np.ndarray, " xy"]] = []
     for one in series:
-        side = 1 if one.kind == "control" else -1
-        to_right = side if panel.quality.higher_is_better else -side
-        upwards = side if panel.diversity.higher_is_better else -side
-        x = (one.quality - left) / (right - left) * width
-        y = (one.diversity - bottom) / (top - bottom) * height
+        places = np.stack([one.quality - left, one.diversity - bottom], axis=1) * scale
         # Both ends first, then what is between.
-        order = sorted(range(len(one.notes)), key=lambda i: min(i, len(x) - 1 - i) > 0)
+        order = sorted(range(len(one.notes)), key=lambda i: min(i, len(places) - 1 - i) > 0)
         for index in order:
-            place = (x[index] + 12 * to_right, y[index] + 6 * upwards)
-            if all(abs(place[0] - u) > 22 or abs(place[1] - v) > 10 for u, v in taken):
+            before, after = places[max(index - 1, 0)], places[min(index + 1, len(places) - 1)]
+            beside = np.array([before[1] - after[1], after[0] - before[0]])
+            beside = beside / np.linalg.norm(beside) if beside.any() else better / 2**0.5
+            if (beside @ better < 0) == (one.kind == "control"):
+                beside = -beside
+            offset = beside * np.array([5 + 2.5 * len(one.notes[index]), 8])
+            place = places[index] + offset
+            if all((abs(place - other) > (20, 10)).any() for other in taken):
                 taken.append(place)
                 axes.annotate(
                     one.notes[index],
                     (one.quality[index], one.diversity[index]),
                     textcoords="offset points",
-                    xytext=(4 * to_right, 4 * upwards),
-                    ha="left" if to_right > 0 else "right",
-                    va="bottom" if upwards > 0 else "top",
+                    xytext=tuple(offset),
+                    ha="center",
+                    va="center",
                     fontsize=LABEL_SIZE,
                     color=BLUE if one.kind == "control" else ORANGE,
                     path_effects=[withStroke(linewidth=2, foreground="white")],

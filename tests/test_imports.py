@@ -49,6 +49,7 @@ LAYERS = {
     "estimate": 5,
     "profiling": 5,
     "runs": 5,
+    "frontiers": 5,
     "report": 5,
     "summary": 5,
     "commands.*": 6,

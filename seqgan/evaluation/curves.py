@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Standing = Literal["above", "on", "under", "apart"]
+Place = Literal["above", "on", "under"]
 
 NUM_QUALITIES = 101  # at which two curves are compared
 CONFIDENCE = 0.95
@@ -38,24 +38,33 @@ class Gap:
     values: Float[np.ndarray, "*draws quality"]
 
     @property
-    def mean(self) -> Float[np.ndarray, "*draws"]:
+    def mean(self) -> Float[np.ndarray, "*draws"] | float:
         """The signed area between the curves over the width of the range; at one point, the gap."""
         return (self.values[..., 1:] + self.values[..., :-1]).mean(axis=-1) / 2
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Where a curve stands beside its control.
+class Standing:
+    """Where a curve stands beside its control, in goodness: above 0 is better."""
 
-    `apart`: no quality is reached by both, and nothing else is known.
-    """
-
-    standing: Standing
-    difference: float  # mean over the common range, goodness; above 0 is better
-    interval: tuple[float, float]
-    common: tuple[float, float] | None  # the range of quality, goodness
+    place: Place
+    difference: float  # of diversity at equal quality, mean over the common range
+    interval: tuple[float, float]  # of the difference, 95%
+    common: tuple[float, float]  # the qualities that both curves reach
+    reaches: tuple[float, float]  # the best qualities, the curve's and the control's
+    further: Place  # whether the first of them is the better one, beyond noise
     better: tuple[tuple[float, float], ...] = ()  # stretches of it that lie above, all at once
     worse: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class MeanStanding:
+    """Where the curves of several runs stand in the mean, each beside its own control."""
+
+    place: Place
+    difference: float  # goodness; above 0 is better
+    interval: tuple[float, float]  # of the mean, over runs, 95%
+    num_runs: int
 
 
 def attained(
@@ -80,8 +89,7 @@ def envelope(
     lines: list[Line], qualities: Float[np.ndarray, " quality"]
 ) -> Float[np.ndarray, "*draws quality"]:
     """The best of several curves of one generator; a curve counts up to its own best quality."""
-    best = np.max([line.quality.max(axis=-1) for line in lines], axis=0)
-    asked = np.minimum(qualities, best[..., None])
+    asked = np.minimum(qualities, np.asarray(reach(lines))[..., None])
     parts = [
         np.where(asked <= line.quality.max(axis=-1)[..., None], attained(line, qualities), -np.inf)
         for line in lines
@@ -102,44 +110,60 @@ def gap(first: list[Line], second: list[Line], common: tuple[float, float]) -> G
     return Gap(qualities, envelope(first, qualities) - envelope(second, qualities))
 
 
-def judge(measured: Gap, redrawn: Gap) -> Verdict:
-    """Whether a gap is more than noise.
+def reach(lines: list[Line]) -> Float[np.ndarray, "*draws"] | float:
+    """The best quality of any point."""
+    return np.max([line.quality.max(axis=-1) for line in lines], axis=0)
 
-    The interval of the mean is the bootstrap's (percentiles). The stretches that are better or
-    worse come from a band that holds for all qualities at once: as many bootstrap errors wide as
-    the largest deviation anywhere in 95% of the draws.
+
+def compare_curves(
+    first: list[Line], second: list[Line], redrawn: tuple[list[Line], list[Line]]
+) -> Standing | None:
+    """Whether the first generator's curves lie above the second's by more than noise.
+
+    The interval of the mean difference is the bootstrap's (percentiles). The stretches that are
+    better or worse come from a band that holds for all qualities at once: as many bootstrap errors
+    wide as the largest deviation anywhere in 95% of the draws.
 
     Args:
-        measured: as it is.
-        redrawn: the same over the same range, from data drawn anew; one leading axis of draws.
+        redrawn: both from texts drawn anew, with one leading axis of draws.
+
+    Returns:
+        None where no quality is reached by both: nothing is extrapolated.
     """
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(redrawn.mean, [tail, 1 - tail])
-    deviations = np.abs(redrawn.values - measured.values)
-    errors = np.maximum(redrawn.values.std(axis=0), 1e-12)
+    if (common := common_range(first, second)) is None:
+        return None
+    measured, drawn = gap(first, second, common), gap(*redrawn, common)
+    deviations = np.abs(drawn.values - measured.values)
+    errors = np.maximum(drawn.values.std(axis=0), 1e-12)
     width = errors * np.quantile((deviations / errors).max(axis=1), CONFIDENCE)
-    qualities = measured.qualities
-    return Verdict(
-        standing_of(float(low), float(high)),
+    interval = _interval(np.asarray(drawn.mean))
+    reaches = float(reach(first)), float(reach(second))
+    return Standing(
+        place_of(*interval),
         float(measured.mean),
-        (float(low), float(high)),
-        (float(qualities[0]), float(qualities[-1])),
-        _stretches(qualities, measured.values > width),
-        _stretches(qualities, measured.values < -width),
+        interval,
+        common,
+        reaches,
+        place_of(*_interval(np.asarray(reach(redrawn[0]) - reach(redrawn[1])))),
+        _stretches(measured.qualities, measured.values > width),
+        _stretches(measured.qualities, measured.values < -width),
     )
 
 
-def standing_of(low: float, high: float) -> Standing:
+def place_of(low: float, high: float) -> Place:
     """What an interval of the difference says."""
     if low > 0:
         return "above"
     return "under" if high < 0 else "on"
 
 
-def mean_interval(values: Float[np.ndarray, " run"]) -> tuple[float, float]:
-    """Student's interval of the mean over independent runs; at least two of them."""
-    half = student_quantile(len(values) - 1) * float(values.std(ddof=1)) / len(values) ** 0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+def mean_over_runs(differences: Float[np.ndarray, " run"]) -> MeanStanding:
+    """The mean over independent runs, at least two of them, with Student's interval."""
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    half = student_quantile(len(differences) - 1) * error
+    interval = (mean - half, mean + half)
+    return MeanStanding(place_of(*interval), mean, interval, len(differences))
 
 
 def student_quantile(degrees: int) -> float:
@@ -153,6 +177,11 @@ def student_quantile(degrees: int) -> float:
     probability = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
     angle = np.interp(CONFIDENCE, probability / probability[-1], angles)
     return float(np.sqrt(degrees) * np.tan(angle))
+
+
+def _interval(values: Float[np.ndarray, " draw"]) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def _stretches(

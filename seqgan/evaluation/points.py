@@ -29,12 +29,18 @@ class Axis:
     """A metric as an axis: its name in the metric list (without `eval/`), and what is better."""
 
     name: str
-    label: str  # with its unit
+    title: str
+    unit: str
     higher_is_better: bool
 
-    def turned(self, values: Float[np.ndarray, "*axes"]) -> Float[np.ndarray, "*axes"]:
-        """Goodness of values, or the values of goodness: more is better, or more is more."""
-        return values if self.higher_is_better else -values
+    @property
+    def label(self) -> str:
+        return f"{self.title} ({self.unit})"
+
+    @property
+    def sign(self) -> int:
+        """What turns values into goodness, and goodness into values."""
+        return 1 if self.higher_is_better else -1
 
 
 @dataclass(frozen=True)
@@ -81,11 +87,12 @@ class Point:
         return {name: rate.value for name, rate in self.rates.items()}
 
 
-NLL_ORACLE = Axis("nll_oracle", "NLL under the oracle (nats per token)", False)
-KL_GENERATOR_ORACLE = Axis("kl_generator_oracle", "KL(generator || oracle) (nats per token)", False)
-KL_ORACLE_GENERATOR = Axis("kl_oracle_generator", "KL(oracle || generator) (nats per token)", False)
-NLL_HELDOUT = Axis("nll_heldout", "held-out NLL (nats per token)", False)
-ENTROPY = Axis("entropy", "entropy of the generator (nats per token)", True)
+NATS = "nats per token"
+NLL_ORACLE = Axis("nll_oracle", "NLL under the oracle", NATS, False)
+NLL_HELDOUT = Axis("nll_heldout", "held-out NLL", NATS, False)
+KL_GENERATOR_ORACLE = Axis("kl_generator_oracle", "KL(generator || oracle)", NATS, False)
+KL_ORACLE_GENERATOR = Axis("kl_oracle_generator", "KL(oracle || generator)", NATS, False)
+ENTROPY = Axis("entropy", "entropy of the generator", NATS, True)
 
 
 def panels(task: Task, num_samples: int, truncated: bool) -> list[Panel]:
@@ -102,10 +109,10 @@ def panels(task: Task, num_samples: int, truncated: bool) -> list[Panel]:
         found = [Panel(NLL_ORACLE, NLL_HELDOUT), Panel(KL_GENERATOR_ORACLE, KL_ORACLE_GENERATOR)]
     elif task.checks:
         name = next(iter(task.checks))
-        found = [Panel(Axis(name, f"{name} (share of samples)", True), NLL_HELDOUT)]
+        found = [Panel(Axis(name, f"{name} rate", "share of samples", True), NLL_HELDOUT)]
     else:
-        bleu = Axis("bleu_4", f"BLEU-4 ({task.size('test'):,} references)", True)
-        own = Axis("self_bleu_4", f"Self-BLEU-4 ({num_samples:,} samples)", False)
+        bleu = Axis("bleu_4", "BLEU-4", f"{task.size('test'):,} references", True)
+        own = Axis("self_bleu_4", "Self-BLEU-4", f"{num_samples:,} samples", False)
         return [Panel(bleu, NLL_HELDOUT), Panel(bleu, own)]
     return [*found, Panel(found[0].quality, ENTROPY)] if truncated else found
 
@@ -123,8 +130,9 @@ def measure_point(
     Args:
         heldout: real sequences that the generator was not trained on.
     """
-    samples = sample(generator, task.vocabulary, num_samples, task.max_length, rng, sampling)
-    own = -_array(sequence_log_probs(generator, samples, sampling))
+    changed = None if sampling == Sampling() else sampling  # the generator itself is quicker
+    samples = sample(generator, task.vocabulary, num_samples, task.max_length, rng, changed)
+    own = -_array(sequence_log_probs(generator, samples, changed))
     # A token at the very edge of a nucleus may be drawn and then, rounded another way in scoring,
     # be cut off. Its text is in no mean over likelihoods.
     scored = np.isfinite(own)
@@ -132,7 +140,7 @@ def measure_point(
     own = np.where(scored, own, 0.0)
     ones = np.ones(num_samples)
     rates = {"entropy": Rate(own, tokens)}
-    nll = -_array(sequence_log_probs(generator, heldout, sampling))
+    nll = -_array(sequence_log_probs(generator, heldout, changed))
     heldout_tokens = _array(heldout.mask.sum(dim=1))
     defined = bool(np.isfinite(nll).all())
     if defined:
@@ -162,7 +170,7 @@ def lines(points: Sequence[Point], panel: Panel) -> list[Line]:
     """
 
     def values(curve: Sequence[Point], axis: Axis) -> Float[np.ndarray, " point"]:
-        return axis.turned(np.array([point.rates[axis.name].value for point in curve]))
+        return axis.sign * np.array([point.rates[axis.name].value for point in curve])
 
     return [
         Line(values(curve, panel.quality), values(curve, panel.diversity))
@@ -192,7 +200,7 @@ def redrawn_lines(
         rng = np.random.default_rng(seeds)
         # How often each text occurs among as many that are drawn with replacement.
         drawn = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(draws)]
-        return axis.turned(rate.redrawn(np.stack(drawn)))
+        return axis.sign * rate.redrawn(np.stack(drawn))
 
     return [
         Line(
