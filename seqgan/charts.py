@@ -1,4 +1,4 @@
-"""What all pictures share: colours that colour-blind readers can tell apart, fonts, labels."""
+"""What all pictures share: colours that colour-blind readers can tell apart, and fonts."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,6 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 PURPLE, AMBER, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#000000"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, GREY, BLACK)  # of runs in one picture
 MARKERS = "osD^vPX*"  # one for each of them
-QUALITY_LABELS = {"nll_oracle": "NLL under the oracle (nats per token)", "bleu_4": "BLEU-4"}
 
 # Tried in order for samples in scripts that matplotlib's own font lacks.
 WIDE_FONTS = (

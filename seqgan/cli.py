@@ -28,12 +28,14 @@ commands:
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  frontier RUN...   quality against diversity over temperatures, beside MLE's
   report RUN...     a page about one or several runs, for a browser
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate", "report")  # a module each in seqgan/commands
+# A module each in seqgan/commands.
+COMMANDS = ("train", "sample", "evaluate", "frontier", "report")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -68,7 +68,7 @@ def test_the_curves_are_the_files(make_run, drawn):
     assert list(train.get_xdata()) == [1, 2, 3]
     assert list(train.get_ydata()) == [4, 2, 4 / 3]
     assert list(dev.get_ydata()) == [5, 2.5, 5 / 3]
-    curve, final = axes["Quality against held-out NLL (lower is better)"].lines
+    curve, final = axes["BLEU-4 against held-out NLL"].lines
     assert list(curve.get_xdata()) == pytest.approx([0.75, 0.5, 0.4])  # in order of temperature
     assert list(curve.get_ydata()) == pytest.approx([2.5, 2.0, 1.8])
     assert (list(final.get_xdata()), list(final.get_ydata())) == ([0.6], [2.2])
@@ -81,9 +81,9 @@ def test_the_curves_are_the_files(make_run, drawn):
 
 def test_a_check_is_labelled_as_a_share(make_run, drawn):
     axes = drawn(make_run(quality="grammatical"))
-    frontier = axes["Quality against held-out NLL (lower is better)"]
+    frontier = axes["grammatical against held-out NLL"]
     assert axes["Quality: grammatical"].get_ylabel() == "grammatical (share of samples)"
-    assert frontier.get_xlabel() == "grammatical (share of samples)"
+    assert frontier.get_xlabel() == "grammatical (share of samples)\nbetter →"
 
 
 def test_a_run_without_a_discriminator_says_so(make_run, drawn):

@@ -15,8 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from seqgan.charts import BLACK, GREEN, GREY, MARKERS, QUALITY_LABELS, SERIES
-from seqgan.report.recorded import Recorded
+from seqgan import frontier_chart
+from seqgan.charts import BLACK, GREEN, GREY, MARKERS, SERIES
+from seqgan.evaluation.points import NLL_HELDOUT, NLL_ORACLE, Axis, Panel
+from seqgan.frontier_chart import Series
+from seqgan.report.recorded import Recorded, Row
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
 MAX_POINTS = 1000  # of one curve, as many as a screen shows
@@ -154,12 +157,7 @@ def quality_chart(runs: Sequence[Recorded]) -> Chart | None:
     name = next((run.quality for run in runs if run.quality), None)
     if name is None:
         return None
-    return Chart(f"Quality: {name}", quality_label(name), (Curve(f"eval/{name}"),))
-
-
-def quality_label(name: str) -> str:
-    """The axis of a quality: a known one's unit, or the share of texts that pass a check."""
-    return QUALITY_LABELS.get(name, f"{name} (share of samples)")
+    return Chart(f"Quality: {name}", quality_axis(name).label, (Curve(f"eval/{name}"),))
 
 
 def pretraining_charts(runs: Sequence[Recorded]) -> list[Chart]:
@@ -328,40 +326,52 @@ def told_of_curves(chart: Chart, runs: Sequence[Recorded]) -> str:
 def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
     """Quality against held-out NLL: each run's end, and its MLE start at every temperature."""
     ended = [(i, run.results) for i, run in enumerate(runs) if run.results is not None]
-    quality = str(ended[0][1]["comparison"]["quality"])
-    key = f"eval/{quality}"
+    quality = quality_axis(str(ended[0][1]["comparison"]["quality"]))
+    series = []
     for i, results in ended:
         curve = sorted((float(t), row) for t, row in results["curve"].items())
-        colour, end = (SERIES[0], SERIES[1]) if len(runs) == 1 else (SERIES[i], SERIES[i])
-        axes.plot(
-            [row[key] for _, row in curve],
-            [row["eval/nll_heldout"] for _, row in curve],
-            "o-",
-            color=colour,
-            markersize=3.5,
-            linewidth=1.4,
-        )
-        if len(runs) == 1:
-            for temperature, row in curve:
-                axes.annotate(
-                    f"{temperature:g}",
-                    (row[key], row["eval/nll_heldout"]),
-                    textcoords="offset points",
-                    xytext=(5, 5),
-                    fontsize="small",
-                )
-        final = results["final"]
-        axes.plot(final[key], final["eval/nll_heldout"], "*", color=end, markersize=13)
-    curve_colour, end_colour = (SERIES[0], SERIES[1]) if len(runs) == 1 else (BLACK, BLACK)
-    handles = [
-        Line2D([], [], color=curve_colour, marker="o", markersize=3.5, label="MLE, by temperature"),
-        Line2D(
-            [], [], color=end_colour, marker="*", markersize=11, linestyle="", label="after game"
-        ),
-    ]
-    axes.legend(handles=handles, frameon=False)
-    axes.set(
-        title="Quality against held-out NLL (lower is better)",
-        xlabel=quality_label(quality),
-        ylabel="held-out NLL (nats per token)",
+        control = _coordinates([row for _, row in curve], quality)
+        notes = tuple(f"{temperature:g}" for temperature, _ in curve)
+        series.append(Series("MLE, by temperature", "control", *control, number=i, notes=notes))
+        end = _coordinates([results["final"]], quality)
+        series.append(Series("after game", "run", *end, number=i))
+    frontier_chart.draw_frontier(axes, Panel(quality, NLL_HELDOUT), series)
+    for line, one in zip(axes.lines, series, strict=True):
+        if len(runs) > 1:  # in the colours of the other charts
+            line.set(color=SERIES[one.number], markerfacecolor=SERIES[one.number])
+        if one.kind == "run":
+            line.set(marker="*", markersize=13, linestyle="none")
+    handles, labels = axes.get_legend_handles_labels()
+    shown = dict(zip(labels, handles, strict=True))  # each label once
+    if len(runs) > 1:
+        for line in [handle for handle in shown.values() if isinstance(handle, Line2D)]:
+            shown[str(line.get_label())] = Line2D(
+                [],
+                [],
+                color=BLACK,
+                marker=line.get_marker(),
+                markersize=line.get_markersize(),
+                linestyle=line.get_linestyle(),
+            )
+    axes.legend(handles=list(shown.values()), labels=list(shown), frameon=False)
+    axes.set_title(f"{quality.title} against held-out NLL")
+
+
+def _coordinates(
+    rows: Sequence[Row], quality: Axis
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Quality and held-out NLL of measurements."""
+    values, nll = (
+        np.array([float(row[f"eval/{axis.name}"]) for row in rows])
+        for axis in (quality, NLL_HELDOUT)
     )
+    return values, nll
+
+
+def quality_axis(name: str) -> Axis:
+    """A quality as an axis: a known one's unit, or the share of texts that pass a check."""
+    if name == NLL_ORACLE.name:
+        return NLL_ORACLE
+    if name == "bleu_4":
+        return Axis(name, "BLEU-4", "fraction", True)
+    return Axis(name, name, "share of samples", True)

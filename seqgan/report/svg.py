@@ -17,7 +17,7 @@ from seqgan.charts import SERIES
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 INK, GRID = "#101112", "#d0d1d2"  # stand for the page's colours until they are replaced
-VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)"} | {
+VARIABLES = {INK: "var(--ink)", GRID: "var(--grid)", "#ffffff": "var(--card)"} | {
     colour.lower(): f"var(--series-{index})" for index, colour in enumerate(SERIES)
 }
 SIZE = (4.5, 3.1)  # inches, of 72 units each: a phone shows a chart at about its own size
