@@ -15,6 +15,7 @@ from recorded_runs import (
     INFORMATION,
     evaluation,
     read_lines,
+    results,
     sample,
     samples_of_both_ends,
     write_lines,
@@ -26,9 +27,10 @@ from seqgan.commands.parsing import InputError
 from seqgan.commands.report import run as report
 from seqgan.configuration import captions_preset, oracle_preset
 from seqgan.report.cards import Scale, before_and_after, split_text, value_scale
-from seqgan.report.curves import thin
+from seqgan.report.curves import frontier_series, thin
 from seqgan.report.hints import hints
 from seqgan.report.page import MAX_RUNS, SIGNS, write_page
+from seqgan.report.picture import draw_report
 from seqgan.report.positions import early_and_late, merged_quantiles
 from seqgan.report.recorded import read_run, read_runs
 from seqgan.report.settings import compared_settings
@@ -511,6 +513,25 @@ def test_numbers_that_are_not_finite(full_run, drawn):
     )
     assert "nan" not in svg.lower()
     assert np.isnan(read_run(full_run).curve("eval/entropy", "iteration")[1][-1])
+
+
+def test_a_frontier_of_numbers_that_are_not_finite(tmp_path, drawn):
+    folder = write_run(tmp_path / "run")
+    found = results()
+    found["curve"]["0.5"]["eval/nll_heldout"] = math.inf
+    (folder / "results.json").write_text(json.dumps(found))
+    control, end = frontier_series(read_run(folder), 3)
+    assert (control.notes, control.number) == (("1", "1.2"), 3)
+    assert control.quality.tolist() == pytest.approx([0.5, 0.4])
+    assert control.diversity.tolist() == pytest.approx([2.0, 1.8])
+    assert (end.quality.tolist(), end.diversity.tolist()) == ([0.6], [2.2])
+    assert section(page_of(folder), "frontier").find("figure")
+    for row in [*found["curve"].values(), found["final"]]:
+        row["eval/nll_heldout"] = math.nan
+    (folder / "results.json").write_text(json.dumps(found))
+    assert frontier_series(read_run(folder), 0) == []
+    assert not section(page_of(folder), "frontier").children
+    assert draw_report(folder).is_file()
 
 
 def test_a_long_run_makes_a_small_page(tmp_path, drawn):

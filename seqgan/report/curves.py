@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from seqgan import frontier_chart
 from seqgan.charts import BLACK, GREEN, GREY, MARKERS, SERIES
 from seqgan.evaluation.points import NLL_HELDOUT, NLL_ORACLE, Axis, Panel
-from seqgan.frontier_chart import Series
+from seqgan.frontier_chart import Kind, Series
 from seqgan.report.recorded import Recorded, Row
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
@@ -323,18 +323,37 @@ def told_of_curves(chart: Chart, runs: Sequence[Recorded]) -> str:
     return "; ".join(told)
 
 
+def frontier_series(run: Recorded, number: int) -> list[Series]:
+    """A run's MLE start at every temperature and its end; none where it has no end.
+
+    Points that are not finite are left out.
+    """
+    if run.results is None:
+        return []
+    quality = quality_axis(str(run.results["comparison"]["quality"]))
+    curve = sorted((float(t), row) for t, row in run.results["curve"].items())
+    measured: tuple[tuple[str, Kind, list[tuple[str, Row]]], ...] = (
+        ("MLE, by temperature", "control", [(f"{t:g}", row) for t, row in curve]),
+        ("after game", "run", [("", run.results["final"])]),
+    )
+    series: list[Series] = []
+    for label, kind, named in measured:
+        points = [
+            (float(row[f"eval/{quality.name}"]), float(row[f"eval/{NLL_HELDOUT.name}"]), note)
+            for note, row in named
+        ]
+        finite = [point for point in points if math.isfinite(point[0] + point[1])]
+        if finite:
+            values, nll, notes = zip(*finite, strict=True)
+            shown = notes if kind == "control" else ()
+            series.append(Series(label, kind, np.array(values), np.array(nll), number, notes=shown))
+    return series
+
+
 def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
-    """Quality against held-out NLL: each run's end, and its MLE start at every temperature."""
-    ended = [(i, run.results) for i, run in enumerate(runs) if run.results is not None]
-    quality = quality_axis(str(ended[0][1]["comparison"]["quality"]))
-    series = []
-    for i, results in ended:
-        curve = sorted((float(t), row) for t, row in results["curve"].items())
-        control = _coordinates([row for _, row in curve], quality)
-        notes = tuple(f"{temperature:g}" for temperature, _ in curve)
-        series.append(Series("MLE, by temperature", "control", *control, number=i, notes=notes))
-        end = _coordinates([results["final"]], quality)
-        series.append(Series("after game", "run", *end, number=i))
+    """Quality against held-out NLL; at least one run has an end."""
+    quality = quality_axis(next(run.quality for run in runs if run.results is not None) or "")
+    series = [one for i, run in enumerate(runs) for one in frontier_series(run, i)]
     frontier_chart.draw_frontier(axes, Panel(quality, NLL_HELDOUT), series)
     for line, one in zip(axes.lines, series, strict=True):
         if len(runs) > 1:  # in the colours of the other charts
@@ -355,17 +374,6 @@ def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
             )
     axes.legend(handles=list(shown.values()), labels=list(shown), frameon=False)
     axes.set_title(f"{quality.title} against held-out NLL")
-
-
-def _coordinates(
-    rows: Sequence[Row], quality: Axis
-) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
-    """Quality and held-out NLL of measurements."""
-    values, nll = (
-        np.array([float(row[f"eval/{axis.name}"]) for row in rows])
-        for axis in (quality, NLL_HELDOUT)
-    )
-    return values, nll
 
 
 def quality_axis(name: str) -> Axis:

@@ -20,6 +20,7 @@ from seqgan.report.curves import (
     adversary_charts,
     draw_chart,
     draw_frontier,
+    frontier_series,
     game_charts,
     pretraining_charts,
     told_of_curves,
@@ -195,7 +196,7 @@ def drawing(chart: Chart, runs: Sequence[Recorded], prefix: str) -> Drawing:
 
 def frontier(runs: Sequence[Recorded]) -> Drawing | None:
     """Quality against held-out NLL; None where no run has an end."""
-    if all(run.results is None for run in runs):
+    if not any(frontier_series(run, 0) for run in runs):
         return None
     title = "Quality against held-out NLL"
     description = "; ".join(verdict(run).sentences[0] for run in runs if run.results is not None)

@@ -18,6 +18,7 @@ from seqgan.report.curves import (
     Chart,
     draw_chart,
     draw_frontier,
+    frontier_series,
     present,
     quality_chart,
 )
@@ -47,7 +48,8 @@ def draw_report(folder: Path) -> Path:
         figure = Figure(figsize=(14, 9.5), layout="constrained")
         grid = figure.add_gridspec(3, 3, height_ratios=[1, 1, 0.9])
         _chart(figure.add_subplot(grid[0, 0]), PRETRAINING, run)
-        draw_frontier(figure.add_subplot(grid[0, 1]), [run])
+        if frontier_series(run, 0):
+            draw_frontier(figure.add_subplot(grid[0, 1]), [run])
         _chart(figure.add_subplot(grid[0, 2]), ACCURACY, run)
         _chart(figure.add_subplot(grid[1, 0]), quality_chart([run]), run)
         _chart(figure.add_subplot(grid[1, 1]), DIVERSITY, run)
