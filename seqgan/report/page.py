@@ -159,7 +159,9 @@ def verdict(run: Recorded) -> Verdict:
     said = run.results
     sentences = (
         said["comparison"]["sentence"],
-        *reward_sentences({name: (old, new) for name, (old, new) in said["rewards"].items()}),
+        *reward_sentences(
+            {name: (old, new) for name, (old, new) in said.get("rewards", {}).items()}
+        ),
         said["information_sentence"],
     )
     return Verdict(run.name, said["comparison"]["verdict"], sentences, stored_table(said))
