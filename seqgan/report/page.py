@@ -155,7 +155,8 @@ def fact(run: Recorded, named: bool) -> str:
 def verdict(run: Recorded) -> Verdict:
     """What `seqgan train` says in the end, from `results.json`."""
     if run.results is None:
-        return Verdict(run.name, "unfinished", (), None)
+        sentence = "The run has no end: it was stopped, or is still going."
+        return Verdict(run.name, "unfinished", (sentence,), None)
     said = run.results
     sentences = (
         said["comparison"]["sentence"],

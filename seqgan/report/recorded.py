@@ -176,7 +176,7 @@ def read_run(path: Path, name: str = "") -> Recorded:
     if results is None:
         missing.append(
             "The run has no end: there is no complete results.json, so no comparison with"
-            " maximum likelihood and no frontier. It was stopped, or is still going."
+            " maximum likelihood and no frontier."
         )
     words = task.get("vocabulary", {}).get("words", ())
     return Recorded(
