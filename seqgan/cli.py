@@ -35,6 +35,8 @@ commands:
   sweep FILE        train once for each point of a sweep, here, without a server
   sweep --resume S  continue a sweep that was stopped
   dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
+  frontier RUN...   quality against diversity over temperatures, beside MLE's
+  report RUN...     a page about one or several runs, for a browser
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
@@ -47,6 +49,8 @@ COMMANDS = (
     "sweep",
     "dashboard",
 )  # a module each in seqgan/commands
+# A module each in seqgan/commands.
+COMMANDS = ("train", "sample", "evaluate", "frontier", "report")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgan.evaluation.frontier import Comparison
-from seqgan.evaluation.measure import Measurement
 from seqgan.trainer import Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
@@ -53,23 +52,22 @@ class Table:
 
 def result_table(result: Result) -> Table:
     """The MLE start, the MLE control at the best temperature, and the end of the game."""
-    control = result.comparison
-    named: list[tuple[str, Measurement]] = [
-        ("MLE", result.start),
-        (f"MLE at {control.temperature:.2f}", control.control),
-        ("after game", result.final),
-    ]
-    checks = [
-        name.removeprefix("eval/")
-        for name in result.final.metrics
-        if name.removeprefix("eval/") == result.final.quality.name
-        and name.removeprefix("eval/") not in COLUMNS
-    ]
-    present = [name for name in COLUMNS if f"eval/{name}" in result.final.metrics]
-    columns = (*checks, *present)
+    return stored_table(results_dict(result))
+
+
+def stored_table(results: Mapping[str, Any]) -> Table:
+    """The same table from what `results_dict` has stored."""
+    quality, temperature = results["comparison"]["quality"], results["comparison"]["temperature"]
+    named = (
+        ("MLE", results["start"]),
+        (f"MLE at {temperature:.2f}", results["control"]),
+        ("after game", results["final"]),
+    )
+    columns = tuple(name for name in COLUMNS if f"eval/{name}" in results["final"])
+    if quality not in COLUMNS:
+        columns = (quality, *columns)
     rows = tuple(
-        (name, tuple(measured.metrics[f"eval/{column}"] for column in columns))
-        for name, measured in named
+        (name, tuple(metrics[f"eval/{column}"] for column in columns)) for name, metrics in named
     )
     return Table(columns, rows)
 

@@ -367,12 +367,14 @@ def _run(
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:
-    from seqgan.report import draw_report
+    from seqgan.report.page import write_page
+    from seqgan.report.picture import draw_report
     from seqgan.runs import save_results
     from seqgan.summary import results_dict
 
     save_results(folder, results_dict(result))
     draw_report(folder.path)
+    write_page([folder.path], folder.page)
 
 
 def _present(folder: "RunFolder", result: "Result") -> None:
@@ -383,7 +385,7 @@ def _present(folder: "RunFolder", result: "Result") -> None:
     print(result.comparison.sentence)
     for sentence in (*reward_sentences(result.rewards), information_sentence(result.information)):
         print(sentence)
-    print(f"results: {folder.results}  picture: {folder.picture}")
+    print(f"results: {folder.results}  report: {folder.page}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
         print(f"wandb run, offline: {offline}")
 

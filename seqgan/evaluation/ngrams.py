@@ -78,13 +78,27 @@ def self_bleu(
         raise ValueError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
     _require_order("max_order", max_order, MIN_ORDER)
     chosen = _chosen(len(texts), num_hypotheses, rng)
+    scores = sentence_self_bleu(texts, max_order)
+    return {order: float(values[chosen].mean()) for order, values in scores.items()}
+
+
+def sentence_self_bleu(
+    texts: Sequence[Text], max_order: int = 5
+) -> dict[int, Float[np.ndarray, " text"]]:
+    """BLEU of each text against all others, for each order from 2 to `max_order`.
+
+    Raises:
+        ValueError: fewer than 2 texts, or `max_order` below 2.
+    """
+    if len(texts) < 2:
+        raise ValueError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
+    _require_order("max_order", max_order, MIN_ORDER)
     matches = [
         counts.matches(counts.largest_elsewhere(), len(texts))
         for counts in _count_ngrams(texts, max_order)
     ]
     lengths = _lengths(texts)
-    scores = _scores(matches, lengths, _closest_others(lengths))
-    return {order: float(values[chosen].mean()) for order, values in scores.items()}
+    return _scores(matches, lengths, _closest_others(lengths))
 
 
 def distinct(texts: Sequence[Text], order: int) -> float:

@@ -395,7 +395,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "spread out at the first positions, where much is undecided, and near the rewards of whole"
-        " texts at the last ones; one spike everywhere tells no token from another",
+        " texts at the last ones",
         "one spike at every position: no token is told from another",
     ),
     Metric(
@@ -425,7 +425,7 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "on both sides of 0 at every position; all on one side means that the baseline is off",
+        "on both sides of 0 at every position",
         "all on one side of 0: the baseline is off; one spike at 0: nothing is learnt",
     ),
     Metric(
@@ -660,7 +660,7 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "falls; it knows nothing of the reward, so a rise is what the reward costs",
+        "falls; it knows nothing of the reward",
         "rises: what the reward costs, forgetting",
     ),
     Metric(
