@@ -40,7 +40,8 @@ class Settings:
     seeds: tuple[int, ...] = (1, 2, 3)  # one run each
     epochs: int = 5  # of maximum likelihood
     train_size: int = 10000  # training sequences
-    num_samples: int = 4000  # generated, and held-out, sequences per point
+    test_size: int = 10000  # held-out sequences
+    num_samples: int = 4000  # generated, and scored held-out, sequences per point
     points: str = ""  # CSV file of published points, for the picture
     results: Path = Path("results/oracle_frontier.csv")  # CSV file to write; a picture beside it
 
@@ -60,6 +61,7 @@ def main(settings: Settings) -> None:
             seqgan(
                 *("train", "oracle", "--seed", seed, "--output", run, "--tracker.mode", "disabled"),
                 *("--task.path", settings.oracle, "--task.train-size", settings.train_size),
+                *("--task.test-size", settings.test_size),
                 *("--pretrain.epochs", settings.epochs, "--pretrain.patience", 0),
                 *("--discriminator-training.pretrain-rounds", 0, "--adversarial.iterations", 0),
                 *("--evaluation.num-final", 20, "--evaluation.temperatures", 1, 0.8),

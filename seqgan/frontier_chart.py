@@ -73,13 +73,17 @@ def generator_series(
                 np.array([point.rates[panel.diversity.name].value for point in curve]),
                 number,
                 cut,
-                tuple(
-                    f"p {point.sampling.top_p:g}" if cut else f"{point.sampling.temperature:g}"
-                    for point in curve
-                ),
+                tuple(_note(point, cut) for point in curve),
             )
         )
     return found
+
+
+def _note(point: Point, cut: bool) -> str:
+    """Beside a point: its temperature, or its top-p; none where a curve over top-p ends."""
+    if not cut:
+        return f"{point.sampling.temperature:g}"
+    return f"p {point.sampling.top_p:g}" if point.sampling.top_p < 1 else ""
 
 
 def published_series(curves: Sequence[PublishedCurve], panel: Panel) -> list[Series]:
@@ -226,7 +230,7 @@ def _annotate(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
         places = np.stack([one.quality - left, one.diversity - bottom], axis=1) * scale
         # Both ends first, then what is between.
         order = sorted(range(len(one.notes)), key=lambda i: min(i, len(places) - 1 - i) > 0)
-        for index in order:
+        for index in filter(one.notes.__getitem__, order):
             before, after = places[max(index - 1, 0)], places[min(index + 1, len(places) - 1)]
             beside = np.array([before[1] - after[1], after[0] - before[0]])
             beside = beside / np.linalg.norm(beside) if beside.any() else better / 2**0.5

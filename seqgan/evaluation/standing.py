@@ -118,12 +118,16 @@ def _native(axis: Axis, ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def _difference(axis: Axis, goodness: float) -> str:
-    return f"{axis.sign * goodness:+.4f}"
+    return _signed(axis.sign * goodness)
 
 
 def _interval(axis: Axis, ends: tuple[float, float]) -> str:
     low, high = _native(axis, ends)
-    return f"{low:+.4f} to {high:+.4f}"
+    return f"{_signed(low)} to {_signed(high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
 
 
 def _better(axis: Axis) -> str:
