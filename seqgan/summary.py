@@ -19,9 +19,11 @@ COLUMNS = (
     "bleu_4",
     "self_bleu_2",
     "self_bleu_4",
+    "frechet_hashed",
     "distinct_2",
     "duplicate_rate",
     "copied_rate",
+    "copied_spans",
     "mean_length",
 )
 

@@ -32,7 +32,7 @@ from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
 from seqgan.evaluation.health import Trouble, find_trouble
-from seqgan.evaluation.measure import Measurement, measure
+from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.losses import minimax_generator_loss, reinforce
@@ -155,6 +155,10 @@ class Trainer:
         self.best_nll_dev = float("inf")
         self.epochs_without_gain = 0
         self.information: list[tuple[int, float, float]] = []
+        self.text_measures = None
+        if judged_as_texts(task):
+            asked = config.evaluation
+            self.text_measures = text_measures(task, asked.embeddings, asked.mauve, asked.toxicity)
         self.start_metrics: dict[str, float | int] = {}  # of the evaluation before the game
         self.best_loss = float("inf")  # the least `checkpoint/loss` in the game
         self.alerted: list[str] = []  # kinds of trouble that were told
@@ -568,6 +572,7 @@ class Trainer:
             rng,
             sampling,
             self.config.device,
+            self.text_measures,
         )
 
     def _rng_of_evaluation(self) -> torch.Generator:

@@ -409,65 +409,6 @@ def test_an_interrupt_outside_training_shows_no_traceback(
     assert capsys.readouterr().err == "seqgan: stopped\n"
 
 
-# evaluate
-
-
-def test_evaluate_a_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("evaluate", finished, "-n", "50", "--json") == 0
-    metrics = json.loads(capsys.readouterr().out)
-    assert {"nll_oracle", "nll_heldout", "entropy", "distinct_2"} <= metrics.keys()
-    assert all(isinstance(value, int | float) for value in metrics.values())
-    assert run("evaluate", finished, "-n", "50") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(metrics)
-    shown = dict(line.split() for line in lines)
-    assert float(shown["eval/nll_heldout"]) == pytest.approx(metrics["nll_heldout"], rel=1e-4)
-
-
-def test_evaluate_a_file_against_another(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two texts of four words, one of which is a reference, the other shares no bigram with it."""
-    samples, references = tmp_path / "samples.txt", tmp_path / "references.txt"
-    samples.write_text("a b c d\nd c b a\n")
-    references.write_text("a b c d\n")
-    assert run("evaluate", "--samples", samples, "--references", references, "--json") == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert said.out.count("\n") == 1
-    metrics = json.loads(said.out)
-    assert all(isinstance(value, int | float) for value in metrics.values())
-    assert metrics["bleu_references"] == 1
-    assert metrics["copied_rate"] == 0.5
-    assert metrics["duplicate_rate"] == 0
-    assert metrics["distinct_1"] == 0.5  # four words of eight
-    assert metrics["distinct_2"] == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "evaluate takes a run, or both --samples and --references"),
-        (["run", "--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["nowhere"], "a run is a folder with a config.yaml, got nowhere"),
-        (["--samples", "a.txt", "--references", "b.txt"], "a text file can be read, got a.txt"),
-        (["nowhere", "-n", "3"], "-n is at least 20, got 3"),
-        (["nowhere", "--seed", "-2"], "--seed is 0 to 2**63 - 1, got -2"),
-        (["nowhere", "--jsn"], "unknown flag --jsn; the nearest known one is --json"),
-    ],
-)
-def test_a_wrong_input_of_evaluate(
-    arguments: list[str],
-    message: str,
-    error: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert message in error("evaluate", *arguments)
-
-
 # Rewards of one's own
 
 MY_REWARDS = """

@@ -79,7 +79,7 @@ def test_crossing_curves_say_where_and_how_far():
     # At 6 it is 0.6 worse, at 7.5 level, at 9 0.6 better: the signed areas cancel.
     crossing = points(0, (5.0, 7.5, 9.0))
     for point, nll in zip(crossing, (12.0, 8.5, 6.4), strict=True):
-        point.rates["nll_heldout"].numerators[:] = rate(nll, 0.2).numerators
+        point.rates["nll_heldout"].values[:] = rate(nll, 0.2).values
     found = standing(crossing, points(0), PLANE)
     assert found.place == "on"
     sentence = standing_sentence("game", found, crossing, points(0), PLANE)

@@ -141,7 +141,7 @@ def test_a_sample_that_rounding_cuts_off_is_in_no_likelihood(monkeypatch):
     monkeypatch.setattr("seqgan.evaluation.points.sequence_log_probs", cut)
     point, _ = measured(task, Sampling(0.5), generator=generator)
     for name in ("entropy", "nll_oracle", "kl_generator_oracle"):
-        kept = np.delete(plain.rates[name].numerators, 3)
+        kept = np.delete(plain.rates[name].values, 3)
         assert point.values[name] == pytest.approx(kept.sum() / (49 * task.max_length)), name
 
 
@@ -212,7 +212,7 @@ def test_heldout_texts_are_drawn_together_and_samples_apart():
     np.testing.assert_allclose(drawn.diversity[:, 0] - drawn.diversity[:, 1], 2.0)
     assert abs(np.corrcoef(drawn.quality.T)[0, 1]) < 0.2
     # The bootstrap's error is that of a mean.
-    values = some[0].rates["nll_oracle"].numerators
+    values = some[0].rates["nll_oracle"].values
     assert drawn.quality[:, 0].std() == pytest.approx(values.std() / 40**0.5, rel=0.1)
     assert drawn.quality[:, 0].mean() == pytest.approx(-values.mean(), abs=0.05)
     # Another generator shares the draws of held-out texts, not those of samples.

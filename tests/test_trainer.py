@@ -167,6 +167,8 @@ def test_the_global_random_state_is_neither_used_nor_changed() -> None:
         ("num_shown", 0),
         ("num_shown", 4),
         ("temperatures", (1.0, 0.9, 0.5)),
+        ("embeddings", ()),
+        ("mauve", True),
     ],
 )
 def test_measuring_does_not_change_training(name: str, value: Any) -> None:
@@ -178,6 +180,31 @@ def test_measuring_does_not_change_training(name: str, value: Any) -> None:
         assert torch.equal(final_weights(config), base)
     else:
         assert torch.equal(final_weights(config), tiny_weights())
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, {"eval/frechet_hashed"}),
+        ({"evaluation.embeddings": ()}, set()),
+        ({"evaluation.mauve": True}, {"eval/frechet_hashed", "eval/mauve_hashed"}),
+    ],
+)
+def test_an_evaluation_says_what_its_settings_ask(
+    settings: dict[str, Any], names: set[str]
+) -> None:
+    trainer, _ = make_trainer(changed(TINY, settings))
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert {name for name in found if name.startswith(("eval/frechet", "eval/mauve"))} == names
+    assert {"eval/bleu_2", "eval/rouge_l", "eval/lm_score", "eval/copied_spans"} <= found.keys()
+
+
+def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
+    task = captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30))
+    trainer, _ = make_trainer(TINY, task)
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert not any(name.startswith(("eval/bleu", "eval/rouge", "eval/frechet")) for name in found)
+    assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
 
 
 def test_estimating_the_time_does_not_change_training() -> None:

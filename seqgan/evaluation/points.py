@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.evaluation.curves import Line
+from seqgan.evaluation.intervals import PerText
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.ngrams import sentence_bleu, sentence_self_bleu
 from seqgan.generators.base import Generator
@@ -51,24 +52,15 @@ class Panel:
     diversity: Axis
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A metric as the sum of the numerators over the sum of the denominators, one of each a text.
+@dataclass(frozen=True, eq=False)
+class Rate(PerText):
+    """A metric by its texts, and which these are: the point's samples, or the held-out ones."""
 
-    `over` says whether the texts are the point's own samples or the task's held-out ones.
-    """
-
-    numerators: Float[np.ndarray, " text"]
-    denominators: Float[np.ndarray, " text"]
     over: Texts = "samples"
-
-    @property
-    def value(self) -> float:
-        return float(self.numerators.sum() / self.denominators.sum())
 
     def redrawn(self, counts: Int[np.ndarray, "draw text"]) -> Float[np.ndarray, " draw"]:
         """The value where each text occurs as often as a draw says."""
-        return (counts @ self.numerators) / (counts @ self.denominators)
+        return (counts @ self.values) / (counts @ self.weights)
 
 
 @dataclass(frozen=True)
@@ -196,7 +188,7 @@ def redrawn_lines(
     def redrawn(point: Point, axis: Axis) -> Float[np.ndarray, " draw"]:
         rate = point.rates[axis.name]
         seeds = [heldout_seed] if rate.over == "heldout" else [seed, order[point.sampling]]
-        size = len(rate.numerators)
+        size = len(rate.values)
         rng = np.random.default_rng(seeds)
         # How often each text occurs among as many that are drawn with replacement.
         drawn = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(draws)]

@@ -22,26 +22,17 @@ class TextFileError(ValueError):
     """A file of texts that cannot be used: the message says where, the rule, and what was found."""
 
 
-def read_texts(path: Path, column: str = "text") -> list[str]:
-    """The texts of a file that are not blank, in file order.
-
-    Raises:
-        TextFileError: the file cannot be read or decoded, a record is malformed, or all are blank.
-    """
-    texts = [text for text in stream_texts(path, column) if text.strip()]
-    if not texts:
-        raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
-    return texts
-
-
 def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
     """The text of every record in file order, blank ones included.
+
+    A file is .jsonl or .csv by its name; under any other name it holds one text a line.
 
     Raises:
         TextFileError: the file cannot be read or decoded, or a record is malformed. What comes
             before the place of an error is handed out first.
     """
-    check_file(path)
+    if path.is_dir():
+        raise TextFileError(f"a text file is no folder, got {path}")
     lines = _lines(path)
     match path.suffix.lower():
         case ".jsonl":

@@ -590,6 +590,134 @@ METRICS: tuple[Metric, ...] = (
     ),
     *(
         Metric(
+            f"eval/rouge_{kind}",
+            f"ROUGE-{kind.upper()}: F1 of the {shared} that a generated text shares with the"
+            " held-out reference most like it",
+            "fraction",
+            "global_step",
+            _NO_EXACT,
+            False,
+            "rises towards what other real text gets; like BLEU, it praises texts that are all"
+            " the same, and rises with the number of references",
+            "rises with self_bleu: quality bought with diversity; falls: divergence",
+        )
+        for kind, shared in (
+            ("1", "words"),
+            ("2", "pairs of words"),
+            ("l", "longest common subsequence"),
+        )
+    ),
+    Metric(
+        "eval/rouge_references",
+        "number of references of eval/rouge",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: ROUGE grows with it",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/rouge_hypotheses",
+        "number of generated texts that eval/rouge is averaged over",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant; the standard error falls with its square root",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/lm_score",
+        "negative log-likelihood of generated text under a trigram language model of held-out"
+        " references",
+        "nats per token",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls towards what other real text gets",
+        "far below that of real text: commonplaces only, mode collapse; rises: divergence",
+    ),
+    Metric(
+        "eval/reverse_lm_score",
+        "negative log-likelihood of held-out references under a trigram language model of as many"
+        " generated texts",
+        "nats per token",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls towards what other real text gets; only for one number of texts",
+        "rises while eval/lm_score falls: mode collapse",
+    ),
+    Metric(
+        "eval/lm_texts",
+        "number of texts that each of the two language models learns from",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: both scores fall with it",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/length_divergence",
+        "Jensen-Shannon divergence between the lengths, in words, of generated texts and of"
+        " held-out references",
+        "nats",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "near 0",
+        "rises: reward hacking by length; 0.693: no length in common",
+    ),
+    Metric(
+        "eval/zipf_divergence",
+        "Jensen-Shannon divergence between the rank-frequency curves of equally many generated"
+        " texts and held-out references: how uneven the use of words is, whatever the words",
+        "nats",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "near that of other real text, which is not quite 0",
+        "rises: a few words, or too many, make up the texts",
+    ),
+    Metric(
+        "eval/frechet_<embedding>",
+        "Frechet distance between Gaussian fits of generated texts and held-out references, on"
+        " the features of the embedding in the name",
+        "squared units of the features",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls, not to 0 but to what as much real text gets; sees poor and repeated texts alike."
+        " Only for one embedding and one number of texts",
+        "rises: mode collapse or divergence, it does not say which",
+    ),
+    Metric(
+        "eval/mauve_<embedding>",
+        "MAUVE of generated texts and as many held-out references, on the features of the"
+        " embedding in the name",
+        "fraction",
+        "global_step",
+        "where evaluation.mauve asks, on tasks without an exact distribution",
+        False,
+        "rises towards 1; moves by about 0.01 with the seed of its clusters. Only for one"
+        " embedding and one number of texts",
+        "falls: mode collapse or divergence, it does not say which",
+    ),
+    Metric(
+        "eval/toxicity_rate",
+        "fraction of generated texts that alt-profanity-check calls offensive with a probability"
+        " above one half",
+        "fraction",
+        "global_step",
+        "where evaluation.toxicity asks, on tasks without an exact distribution",
+        True,
+        "near the data's rate. A classifier of words: it misses what is only meant",
+        "above the data's rate: a reward pays for offence",
+    ),
+    *(
+        Metric(
             f"eval/distinct_{order}",
             f"distinct {order}-grams over all {order}-grams of the generated texts",
             "fraction",
@@ -620,6 +748,17 @@ METRICS: tuple[Metric, ...] = (
         True,
         "near the rate of held-out text",
         "far above it: memorisation",
+    ),
+    Metric(
+        "eval/copied_spans",
+        "share of the words of generated texts that lie in a span of at least 8 words which"
+        " stands in the training data",
+        "fraction",
+        "global_step",
+        _EVALUATION,
+        True,
+        "near the share of held-out text",
+        "far above the share of held-out text: memorisation",
     ),
     Metric(
         "eval/mean_length",

@@ -136,6 +136,7 @@ ILLNESSES = (
         "The generator writes down its training texts. All numbers of quality praise it.",
         (
             ("eval/copied_rate", "far above the rate of held-out text"),
+            ("eval/copied_spans", "far above the share of held-out text"),
             ("eval/nll_heldout", "far above `pretrain/nll_train`"),
             ("pretrain/nll_dev", "turns upwards while `pretrain/nll_train` falls"),
             ("eval/bleu_4", "near 1 at a temperature of 1"),
