@@ -232,6 +232,10 @@ SECTIONS = (
                 ("eval/<check>", "eval/distinct_2", "eval/duplicate_rate"),
                 (0, 1),
             ),
+            Curves(
+                "Quality, diversity: LM score, reverse LM score",
+                ("eval/lm_score", "eval/reverse_lm_score"),
+            ),
             Plane("Each run a point: entropy, NLL (true model)", "eval/entropy", "eval/nll_oracle"),
             Plane("Each run a point: entropy, NLL (held-out)", "eval/entropy", "eval/nll_heldout"),
             Plane("Each run a point: Self-BLEU-4, BLEU-4", "eval/self_bleu_4", "eval/bleu_4"),
@@ -241,7 +245,11 @@ SECTIONS = (
                 ("eval/distinct_1", "eval/distinct_2", "eval/distinct_3"),
                 (0, 1),
             ),
-            Curves("Duplicates and copies", ("eval/duplicate_rate", "eval/copied_rate"), (0, None)),
+            Curves(
+                "Duplicates and copies",
+                ("eval/duplicate_rate", "eval/copied_rate", "eval/copied_spans"),
+                (0, None),
+            ),
             Curves(
                 "Distinct texts in a batch: a fall is collapse",
                 ("completions/unique_fraction",),
@@ -255,7 +263,13 @@ SECTIONS = (
             Curves("Texts that do not end", ("completions/clipped_ratio",), (0, 1)),
             Curves(
                 "Compare only at equal numbers of references",
-                ("eval/bleu_references", "eval/self_bleu_references"),
+                (
+                    "eval/bleu_references",
+                    "eval/self_bleu_references",
+                    "eval/rouge_references",
+                    "eval/rouge_hypotheses",
+                    "eval/lm_texts",
+                ),
                 (0, None),
             ),
             Curves("Compare only at equal temperature", ("eval/temperature",), (0, None)),
