@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from seqgan.build import build_task
 from seqgan.checkpoints import load_checkpoint
 from seqgan.configuration import TrainConfig
 from seqgan.evaluation.curves import MeanStanding, Standing, mean_over_runs
@@ -25,6 +26,7 @@ from seqgan.runs import load_generator, open_run
 from seqgan.sampling import Sampling
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
+from seqgan.vocabulary import Vocabulary
 
 MLE, AFTER = "MLE", "after the game"
 # Settings in which runs of one method may differ.
@@ -47,6 +49,7 @@ class OpenedRun:
     name: str
     path: Path
     config: TrainConfig
+    vocabulary: Vocabulary
     generators: dict[str, Generator]
 
 
@@ -98,6 +101,23 @@ def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
                     f" {one.get(name)!r} and {other.path} with {another.get(name)!r}"
                 )
     return runs
+
+
+def common_task(runs: Sequence[OpenedRun]) -> Task:
+    """The task of runs that `open_runs` gave.
+
+    Raises:
+        ValueError: it cannot be built, or has become another since a run was made.
+    """
+    task = build_task(runs[0].config)
+    for run in runs:
+        if run.vocabulary != task.vocabulary:
+            raise ValueError(
+                f"a run is measured on the task it was made for, got {run.path} with another"
+                f" vocabulary ({len(run.vocabulary.words)} words) than the task has now"
+                f" ({len(task.vocabulary.words)} words)"
+            )
+    return task
 
 
 def measure_run(
@@ -218,11 +238,12 @@ def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 
 def _opened(path: Path, name: str) -> OpenedRun:
     folder, config = open_run(path)
-    generators = {MLE: load_generator(folder, config, "pretrained").generator}
+    pretrained = load_generator(folder, config, "pretrained")
+    generators = {MLE: pretrained.generator}
     _, state = load_checkpoint(folder.checkpoints)
     if state["counters"]["iterations"] > 0:
         generators[AFTER] = load_generator(folder, config).generator
-    return OpenedRun(name, path, config, generators)
+    return OpenedRun(name, path, config, pretrained.vocabulary, generators)
 
 
 def _differing_settings(configs: Sequence[TrainConfig]) -> tuple[str, ...]:

@@ -335,6 +335,11 @@ def test_wrong_runs(runs, error, tmp_path):
     said = error("frontier", runs / "one", other)
     assert said.startswith("runs of one task are compared, got ")
     assert "task.oracle_seed 0 and" in said
+    (other / "config.yaml").write_text(config.replace("vocabulary_size: 6", "vocabulary_size: 7"))
+    assert "with another vocabulary (6 words) than the task has now (7 words)" in error(
+        "frontier", other, *SMALL
+    )
+    (other / "config.yaml").write_text(config)
     shutil.rmtree(other / "checkpoints")
     assert "intact checkpoint" in error("frontier", other)
 

@@ -19,7 +19,6 @@ def run(given: list[str]) -> int:
     import matplotlib
 
     from seqgan import frontiers
-    from seqgan.build import build_task
     from seqgan.charts import font_families
     from seqgan.checkpoints import CheckpointError
     from seqgan.evaluation.points import panels
@@ -38,7 +37,7 @@ def run(given: list[str]) -> int:
         samplings += [sampling for sampling in cuts if sampling not in samplings]
         opened = frontiers.open_runs(options.runs)
         _check_writable(picture, table, new=options.output is not None)
-        task = build_task(opened[0].config)
+        task = frontiers.common_task(opened)
         planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
         published = [] if options.points is None else read_points(options.points, planes)
     except (ValueError, CheckpointError) as error:
