@@ -44,7 +44,14 @@ TASKS = {
         *("--task.hidden-size", "4", "--task.max-length", "5", *SMALL_SPLITS),
         *("--adversarial.update.mle-weight", "0.1"),
     ],
-    "text": ["text", "--discriminator.hidden-size", "3", "--task.min-count", "1"],
+    "text": [
+        "text",
+        "--discriminator.hidden-size",
+        "3",
+        "--task.min-count",
+        "1",
+        "--evaluation.mauve",
+    ],
 }
 TEXTS = "\n".join(
     f"{article} {size} {noun} {verb} in the {place} ."
@@ -83,6 +90,12 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
         lambda task, config: task == "oracle"
     ),
     "tasks without an exact distribution": lambda task, config: task == "text",
+    "evaluation.mauve on, tasks without an exact distribution": (
+        lambda task, config: task == "text" and config.evaluation.mauve
+    ),
+    "evaluation.toxicity on, tasks without an exact distribution": (
+        lambda task, config: task == "text" and config.evaluation.toxicity
+    ),
 }
 
 

@@ -699,7 +699,7 @@ METRICS: tuple[Metric, ...] = (
         " embedding in the name",
         "fraction",
         "global_step",
-        "where evaluation.mauve asks, on tasks without an exact distribution",
+        "evaluation.mauve on, tasks without an exact distribution",
         False,
         "rises towards 1; moves by about 0.01 with the seed of its clusters. Only for one"
         " embedding and one number of texts",
@@ -711,7 +711,7 @@ METRICS: tuple[Metric, ...] = (
         " above one half",
         "fraction",
         "global_step",
-        "where evaluation.toxicity asks, on tasks without an exact distribution",
+        "evaluation.toxicity on, tasks without an exact distribution",
         True,
         "near the data's rate. A classifier of words: it misses what is only meant",
         "above the data's rate: a reward pays for offence",
