@@ -67,7 +67,7 @@ def generator_series(
         cut = any(point.sampling.top_p < 1 for point in curve)
         found.append(
             Series(
-                f"{label}, by {'top-p' if cut else 'temperature'}",
+                f"{label}, by top-p" if cut else label,
                 kind,
                 np.array([point.rates[panel.quality.name].value for point in curve]),
                 np.array([point.rates[panel.diversity.name].value for point in curve]),
@@ -161,11 +161,12 @@ def frontier_figure(planes: Sequence[tuple[Panel, Sequence[Series], str]]) -> Fi
         if outside:
             heading += f"\n({outside} published points lie outside)"
         axes.set_title(heading, fontsize=10)
+    widest = 0.7 + 0.085 * max(map(len, entries))  # inches, mark and gap included
     figure.legend(
         list(entries.values()),
         list(entries),
         loc="outside lower center",
-        ncols=min(len(entries), 1 + num_columns),
+        ncols=max(1, min(len(entries), int(6 * num_columns / widest))),
         frameon=False,
     )
     return figure
