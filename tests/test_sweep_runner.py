@@ -375,7 +375,7 @@ def test_a_wrong_input_is_one_line_before_anything_starts(
 def test_wrong_folders_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("sweep", "--resume", tmp_path) == 2
     assert "a sweep is a folder with a sweep.yaml" in capsys.readouterr().err
-    assert run("sweep", "--resume", tmp_path, "--seed", "3") == 2
+    assert run("sweep", "--resume", tmp_path, "--seed", "0") == 2
     assert "--resume continues a sweep as it was, got --seed beside it" in capsys.readouterr().err
     assert run("sweep", tmp_path / "none.yaml") == 2
     assert "a sweep is a YAML file" in capsys.readouterr().err
