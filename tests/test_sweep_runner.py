@@ -21,7 +21,8 @@ from seqgan.commands.sweep import proposal
 from seqgan.sweeps.launching import Launch
 from seqgan.sweeps.reading import Sweep, parse_sweep
 from seqgan.sweeps.runner import Runner, is_locked
-from seqgan.sweeps.trials import SweepFolder, Trial, read_rows
+from seqgan.sweeps.trials import SweepFolder, Trial
+from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.progress import Progress
 
 ROOT = Path(__file__).parents[1]
