@@ -74,7 +74,7 @@ class Judgement:
     panel: Panel
     standings: dict[str, Standing | None]
     mean: MeanStanding | None  # over runs that differ in their seed alone
-    differing: tuple[str, ...]  # the settings that forbid a mean
+    no_mean: str = ""  # why there is none over several runs
 
 
 def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
@@ -155,11 +155,18 @@ def judge_runs(runs: Sequence[MeasuredRun], panel: Panel, seed: int) -> Judgemen
         run.name: standing(run.points[AFTER], run.points[MLE], panel, seed + number)
         for number, run in enumerate(played)
     }
-    differing = _differing_settings([run.config for run in played])
+    if len(played) < 2:
+        return Judgement(panel, standings, None)
     known = [found for found in standings.values() if found is not None]
-    whole = len(known) == len(played) > 1 and not differing
-    mean = mean_over_runs(np.array([found.difference for found in known])) if whole else None
-    return Judgement(panel, standings, mean, differing)
+    configs = [run.config for run in played]
+    if differing := _differing_settings(configs):
+        return Judgement(panel, standings, None, f"they differ in {', '.join(differing[:3])}")
+    if len({config.seed for config in configs}) < len(configs):
+        return Judgement(panel, standings, None, "some have the same seed, and are one run twice")
+    if len(known) < len(played):
+        return Judgement(panel, standings, None, "some have no quality in common with MLE")
+    mean = mean_over_runs(np.array([found.difference for found in known]))
+    return Judgement(panel, standings, mean)
 
 
 def sentences(judgement: Judgement, runs: Sequence[MeasuredRun]) -> list[str]:
@@ -172,9 +179,8 @@ def sentences(judgement: Judgement, runs: Sequence[MeasuredRun]) -> list[str]:
     ]
     if judgement.mean is not None:
         said.append(mean_sentence(judgement.mean, panel))
-    elif judgement.differing:
-        differing = ", ".join(judgement.differing[:3])
-        said.append(f"No mean is taken over the runs: they differ in {differing}.")
+    elif judgement.no_mean:
+        said.append(f"No mean is taken over the runs: {judgement.no_mean}.")
     return said
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgan.evaluation.frontier import Comparison
+from seqgan.tables import aligned
 from seqgan.trainer import Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
@@ -42,14 +43,7 @@ class Table:
             [column, *(f"{values[index]:.4g}" for _, values in self.rows)]
             for index, column in enumerate(self.columns)
         ]
-        widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-        return [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in [heads, *body]
-        ]
+        return aligned([heads, *body])
 
 
 def result_table(result: Result) -> Table:

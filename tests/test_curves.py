@@ -90,6 +90,12 @@ def test_an_envelope_takes_the_better_of_two_curves():
     assert envelope(both, qualities).tolist() == [4, 1, 0, -1, -1]
 
 
+def test_a_curve_counts_up_to_its_own_end_beside_one_that_goes_on():
+    qualities = np.array([0.0, 1.0, 2.0, 3.0])
+    both = [line((0, 2), (3, -1)), line((0, 5), (1, 5))]
+    assert envelope(both, qualities).tolist() == [5, 5, 0, -1]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [

@@ -120,13 +120,24 @@ def test_the_mean_over_seeds():
     assert rows[0]["difference"] == pytest.approx(-0.4)
 
 
-def test_no_mean_over_runs_that_differ_in_more_than_their_seed():
-    runs = [measured("a", -0.4), measured("b", -0.5, 2, reward=("novelty",))]
-    judgement = frontiers.judge_runs(runs, PLANE, 0)
-    assert judgement.mean is None
-    assert frontiers.sentences(judgement, runs)[-1] == (
-        "No mean is taken over the runs: they differ in reward."
-    )
+def test_a_mean_is_of_independent_runs_of_one_method_and_of_all_of_them():
+    far = measured("far", 0, 3)
+    far.points[frontiers.AFTER] = points(0, (1.0, 2.0, 3.0))
+    first, second = measured("a", -0.4, 1), measured("b", -0.5, 2)
+    for other, reason in (
+        (measured("c", -0.5, 2, reward=("novelty",)), "they differ in reward"),
+        (measured("d", -0.5, 1), "some have the same seed, and are one run twice"),
+        (far, "some have no quality in common with MLE"),
+    ):
+        runs = [first, second, other]
+        judgement = frontiers.judge_runs(runs, PLANE, 0)
+        assert judgement.mean is None
+        assert frontiers.sentences(judgement, runs)[-1] == (
+            f"No mean is taken over the runs: {reason}."
+        )
+    alone = frontiers.judge_runs([first], PLANE, 0)
+    assert alone.mean is None
+    assert len(frontiers.sentences(alone, [first])) == 1
 
 
 # What is drawn.

@@ -20,6 +20,7 @@ LAYERS = {
     "memory": 0,
     "machine": 0,
     "timing": 0,
+    "tables": 0,
     "tracking.metrics": 0,
     "tracking.symptoms": 0,
     "generators.base": 1,

@@ -180,7 +180,10 @@ def test_spelling_that_tells_systems_apart_is_named() -> None:
 def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a key can be read, got .*none.json"):
         read_key(tmp_path / "none.json")
-    for content in ("rater,item", "[]", "{}", '{"format": "other"}'):
+    ours = '{"format": "blinded comparison, key 1"'
+    of_page = ours + ', "page": "p", "question": "q", "systems": ["a", "b"], "identical": []'
+    changed = (ours + "}", of_page + ', "items": []}', of_page + ', "items": {"1": {"side": 1}}}')
+    for content in ("rater,item", "[]", "{}", '{"format": "other"}', *changed):
         (tmp_path / "key.json").write_text(content)
         with pytest.raises(ValueError, match="a key is the JSON file that was written with the"):
             read_key(tmp_path / "key.json")

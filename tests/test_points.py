@@ -195,12 +195,12 @@ def test_no_point_on_a_plane_is_no_curve():
 
 def test_heldout_texts_are_drawn_together_and_samples_apart():
     rng = np.random.default_rng(0)
-    ones, heldout = np.ones(40), rng.standard_normal(40)
-    some = [
+    ones, own, heldout = np.ones(40), rng.standard_normal(40), rng.standard_normal(40)
+    some = [  # with the same values everywhere, so that the same draws would give the same
         Point(
             Sampling(temperature),
             {
-                "nll_oracle": Rate(rng.standard_normal(40), ones),
+                "nll_oracle": Rate(own + shift, ones),
                 "nll_heldout": Rate(heldout + shift, ones, "heldout"),
             },
         )
@@ -221,3 +221,13 @@ def test_heldout_texts_are_drawn_together_and_samples_apart():
     assert abs(np.corrcoef(other.quality[:, 0], drawn.quality[:, 0])[0, 1]) < 0.2
     (again,) = redrawn_lines(some, panel, 400, seed=1, heldout_seed=7)
     np.testing.assert_array_equal(again.quality, drawn.quality)
+
+
+def test_samples_and_heldout_texts_are_drawn_apart_under_the_same_seed():
+    values, ones = np.random.default_rng(0).standard_normal(40), np.ones(40)
+    rates = {"nll_oracle": Rate(values, ones), "nll_heldout": Rate(values, ones, "heldout")}
+    panel = Panel(NLL_ORACLE, NLL_HELDOUT)
+    for seed in (0, 3):
+        (drawn,) = redrawn_lines([Point(Sampling(), rates)], panel, 400, seed, heldout_seed=seed)
+        correlation = np.corrcoef(drawn.quality[:, 0], drawn.diversity[:, 0])[0, 1]
+        assert abs(correlation) < 0.2  # four standard errors

@@ -72,6 +72,8 @@ def test_what_is_not_there_or_not_finite_is_not_shown(read):
             "one column is nll_heldout, got 'nll_test' and 'nll_heldout'",
         ),
         ('nll_oracle,nll_test\n"1"2,3\n', "names a readable CSV file"),
+        ("nll_oracle,nll_test\n", "a file of points has at least one with both axes, got none"),
+        ("nll_oracle,nll_test\n1,\n,2\n", "at least one with both axes, got none"),
     ],
 )
 def test_faults_are_named(read, text, message):

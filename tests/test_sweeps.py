@@ -154,7 +154,7 @@ def test_brackets(settings: dict[str, Any], brackets: tuple[int, ...]) -> None:
 
 def test_who_falls_behind_is_stopped_at_a_bracket() -> None:
     """Brackets 2, 4, 8; of n trials there, one whose value is above the rank floor(n / 2)."""
-    hyperband = Hyperband(min_iter=2, eta=2)
+    hyperband = Hyperband(min_iter=2, eta=2, strict=True)
     histories = {
         1: [9.0, 1.0, 1.0, 1.0],
         2: [9.0, 2.0, 2.0],
@@ -165,13 +165,14 @@ def test_who_falls_behind_is_stopped_at_a_bracket() -> None:
     # At bracket 2: 1, 2, 3, 4; rank 2 is 3. At bracket 4, trial 1 is alone.
     assert to_stop(hyperband, histories, {1, 2, 3, 4, 5}) == {4}
     assert to_stop(hyperband, histories, {1, 2, 3, 5}) == set()
-    lenient = replace(hyperband, strict=False)
+    lenient = Hyperband(min_iter=2, eta=2)  # as Weights & Biases where nothing is said
+    assert lenient == replace(hyperband, strict=False)
     assert to_stop(lenient, histories | {6: [9.0, 2.5]}, {3, 4}) == {4}
     assert to_stop(hyperband, histories | {6: [9.0, 2.5]}, {3, 4}) == {3, 4}
 
 
 def test_the_last_bracket_reached_is_the_one_that_counts() -> None:
-    hyperband = Hyperband(min_iter=1, eta=2)  # 1, 2, 4
+    hyperband = Hyperband(min_iter=1, eta=2, strict=True)  # 1, 2, 4
     histories = {1: [5.0, 1.0], 2: [1.0, 2.0], 3: [1.0, 3.0], 4: [9.0]}
     # Trial 1 was worst at bracket 1 and is best at 2; 3 is behind rank 1, which is 2.
     assert to_stop(hyperband, histories, {1, 2, 3, 4}) == {3, 4}
@@ -194,7 +195,7 @@ def test_a_file_by_value(tmp_path: Path) -> None:
         project: there
         command: ["${env}", "${program}", train, captions, "${args}"]
         metric: {name: eval/grammatical, goal: maximize, target: 0.9}
-        early_terminate: {type: hyperband, max_iter: 27, s: 2, strict: false}
+        early_terminate: {type: hyperband, max_iter: 27, s: 2, strict: true}
         parameters:
           seed: {values: [1, 2]}
           adversarial:
@@ -213,7 +214,7 @@ def test_a_file_by_value(tmp_path: Path) -> None:
         "seed": Choice((1, 2)),
     }
     assert [*sweep.parameters] == sorted(sweep.parameters)
-    assert sweep.hyperband == Hyperband(max_iter=27, s=2, eta=3.0, strict=False)
+    assert sweep.hyperband == Hyperband(max_iter=27, s=2, eta=3.0, strict=True)
     assert sweep.metric.cost(0.3) == -0.3
     assert sweep.metric.reached(0.95)
     assert not sweep.metric.reached(0.85)

@@ -4,11 +4,10 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from seqgan.commands.parsing import InputError, Parser
 
@@ -95,14 +94,15 @@ def run(given: list[str]) -> int:
 
 def _read(folder: Path) -> _Run:
     from seqgan.runs import open_run
+    from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.workspace import results_table
 
     try:
         opened, config = open_run(folder)
     except ValueError as error:
         raise InputError(str(error)) from error
-    names = {name for line in _lines(folder / "metrics.jsonl") for name in line}
-    names |= {line["name"] for line in _lines(folder / "histograms.jsonl")}
+    names = {name for line in read_rows(folder / "metrics.jsonl") for name in line}
+    names |= {line["name"] for line in read_rows(folder / "histograms.jsonl")}
     if not names:
         raise InputError(f"a dashboard is made of a run that has logged metrics, got {folder}")
     results = ""
@@ -110,16 +110,6 @@ def _read(folder: Path) -> _Run:
         plain = json.loads(opened.results.read_text(encoding="utf-8"))
         results = results_table(folder.resolve().name, plain)
     return _Run(_listed(names), config.tracker.project, results)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file of JSON lines, none where it is missing."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):  # otherwise the run is writing it
-                yield json.loads(line)
 
 
 def _listed(names: Iterable[str]) -> frozenset[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.tables import aligned
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -128,15 +129,7 @@ def _write(table: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Rows as plain text in columns; a dash where a metric is not defined."""
-    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in cells
-    ]
+    return aligned([list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.tables import aligned
 
 if TYPE_CHECKING:
     from seqgan.judging.scoring import Scores
@@ -240,31 +241,19 @@ def _lines(scores: "Scores") -> list[str]:
     lines += [scores.agreement]
     if scores.self_consistency is not None:
         lines.append(f"Raters answered {scores.self_consistency:.0%} of the repeated pairs alike.")
-    lines += ["", *_columns([[*heads, "sign test p", "Holm p"], *pairs])]
+    lines += ["", *aligned([[*heads, "sign test p", "Holm p"], *pairs])]
     lines += ["ties and both bad count one half for each; both bad are among the ties"]
     if scores.strengths:
         strengths = [
             [one.system, f"{one.strength:+.2f}", _interval(one.interval, "+.2f")]
             for one in scores.strengths
         ]
-        lines += ["", *_columns([["Bradley-Terry", "log odds", "bootstrap 95%"], *strengths])]
+        lines += ["", *aligned([["Bradley-Terry", "log odds", "bootstrap 95%"], *strengths])]
     rater_heads = ["rater", "answered", "left", "consistent", "controls passed", "median seconds"]
-    lines += ["", *_columns([rater_heads, *raters])]
+    lines += ["", *aligned([rater_heads, *raters])]
     lines += ["", *(f"note: {note}" for note in scores.notes)] if scores.notes else []
     return lines
 
 
 def _interval(interval: tuple[float, float], form: str = ".3f") -> str:
     return f"{interval[0]:{form}} to {interval[1]:{form}}"
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, the first column flush left and the others flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

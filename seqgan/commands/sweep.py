@@ -48,7 +48,7 @@ def run(given: list[str]) -> int:
     if options.resume is None:
         return _start(options, extra)
     for name, fixed in (("--output", options.output), ("--seed", options.seed), ("--", extra)):
-        if fixed:
+        if fixed not in (None, []):
             raise InputError(f"--resume continues a sweep as it was, got {name} beside it")
     return _resume(options)
 

@@ -187,7 +187,10 @@ def redrawn_lines(
 
     def redrawn(point: Point, axis: Axis) -> Float[np.ndarray, " draw"]:
         rate = point.rates[axis.name]
-        seeds = [heldout_seed] if rate.over == "heldout" else [seed, order[point.sampling]]
+        # Of one length: numpy fills a shorter one up with zeros, and [0] would be [0, 0].
+        seeds = [0, heldout_seed, 0]
+        if rate.over == "samples":
+            seeds = [1, seed, order[point.sampling]]
         size = len(rate.values)
         rng = np.random.default_rng(seeds)
         # How often each text occurs among as many that are drawn with replacement.

@@ -39,8 +39,8 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
     a point that cannot be shown on that axis.
 
     Raises:
-        ValueError: no such file, no CSV, no plane whose two axes are columns, or a cell that is no
-            number; with the line.
+        ValueError: no such file, no CSV, no plane whose two axes are columns, a cell that is no
+            number (with the line), or no point that a plane can show.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -76,7 +76,10 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
         raise ValueError(f"--points names a CSV file, got {path}: no such file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--points names a readable CSV file, {path}: {error}") from error
-    return [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
+    found = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
+    if not any(curve.on(panel) for curve in found for panel in panels):
+        raise ValueError(f"{path}: a file of points has at least one with both axes, got none")
+    return found
 
 
 def _columns(path: Path, header: Sequence[str], panels: Sequence[Panel]) -> dict[str, int]:

@@ -261,13 +261,16 @@ def read_key(path: Path) -> Key:
         raise ValueError(f"{rule} ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
         raise ValueError(rule)
-    return Key(
-        plain["page"],
-        plain["question"],
-        tuple(plain["systems"]),
-        {name: Placement(**placed) for name, placed in plain["items"].items()},
-        {(first, second): count for first, second, count in plain["identical"]},
-    )
+    try:
+        return Key(
+            plain["page"],
+            plain["question"],
+            tuple(plain["systems"]),
+            {name: Placement(**placed) for name, placed in plain["items"].items()},
+            {(first, second): count for first, second, count in plain["identical"]},
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # it has been changed
+        raise ValueError(f"{rule} ({type(error).__name__}: {error})") from error
 
 
 def _block(

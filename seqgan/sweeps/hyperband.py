@@ -21,7 +21,7 @@ class Hyperband:
     max_iter: int = 0  # brackets lie at max_iter / eta, max_iter / eta^2, ...
     s: int = 0  # how many, where `max_iter` says them
     eta: float | int = 3  # ratio of two brackets; one trial of `eta` goes on
-    strict: bool = True  # compare the value at the bracket, not the best one so far
+    strict: bool = False  # compare the value at the bracket, not the best one so far
 
     def __post_init__(self) -> None:
         if (self.min_iter > 0) == (self.max_iter > 0):

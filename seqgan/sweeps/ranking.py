@@ -12,6 +12,7 @@ from typing import Any
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
 from seqgan.sweeps.trials import SweepFolder, Trial, last_row_with
+from seqgan.tables import aligned
 
 GUARDS = ("nll_heldout", "entropy", "duplicate_rate")  # of `eval/`, beside the quality
 
@@ -85,13 +86,7 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     # The last column, an error, may be long: what counts is where it begins.
     if sum(widths[:-1]) + 2 * len(heads) + len("stopped early") <= width:
-        return [
-            "  ".join(
-                cell.ljust(size) if index == len(heads) - 1 else cell.rjust(size)
-                for index, (cell, size) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in [heads, *body]
-        ]
+        return aligned([heads, *body], left=len(heads) - 1)
     lines = []
     for line in body:
         pairs = [f"{head} {cell}" for head, cell in zip(heads, line, strict=True)]

@@ -21,7 +21,8 @@ from seqgan.sweeps.hyperband import to_stop
 from seqgan.sweeps.launching import Launch
 from seqgan.sweeps.proposals import Proposal
 from seqgan.sweeps.reading import Sweep
-from seqgan.sweeps.trials import Status, SweepFolder, Trial, metric_values, read_rows
+from seqgan.sweeps.trials import Status, SweepFolder, Trial, metric_values
+from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.progress import Progress
 
 ENDED: tuple[Status, ...] = ("finished", "stopped early", "failed")

@@ -12,12 +12,12 @@ sweeps/<name>/  sweep.yaml        the sweep, as it was given
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from seqgan.sweeps.proposals import Point
+from seqgan.tracking.jsonl import read_rows
 
 # An interrupted trial goes on when its sweep does; all but that and `running` are final.
 Status = Literal["running", "finished", "stopped early", "failed", "interrupted"]
@@ -111,15 +111,3 @@ def last_row_with(run: Path, metric: str) -> dict[str, Any]:
     """The row of the last evaluation that has the metric; empty where there is none."""
     rows = (row for row in read_rows(run / "metrics.jsonl") if metric in row)
     return next(reversed([*rows]), {})
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON-lines file; none where there is no file.
-
-    The last line may be half written, by a process that lives or one that was killed.
-    """
-    if not path.is_file():
-        return
-    for line in path.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            yield json.loads(line)
