@@ -44,7 +44,10 @@ TASKS = {
         *("--task.hidden-size", "4", "--task.max-length", "5", *SMALL_SPLITS),
         *("--adversarial.update.mle-weight", "0.1"),
     ],
-    "text": ["text", "--discriminator.hidden-size", "3", "--task.min-count", "1"],
+    "text": [
+        *("text", "--discriminator.hidden-size", "3", "--task.min-count", "1"),
+        "--evaluation.mauve",
+    ],
 }
 TEXTS = "\n".join(
     f"{article} {size} {noun} {verb} in the {place} ."
@@ -83,6 +86,12 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
         lambda task, config: task == "oracle"
     ),
     "tasks without an exact distribution": lambda task, config: task == "text",
+    "where evaluation.mauve asks, on tasks without an exact distribution": (
+        lambda task, config: task == "text" and config.evaluation.mauve
+    ),
+    "where evaluation.toxicity asks, on tasks without an exact distribution": (
+        lambda task, config: task == "text" and config.evaluation.toxicity
+    ),
 }
 
 
@@ -92,7 +101,7 @@ def as_before() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.draw_report", lambda folder: None)
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         patch.setenv("WANDB_ERROR_REPORTING", "false")
