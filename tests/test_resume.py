@@ -76,7 +76,7 @@ cli.main(sys.argv[4:])
 def no_picture() -> Iterator[None]:
     """Drawing takes longer than everything else here together."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.draw_report", lambda folder: None)
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         yield
 
 
