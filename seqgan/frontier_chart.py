@@ -98,6 +98,9 @@ def published_series(curves: Sequence[PublishedCurve], panel: Panel) -> list[Ser
 def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
     """Draws curves into a plane, with labels and limits but without a legend.
 
+    Better is to the right and upwards: an axis on which lower is better runs the other way, so that
+    what lies above a curve is better than it.
+
     Returns:
         How many published points lie outside of the axes: those far from everything else.
     """
@@ -135,12 +138,16 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
             alpha=0.8,
             label=one.label,
         )
+    if not panel.quality.higher_is_better:
+        axes.invert_xaxis()
+    if not panel.diversity.higher_is_better:
+        axes.invert_yaxis()
     if len({one.number for one in own}) == 1:  # several runs leave no room for numbers
-        _annotate(axes, panel, own)
+        _annotate(axes, own)
     for axis, name in ((panel.quality, "x"), (panel.diversity, "y")):
         axes.set(**{f"{name}label": _label(axis)})
     axes.spines[["top", "right"]].set_visible(False)
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    (left, right), (bottom, top) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
     return sum(
         int(((x < left) | (x > right) | (y < bottom) | (y > top)).sum())
         for x, y in ((one.quality, one.diversity) for one in published)
@@ -173,7 +180,7 @@ def frontier_figure(planes: Sequence[tuple[Panel, Sequence[Series], str]]) -> Fi
 
 
 def _label(axis: Axis) -> str:
-    return f"{axis.label}\n" + ("better →" if axis.higher_is_better else "← better")
+    return f"{axis.label}\nbetter →"
 
 
 def _set_limits(axes: Axes, own: Sequence[Series], published: Sequence[Series]) -> None:
@@ -219,13 +226,13 @@ def _shade(axes: Axes, panel: Panel, controls: Sequence[Series], opacity: float)
     )
 
 
-def _annotate(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
+def _annotate(axes: Axes, series: Sequence[Series]) -> None:
     """Numbers beside the points, where there is room: the control's on the curve's better side,
     a run's on its worse one."""
     box = axes.get_window_extent().transformed(axes.figure.dpi_scale_trans.inverted())
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     scale = 72 * np.array([box.width / (right - left), box.height / (top - bottom)])
-    better = np.array([panel.quality.sign, panel.diversity.sign])
+    better = np.ones(2)  # upwards and to the right
     taken: list[Float[np.ndarray, " xy"]] = []
     for one in series:
         places = np.stack([one.quality - left, one.diversity - bottom], axis=1) * scale

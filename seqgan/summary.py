@@ -85,9 +85,9 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     measured = f"{mean:+.4f} nats (standard error {error:.4f}, {count})"
     if mean <= 2 * error:
         return (
-            "In the game the discriminator knew nothing about unseen text that the generator did"
-            f" not: held-out information {measured}, not above zero. An adversary like that has"
-            " nothing left to teach."
+            "Nothing shows that in the game the discriminator knew anything about unseen text that"
+            f" the generator did not: held-out information {measured}, not above zero by more than"
+            " two standard errors. An adversary like that has next to nothing to teach."
         )
     return f"The discriminator's held-out information in the game was {measured}."
 

@@ -169,7 +169,7 @@ def test_axes_say_unit_and_direction():
     assert axes.get_xlabel() == "valid rate (share of samples)\nbetter →"
     assert axes.get_ylabel() == "entropy of the generator (nats per token)\nbetter →"
     draw_frontier(axes, PLANE, [Series("MLE", "control", *np.eye(2))])
-    assert axes.get_xlabel() == "NLL under the oracle (nats per token)\n← better"
+    assert axes.get_xlabel() == "NLL under the oracle (nats per token)\nbetter →"
 
 
 def test_published_points_far_away_do_not_squeeze_the_curves():

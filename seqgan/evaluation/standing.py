@@ -56,8 +56,11 @@ def standing_sentence(
     low, high = _native(quality, found.common)
     drawn = {rate.over for point in run for rate in _rates(point, panel)}
     texts = "samples and held-out texts" if "heldout" in drawn else "samples"
+    over = f"over {low:.4g} to {high:.4g}"
+    if f"{low:.4g}" == f"{high:.4g}":
+        over = f"at {low:.4g} alone, as no other is reached by both (sample further temperatures)"
     sentence = (
-        f"{name} is {PLACES[found.place]}: at equal {quality.title}, over {low:.4g} to {high:.4g},"
+        f"{name} is {PLACES[found.place]}: at equal {quality.title}, {over},"
         f" its {diversity.title} differs by {_difference(diversity, found.difference)}"
         f" ({diversity.unit}; 95% interval {_interval(diversity, found.interval)} by bootstrap over"
         f" {texts}; {_better(diversity)})."

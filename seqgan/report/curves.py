@@ -62,7 +62,7 @@ class Chart:
 PRETRAINING = Chart(
     "Pretraining of the generator",
     "NLL (nats per token)",
-    (Curve("pretrain/nll_dev", "dev"), Curve("pretrain/nll_train", "train (dropout on)")),
+    (Curve("pretrain/nll_dev", "dev"), Curve("pretrain/nll_train", "train")),
     "pretrain/epoch",
 )
 DISCRIMINATOR_PRETRAINING = Chart(
