@@ -404,7 +404,9 @@ def _present_stored(folder: "RunFolder") -> int:
     try:
         results = json.loads(folder.results.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise InputError(f"a finished run has a whole results.json, {folder.path}: {error}") from error
+        raise InputError(
+            f"a finished run has a whole results.json, {folder.path}: {error}"
+        ) from error
     print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
     _present(folder, results)
     return 0
