@@ -92,7 +92,7 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     return f"The discriminator's held-out information in the game was {measured}."
 
 
-def reward_sentences(rewards: Mapping[str, tuple[float, float]]) -> list[str]:
+def reward_sentences(rewards: Mapping[str, Sequence[float]]) -> list[str]:
     """What became of each reward that did not learn along.
 
     Args:
