@@ -249,6 +249,23 @@ def test_texts_are_compared_where_the_exact_distribution_says_no_more(exact, che
     assert ("eval/bleu_2" in measured(task).metrics) is judged
 
 
+def test_embeddings_learn_from_training_texts_and_compare_with_test_texts(monkeypatch):
+    taken = {}
+
+    def take(measures, references, strings, other_strings, *settings):
+        taken.update(references=references, strings=strings, other=other_strings)
+
+    monkeypatch.setattr("seqgan.evaluation.texts.TextMeasures.__init__", take)
+    task = make_task(None, {})
+    text_measures(task, ("hashed",))
+    fixed = torch.Generator().manual_seed(0)
+    test, train = (task.real(split, task.size(split), fixed) for split in ("test", "train"))
+    assert sorted(taken["strings"]) == sorted(test.texts)
+    assert sorted(taken["references"]) == sorted(token_rows(test))
+    assert sorted(taken["other"]) == sorted(train.texts)
+    assert sorted(train.texts) != sorted(test.texts)
+
+
 def test_bleu_by_hand():
     # ab, ab, abc, c against abc, b, a: every n-gram matches; ab is nearest in length to the
     # shorter ones; c has no pair, so the smoothed 0.1.

@@ -78,6 +78,22 @@ def test_with_as_many_samples_as_references_both_models_learn_from_all(texts):
     assert metrics["lm_score"] == pytest.approx(metrics["reverse_lm_score"], abs=0.05)
 
 
+def test_with_more_samples_than_references_equally_many_are_learnt_from_and_ranked(texts):
+    references = texts["references"][:100]
+    # Equal texts: whichever hundred of them are taken, they are the same.
+    samples = [("the", "dog", "sees")] * 300
+    metrics = made(references, embeddings=()).scores(samples, strings(samples)).metrics
+    assert metrics["lm_texts"] == 100
+    words = {word for text in references for word in text}
+    reverse = LanguageModel(samples[:100], words).log_probs(references)
+    tokens = sum(len(text) + 1 for text in references)
+    assert metrics["reverse_lm_score"] == pytest.approx(-reverse.sum() / tokens)
+    # Texts of a word each of its own: the curve is flat, and as long as there are texts.
+    flat = [(index,) for index in range(300)]
+    metrics = made(references, embeddings=()).scores(flat, ["x"] * 300).metrics
+    assert metrics["zipf_divergence"] == pytest.approx(zipf_divergence(flat[:100], references))
+
+
 def test_what_repeats_itself_is_fluent_and_poor(texts):
     measures = made(texts["references"], texts["other"])
     fresh, repeated = texts["fresh"], texts["fresh"][:3] * 100
