@@ -18,6 +18,7 @@ import wandb
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
+from seqgan.evaluation.embeddings import EMBEDDINGS
 from seqgan.tracking import wandb_tracker
 from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
 from seqgan.tracking.jsonl import KINDS, JsonlTracker
@@ -50,6 +51,13 @@ def test_every_entry_is_found_by_its_name(metric: Any) -> None:
     assert find_metric(name) is metric
     assert metric.meaning
     assert metric.healthy
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_a_distance_and_its_floor_are_two_entries(embedding: str) -> None:
+    for end in ("", "_floor"):
+        fitting = [m.name for m in METRICS if m.matches(f"eval/frechet_{embedding}{end}")]
+        assert fitting == [f"eval/frechet_<embedding>{end}", "eval/<check>"]
 
 
 def test_exact_names_go_before_patterns() -> None:

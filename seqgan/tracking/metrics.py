@@ -18,7 +18,9 @@ Metrics = Mapping[str, float | int]
 
 Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
 
-PLACEHOLDERS = {"positions": r"\d+-\d+"}  # <positions>: of tokens, counted from 1, as in 03-04
+# What a part in angle brackets stands for, where it is not any text without a slash. <positions>:
+# of tokens, counted from 1, as in 03-04. No embedding has a `_` in its name, as `_floor` has.
+PLACEHOLDERS = {"positions": r"\d+-\d+", "embedding": "[^/_]+"}
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,16 @@ class Metric:
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        def admitted(placeholder: re.Match[str]) -> str:
-            return PLACEHOLDERS.get(placeholder[1], "[^/]+")
-
-        return re.compile(re.sub(r"<(\w+)>", admitted, re.escape(self.name)))
+        return re.compile(with_placeholders(re.escape(self.name)))
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this entry's name, or fits its pattern."""
         return self._expression.fullmatch(name) is not None
+
+
+def with_placeholders(name: str) -> str:
+    """A metric's name with regular expressions in the place of its parts in angle brackets."""
+    return re.sub(r"<(\w+)>", lambda part: PLACEHOLDERS.get(part[1], "[^/]+"), name)
 
 
 _ADVERSARIAL = "adversarial phase"
@@ -692,6 +696,17 @@ METRICS: tuple[Metric, ...] = (
         "falls, not to 0 but to what as much real text gets; sees poor and repeated texts alike."
         " Only for one embedding and one number of texts",
         "rises: mode collapse or divergence, it does not say which",
+    ),
+    Metric(
+        "eval/frechet_<embedding>_floor",
+        "the Frechet distance that as many new real texts would have from the held-out references:"
+        " that of two halves of these, scaled to the numbers of texts",
+        "squared units of the features",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "stays, as the numbers of texts do; `eval/frechet_<embedding>` comes down to it",
+        "moves: the number of texts has changed, and no two distances compare",
     ),
     Metric(
         "eval/mauve_<embedding>",

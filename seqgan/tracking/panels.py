@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from seqgan.tracking.metrics import METRICS, Axis, Metric, find_metric
+from seqgan.tracking.metrics import METRICS, Axis, Metric, find_metric, with_placeholders
 
 Bounds = tuple[int | None, int | None]
 
@@ -236,6 +236,11 @@ SECTIONS = (
                 "Quality, diversity: LM score, reverse LM score",
                 ("eval/lm_score", "eval/reverse_lm_score"),
             ),
+            Curves(
+                "Frechet distance: down to its floor, no further",
+                ("eval/frechet_<embedding>", "eval/frechet_<embedding>_floor"),
+                (0, None),
+            ),
             Plane("Each run a point: entropy, NLL (true model)", "eval/entropy", "eval/nll_oracle"),
             Plane("Each run a point: entropy, NLL (held-out)", "eval/entropy", "eval/nll_heldout"),
             Plane("Each run a point: Self-BLEU-4, BLEU-4", "eval/self_bleu_4", "eval/bleu_4"),
@@ -369,7 +374,7 @@ def _filled(panels: Sequence[Panel], by_entry: dict[str, list[str]]) -> list[Pan
 
 def _expression(*names: str) -> str:
     """A regular expression for all that the names stand for, patterns among them."""
-    return f"^({'|'.join(re.sub(r'<[^>]+>', '[^/]+', name) for name in names)})$"
+    return f"^({'|'.join(map(with_placeholders, names))})$"
 
 
 def _fits_others(metric: Metric) -> bool:
