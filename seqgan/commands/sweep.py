@@ -141,7 +141,7 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
     if sweep.method == "bayes":
         import_optuna()
     middle = {name: item.quantile(0.5) for name, item in sweep.parameters.items()}
-    tried = [middle]
+    tried, configs = [middle], []
     for name, item in sweep.parameters.items():
         tried += [middle | {name: value} for value in item.extremes()]
     for parameters in tried:
@@ -154,6 +154,14 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"
             )
+        configs.append(config)
+    every = min(config.evaluation.every for config in configs)
+    iterations = max(config.adversarial.iterations for config in configs)
+    if sweep.metric.name.startswith("eval/") and every > iterations:
+        raise ValueError(
+            f"a sweep by {sweep.metric.name} takes an evaluation in the game, got"
+            f" evaluation.every {every} and adversarial.iterations {iterations}"
+        )
 
 
 def _run(sweep: "Sweep", folder: "SweepFolder", settings: dict[str, Any], jobs: int) -> int:

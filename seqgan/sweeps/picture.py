@@ -68,9 +68,9 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
                 heights,
                 color=palette(PALEST * float(order(sweep.metric.cost(value)))),
                 linestyle="-" if row.trial.status == "finished" else (0, (4, 2)),
-                linewidth=3.0 if row is drawn[0] else 1.4,
+                linewidth=3.0 if row.place == 1 else 1.4,
                 marker="o",
-                markersize=5 if row is drawn[0] else 3,
+                markersize=5 if row.place == 1 else 3,
             )
         short = short_names(names)
         labels = [_broken(short[name]) for name in names] + [_broken(_last(sweep.metric.name))]
