@@ -16,7 +16,7 @@ from wandb.sdk.launch.sweeps import utils as agent
 from seqgan.commands.train import configuration
 from seqgan.sweeps.distributions import Choice, Normal, Uniform
 from seqgan.sweeps.hyperband import Hyperband, to_stop
-from seqgan.sweeps.launching import train_arguments, trial_environment
+from seqgan.sweeps.launching import train_arguments, trial_environment, without_overridden
 from seqgan.sweeps.picture import draw_parallel, numeric_scale, parameter_scale
 from seqgan.sweeps.proposals import grid_proposal, random_proposal
 from seqgan.sweeps.ranking import conclusion, rank, ranking_dict, short_names, table_lines
@@ -410,6 +410,29 @@ def test_a_command_that_a_local_sweep_does_not_run(
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         train_arguments(with_command(*words), {"adversarial.kl_weight": 1.0}, extra)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--evaluation.num-samples", "20", "--adversarial.kl-weight=1"],
+        ["--evaluation.num_samples=20", "--adversarial.kl_weight", "1"],
+    ],
+)
+def test_a_flag_takes_the_place_of_a_fixed_value_alone(extra: list[str]) -> None:
+    """Nothing is told wandb of a value that no trial has; what varies stays the sweep's."""
+    specs = {
+        "evaluation.num_samples": {"value": 40},
+        "adversarial.kl_weight": {"values": [0.25, 0.75]},
+        "seed": {"value": 3},
+    }
+    sweep = without_overridden(parse_sweep(BASE | {"parameters": specs}), extra)
+    assert [*sweep.parameters] == ["adversarial.kl_weight", "seed"]
+    with pytest.raises(ValueError, match=r"--adversarial.kl.weight is swept, got it beside"):
+        train_arguments(sweep, grid_proposal(sweep.parameters, 1).parameters, extra)
+    fixed = without_overridden(parse_sweep(BASE | {"parameters": {"seed": {"value": 3}}}), extra)
+    config = configuration(train_arguments(fixed, {"seed": 3}, extra))
+    assert (config.evaluation.num_samples, config.adversarial.kl_weight, config.seed) == (20, 1, 3)
 
 
 @pytest.mark.parametrize(

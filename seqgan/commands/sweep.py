@@ -62,13 +62,14 @@ def _split(given: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
+    from seqgan.sweeps.launching import without_overridden
     from seqgan.sweeps.reading import read_sweep
     from seqgan.sweeps.trials import SweepFolder
 
     seed = options.seed or 0
     check_seed(seed)
     try:
-        sweep = read_sweep(options.file)
+        sweep = without_overridden(read_sweep(options.file), extra)
         total = _total(sweep, options.runs)
         _check(sweep, extra)
     except ValueError as error:
@@ -98,6 +99,7 @@ def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from seqgan.sweeps.launching import without_overridden
     from seqgan.sweeps.reading import read_sweep
     from seqgan.sweeps.trials import SweepFolder
 
@@ -108,6 +110,7 @@ def _resume(options: argparse.Namespace) -> int:
     try:
         settings = json.loads(folder.settings.read_text(encoding="utf-8"))
         sweep = read_sweep(folder.sweep, settings["name"])
+        sweep = without_overridden(sweep, settings["flags"])
         if options.runs is not None:
             settings["runs"] = _total(sweep, options.runs)
             _write_json(folder.settings, settings)
