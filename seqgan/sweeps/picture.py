@@ -160,7 +160,9 @@ def _say(axes: Axes, sweep: Sweep, rows: Sequence[Row], drawn: Sequence[Row]) ->
     missing: dict[str, int] = {}
     for row in rows:
         if row not in drawn:
-            missing[row.trial.status] = missing.get(row.trial.status, 0) + 1
+            what: str = row.trial.status
+            what = "without a value" if what in ("finished", "stopped early") else what
+            missing[what] = missing.get(what, 0) + 1
     if missing:
         counts = ", ".join(f"{count} {status}" for status, count in missing.items())
         axes.set_xlabel(f"not drawn: {counts}", color=GREY, loc="left")
