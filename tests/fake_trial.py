@@ -1,8 +1,9 @@
 """A run in milliseconds, for tests of sweeps: it has the files, the signals and the exit codes.
 
-Called as `fake_trial.py RUN PARAMETERS new|resume`. Parameters (JSON): `x` is the metric's value
-at step 0; it falls by `slope` a step for `steps` steps of `seconds` each; at step `fail` the run
-fails with an error; with `silent` it never logs the metric.
+Called as `fake_trial.py RUN PARAMETERS new|resume`. Parameters (JSON): `before` is the metric's
+value before the game, if any, `x` that at step 0 (iteration 1); it falls by `slope` a step for
+`steps` steps of `seconds` each; at step `fail` the run fails with an error; with `silent` it does
+not log the metric in the game.
 """
 
 import json
@@ -19,8 +20,9 @@ def main() -> int:
     checkpoint = run / "checkpoint"
     if mode == "new":
         run.mkdir(parents=True)
-        for name in ("config.yaml", "task.json"):
-            (run / name).write_text("{}")
+        settings = {"evaluation": {"every": 5}, "adversarial": {"iterations": 2}}
+        (run / "config.yaml").write_text(json.dumps(settings))
+        (run / "task.json").write_text("{}")
     with (run / "starts.txt").open("a") as file:
         file.write(f"{mode}\n")
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -30,7 +32,10 @@ def main() -> int:
             sys.stderr.write("seqgan: the loss is finite, got nan\n")
             return 1
         with (run / "metrics.jsonl").open("a") as file:
-            row = {"iteration": step, "eval/entropy": 2.0 + step}
+            if step == 0 and "before" in given:
+                row = {"iteration": 0, "eval/entropy": 1.0, "eval/nll_heldout": given["before"]}
+                file.write(json.dumps(row) + "\n")
+            row = {"iteration": step + 1, "eval/entropy": 2.0 + step}
             if not given.get("silent"):
                 row["eval/nll_heldout"] = given["x"] - given.get("slope", 0.0) * step
             file.write(json.dumps(row) + "\n")

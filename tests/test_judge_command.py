@@ -17,7 +17,13 @@ from seqgan.build import build_generator, build_task
 from seqgan.checkpoints import save_checkpoint
 from seqgan.configuration import TrainConfig
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.judging.sources import WantedRun, draw_texts, parse_run, prompted_rows
+from seqgan.judging.sources import (
+    WantedRun,
+    draw_texts,
+    parse_run,
+    prompted_rows,
+    with_short_names,
+)
 from seqgan.runs import TrainedGenerator, create_run, load_generator, open_run
 from seqgan.sampling import Sampling
 from seqgan.sequences import Sequences
@@ -129,21 +135,17 @@ def test_runs_in_page_and_key_out(
     assert f"page: {study / 'page.html'}" in said
     page = (study / "page.html").read_text(encoding="utf-8")
     key = json.loads((study / "key.json").read_text(encoding="utf-8"))
-    assert key["systems"] == ["sharp", "tuned:pretrained@0.000001", "tuned:real"]
+    assert key["systems"] == ["sharp", "pretrained@0.000001", "real"]
     for hidden in ("sharp", "tuned", "pretrained", ":real", "seqgan", str(runs)):
         assert hidden not in page
     assert all(item in page for item in key["items"])
 
     texts = shown(study)
     assert set(texts["sharp"]) == {greedy(tuned, "generator")}
-    assert (
-        set(texts["tuned:pretrained@0.000001"])
-        == {greedy(tuned, "pretrained")}
-        != {*texts["sharp"]}
-    )
+    assert set(texts["pretrained@0.000001"]) == {greedy(tuned, "pretrained")} != {*texts["sharp"]}
     heldout = build_task(open_run(tuned)[1]).real("test", 40, seeded()).texts
-    assert set(texts["tuned:real"]) <= set(heldout)
-    assert len(texts["tuned:real"]) == 12
+    assert set(texts["real"]) <= set(heldout)
+    assert len(texts["real"]) == 12
 
     again = tmp_path / "again.html"
     assert run("judge", "prepare", *systems, *arguments, again) == 0
@@ -190,7 +192,7 @@ def test_files_in_numbers_out(files: Path, capsys: pytest.CaptureFixture[str]) -
     assert pair["verdict"].startswith("B is preferred to A in 83% of 30 judgements")
     assert scores["agreement"] in said
     assert "Raters answered 67% of the repeated pairs alike." in said
-    assert "note: A and B: 30 judgements are few (below 50)" in said
+    assert "note: A and B: 30 judgements, few (below 50)" in said
     assert "Bradley-Terry" not in said
 
 
@@ -265,7 +267,7 @@ def test_notes_on_what_spoils_a_comparison(
         ),
         (
             ["prepare", "{runs}/tuned", "{runs}/tuned:real", "--pairs", "41", "--output", "new"],
-            "tuned:real: 41 texts are needed, got 40 held-out ones",
+            "real: 41 texts are needed, got 40 held-out ones",
         ),
         (["prepare", "{two}", "--pairs", "0", "--output", "new"], "--pairs is at least 1, got 0"),
         (["prepare", "{two}", "--repeats", "2", "--output", "new"], "--repeats is 0 to 1, got 2.0"),
@@ -357,9 +359,15 @@ def test_the_page_on_human_evaluation_runs(
     shutil.copytree(runs / "tuned", tmp_path / "runs" / "mine")
     assert run(*shlex.split(prepare.replace("--pairs 50", "--pairs 10"))) == 0
     for rater in ("anna", "bert", "carl"):
-        answered(tmp_path / "study", rater, prefer("mine:real"))
-    assert run(*shlex.split(scoring)) == 0
-    assert "mine:real is preferred to mle in 100% of 30 judgements" in capsys.readouterr().out
+        path = answered(tmp_path / "study", rater, prefer("real"))
+        path.rename(path.with_name(f"answers-0123456789ab-{rater}.csv"))
+    words = [
+        word
+        for part in shlex.split(scoring)
+        for word in (sorted(map(str, Path().glob(part))) if "*" in part else [part])
+    ]
+    assert run(*words) == 0
+    assert "real is preferred to mle in 100% of 30 judgements" in capsys.readouterr().out
 
 
 def test_how_a_run_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,6 +387,37 @@ def test_how_a_run_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("a=b", "x@0.5", "odd:name"):
         assert parse_run(name) == WantedRun(name, Path(name))
     assert parse_run("n=odd:name:real") == WantedRun("n", Path("odd:name"), "real")
+
+
+def test_real_and_pretrained_are_called_so_where_one_is() -> None:
+    def names(*specs: str) -> list[str]:
+        return [one.name for one in with_short_names([*map(parse_run, specs)])]
+
+    assert names("r/a", "r/a:pretrained", "r/a:real") == ["a", "pretrained", "real"]
+    assert names("r/a:pretrained", "r/a:pretrained@0.7") == ["pretrained", "pretrained@0.7"]
+    assert names("r/a:real", "r/b:real", "r/b:pretrained") == ["a:real", "b:real", "pretrained"]
+    assert names("mle=r/a:pretrained", "real=r/a", "r/a:real") == ["mle", "real", "a:real"]
+
+
+def test_a_rater_who_fails_controls_is_named_before_the_verdicts(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tuned, study = runs / "tuned", tmp_path / "study"
+    flags = ["--pairs", "1", "--repeats", "0", "--controls", "4", "--output", study]
+    assert run("judge", "prepare", tuned, f"{tuned}:real", *flags) == 0
+    answers = answered(
+        study, "r", lambda p: prefer("shuffled" if p["kind"] == "control" else "real")(p)
+    )
+    capsys.readouterr()
+    assert run("judge", "score", answers, "--key", study / "key.json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == (
+        "note: r preferred the intact text in 0 of 4 controls; the answers count all the same"
+    )
+    assert lines[3].startswith("real is preferred to tuned in 100% of 1 judgement (95% interval")
+    assert sum("controls;" in line for line in lines) == 1
+    [row] = [line for line in lines if line.startswith("tuned : real")]
+    assert row.split()[-6:] == ["0.000", "to", "0.793", "-", "1", "1"]
 
 
 def test_every_run_continues_the_same_prompts() -> None:

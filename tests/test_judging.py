@@ -315,6 +315,8 @@ def test_swapped_sides_are_scored_right(key: Key) -> None:
     [rater] = scores.raters
     assert (rater.repeats, rater.consistent, rater.controls, rater.passed) == (20, 20, 5, 5)
     assert scores.self_consistency == 1
+    assert pair.bootstrap is None  # every draw gives 0
+    assert pair.interval == pair.wilson
     # The same answers read from the other side: always left wins one half, and contradicts itself.
     lefts = [Rating("r", name, "left", 1.0) for name in key.placements]
     scores = score(lefts, key)
@@ -444,7 +446,7 @@ def test_consistency_of_ties_and_of_both_bad() -> None:
     assert consistent(x="left", y="right", y2="left", z2="left") == (1, 1)
     notes = score([Rating("r", "x", "left", 1.0)], key).notes
     assert any("a and b: 4 pairs were equal texts" in note for note in notes)
-    assert any("a and b: 1 judgements are few (below 50)" in note for note in notes)
+    assert any("a and b: 1 judgement, few (below 50)" in note for note in notes)
     assert any(note.startswith("1 rater: the intervals say little") for note in notes)
     assert any("r answered 1 of 6 items" in note for note in notes)
 
@@ -453,11 +455,22 @@ def test_a_rater_who_fails_controls_is_named(key: Key) -> None:
     ratings = answers_for(key, "r", lambda _, p: "shuffled" if p.kind == "control" else "a")
     scores = score(ratings, key)
     assert scores.raters[0].passed == 0
-    assert any("r preferred the intact text in 0 of 5 controls" in note for note in scores.notes)
+    assert any(
+        "r preferred the intact text in 0 of 5 controls" in note for note in scores.inattentive
+    )
+    assert not any("controls" in note for note in scores.notes)
     assert scores.pairs[0].judgements == 100
     only_controls = [rating for rating in ratings if rating.item in key.of_kind("control")]
     with pytest.raises(ValueError, match="takes answers to comparisons"):
         score(only_controls, key)
+
+
+def test_one_judgement_has_wilsons_interval_alone() -> None:
+    key = Key("p", "?", ("a", "b"), {"x": Placement("comparison", "b", "a")}, {})
+    [pair] = score([Rating("r", "x", "left", 1.0)], key).pairs
+    assert (pair.win_rate, pair.bootstrap) == (0.0, None)
+    assert pair.interval == pair.wilson == pytest.approx(wilson_interval(0.0, 1))
+    assert pair.verdict.startswith("b is preferred to a in 100% of 1 judgement (95% interval 21%")
 
 
 def test_verdicts() -> None:
@@ -532,6 +545,20 @@ def test_a_wrong_row_is_named(row: str, message: str, small: Key, tmp_path: Path
     path = csv_file(tmp_path, "a.csv", "r,y,left,1,2026-01-01T10:00:00Z,p1", row)
     with pytest.raises(ValueError, match="a.csv, " + message):
         read_ratings([path], small)
+
+
+def test_an_answer_is_one_that_the_page_offers(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a.csv", "r,{item},bad,1,2026-01-01T10:00:00Z,{page}")
+    template = path.read_text()
+    for both_bad in (False, True):
+        key = key_of(plan([source("a", 2), source("b", 2)], 2, both_bad=both_bad), tmp_path)
+        assert key.both_bad == both_bad
+        path.write_text(template.format(item=next(iter(key.placements)), page=key.page))
+        if both_bad:
+            assert [rating.answer for rating in read_ratings([path], key)[0]] == ["bad"]
+        else:
+            with pytest.raises(ValueError, match="one of left, right, tie, got 'bad'"):
+                read_ratings([path], key)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from rich.console import Console
 from seqgan import cli
 from seqgan.commands.sweep import proposal
 from seqgan.sweeps.launching import Launch
+from seqgan.sweeps.ranking import rank, table_lines
 from seqgan.sweeps.reading import Sweep, parse_sweep
 from seqgan.sweeps.runner import Runner, is_locked
 from seqgan.sweeps.trials import SweepFolder, Trial
@@ -148,6 +149,35 @@ def test_a_metric_that_is_never_logged_ends_the_sweep(steps: int, tmp_path: Path
     assert "metric eval/nll_heldout was never logged by trial 1" in runner.broken
     if steps > 1:
         assert runner.broken.endswith("; it logs eval/entropy")
+
+
+def test_a_trial_evaluated_before_the_game_alone_has_no_value(tmp_path: Path) -> None:
+    """The second one's 0.5 is lower than any value, and of no game."""
+    sweep = sweep_of({"x": 3.0, "before": [2.0, 0.5], "silent": [False, True], "steps": 1})
+    runner = make_runner(sweep, tmp_path)
+    trials = runner.run()
+    assert [(trial.parameters["silent"], trial.value) for trial in trials] == [
+        (False, 3.0),
+        (True, None),
+        (False, 3.0),
+        (True, None),
+    ]
+    reason = "no evaluation in the game: evaluation.every 5, iterations 2"
+    assert [(trial.status, trial.error) for trial in trials] == [
+        ("finished", ""),
+        ("finished", reason),
+    ] * 2
+    assert runner.broken == ""
+    rows = rank(sweep, runner.folder, trials)
+    assert [(row.place, row.trial.number, row.guards) for row in rows] == [
+        (1, 1, {"entropy": 2.0}),
+        (1, 3, {"entropy": 2.0}),
+        (0, 2, {}),
+        (0, 4, {}),
+    ]
+    table = table_lines(sweep, rows, 200)
+    assert table[3].split()[:3] == ["-", "2", "-"]
+    assert table[3].endswith(f"finished: {reason}")
 
 
 def test_a_trial_that_was_killed_goes_on_with_the_sweep(tmp_path: Path) -> None:
@@ -349,6 +379,12 @@ def test_a_real_sweep_is_one_of_offline_runs(
             {"parameters": {"adversarial.g_steps": {"min": 1.0, "max": 2.0}}, "method": "random"},
             ("--runs", "1"),
             "--adversarial.g-steps",
+        ),
+        (
+            {},
+            ("--", "--evaluation.every", "5", "--adversarial.iterations=2"),
+            "a sweep by eval/nll_heldout takes an evaluation in the game, got evaluation.every 5"
+            " and adversarial.iterations 2",
         ),
         ({}, ("--", "--tracker.mode", "online"), "a local sweep is recorded offline"),
         ({}, ("--", "--adversarial.kl-weight=1"), "--adversarial.kl-weight is swept"),

@@ -16,12 +16,18 @@ from wandb.sdk.launch.sweeps import utils as agent
 from seqgan.commands.train import configuration
 from seqgan.sweeps.distributions import Choice, Normal, Uniform
 from seqgan.sweeps.hyperband import Hyperband, to_stop
-from seqgan.sweeps.launching import train_arguments, trial_environment
+from seqgan.sweeps.launching import train_arguments, trial_environment, without_overridden
 from seqgan.sweeps.picture import draw_parallel, numeric_scale, parameter_scale
 from seqgan.sweeps.proposals import grid_proposal, random_proposal
 from seqgan.sweeps.ranking import conclusion, rank, ranking_dict, short_names, table_lines
 from seqgan.sweeps.reading import Sweep, parse_sweep, read_sweep
-from seqgan.sweeps.trials import SweepFolder, Trial
+from seqgan.sweeps.trials import (
+    SweepFolder,
+    Trial,
+    last_row_with,
+    metric_values,
+    why_without_value,
+)
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "experiments" / "sweeps").glob("*.yaml"))
@@ -233,8 +239,7 @@ def test_shipped_files_are_sweeps_that_the_command_takes(path: Path) -> None:
             for part in name.split("."):
                 setting = getattr(setting, part)
             assert setting == pytest.approx(value)
-    # An evaluation before the game, then one after every few iterations.
-    evaluations = 1 + config.adversarial.iterations // config.evaluation.every
+    evaluations = config.adversarial.iterations // config.evaluation.every
     assert sweep.hyperband.brackets[1] < evaluations
 
 
@@ -408,6 +413,29 @@ def test_a_command_that_a_local_sweep_does_not_run(
 
 
 @pytest.mark.parametrize(
+    "extra",
+    [
+        ["--evaluation.num-samples", "20", "--adversarial.kl-weight=1"],
+        ["--evaluation.num_samples=20", "--adversarial.kl_weight", "1"],
+    ],
+)
+def test_a_flag_takes_the_place_of_a_fixed_value_alone(extra: list[str]) -> None:
+    """Nothing is told wandb of a value that no trial has; what varies stays the sweep's."""
+    specs = {
+        "evaluation.num_samples": {"value": 40},
+        "adversarial.kl_weight": {"values": [0.25, 0.75]},
+        "seed": {"value": 3},
+    }
+    sweep = without_overridden(parse_sweep(BASE | {"parameters": specs}), extra)
+    assert [*sweep.parameters] == ["adversarial.kl_weight", "seed"]
+    with pytest.raises(ValueError, match=r"--adversarial.kl.weight is swept, got it beside"):
+        train_arguments(sweep, grid_proposal(sweep.parameters, 1).parameters, extra)
+    fixed = without_overridden(parse_sweep(BASE | {"parameters": {"seed": {"value": 3}}}), extra)
+    config = configuration(train_arguments(fixed, {"seed": 3}, extra))
+    assert (config.evaluation.num_samples, config.adversarial.kl_weight, config.seed) == (20, 1, 3)
+
+
+@pytest.mark.parametrize(
     ("given", "environment", "expected"),
     [
         ({}, {}, {"WANDB_MODE": "offline", "WANDB_PROJECT": "seqgan"}),
@@ -503,6 +531,36 @@ def test_ranking_by_the_last_value_with_guards_against_collapse(tmp_path: Path) 
     )
     assert "has not been compared" in conclusion(GRID, rows[1:])
     assert conclusion(GRID, rows[3:]) == "No trial has ended with a value of the metric."
+
+
+def test_equal_values_share_a_rank_and_the_best_may_be_a_tie(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path)
+    made = made_trials(folder)[:3]
+    values = {1: 1.2, 2: 1.5, 3: 1.2}
+    rows = rank(GRID, folder, [replace(trial, values=(values[trial.number],)) for trial in made])
+    assert [(row.place, row.trial.number) for row in rows] == [(1, 1), (1, 3), (3, 2)]
+    assert [line.split()[0] for line in table_lines(GRID, rows, 200)] == ["rank", "1", "1", "3"]
+    assert [trial["rank"] for trial in ranking_dict(GRID, rows)["trials"]] == [1, 1, 3]
+    assert conclusion(GRID, rows) == (
+        "Best: a tie of trials 1 and 3 of 3, each with eval/nll_heldout 1.2; the metric does not"
+        " tell them apart."
+    )
+
+
+def test_a_value_is_of_the_game(tmp_path: Path) -> None:
+    """The evaluation of iteration 0 counts nowhere; a row without an iteration does."""
+    metrics = tmp_path / "metrics.jsonl"
+    before = {"iteration": 0, "eval/nll_heldout": 1.0, "eval/entropy": 4.0}
+    rows = [before, {"iteration": 5, "eval/nll_heldout": 2.0}, {"iteration": 6, "losses/kl": 7.0}]
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert metric_values(tmp_path, "eval/nll_heldout") == (2.0,)
+    assert last_row_with(tmp_path, "eval/nll_heldout") == rows[1]
+    assert last_row_with(tmp_path, "eval/entropy") == {}
+    metrics.write_text('{"pretrain/epoch": 3, "pretrain/nll_dev": 1.5}\n')
+    assert metric_values(tmp_path, "pretrain/nll_dev") == (1.5,)
+    assert why_without_value(tmp_path, "eval/nll_heldout") == ""
+    metrics.write_text('{"iteration": 1, "eval/nll_heldout": NaN}\n')
+    assert why_without_value(tmp_path, "eval/nll_heldout") == "eval/nll_heldout was never finite"
 
 
 def test_the_table_fits_wide_and_narrow(tmp_path: Path) -> None:

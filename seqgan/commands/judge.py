@@ -45,7 +45,8 @@ def _prepare(given: list[str]) -> int:
         prog="seqgan judge prepare",
         allow_abbrev=False,
         epilog="A system is [NAME=]RUN, RUN:pretrained (before the game) or RUN:real (the task's"
-        " held-out texts), with @T behind it for texts at temperature T.",
+        " held-out texts), with @T behind it for texts at temperature T. Without NAME it"
+        " is called as the run's folder; pretrained or real, where only one is.",
     )
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="a run; see below")
     parser.add_argument(
@@ -102,12 +103,14 @@ def _prepare(given: list[str]) -> int:
         load_sources,
         parse_file,
         parse_run,
+        with_short_names,
     )
     from seqgan.judging.study import DEFAULT_QUESTION, lowercased_words, plan
 
     try:
         wanted: list[WantedRun | WantedFile] = [parse_run(spec) for spec in options.systems]
         wanted += [parse_file(spec) for spec in options.samples]
+        wanted = with_short_names(wanted)
         check_names(wanted)
         sources, runs = load_sources(wanted, options.pairs, options.seed)
         controls = load_controls(options.controls, options.control_texts, runs, options.seed)
@@ -237,7 +240,9 @@ def _lines(scores: "Scores") -> list[str]:
         ]
         for one in scores.raters
     ]
-    lines = [f"question: {scores.question}", "", *(one.verdict for one in scores.pairs)]
+    lines = [f"question: {scores.question}", ""]
+    lines += [f"note: {note}" for note in scores.inattentive]
+    lines += [*(one.verdict for one in scores.pairs)]
     lines += [scores.agreement]
     if scores.self_consistency is not None:
         lines.append(f"Raters answered {scores.self_consistency:.0%} of the repeated pairs alike.")
@@ -255,5 +260,7 @@ def _lines(scores: "Scores") -> list[str]:
     return lines
 
 
-def _interval(interval: tuple[float, float], form: str = ".3f") -> str:
+def _interval(interval: tuple[float, float] | None, form: str = ".3f") -> str:
+    if interval is None:
+        return "-"
     return f"{interval[0]:{form}} to {interval[1]:{form}}"

@@ -62,13 +62,14 @@ def _split(given: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
+    from seqgan.sweeps.launching import without_overridden
     from seqgan.sweeps.reading import read_sweep
     from seqgan.sweeps.trials import SweepFolder
 
     seed = options.seed or 0
     check_seed(seed)
     try:
-        sweep = read_sweep(options.file)
+        sweep = without_overridden(read_sweep(options.file), extra)
         total = _total(sweep, options.runs)
         _check(sweep, extra)
     except ValueError as error:
@@ -98,6 +99,7 @@ def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from seqgan.sweeps.launching import without_overridden
     from seqgan.sweeps.reading import read_sweep
     from seqgan.sweeps.trials import SweepFolder
 
@@ -108,6 +110,7 @@ def _resume(options: argparse.Namespace) -> int:
     try:
         settings = json.loads(folder.settings.read_text(encoding="utf-8"))
         sweep = read_sweep(folder.sweep, settings["name"])
+        sweep = without_overridden(sweep, settings["flags"])
         if options.runs is not None:
             settings["runs"] = _total(sweep, options.runs)
             _write_json(folder.settings, settings)
@@ -141,7 +144,7 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
     if sweep.method == "bayes":
         import_optuna()
     middle = {name: item.quantile(0.5) for name, item in sweep.parameters.items()}
-    tried = [middle]
+    tried, configs = [middle], []
     for name, item in sweep.parameters.items():
         tried += [middle | {name: value} for value in item.extremes()]
     for parameters in tried:
@@ -154,6 +157,14 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"
             )
+        configs.append(config)
+    every = min(config.evaluation.every for config in configs)
+    iterations = max(config.adversarial.iterations for config in configs)
+    if sweep.metric.name.startswith("eval/") and every > iterations:
+        raise ValueError(
+            f"a sweep by {sweep.metric.name} takes an evaluation in the game, got"
+            f" evaluation.every {every} and adversarial.iterations {iterations}"
+        )
 
 
 def _run(sweep: "Sweep", folder: "SweepFolder", settings: dict[str, Any], jobs: int) -> int:

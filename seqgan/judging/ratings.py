@@ -39,7 +39,8 @@ def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[st
 
     Raises:
         ValueError: a file cannot be read, lacks a column or has no answers; a row is malformed, of
-            another page, or about an item that the key does not know. The message names the line.
+            another page, about an item that the key does not know, or has an answer that the page
+            does not offer. The message names the line.
     """
     latest: dict[tuple[str, str], tuple[datetime, Rating]] = {}
     notes = []
@@ -97,9 +98,10 @@ def _rating(
         raise ValueError(f"{place}: the key is that of page {key.page}, got {row['page']!r}")
     if row["item"] not in key.placements:
         raise ValueError(f"{place}: an item is one of the page's, got {row['item']!r}")
-    if row["answer"] not in ANSWERS:
+    offered = [answer for answer in ANSWERS if key.both_bad or answer != "bad"]
+    if row["answer"] not in offered:
         raise ValueError(
-            f"{place}: an answer is one of {', '.join(ANSWERS)}, got {row['answer']!r}"
+            f"{place}: an answer is one of {', '.join(offered)}, got {row['answer']!r}"
         )
     if not row["rater"]:
         raise ValueError(f"{place}: a row names its rater, got a blank name")

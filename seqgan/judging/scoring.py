@@ -36,8 +36,9 @@ class PairScore:
     """One system against another; rates and intervals are `first`'s, 0 to 1.
 
     Args:
+        bootstrap: None where every draw gives the same rate, which says nothing of its error.
         ties: answers that prefer neither, "both bad" included; `both_bad` of them said that.
-        interval: the wider of both at either end, which the verdict goes by.
+        interval: the wider of those two at either end, which the verdict goes by.
         sign_test_p: two-sided, over items, of which each goes to the system that more of its
             raters preferred.
         holm_p: the same, adjusted for the number of pairs.
@@ -54,7 +55,7 @@ class PairScore:
     both_bad: int
     win_rate: float
     wilson: Interval
-    bootstrap: Interval
+    bootstrap: Interval | None
     interval: Interval
     sign_test_p: float
     holm_p: float
@@ -68,7 +69,7 @@ class Strength:
 
     system: str
     strength: float
-    interval: Interval
+    interval: Interval | None  # None where every draw gives the same strength
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Scores:
         alpha_items: comparisons that more than one rater answered.
         agreement: `alpha` in a sentence.
         strengths: of more than two systems, strongest first.
+        inattentive: a sentence for each rater who failed controls, to be read before any number.
         notes: what a reader of the numbers has to know.
     """
 
@@ -116,6 +118,7 @@ class Scores:
     agreement: str
     self_consistency: float | None
     raters: list[RaterScore]
+    inattentive: list[str]
     notes: list[str]
 
 
@@ -160,6 +163,7 @@ def score(ratings: Sequence[Rating], key: Key, notes: Sequence[str] = (), seed: 
         _agreement(alpha, alpha_items, len(raters)),
         sum(rater.consistent for rater in raters) / repeats if repeats else None,
         raters,
+        _inattentive(raters),
         [*notes, *_warnings(scores, raters, pairs)],
     )
 
@@ -187,7 +191,7 @@ def _judgements(ratings: Sequence[Rating], key: Key, pairs: Sequence[Pair]) -> l
 
 def _bootstrap(
     judgements: Sequence[_Judgement], pairs: Sequence[Pair], systems: Sequence[str], seed: int
-) -> tuple[dict[int, Interval], list[Strength]]:
+) -> tuple[dict[int, Interval | None], list[Strength]]:
     """Intervals of each pair's win rate, by the pair's number, and the strengths of the systems."""
     blocks, pair = _numbered(judgements, lambda judgement: judgement.pair)
     _, items = _numbered(judgements, lambda judgement: judgement.item)
@@ -210,16 +214,21 @@ def _bootstrap(
         if several:
             strengths.append(strengths_of(won, total))
     low, high = percentile_interval(np.array(rates))
-    intervals = {index: (float(low[i]), float(high[i])) for i, index in enumerate(blocks)}
+    intervals = {index: _spread(low[i], high[i]) for i, index in enumerate(blocks)}
     if not several:
         return intervals, []
     seen = strengths_of(np.bincount(pair, values), np.bincount(pair).astype(float))
     low, high = percentile_interval(np.array(strengths))
     ranked = [
-        Strength(system, float(seen[i]), (float(low[i]), float(high[i])))
+        Strength(system, float(seen[i]), _spread(low[i], high[i]))
         for i, system in enumerate(systems)
     ]
     return intervals, sorted(ranked, key=lambda one: -one.strength)
+
+
+def _spread(low: float, high: float) -> Interval | None:
+    """The interval of a bootstrap; None for one without width."""
+    return None if math.isclose(low, high, abs_tol=1e-9) else (float(low), float(high))
 
 
 def _numbered(
@@ -232,7 +241,10 @@ def _numbered(
 
 
 def _pair_scores(
-    judgements: Sequence[_Judgement], pairs: Sequence[Pair], rates: dict[int, Interval], key: Key
+    judgements: Sequence[_Judgement],
+    pairs: Sequence[Pair],
+    rates: dict[int, Interval | None],
+    key: Key,
 ) -> list[PairScore]:
     grouped: dict[int, list[_Judgement]] = defaultdict(list)
     for judgement in judgements:
@@ -246,7 +258,9 @@ def _pair_scores(
         n = len(group)
         rate = sum(judgement.score for judgement in group) / n
         wilson, bootstrap = wilson_interval(rate * n, n), rates[index]
-        wider = min(wilson[0], bootstrap[0]), max(wilson[1], bootstrap[1])
+        wider = wilson
+        if bootstrap is not None:
+            wider = min(wilson[0], bootstrap[0]), max(wilson[1], bootstrap[1])
         first, second = pairs[index]
         scores.append(
             PairScore(
@@ -277,7 +291,7 @@ def verdict(first: str, second: str, rate: float, interval: Interval, n: int) ->
     low, high = interval
     if rate < 0.5:
         first, second, rate, low, high = second, first, 1 - rate, 1 - high, 1 - low
-    numbers = f"in {rate:.0%} of {n} judgements (95% interval {low:.0%} to {high:.0%})"
+    numbers = f"in {rate:.0%} of {_counted(n, 'judgement')} (95% interval {low:.0%} to {high:.0%})"
     if rate == 0.5:
         return f"{first} and {second} are each preferred {numbers}: no preference is shown."
     if low > 0.5:
@@ -286,6 +300,10 @@ def verdict(first: str, second: str, rate: float, interval: Interval, n: int) ->
         f"{first} is preferred to {second} {numbers}; the interval includes one half, so that no"
         " preference is shown."
     )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _sign_test(group: Sequence[_Judgement]) -> float:
@@ -326,7 +344,7 @@ def _agreement(alpha: float | None, items: int, raters: int) -> str:
         if alpha >= TENTATIVE
         else "raters agree too little to rely on single answers (below 0.667)"
     )
-    return f"Krippendorff's alpha is {alpha:.3f} over {items} items: {level}."
+    return f"Krippendorff's alpha is {alpha:.3f} over {_counted(items, 'item')}: {level}."
 
 
 def _rater_scores(ratings: Sequence[Rating], key: Key) -> list[RaterScore]:
@@ -363,6 +381,15 @@ def _rater_scores(ratings: Sequence[Rating], key: Key) -> list[RaterScore]:
     return scores
 
 
+def _inattentive(raters: Sequence[RaterScore]) -> list[str]:
+    return [
+        f"{rater.rater} preferred the intact text in {rater.passed} of"
+        f" {_counted(rater.controls, 'control')}; the answers count all the same"
+        for rater in raters
+        if rater.passed < 0.8 * rater.controls
+    ]
+
+
 def _warnings(
     scores: Sequence[PairScore], raters: Sequence[RaterScore], pairs: Sequence[Pair]
 ) -> list[str]:
@@ -371,8 +398,8 @@ def _warnings(
         names = f"{one.first} and {one.second}"
         if one.judgements < FEW_JUDGEMENTS:
             notes.append(
-                f"{names}: {one.judgements} judgements are few (below {FEW_JUDGEMENTS}); only a"
-                " large difference could show"
+                f"{names}: {_counted(one.judgements, 'judgement')}, few (below"
+                f" {FEW_JUDGEMENTS}); only a large difference could show"
             )
         if one.identical_pairs:
             notes.append(
@@ -384,17 +411,12 @@ def _warnings(
             notes.append(f"{first} and {second}: no judgements")
     if len(raters) < FEW_RATERS:
         notes.append(
-            f"{len(raters)} rater{'s' if len(raters) > 1 else ''}: the intervals say little of"
+            f"{_counted(len(raters), 'rater')}: the intervals say little of"
             " what other people would prefer"
         )
     for rater in raters:
         if rater.answered < rater.items:
             notes.append(f"{rater.rater} answered {rater.answered} of {rater.items} items")
-        if rater.controls and rater.passed < 0.8 * rater.controls:
-            notes.append(
-                f"{rater.rater} preferred the intact text in {rater.passed} of {rater.controls}"
-                " controls; the answers count all the same"
-            )
         decided = rater.left_rate is not None and not math.isclose(rater.left_rate, 0.5)
         if decided and rater.answered >= 20 and not 0.25 <= (rater.left_rate or 0) <= 0.75:
             notes.append(f"{rater.rater} chose the left text in {rater.left_rate:.0%} of choices")

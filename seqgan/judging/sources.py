@@ -1,7 +1,7 @@
 """Where the texts of a comparison come from: runs and files of texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +87,22 @@ def parse_file(spec: str) -> WantedFile:
     if not (name and equals and path):
         raise ValueError(f"--samples is NAME=FILE, got {spec!r}")
     return WantedFile(name, Path(path))
+
+
+def with_short_names(wanted: Sequence[WantedRun | WantedFile]) -> list[WantedRun | WantedFile]:
+    """`real` for `run:real` and `pretrained` for `run:pretrained`, where no two are called so."""
+    short = []
+    for one in wanted:
+        name = one.name
+        if isinstance(one, WantedRun) and one.which != "generator":
+            folder = one.folder.resolve().name
+            if name.startswith(f"{folder}:{one.which}"):  # not one that was given
+                name = name.removeprefix(f"{folder}:")
+        short.append(name)
+    return [
+        replace(one, name=name) if short.count(name) == 1 else one
+        for one, name in zip(wanted, short, strict=True)
+    ]
 
 
 def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:

@@ -97,6 +97,7 @@ class Study:
             "format": KEY_FORMAT,
             "page": self.page()["page"],
             "question": self.question,
+            "both_bad": self.both_bad,
             "systems": list(self.systems),
             "identical": [[*pair, count] for pair, count in self.identical.items()],
             "items": {item.id: vars(item.placement) for item in self.items},
@@ -112,6 +113,7 @@ class Key:
     systems: tuple[str, ...]
     placements: dict[str, Placement]
     identical: dict[Pair, int]
+    both_bad: bool = True  # whether the page offers that answer; older keys do not say
 
     def of_kind(self, kind: Kind) -> dict[str, Placement]:
         return {name: placed for name, placed in self.placements.items() if placed.kind == kind}
@@ -268,6 +270,7 @@ def read_key(path: Path) -> Key:
             tuple(plain["systems"]),
             {name: Placement(**placed) for name, placed in plain["items"].items()},
             {(first, second): count for first, second, count in plain["identical"]},
+            plain.get("both_bad", True),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # it has been changed
         raise ValueError(f"{rule} ({type(error).__name__}: {error})") from error

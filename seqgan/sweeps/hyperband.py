@@ -15,7 +15,7 @@ NUM_BRACKETS = 100  # more than any run has evaluations, for an eta that is not 
 
 @dataclass(frozen=True)
 class Hyperband:
-    """When trials are compared. Iterations count the logged values of the sweep's metric."""
+    """When trials are compared. Iterations count the values of the sweep's metric in the game."""
 
     min_iter: int = 0  # the first bracket; 0 where `max_iter` says them
     max_iter: int = 0  # brackets lie at max_iter / eta, max_iter / eta^2, ...

@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from seqgan.sweeps.distributions import Choice
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.trials import SweepFolder, Trial
 
@@ -65,6 +66,17 @@ class TrainLauncher:
         )
 
 
+def without_overridden(sweep: Sweep, extra: Sequence[str]) -> Sweep:
+    """The sweep less the parameters of one fixed `value` that an extra flag sets instead."""
+    given = {_flag_of(word) for word in extra}
+    kept = {
+        name: item
+        for name, item in sweep.parameters.items()
+        if not (isinstance(item, Choice) and len(item.values) == 1 and _flag(name) in given)
+    }
+    return replace(sweep, parameters=kept)
+
+
 def train_arguments(
     sweep: Sweep, parameters: Mapping[str, Any], extra: Sequence[str] = ()
 ) -> list[str]:
@@ -87,12 +99,12 @@ def train_arguments(
         raise ValueError(
             f"command is [seqgan, train, ..., ${{args}}], got [{', '.join(sweep.command)}]"
         )
-    swept = {f"--{name}".replace("_", "-") for name in parameters}
+    swept = {_flag(name) for name in parameters}
     for word in (*rest, *extra):
         flag = word.partition("=")[0]
         if flag in OURS:
             raise ValueError(f"{flag} is not for the trials of a sweep: each has its own folder")
-        if flag.replace("_", "-") in swept:
+        if _flag_of(word) in swept:
             raise ValueError(f"{flag} is swept, got it beside the sweep too")
     arguments: list[str] = []
     for word in rest[1:]:
@@ -133,6 +145,16 @@ def write_parameters(path: Path, parameters: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: {"value": value} for name, value in parameters.items()}
     path.write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
+
+
+def _flag(name: str) -> str:
+    """The flag of a parameter, in the one spelling that is compared."""
+    return f"--{name}".replace("_", "-")
+
+
+def _flag_of(word: str) -> str:
+    """The same of a word of a command line."""
+    return word.partition("=")[0].replace("_", "-")
 
 
 def _flags(macro: str, parameters: Mapping[str, Any]) -> list[str]:

@@ -68,9 +68,9 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
                 heights,
                 color=palette(PALEST * float(order(sweep.metric.cost(value)))),
                 linestyle="-" if row.trial.status == "finished" else (0, (4, 2)),
-                linewidth=3.0 if row is drawn[0] else 1.4,
+                linewidth=3.0 if row.place == 1 else 1.4,
                 marker="o",
-                markersize=5 if row is drawn[0] else 3,
+                markersize=5 if row.place == 1 else 3,
             )
         short = short_names(names)
         labels = [_broken(short[name]) for name in names] + [_broken(_last(sweep.metric.name))]
@@ -160,7 +160,9 @@ def _say(axes: Axes, sweep: Sweep, rows: Sequence[Row], drawn: Sequence[Row]) ->
     missing: dict[str, int] = {}
     for row in rows:
         if row not in drawn:
-            missing[row.trial.status] = missing.get(row.trial.status, 0) + 1
+            what: str = row.trial.status
+            what = "without a value" if what in ("finished", "stopped early") else what
+            missing[what] = missing.get(what, 0) + 1
     if missing:
         counts = ", ".join(f"{count} {status}" for status, count in missing.items())
         axes.set_xlabel(f"not drawn: {counts}", color=GREY, loc="left")

@@ -24,12 +24,12 @@ class Row:
     trial: Trial
     guards: dict[str, float]  # by name without `eval/`, at the last evaluation with the metric
     comparison: dict[str, Any]  # of results.json, with the MLE curve; empty for a stopped run
+    place: int  # from 1, trials of equal values share one; 0 for none
 
     @property
     def is_ranked(self) -> bool:
         """Whether it ended as a trial should, with a value of the metric."""
-        ended = self.trial.status in ("finished", "stopped early")
-        return ended and self.trial.value is not None
+        return self.place > 0
 
     @property
     def verdict(self) -> str:
@@ -40,6 +40,11 @@ class Row:
 def rank(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial]) -> list[Row]:
     """The trials that ended with a value from best to worst, then the others by number."""
     results = {trial.number: _comparison(folder, trial) for trial in trials}
+    costs = {
+        trial.number: sweep.metric.cost(trial.value)
+        for trial in trials
+        if trial.status in ("finished", "stopped early") and trial.value is not None
+    }
     qualities = {found["quality"]: None for found in results.values() if found}
     rows = []
     for trial in trials:
@@ -50,15 +55,11 @@ def rank(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial]) -> list[Row
             for name in names
             if f"eval/{name}" in last and f"eval/{name}" != sweep.metric.name
         }
-        rows.append(Row(trial, guards, results[trial.number]))
-
-    def place(row: Row) -> tuple[bool, float, int]:
-        value = row.trial.value
-        if value is None or not row.is_ranked:
-            return True, 0.0, row.trial.number
-        return False, sweep.metric.cost(value), row.trial.number
-
-    return sorted(rows, key=place)
+        place = 0
+        if trial.number in costs:
+            place = 1 + sum(cost < costs[trial.number] for cost in costs.values())
+        rows.append(Row(trial, guards, results[trial.number], place))
+    return sorted(rows, key=lambda row: (not row.is_ranked, row.place, row.trial.number))
 
 
 def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
@@ -73,7 +74,7 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
     heads = ["rank", "trial", metric, *names.values(), *guards, "NLL - MLE's", "status"]
     body = [
         [
-            str(place) if row.is_ranked else "-",
+            str(row.place) if row.is_ranked else "-",
             str(row.trial.number),
             _number(row.trial.value, 5),
             *(shown(row.trial.parameters[name]) for name in names),
@@ -81,7 +82,7 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
             f"{row.comparison['difference']:+.4f} {row.verdict}" if row.verdict else "-",
             f"{row.trial.status}: {row.trial.error}" if row.trial.error else row.trial.status,
         ]
-        for place, row in enumerate(rows, start=1)
+        for row in rows
     ]
     widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     # The last column, an error, may be long: what counts is where it begins.
@@ -108,10 +109,17 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """One sentence: the best trial, and what its own control says of it."""
+    """One sentence: the best trial, and what its own control says of it; or that several tie."""
     best = rows[0]
     if not best.is_ranked:
         return "No trial has ended with a value of the metric."
+    tied = [str(row.trial.number) for row in rows if row.place == best.place]
+    if len(tied) > 1:
+        return (
+            f"Best: a tie of trials {', '.join(tied[:-1])} and {tied[-1]} of {len(rows)}, each with"
+            f" {sweep.metric.name} {_number(best.trial.value, 5)}; the metric does not tell them"
+            " apart."
+        )
     parameters = ", ".join(f"{k} {shown(best.trial.parameters[k])}" for k in sweep.varied)
     sentence = (
         f"Best: trial {best.trial.number} of {len(rows)}, {sweep.metric.name}"
@@ -130,7 +138,7 @@ def ranking_dict(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
         "goal": "minimize" if sweep.metric.minimize else "maximize",
         "trials": [
             {
-                "rank": place if row.is_ranked else None,
+                "rank": row.place or None,
                 "trial": row.trial.number,
                 "run": f"trials/{row.trial.number:03d}",
                 "status": row.trial.status,
@@ -144,7 +152,7 @@ def ranking_dict(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
                 "seconds": round(row.trial.seconds, 1),
                 "error": row.trial.error or None,
             }
-            for place, row in enumerate(rows, start=1)
+            for row in rows
         ],
     }
 

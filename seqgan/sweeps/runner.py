@@ -21,7 +21,7 @@ from seqgan.sweeps.hyperband import to_stop
 from seqgan.sweeps.launching import Launch
 from seqgan.sweeps.proposals import Proposal
 from seqgan.sweeps.reading import Sweep
-from seqgan.sweeps.trials import Status, SweepFolder, Trial, metric_values
+from seqgan.sweeps.trials import Status, SweepFolder, Trial, metric_values, why_without_value
 from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.progress import Progress
 
@@ -136,7 +136,7 @@ class Runner:
                 orphan = _Orphan(log, trial.pid)
                 self._active.append(_Active(trial, orphan, time.monotonic()))
             elif (self.folder.run(trial.number) / "results.json").is_file():
-                self._end(trial, "finished")
+                self._finish(trial)
             else:
                 self._again.append(trial)
 
@@ -210,7 +210,8 @@ class Runner:
             self._shown = summary
             self.progress.advance(0, summary)
         if not active.trial.values and not any(trial.values for trial in self.trials.values()):
-            evaluations = [row for row in read_rows(metrics) if "eval/entropy" in row]
+            rows = (row for row in read_rows(metrics) if name not in row)
+            evaluations = [row for row in rows if "eval/entropy" in row]
             if name.startswith("eval/") and len(evaluations) >= EVALUATIONS_WITHOUT:
                 logged = sorted(key for key in evaluations[-1] if key.startswith("eval/"))
                 self._break(f"{self._never_logged(active.trial)}; it logs {', '.join(logged)}")
@@ -235,12 +236,7 @@ class Runner:
         trial = replace(active.trial, seconds=seconds)
         finished = (self.folder.run(trial.number) / "results.json").is_file()
         if code == 0 or (code == UNKNOWN_CODE and finished):
-            if trial.values:
-                self._end(trial, "finished")
-            else:
-                self._end(trial, "failed", self._never_logged(trial))
-                if not any(other.values for other in self.trials.values()):
-                    self._break(self._never_logged(trial))
+            self._finish(trial)
         elif active.behind:
             self._end(trial, "stopped early")
         elif code == UNKNOWN_CODE and not self.stop_signal:
@@ -254,6 +250,16 @@ class Runner:
             self._end(trial, "interrupted", "stopped by a signal")
         else:
             self._end(trial, "failed", error_line(self.folder.log(trial.number), code))
+
+    def _finish(self, trial: Trial) -> None:
+        """Ends a trial that ran to its end; one without a value says why."""
+        reason = why_without_value(self.folder.run(trial.number), self.sweep.metric.name)
+        if trial.values or reason:
+            self._end(trial, "finished", "" if trial.values else reason)
+            return
+        self._end(trial, "failed", self._never_logged(trial))
+        if not any(other.values for other in self.trials.values()):
+            self._break(self._never_logged(trial))
 
     def _end(self, trial: Trial, status: Status, error: str = "") -> None:
         trial = replace(trial, status=status, error=error, pid=0)

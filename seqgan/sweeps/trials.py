@@ -12,10 +12,12 @@ sweeps/<name>/  sweep.yaml        the sweep, as it was given
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from seqgan.configuration import load_config
 from seqgan.sweeps.proposals import Point
 from seqgan.tracking.jsonl import read_rows
 
@@ -31,10 +33,10 @@ class Trial:
     parameters: dict[str, Any]
     point: Point = field(default_factory=dict)
     status: Status = "running"
-    error: str = ""  # one line, of a failed or interrupted trial
+    error: str = ""  # one line, of a trial that failed, was interrupted or has no value
     seconds: float = 0.0  # that it took
     pid: int = 0  # of its process, while running
-    values: tuple[float, ...] = ()  # the metric's finite values, in the order of their logging
+    values: tuple[float, ...] = ()  # of `metric_values`
 
     @property
     def value(self) -> float | None:
@@ -101,13 +103,32 @@ class SweepFolder:
 
 
 def metric_values(run: Path, metric: str) -> tuple[float, ...]:
-    """The finite values of a metric that a run has logged so far."""
-    rows = read_rows(run / "metrics.jsonl")
-    found = (row[metric] for row in rows if metric in row)
+    """The finite values of a metric that a run has logged so far, in that order.
+
+    The evaluation before the game (iteration 0) is left out: it says nothing of a trial's game.
+    """
+    found = (row[metric] for row in _rows_with(run, metric))
     return tuple(float(value) for value in found if math.isfinite(value))
 
 
 def last_row_with(run: Path, metric: str) -> dict[str, Any]:
-    """The row of the last evaluation that has the metric; empty where there is none."""
-    rows = (row for row in read_rows(run / "metrics.jsonl") if metric in row)
-    return next(reversed([*rows]), {})
+    """The row of the last evaluation in the game that has the metric; empty for none."""
+    return next(reversed([*_rows_with(run, metric)]), {})
+
+
+def why_without_value(run: Path, metric: str) -> str:
+    """Why a run that has finished has no value though it logs the metric; empty if it does not."""
+    if next(_rows_with(run, metric), None):
+        return f"{metric} was never finite"
+    if not any(metric in row for row in read_rows(run / "metrics.jsonl")):
+        return ""
+    config = load_config(run / "config.yaml")
+    every, iterations = config.evaluation.every, config.adversarial.iterations
+    return f"no evaluation in the game: evaluation.every {every}, iterations {iterations}"
+
+
+def _rows_with(run: Path, metric: str) -> Iterator[dict[str, Any]]:
+    """The rows that have the metric: of the game, or without an iteration."""
+    for row in read_rows(run / "metrics.jsonl"):
+        if metric in row and row.get("iteration") != 0:
+            yield row
