@@ -7,7 +7,7 @@ real texts is its floor; a failure that it puts there is one that it does not se
     python experiments/metrics_compared.py --train train.txt --test test.txt --samples samples.txt
 
 Expected on COCO captions: averages over word vectors put shuffled words at the floor, and none
-sees one wrong word in ten as BLEU does; a few texts repeated have the best BLEU of all.
+sees one wrong word in ten as BLEU does, to which a few texts repeated are as good as real ones.
 Numbers, time and machine: experiments/README.md.
 """
 

@@ -29,11 +29,29 @@ commands:
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  frontier RUN...   quality against diversity over temperatures, beside MLE's
+  report RUN...     a page about one or several runs, for a browser
+  dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
+  sweep FILE        train once for each point of a sweep, here, without a server
+  sweep --resume S  continue a sweep that was stopped
+  judge prepare RUN RUN
+                    write a blinded page on which people compare texts
+  judge score CSV   what they preferred, how surely, and whether they agree
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate")  # a module each in seqgan/commands
+# A module each in seqgan/commands.
+COMMANDS = (
+    "train",
+    "sample",
+    "evaluate",
+    "frontier",
+    "report",
+    "dashboard",
+    "sweep",
+    "judge",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

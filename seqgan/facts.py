@@ -1,7 +1,5 @@
 """What is known of a run before it starts, beside its settings: for a tracker's configuration."""
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -10,9 +8,8 @@ from torch import nn
 from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator
 from seqgan.collection import env_arguments
 from seqgan.configuration import TrainConfig
+from seqgan.machine import versions
 from seqgan.tasks.base import Task
-
-PACKAGES = ("seqgan", "torch", "numpy", "gymnasium", "wandb")
 
 
 def run_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
@@ -23,17 +20,6 @@ def run_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
         "facts": task_facts(task),
         "num_parameters": num_parameters(config, task),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a folder that was never installed
-            found[package] = "unknown"
-    return found
 
 
 def environment_facts(config: TrainConfig, task: Task) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A run's folder: made once, never overwritten, and everything needed to go on or to look back.
 
-runs/<name>/  config.yaml  task.json  metrics.jsonl  samples.jsonl  histograms.jsonl  alerts.jsonl
-              checkpoints/  best/  results.json  report.png  wandb/
+runs/<name>/  config.yaml  task.json  machine.json
+              metrics.jsonl  samples.jsonl  histograms.jsonl  alerts.jsonl  checkpoints/  best/
+              results.json  report.png  report.html  wandb/
 """
 
 import json
@@ -16,6 +17,7 @@ from seqgan.build import build_generator
 from seqgan.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.configuration import TrainConfig, load_config, save_config
 from seqgan.generators.base import Generator
+from seqgan.machine import describe_machine
 from seqgan.rewards.likelihood import Fluency
 from seqgan.tasks.base import Task
 from seqgan.vocabulary import Vocabulary
@@ -62,8 +64,17 @@ class RunFolder:
         return self.path / "results.json"
 
     @property
+    def machine(self) -> Path:
+        """What `describe_machine` said when the run began."""
+        return self.path / "machine.json"
+
+    @property
     def picture(self) -> Path:
         return self.path / "report.png"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,7 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     save_config(replace(config, output=""), folder.config)
     plain = {"max_length": task.max_length, "vocabulary": task.vocabulary.to_dict()}
     folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    folder.machine.write_text(json.dumps(describe_machine(), indent=2), encoding="utf-8")
     return folder
 
 

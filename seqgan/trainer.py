@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -337,6 +337,10 @@ class Trainer:
         final = self.measure(self.generator, settings.num_final)
         self.progress.advance(1)
         comparison = compare(final, curve, pretrained_at)
+        if self.config.adversarial.iterations == 0:
+            comparison = replace(
+                comparison, sentence="No game was played: this is the MLE control."
+            )
         rewards = self.mean_rewards(start.samples, final.samples)
         if saved is not None:
             self.tracker.checkpoint(saved, ("latest",), self.axes() | final.metrics)

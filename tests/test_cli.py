@@ -246,12 +246,16 @@ def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
-    names = {"config.yaml", "task.json", "checkpoints", "best", "results.json", "report.png"}
+    names = {"config.yaml", "task.json", "machine.json", "checkpoints", "best"}
     names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
+    names |= {"results.json", "report.png", "report.html"}
     assert {path.name for path in finished.iterdir()} == names
     assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     results = json.loads((finished / "results.json").read_text())
     assert results["comparison"]["verdict"] in ("better", "level", "worse")
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert results["comparison"]["sentence"] in page
+    assert "Monte Carlo value" in page  # of the tokens of its samples
     assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
 
 
@@ -400,7 +404,7 @@ def test_an_interrupt_outside_training_shows_no_traceback(
     def interrupted(given: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "sample", interrupted)
+    monkeypatch.setattr("seqgan.commands.sample.run", interrupted)
     assert run("sample", "run") == 130
     assert capsys.readouterr().err == "seqgan: stopped\n"
 

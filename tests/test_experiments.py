@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = {
     "synthetic_oracle.py": "--epochs 2 --measured 1 2 --train-size 128 --num-samples 40 --seeds 1",
+    "oracle_frontier.py": "--epochs 1 --train-size 128 --test-size 40 --num-samples 40 --seeds 1",
     "constant_reward.py": "--epochs 1 --iterations 2 --train-size 128 --num-samples 40 --seeds 1",
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",

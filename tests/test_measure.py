@@ -45,10 +45,12 @@ OF_BLEU = {f"eval/{kind}_{order}" for kind in ("bleu", "self_bleu") for order in
 OF_TEXTS = {
     *(f"eval/rouge_{kind}" for kind in ("1", "2", "l", "references", "hypotheses")),
     *(f"eval/{name}" for name in ("lm_score", "reverse_lm_score", "lm_texts")),
-    *(f"eval/{name}" for name in ("length_divergence", "zipf_divergence", "frechet_hashed")),
+    *(f"eval/{name}" for name in ("length_divergence", "zipf_divergence")),
+    *("eval/frechet_hashed", "eval/frechet_hashed_floor"),
 }
 OF_HELDOUT = {"eval/nll_heldout", "eval/kl_oracle_generator"}
 OF_ORACLE = {"eval/nll_oracle", "eval/kl_generator_oracle", "eval/kl_oracle_generator"}
+OF_ORACLE |= {"eval/kl_symmetric"}
 
 
 class Exact:
@@ -224,6 +226,7 @@ def test_means_over_texts_are_there_text_by_text():
     no_means |= {f"eval/distinct_{order}" for order in (1, 2, 3)}
     no_means |= {"eval/duplicate_rate", "eval/temperature", "eval/reverse_lm_score"}
     no_means |= {"eval/lm_texts", "eval/length_divergence", "eval/zipf_divergence"}
+    no_means |= {"eval/kl_symmetric"}  # a sum of means over two sets of texts
     assert found.metrics.keys() - found.per_text.keys() == no_means
     for name, part in found.per_text.items():
         assert part.value == found.metrics[name]
@@ -244,6 +247,23 @@ def test_texts_are_compared_where_the_exact_distribution_says_no_more(exact, che
     task = make_task(exact, checks)
     assert judged_as_texts(task) is judged
     assert ("eval/bleu_2" in measured(task).metrics) is judged
+
+
+def test_embeddings_learn_from_training_texts_and_compare_with_test_texts(monkeypatch):
+    taken = {}
+
+    def take(measures, references, strings, other_strings, *settings):
+        taken.update(references=references, strings=strings, other=other_strings)
+
+    monkeypatch.setattr("seqgan.evaluation.texts.TextMeasures.__init__", take)
+    task = make_task(None, {})
+    text_measures(task, ("hashed",))
+    fixed = torch.Generator().manual_seed(0)
+    test, train = (task.real(split, task.size(split), fixed) for split in ("test", "train"))
+    assert sorted(taken["strings"]) == sorted(test.texts)
+    assert sorted(taken["references"]) == sorted(token_rows(test))
+    assert sorted(taken["other"]) == sorted(train.texts)
+    assert sorted(train.texts) != sorted(test.texts)
 
 
 def test_bleu_by_hand():

@@ -105,7 +105,7 @@ def as_before() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.draw_report", lambda folder: None)
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         patch.setenv("WANDB_ERROR_REPORTING", "false")

@@ -76,7 +76,7 @@ cli.main(sys.argv[4:])
 def no_picture() -> Iterator[None]:
     """Drawing takes longer than everything else here together."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.draw_report", lambda folder: None)
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         yield
 
 
@@ -268,9 +268,19 @@ def test_a_signal_in_the_final_evaluation_stops_it(
     assert_same_end(folder, uninterrupted)
 
 
-def test_a_finished_run_resumes_to_the_same_end(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_finished_run_shows_its_end_and_is_left_as_it_is(
+    uninterrupted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run("train", "--resume", folder) == 0
+    said = capfd.readouterr()
+    sentence = json.loads((folder / "results.json").read_text())["comparison"]["sentence"]
+    assert sentence in said.out
+    assert "is finished" in said.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "results.json").unlink()  # killed in its final evaluation
     assert run("train", "--resume", folder) == 0
     assert_same_end(folder, uninterrupted)
 

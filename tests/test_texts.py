@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from seqgan.evaluation.copies import Copies
+from seqgan.evaluation.divergences import frechet_floor
 from seqgan.evaluation.intervals import PerText
 from seqgan.evaluation.language_model import LanguageModel
 from seqgan.evaluation.rouge import RougeReferences, rouge_pairs
@@ -20,6 +21,7 @@ ALWAYS = {
     *("rouge_1", "rouge_2", "rouge_l", "rouge_references", "rouge_hypotheses"),
     *("lm_score", "reverse_lm_score", "lm_texts", "length_divergence", "zipf_divergence"),
 }
+FRECHET = {"frechet_hashed", "frechet_hashed_floor"}
 
 
 def real_texts(rng, num_texts):
@@ -76,12 +78,28 @@ def test_with_as_many_samples_as_references_both_models_learn_from_all(texts):
     assert metrics["lm_score"] == pytest.approx(metrics["reverse_lm_score"], abs=0.05)
 
 
+def test_with_more_samples_than_references_equally_many_are_learnt_from_and_ranked(texts):
+    references = texts["references"][:100]
+    # Equal texts: whichever hundred of them are taken, they are the same.
+    samples = [("the", "dog", "sees")] * 300
+    metrics = made(references, embeddings=()).scores(samples, strings(samples)).metrics
+    assert metrics["lm_texts"] == 100
+    words = {word for text in references for word in text}
+    reverse = LanguageModel(samples[:100], words).log_probs(references)
+    tokens = sum(len(text) + 1 for text in references)
+    assert metrics["reverse_lm_score"] == pytest.approx(-reverse.sum() / tokens)
+    # Texts of a word each of its own: the curve is flat, and as long as there are texts.
+    flat = [(index,) for index in range(300)]
+    metrics = made(references, embeddings=()).scores(flat, ["x"] * 300).metrics
+    assert metrics["zipf_divergence"] == pytest.approx(zipf_divergence(flat[:100], references))
+
+
 def test_what_repeats_itself_is_fluent_and_poor(texts):
     measures = made(texts["references"], texts["other"])
     fresh, repeated = texts["fresh"], texts["fresh"][:3] * 100
     varied = measures.scores(fresh, strings(fresh)).metrics
     collapsed = measures.scores(repeated, strings(repeated)).metrics
-    assert varied.keys() == collapsed.keys() == ALWAYS | {"frechet_hashed"}
+    assert varied.keys() == collapsed.keys() == ALWAYS | FRECHET
     for name in ("reverse_lm_score", "zipf_divergence", "frechet_hashed"):
         assert collapsed[name] > 1.2 * varied[name]
     assert collapsed["rouge_1"] > 0.9  # ROUGE alone would praise it
@@ -136,6 +154,32 @@ def test_without_other_texts_an_embedding_learns_from_half_of_the_references(tex
     assert distances[0] == pytest.approx(distances[1], rel=0.5)
 
 
+def test_the_floor_is_that_of_the_references_and_of_as_many_texts(texts):
+    measures = made(texts["references"], texts["other"])
+    ((_, real),) = measures._embeddings
+    samples = texts["fresh"]
+    for n in (80, 300, 80):
+        metrics = measures.scores(samples[:n], strings(samples[:n])).metrics
+        assert metrics["frechet_hashed_floor"] == frechet_floor(real, n)
+    # Fresh real text is at its floor.
+    metrics = measures.scores(samples, strings(samples)).metrics
+    assert metrics["frechet_hashed"] == pytest.approx(metrics["frechet_hashed_floor"], rel=0.5)
+    few = made(texts["references"][:3], texts["other"]).scores(samples, strings(samples)).metrics
+    assert few.keys() == ALWAYS | {"frechet_hashed"}
+
+
+def test_an_embedding_that_learns_nothing_compares_with_all_references(texts, monkeypatch):
+    class Lengths:
+        name = "minilm"
+
+        def __call__(self, texts):
+            return np.array([[len(text), text.count(" ")] for text in texts], dtype=float)
+
+    monkeypatch.setattr("seqgan.evaluation.texts.load_embedding", lambda *given: Lengths())
+    ((_, real),) = made(texts["references"], embeddings=("minilm",))._embeddings
+    assert np.array_equal(real, Lengths()(strings(texts["references"])))
+
+
 def test_mauve_on_equally_many_texts(texts):
     measures = made(texts["references"], texts["other"], with_mauve=True)
     samples = texts["fresh"]
@@ -162,7 +206,7 @@ def test_samples_without_a_word_stop_nothing(texts):
     """What a generator that only ends its texts is like: bad in every number, but in numbers."""
     measures = made(texts["references"], texts["other"], with_mauve=True)
     metrics = measures.scores([()] * 30, [""] * 30).metrics
-    assert metrics.keys() == ALWAYS | {"frechet_hashed", "mauve_hashed"}
+    assert metrics.keys() == ALWAYS | FRECHET | {"mauve_hashed"}
     assert all(np.isfinite(list(metrics.values())))
     assert metrics["rouge_1"] == 0.0
     for name in ("length_divergence", "zipf_divergence"):

@@ -18,6 +18,7 @@ import wandb
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
+from seqgan.evaluation.embeddings import EMBEDDINGS
 from seqgan.tracking import wandb_tracker
 from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
 from seqgan.tracking.jsonl import KINDS, JsonlTracker
@@ -52,6 +53,13 @@ def test_every_entry_is_found_by_its_name(metric: Any) -> None:
     assert metric.healthy
 
 
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_a_distance_and_its_floor_are_two_entries(embedding: str) -> None:
+    for end in ("", "_floor"):
+        fitting = [m.name for m in METRICS if m.matches(f"eval/frechet_{embedding}{end}")]
+        assert fitting == [f"eval/frechet_<embedding>{end}", "eval/<check>"]
+
+
 def test_exact_names_go_before_patterns() -> None:
     assert find_metric("eval/entropy").name == "eval/entropy"
     assert find_metric("eval/rhymes").name == "eval/<check>"
@@ -81,11 +89,12 @@ def test_the_document_is_the_list() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == to_markdown()
 
 
-def test_every_row_of_the_document_has_seven_cells() -> None:
-    rows = [line for line in to_markdown().splitlines() if line.startswith("| `")]
+def test_every_row_of_the_document_has_eight_cells() -> None:
+    listed = to_markdown().partition("## Symptoms")[0]
+    rows = [line for line in listed.splitlines() if line.startswith("| `")]
     assert len(rows) == len(METRICS)
     for row in rows:
-        assert row.replace("\\|", "").count("|") == 8
+        assert row.replace("\\|", "").count("|") == 9
     (kl,) = [row for row in rows if row.startswith("| `kl/reference`")]
     assert "KL(generator \\|\\| reference policy)" in kl
     assert "nats per sequence" in kl

@@ -185,9 +185,12 @@ def test_measuring_does_not_change_training(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({}, {"eval/frechet_hashed"}),
+        ({}, {"eval/frechet_hashed", "eval/frechet_hashed_floor"}),
         ({"evaluation.embeddings": ()}, set()),
-        ({"evaluation.mauve": True}, {"eval/frechet_hashed", "eval/mauve_hashed"}),
+        (
+            {"evaluation.mauve": True},
+            {"eval/frechet_hashed", "eval/frechet_hashed_floor", "eval/mauve_hashed"},
+        ),
     ],
 )
 def test_an_evaluation_says_what_its_settings_ask(

@@ -20,7 +20,10 @@ FEW_KNOWN = 0.05  # share of words below which two files look like different thi
 GROUPS = (
     (
         "Likelihood, nats per token",
-        ("nll_oracle", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator", "entropy"),
+        (
+            *("nll_oracle", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator"),
+            *("kl_symmetric", "entropy"),
+        ),
     ),
     ("BLEU, against {bleu_references} references", ("bleu_",)),
     ("ROUGE, best of {rouge_references} references, over {rouge_hypotheses} texts", ("rouge_",)),

@@ -5,6 +5,7 @@ import difflib
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -43,6 +44,17 @@ def run(given: list[str]) -> int:
         return _fork(Path(parent), flags)
     config = _parse_config(preset, path, flags)
     return _profile(config) if profiled else _start(config)
+
+
+def configuration(given: list[str]) -> "TrainConfig":
+    """What `seqgan train` would start with; for whoever starts it, to know before.
+
+    Raises:
+        InputError: what `seqgan train` would say.
+    """
+    preset = given[0] if given and not given[0].startswith("-") else None
+    path, flags = take(given if preset is None else given[1:], "--config")
+    return _parse_config(preset, path, flags)
 
 
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
@@ -140,7 +152,8 @@ def _first_line_of_box(text: str) -> str:
         if not line.strip("─"):
             break
         message.append(line)
-    return " ".join(message) or " ".join(text.split())
+    said = " ".join(message) or " ".join(text.split())
+    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", said)  # our own rule
 
 
 def _start(config: "TrainConfig") -> int:
@@ -201,6 +214,8 @@ def _resume(path: Path) -> int:
 
     try:
         folder, config = open_run(path)
+        if folder.results.is_file():
+            return _present_stored(folder)
         _use_machine(config)
         task = build_task(config)
         found = named_rewards(config, task)
@@ -292,6 +307,7 @@ def _run(
     from seqgan.checkpoints import CheckpointError, last_good_checkpoint
     from seqgan.facts import run_facts
     from seqgan.runs import config_to_dict
+    from seqgan.summary import results_dict
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.jsonl import JsonlTracker
     from seqgan.tracking.progress import Progress
@@ -351,30 +367,49 @@ def _run(
         finally:
             tracker.close(code)
     if result is not None:
-        _present(folder, result)
+        _present(folder, results_dict(result))
     return code
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:
-    from seqgan.report import draw_report
+    from seqgan.report.page import write_page
+    from seqgan.report.picture import draw_report
     from seqgan.runs import save_results
     from seqgan.summary import results_dict
 
     save_results(folder, results_dict(result))
     draw_report(folder.path)
+    write_page([folder.path], folder.page)
 
 
-def _present(folder: "RunFolder", result: "Result") -> None:
-    """The end of a run on standard output: the table, and what it means in two sentences."""
-    from seqgan.summary import information_sentence, result_table, reward_sentences
+def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
+    """The end of a run on standard output: the table, and what it means in plain sentences.
 
-    print("\n".join(result_table(result).lines()))
-    print(result.comparison.sentence)
-    for sentence in (*reward_sentences(result.rewards), information_sentence(result.information)):
+    Args:
+        results: what `results.json` holds.
+    """
+    from seqgan.summary import reward_sentences, stored_table
+
+    print("\n".join(stored_table(results).lines()))
+    print(results["comparison"]["sentence"])
+    for sentence in (*reward_sentences(results["rewards"]), results["information_sentence"]):
         print(sentence)
-    print(f"results: {folder.results}  picture: {folder.picture}")
-    for offline in sorted((folder.path / "wandb").glob("offline-run-*"))[-1:]:
+    print(f"results: {folder.results}  report: {folder.page}")
+    for offline in sorted((folder.path / "wandb").glob("offline-run-*")):
         print(f"wandb run, offline: {offline}")
+
+
+def _present_stored(folder: "RunFolder") -> int:
+    """What a run that is finished already has to say."""
+    try:
+        results = json.loads(folder.results.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"a finished run has a whole results.json, {folder.path}: {error}"
+        ) from error
+    print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
+    _present(folder, results)
+    return 0
 
 
 def _stop_on_signals(trainer: "Trainer", progress: Any) -> None:

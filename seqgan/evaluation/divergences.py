@@ -81,8 +81,8 @@ def mauve(
     variance, are put into n/10 clusters (at most 500, n the number of texts of the smaller side);
     the two histograms over clusters are compared by `frontier_area`.
 
-    It falls with the number of texts and moves with the seed of k-means, by 0.002 to 0.01 on
-    captions: `mauve_over_seeds`. k-means starts once: the best of several starts was measured to
+    It moves with the number of texts, and with the seed of k-means by 0.002 to 0.02 on captions:
+    `mauve_over_seeds`. k-means starts once: the best of several starts was measured to
     cost more and to vary as much.
 
     Raises:

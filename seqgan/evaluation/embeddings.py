@@ -24,6 +24,7 @@ from seqgan.seeding import seeded_from
 from seqgan.vocabulary import split_words
 
 EMBEDDINGS: tuple[str, ...] = ("hashed", "wordllama", "minilm")
+FITTED = ("hashed",)  # those of them that learn from real texts
 
 NUM_BUCKETS = 2**14  # columns that words and pairs of words are hashed into
 NUM_FEATURES = 128  # of `HashedEmbedding`

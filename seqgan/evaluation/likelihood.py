@@ -23,7 +23,7 @@ class LikelihoodReport:
 
     metrics: dict[str, float]
     heldout_log_probs: Float[Tensor, " heldout"]  # nats per sequence, for paired comparisons
-    per_text: dict[str, PerText]  # the same metrics, sequence by sequence
+    per_text: dict[str, PerText]  # those metrics that are rates, sequence by sequence
 
 
 def likelihood_report(
@@ -55,9 +55,13 @@ def likelihood_report(
             true = exact.log_prob(samples)
             parts["eval/nll_oracle"] = _per_token(-true, samples)
             parts["eval/kl_generator_oracle"] = _per_token(own.double() - true.double(), samples)
-    return LikelihoodReport(
-        {name: part.value for name, part in parts.items()}, heldout_log_probs, parts
-    )
+    metrics = {name: part.value for name, part in parts.items()}
+    if "eval/kl_generator_oracle" in metrics:
+        # Over two sets of sequences: a sum of two rates, and not itself one.
+        metrics["eval/kl_symmetric"] = (
+            metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
+        )
+    return LikelihoodReport(metrics, heldout_log_probs, parts)
 
 
 def _per_token(nats: Float[Tensor, " batch"], sequences: Sequences) -> PerText:

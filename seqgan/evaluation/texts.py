@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from seqgan.evaluation.copies import Copies
-from seqgan.evaluation.divergences import frechet_distance, mauve
-from seqgan.evaluation.embeddings import EMBEDDINGS, Embedding, load_embedding
+from seqgan.evaluation.divergences import frechet_distance, frechet_floor, mauve
+from seqgan.evaluation.embeddings import EMBEDDINGS, FITTED, Embedding, load_embedding
 from seqgan.evaluation.intervals import PerText
 from seqgan.evaluation.language_model import LanguageModel
 from seqgan.evaluation.ngrams import distinct, duplicate_rate, sentence_bleu, sentence_self_bleu
@@ -30,6 +30,7 @@ BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, b
 MAX_TEXTS = 10_000  # samples that are averaged over or learnt from; references are complete
 MAX_ROUGE_PAIRS = 10_000_000  # of a sample and a reference; beyond, ROUGE takes fewer samples
 MIN_ROUGE_TEXTS = 100  # but at least these
+MIN_FLOOR_TEXTS = 4  # references that are compared; a floor needs two on each side
 TOXIC = 0.5  # probability above which a text counts as toxic
 
 
@@ -125,6 +126,7 @@ class TextMeasures:
 
     `frechet_<embedding>` and `mauve_<embedding>`: see `divergences`; MAUVE on equally many texts.
     An embedding may learn from real texts, but not from those that it then compares.
+    `frechet_<embedding>_floor`: what as many new real texts would get, see `frechet_floor`.
 
     `toxicity_rate`: share of samples that alt-profanity-check calls offensive with a probability
     above one half.
@@ -133,7 +135,8 @@ class TextMeasures:
         references: the real texts, word by word.
         strings: the same texts as they are read.
         other_strings: real texts that are no references, which embeddings learn from. Where there
-            are none, they learn from half of the references, and compare with the other half.
+            are none, those that learn do so from half of the references, and compare with the
+            other half.
         embeddings: names as in `EMBEDDINGS`.
         with_mauve: whether MAUVE is computed, for each of the embeddings.
         with_toxicity: whether toxicity is.
@@ -161,14 +164,15 @@ class TextMeasures:
         self._vocabulary = dict.fromkeys(chain.from_iterable(references))
         self._models: dict[int, LanguageModel] = {}  # by the number of texts they learnt from
         self._embeddings: list[tuple[Embedding, Float[np.ndarray, "text feature"]]] = []
-        compared, learnt = strings, other_strings
-        if not other_strings:
-            order = np.random.default_rng(0).permutation(len(strings))
-            learnt, compared = ([strings[i] for i in order[start::2]] for start in (0, 1))
-        # A single reference has no spread to compare with.
-        for name in embeddings if len(compared) > 1 else ():
-            embedding = load_embedding(name, learnt[:MAX_TEXTS])
-            self._embeddings.append((embedding, embedding(compared)))
+        self._floors: dict[tuple[str, int], float] = {}  # by embedding and number of samples
+        order = np.random.default_rng(0).permutation(len(strings))
+        halves = [[strings[i] for i in order[start::2]] for start in (0, 1)]
+        for name in embeddings:
+            apart = other_strings or name not in FITTED
+            learnt, compared = (other_strings, strings) if apart else halves
+            if len(compared) > 1:  # a single reference has no spread to compare with
+                embedding = load_embedding(name, learnt[:MAX_TEXTS])
+                self._embeddings.append((embedding, embedding(compared)))
 
     def scores(self, samples: Sequence[Text], strings: Sequence[str], seed: int = 0) -> Scores:
         """All measures of the samples, given word by word and as strings.
@@ -228,7 +232,13 @@ class TextMeasures:
             return Scores()
         for embedding, real in self._embeddings:
             generated = embedding(judged)
-            numbers[f"frechet_{embedding.name}"] = frechet_distance(real, generated)
+            name = f"frechet_{embedding.name}"
+            numbers[name] = frechet_distance(real, generated)
+            if len(real) >= MIN_FLOOR_TEXTS:
+                key = embedding.name, len(generated)
+                if key not in self._floors:
+                    self._floors[key] = frechet_floor(real, len(generated))
+                numbers[f"{name}_floor"] = self._floors[key]
             if self._with_mauve:
                 size = min(len(real), len(generated))
                 chosen = np.random.default_rng(0).permutation(len(real))[:size]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +84,15 @@ def _truncate(path: Path, length: int) -> None:
         raise ValueError(f"{path} has the {length} bytes of the checkpoint, got {size}")
     if size > length:
         os.truncate(path, length)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON-lines file; none where there is no file.
+
+    The last line may be half written, by a process that lives or one that was killed.
+    """
+    if not path.is_file():
+        return
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            yield json.loads(line)

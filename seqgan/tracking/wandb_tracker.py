@@ -286,6 +286,13 @@ def _choose_mode(config: TrackerConfig) -> str | None:
     return "online" if _has_credentials(settings) else "offline"
 
 
+def logged_in() -> bool:
+    """Whether wandb would find an API key without asking. Reads files, calls no server."""
+    import wandb
+
+    return _has_credentials(wandb.setup().settings)
+
+
 def _has_credentials(settings: "wandb.Settings") -> bool:
     """Whether wandb would find an API key without asking. Reads files, calls no server."""
     from wandb.sdk.lib.wbauth import read_netrc_auth
