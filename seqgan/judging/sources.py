@@ -15,7 +15,7 @@ from seqgan.runs import RunFolder, TrainedGenerator, load_generator, open_run
 from seqgan.sampling import Sampling, sample
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
-from seqgan.tasks.text_files import TextFileError, stream_texts
+from seqgan.tasks.text_files import read_texts
 
 Which = Literal["generator", "pretrained", "real"]
 
@@ -160,7 +160,7 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
         return Source("", [], [])
     rng = torch.Generator().manual_seed(seed)
     if path is not None:
-        texts = _read(path)
+        texts = read_texts(path)
         prompts = [""] * len(texts)
     elif runs:
         task = runs[0].task
@@ -177,16 +177,8 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
     return Source("", [texts[row].strip() for row in chosen], [prompts[row] for row in chosen])
 
 
-def _read(path: Path) -> list[str]:
-    """The texts of a file that are not blank, in file order."""
-    texts = [text for text in stream_texts(path) if text.strip()]
-    if not texts:
-        raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
-    return texts
-
-
 def _lines(wanted: WantedFile, n: int) -> list[str]:
-    texts = _read(wanted.path)
+    texts = read_texts(wanted.path)
     if len(texts) < n:
         raise ValueError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
     return texts
