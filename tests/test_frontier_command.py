@@ -187,7 +187,8 @@ def test_published_points_far_away_do_not_squeeze_the_curves():
     assert draw_frontier(axes, PLANE, [control, *known]) == 1
     # Lower is better on both axes, so the first limits are the larger ones.
     assert axes.get_xlim()[0] > 9.5 > 6 > axes.get_xlim()[1]
-    assert 9 < axes.get_ylim()[0] < 10 and axes.get_ylim()[1] < 7
+    assert 9 < axes.get_ylim()[0] < 10
+    assert axes.get_ylim()[1] < 7
 
 
 def test_numbers_stand_beside_points_and_not_upon_each_other():
