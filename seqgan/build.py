@@ -1,6 +1,7 @@
 """From configuration to objects: the one place where a `kind` becomes a class."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -18,7 +19,7 @@ from seqgan.generators.transformer import TransformerGenerator, TransformerGener
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.rewards.finding import find_rewards
+from seqgan.rewards.finding import find_rewards, parse_spec
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.seeding import seeded_from
@@ -98,6 +99,12 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
                     " has the same name"
                 )
     return found
+
+
+def reward_files(specs: Sequence[str]) -> list[Path]:
+    """The files that these rewards are read from, of those that are given as files."""
+    places = [parse_spec(spec).place for spec in specs if spec != DISCRIMINATOR]
+    return [Path(place) for place in dict.fromkeys(places) if place.endswith(".py")]
 
 
 def try_rewards(config: TrainConfig, task: Task, found: Mapping[str, RewardModel]) -> None:

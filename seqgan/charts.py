@@ -1,4 +1,4 @@
-"""What all pictures share: colours that colour-blind readers can tell apart, fonts, labels."""
+"""What all pictures share: colours that colour-blind readers can tell apart, and fonts."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ from matplotlib import font_manager
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-QUALITY_LABELS = {"nll_oracle": "NLL under the oracle (nats per token)", "bleu_4": "BLEU-4"}
+PURPLE, AMBER, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, GREY, BLACK)  # of runs in one picture
+MARKERS = "osD^vPX*"  # one for each of them
 
 # Tried in order for samples in scripts that matplotlib's own font lacks.
 WIDE_FONTS = (

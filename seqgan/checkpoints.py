@@ -80,12 +80,31 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     Raises:
         CheckpointError: the disk is full or refuses; names the last good checkpoint.
     """
+    target = folder / f"{step:08d}"
+    try:
+        replace_checkpoint(target, state)
+    except CheckpointError as error:
+        good = _newest(folder)
+        named = f"the last good checkpoint is {good}" if good else "there is no earlier one"
+        raise CheckpointError(f"{error}; {named}") from error.__cause__
+    for old in _all(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def replace_checkpoint(target: Path, state: Mapping[str, Any]) -> None:
+    """Writes `state` as the folder `target`, in place of what is there.
+
+    Raises:
+        CheckpointError: the disk is full or refuses.
+    """
     plain, tensors = flatten(state)
     text = json.dumps(plain)
-    target = folder / f"{step:08d}"
-    temporary = folder / f".{target.name}.writing"
+    folder = target.parent
+    temporary, replaced = folder / f".{target.name}.writing", folder / f".{target.name}.replaced"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in (temporary, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
         temporary.mkdir(parents=True)
         # Straight from the tensors' memory: a large model is not copied to be saved.
         save_file(_apart(tensors), temporary / TENSORS)
@@ -95,17 +114,14 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         for name in (TENSORS, STATE, MANIFEST):
             _sync(temporary / name)
         _sync(temporary)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(replaced)
         temporary.rename(target)
         _sync(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        good = _newest(folder)
-        named = f"the last good checkpoint is {good}" if good else "there is no earlier one"
-        raise CheckpointError(f"checkpoint {target} cannot be written: {error}; {named}") from error
-    for old in _all(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
+        raise CheckpointError(f"checkpoint {target} cannot be written: {error}") from error
 
 
 def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -117,10 +133,26 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     for path in _all(folder):
         fault = find_fault(path)
         if fault is None:
-            plain = json.loads((path / STATE).read_text(encoding="utf-8"))
-            return path, unflatten(plain, load_file(path / TENSORS))
+            return path, _read(path)
         logger.warning("checkpoint %s is damaged (%s); using the one before it", path, fault)
     raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """One checkpoint, and no other in its place.
+
+    Raises:
+        CheckpointError: it is not there, or damaged.
+    """
+    if fault := find_fault(path):
+        raise CheckpointError(f"a checkpoint is whole, got {path}: {fault}")
+    return _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    plain = json.loads((path / STATE).read_text(encoding="utf-8"))
+    state: dict[str, Any] = unflatten(plain, load_file(path / TENSORS))
+    return state
 
 
 def find_fault(path: Path) -> str | None:

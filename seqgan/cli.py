@@ -22,17 +22,36 @@ commands:
   train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
+  train --fork R    a new run from R's newest checkpoint, its settings changed by flags
   train ... --profile
                     keep nothing: print where an iteration's time goes
   sample RUN        print texts, one a line
   evaluate RUN      measure a run's generator
   evaluate --samples A --references B
                     measure a file of texts against another
+  frontier RUN...   quality against diversity over temperatures, beside MLE's
+  report RUN...     a page about one or several runs, for a browser
+  dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
+  sweep FILE        train once for each point of a sweep, here, without a server
+  sweep --resume S  continue a sweep that was stopped
+  judge prepare RUN RUN
+                    write a blinded page on which people compare texts
+  judge score CSV   what they preferred, how surely, and whether they agree
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
 PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
-COMMANDS = ("train", "sample", "evaluate")  # a module each in seqgan/commands
+# A module each in seqgan/commands.
+COMMANDS = (
+    "train",
+    "sample",
+    "evaluate",
+    "frontier",
+    "report",
+    "dashboard",
+    "sweep",
+    "judge",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

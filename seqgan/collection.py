@@ -22,22 +22,27 @@ from seqgan_envs import TextGenerationVectorEnv
 def make_env(
     task: Task, reward_model: RewardModel, num_envs: int, device: torch.device | str = "cpu"
 ) -> TextGenerationVectorEnv:
-    """The vector environment in which the task's texts are generated, one row per episode.
+    """The vector environment in which the task's texts are generated, one row per episode."""
+    reward = as_env_reward(reward_model, task.vocabulary, device)
+    return TextGenerationVectorEnv(reward=reward, **env_arguments(task, num_envs))
+
+
+def env_arguments(task: Task, num_envs: int) -> dict[str, Any]:
+    """What that environment is made with, beside its reward.
 
     Rows that end wait for the others (`AutoresetMode.DISABLED`), as `collect` expects.
     """
     vocabulary = task.vocabulary
-    return TextGenerationVectorEnv(
-        num_envs,
-        words=vocabulary.words,
-        max_length=task.max_length,
-        eos=vocabulary.has_eos,
-        pad_id=vocabulary.pad_id,
-        reward=as_env_reward(reward_model, vocabulary, device),
-        observation="tokens",
-        separator=" " if vocabulary.level == "word" else "",
-        autoreset_mode=AutoresetMode.DISABLED,
-    )
+    return {
+        "num_envs": num_envs,
+        "words": vocabulary.words,
+        "max_length": task.max_length,
+        "eos": vocabulary.has_eos,
+        "pad_id": vocabulary.pad_id,
+        "observation": "tokens",
+        "separator": " " if vocabulary.level == "word" else "",
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
+from seqgan.evaluation.texts import check_embeddings
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.rescaling import Aggregation, RescaleKind
@@ -133,8 +134,12 @@ class EvaluationConfig:
     num_heldout: int = 2000  # held-out sequences scored in each evaluation
     num_shown: int = 8  # samples printed and logged each time
     temperatures: tuple[float, ...] = TEMPERATURES  # of the MLE control in the final table
+    embeddings: tuple[str, ...] = ("hashed",)  # of the Frechet distance, where texts are compared
+    mauve: bool = False  # whether MAUVE is computed too, for each of the embeddings; takes seconds
+    toxicity: bool = False  # whether the share of offensive texts is; needs the rewards extra
 
     def __post_init__(self) -> None:
+        check_embeddings("evaluation.embeddings", self.embeddings, self.mauve)
         least = {"every": 1, "num_samples": 20, "num_final": 20, "num_heldout": 2, "num_shown": 0}
         _at_least("evaluation", self, least)
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:

@@ -1,24 +1,28 @@
 """A run's folder: made once, never overwritten, and everything needed to go on or to look back.
 
-runs/<name>/  config.yaml  task.json  metrics.jsonl  samples.jsonl  checkpoints/
-              results.json  report.png  wandb/
+runs/<name>/  config.yaml  task.json  machine.json
+              metrics.jsonl  samples.jsonl  histograms.jsonl  alerts.jsonl  checkpoints/  best/
+              results.json  report.png  report.html  wandb/
 """
 
 import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from seqgan.build import build_generator
-from seqgan.checkpoints import load_checkpoint
+from seqgan.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.configuration import TrainConfig, load_config, save_config
 from seqgan.generators.base import Generator
+from seqgan.machine import describe_machine
 from seqgan.rewards.likelihood import Fluency
 from seqgan.tasks.base import Task
 from seqgan.vocabulary import Vocabulary
+
+Which = Literal["newest", "best"]  # of a run's checkpoints
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,37 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def best(self) -> Path:
+        """The checkpoint of the best evaluation in the game; absent before the first one."""
+        return self.path / "best"
+
+    @property
+    def fork(self) -> Path:
+        """Where the run branched off, of a run that did."""
+        return self.path / "fork.json"
+
+    def origin(self) -> dict[str, Any]:
+        """What `fork.json` says, under `forked_from`; empty for a run from the beginning."""
+        if not self.fork.is_file():
+            return {}
+        return {"forked_from": json.loads(self.fork.read_text(encoding="utf-8"))}
+
+    @property
     def results(self) -> Path:
         return self.path / "results.json"
 
     @property
+    def machine(self) -> Path:
+        """What `describe_machine` said when the run began."""
+        return self.path / "machine.json"
+
+    @property
     def picture(self) -> Path:
         return self.path / "report.png"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
 
 
 @dataclass(frozen=True)
@@ -77,6 +106,7 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     save_config(replace(config, output=""), folder.config)
     plain = {"max_length": task.max_length, "vocabulary": task.vocabulary.to_dict()}
     folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    folder.machine.write_text(json.dumps(describe_machine(), indent=2), encoding="utf-8")
     return folder
 
 
@@ -93,17 +123,41 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
     return folder, load_config(folder.config)
 
 
+def check_vocabulary(folder: RunFolder, task: Task) -> None:
+    """That a task has the vocabulary of a run, word for word.
+
+    Raises:
+        ValueError: it has another.
+    """
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+    if vocabulary != task.vocabulary:
+        raise ValueError(
+            f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
+            f" got another ({len(task.vocabulary.words)} words)"
+        )
+
+
 def load_generator(
-    folder: RunFolder, config: TrainConfig, which: str = "generator"
+    folder: RunFolder,
+    config: TrainConfig,
+    which: str = "generator",
+    checkpoint: Which = "newest",
 ) -> TrainedGenerator:
-    """A generator from the newest intact checkpoint: the trained one or the `pretrained` one.
+    """A generator of a run: the trained one or the `pretrained` one.
+
+    Args:
+        checkpoint: the newest intact one, or that of the best evaluation.
 
     Raises:
         CheckpointError: there is no intact checkpoint.
     """
     plain = json.loads(folder.task.read_text(encoding="utf-8"))
     vocabulary = Vocabulary.from_dict(plain["vocabulary"])
-    _, state = load_checkpoint(folder.checkpoints)
+    if checkpoint == "best":
+        state = read_checkpoint(folder.best)
+    else:
+        _, state = load_checkpoint(folder.checkpoints)
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
     generator.load_state_dict(state[which])
     return TrainedGenerator(generator.eval(), vocabulary, plain["max_length"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgan.evaluation.frontier import Comparison
-from seqgan.evaluation.measure import Measurement
+from seqgan.tables import aligned
 from seqgan.trainer import Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
@@ -20,9 +20,11 @@ COLUMNS = (
     "bleu_4",
     "self_bleu_2",
     "self_bleu_4",
+    "frechet_hashed",
     "distinct_2",
     "duplicate_rate",
     "copied_rate",
+    "copied_spans",
     "mean_length",
 )
 
@@ -41,35 +43,27 @@ class Table:
             [column, *(f"{values[index]:.4g}" for _, values in self.rows)]
             for index, column in enumerate(self.columns)
         ]
-        widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-        return [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in [heads, *body]
-        ]
+        return aligned([heads, *body])
 
 
 def result_table(result: Result) -> Table:
     """The MLE start, the MLE control at the best temperature, and the end of the game."""
-    control = result.comparison
-    named: list[tuple[str, Measurement]] = [
-        ("MLE", result.start),
-        (f"MLE at {control.temperature:.2f}", control.control),
-        ("after game", result.final),
-    ]
-    checks = [
-        name.removeprefix("eval/")
-        for name in result.final.metrics
-        if name.removeprefix("eval/") == result.final.quality.name
-        and name.removeprefix("eval/") not in COLUMNS
-    ]
-    present = [name for name in COLUMNS if f"eval/{name}" in result.final.metrics]
-    columns = (*checks, *present)
+    return stored_table(results_dict(result))
+
+
+def stored_table(results: Mapping[str, Any]) -> Table:
+    """The same table from what `results_dict` has stored."""
+    quality, temperature = results["comparison"]["quality"], results["comparison"]["temperature"]
+    named = (
+        ("MLE", results["start"]),
+        (f"MLE at {temperature:.2f}", results["control"]),
+        ("after game", results["final"]),
+    )
+    columns = tuple(name for name in COLUMNS if f"eval/{name}" in results["final"])
+    if quality not in COLUMNS:
+        columns = (quality, *columns)
     rows = tuple(
-        (name, tuple(measured.metrics[f"eval/{column}"] for column in columns))
-        for name, measured in named
+        (name, tuple(metrics[f"eval/{column}"] for column in columns)) for name, metrics in named
     )
     return Table(columns, rows)
 
@@ -91,14 +85,14 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     measured = f"{mean:+.4f} nats (standard error {error:.4f}, {count})"
     if mean <= 2 * error:
         return (
-            "In the game the discriminator knew nothing about unseen text that the generator did"
-            f" not: held-out information {measured}, not above zero. An adversary like that has"
-            " nothing left to teach."
+            "Nothing shows that in the game the discriminator knew anything about unseen text that"
+            f" the generator did not: held-out information {measured}, not above zero by more than"
+            " two standard errors. An adversary like that has next to nothing to teach."
         )
     return f"The discriminator's held-out information in the game was {measured}."
 
 
-def reward_sentences(rewards: Mapping[str, tuple[float, float]]) -> list[str]:
+def reward_sentences(rewards: Mapping[str, Sequence[float]]) -> list[str]:
     """What became of each reward that did not learn along.
 
     Args:

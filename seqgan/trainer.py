@@ -10,8 +10,8 @@ import copy
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,17 @@ from seqgan.advantages import (
     standardize,
 )
 from seqgan.build import build_generator, build_reward, named_rewards
-from seqgan.checkpoints import save_checkpoint
+from seqgan.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.collection import collect, make_env
 from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
-from seqgan.evaluation.measure import Measurement, measure
+from seqgan.evaluation.health import Trouble, find_trouble
+from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
+from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.losses import minimax_generator_loss, reinforce
-from seqgan.rescaling import normalize_then_sum, rescale, weighted_sum
+from seqgan.rescaling import normalize_then_sum, rescale
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
@@ -43,9 +45,10 @@ from seqgan.runtime import Runtime, SingleProcess
 from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories
+from seqgan.showing import sample_rows
 from seqgan.tasks.base import Task
 from seqgan.timing import Clock, profiled
-from seqgan.tracking.base import Tracker
+from seqgan.tracking.base import Histogram, Tracker
 from seqgan.tracking.metrics import Metrics
 from seqgan.tracking.progress import Progress
 from seqgan.updates import (
@@ -54,6 +57,8 @@ from seqgan.updates import (
     train_discriminator,
     update_generator,
 )
+
+SHOWN_ROLLOUTS = 16  # completions behind the value of each token that is shown
 
 
 class Interrupted(RuntimeError):
@@ -95,6 +100,7 @@ class Trainer:
         tracker: where metrics and samples go.
         progress: what a person sees meanwhile.
         checkpoints: folder of the run's checkpoints, or None to keep none.
+        best: folder for a copy of the best one, or None to keep none.
         reward_model: anything with `score`; by default those that `config.reward` names.
         found: what `named_rewards` made of these names, where it was called before.
     """
@@ -109,9 +115,11 @@ class Trainer:
         reward_model: RewardModel | None = None,
         found: Mapping[str, RewardModel] | None = None,
         runtime: Runtime | None = None,
+        best: Path | None = None,
     ) -> None:
         self.config, self.task = config, task
-        self.tracker, self.progress, self.checkpoints = tracker, progress, checkpoints
+        self.tracker, self.progress = tracker, progress
+        self.checkpoints, self.best = checkpoints, best
         self.runtime = runtime or SingleProcess()
         self.rng = torch.Generator().manual_seed(config.seed)
         self.counters = Counters()
@@ -147,6 +155,14 @@ class Trainer:
         self.best_nll_dev = float("inf")
         self.epochs_without_gain = 0
         self.information: list[tuple[int, float, float]] = []
+        self.text_measures = None
+        if judged_as_texts(task):
+            asked = config.evaluation
+            self.text_measures = text_measures(task, asked.embeddings, asked.mauve, asked.toxicity)
+        self.start_metrics: dict[str, float | int] = {}  # of the evaluation before the game
+        self.best_loss = float("inf")  # the least `checkpoint/loss` in the game
+        self.alerted: list[str] = []  # kinds of trouble that were told
+        self._valued: dict[str, torch.Tensor] = {}  # what the last update made of its tokens
         self.env = make_env(task, self.reward, config.adversarial.batch_size, config.device)
         self.clock = Clock()  # of the current iteration
         self.stop_requested = False
@@ -170,9 +186,13 @@ class Trainer:
             self.pretrain_discriminator()
             self.play()
             return self.finish()
-        except RewardError:
+        except RewardError as error:
             self.rng.set_state(self._rng_of_unit)
             self.save()
+            self.tracker.alert("reward failed", f"iteration {self.counters.iterations}: {error}")
+            raise
+        except (DivergedError, ValueError) as error:  # sampling refuses logits with ValueError
+            self.tracker.alert("diverged", f"iteration {self.counters.iterations}: {error}")
             raise
 
     def pretrain_generator(self) -> None:
@@ -218,7 +238,7 @@ class Trainer:
         if not counters.pretrained:
             self.generator.load_state_dict(self.pretrained.state_dict())
             self.rollout_policy.load_state_dict(self.pretrained.state_dict())
-            self.show_samples("before the game", self.generator)
+            self.show_samples("before the game")
             counters.pretrained = True
 
     def decay_or_stop(self) -> None:
@@ -261,8 +281,10 @@ class Trainer:
         """The game: generator updates and discriminator rounds in turns."""
         iterations, counters = self.config.adversarial.iterations, self.counters
         self.progress.phase("adversarial game", iterations, counters.iterations)
-        if counters.iterations == 0 and iterations > 0:
-            self.log(self.evaluation(), advance=False)
+        if counters.iterations == 0 and iterations > 0 and not self.start_metrics:
+            before = self.evaluation()
+            self.log(before, advance=False)
+            self.start_metrics = {name: before[name] for name in before if "eval/" in name}
         while counters.iterations < iterations:
             started = time.perf_counter()
             self.clock, tokens_before = Clock(), counters.global_step
@@ -281,22 +303,26 @@ class Trainer:
             metrics["time/seconds"] = time.perf_counter() - started
             num_tokens = counters.global_step - tokens_before
             metrics["charts/SPS"] = num_tokens / metrics["time/seconds"]
-            metrics["iteration"] = counters.iterations
-            metrics["global_step"] = counters.global_step
+            metrics |= self.axes()
+            evaluated: dict[str, float | int] = {}
             try:
                 if counters.iterations % self.config.evaluation.every == 0:
-                    metrics |= self.evaluation()
+                    evaluated = self.evaluation()
+                    metrics |= evaluated
             finally:  # a reward that fails on its samples does not take the iteration's row along
                 names = (name for name in metrics if name.startswith("eval/"))
                 quality = next(names, "losses/entropy")
                 self.log(metrics, shown=("charts/episodic_return", "kl/reference", quality))
+            if evaluated:
+                self.warn(find_trouble(metrics, self.start_metrics))
+                self.keep_if_best(evaluated)
             self.unit_done()
 
     def finish(self) -> Result:
         """The final measurements: start, end, and the temperature control."""
         settings = self.config.evaluation
-        self.save()
-        self.show_samples("after the game", self.generator)
+        saved = self.save()
+        self.show_samples("after the game")
         self.progress.phase("final evaluation", len(settings.temperatures) + 2)
 
         def pretrained_at(temperature: float) -> Measurement:
@@ -311,7 +337,13 @@ class Trainer:
         final = self.measure(self.generator, settings.num_final)
         self.progress.advance(1)
         comparison = compare(final, curve, pretrained_at)
+        if self.config.adversarial.iterations == 0:
+            comparison = replace(
+                comparison, sentence="No game was played: this is the MLE control."
+            )
         rewards = self.mean_rewards(start.samples, final.samples)
+        if saved is not None:
+            self.tracker.checkpoint(saved, ("latest",), self.axes() | final.metrics)
         return Result(start, final, curve, comparison, self.information, rewards)
 
     def mean_rewards(self, before: Sequences, after: Sequences) -> dict[str, tuple[float, float]]:
@@ -354,9 +386,15 @@ class Trainer:
             kl = self.kl_to_reference(trajectories)
             past = earned_before(trajectories.rewards, trajectories.mask)
             values = action_values - past - self.kl_weight * kl
-            advantages = values - self.baseline(values, trajectories)
+            centred = values - self.baseline(values, trajectories)
+            self._valued = {
+                "action_value": action_values,
+                "advantage": centred,
+                "known": trajectories.mask & ~centred.isnan(),
+            }
+            advantages = centred
             if settings.standardize:
-                advantages = standardize(advantages, trajectories.mask)
+                advantages = standardize(centred, trajectories.mask)
             # A token that no reward applies to teaches nothing.
             advantages = advantages.nan_to_num(nan=0.0)
             metrics = dict(
@@ -373,7 +411,8 @@ class Trainer:
             )
             self.follow_generator()
         kl_per_sequence = float(kl[:, 0].mean())
-        metrics |= self.trajectory_metrics(trajectories, advantages, kl_per_sequence)
+        centred = centred.nan_to_num(nan=0.0)
+        metrics |= self.trajectory_metrics(trajectories, centred, kl_per_sequence)
         if settings.kl_target > 0:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
         self.counters.global_step += int(trajectories.mask.sum())
@@ -509,7 +548,9 @@ class Trainer:
         measured = self.measure(self.generator, self.config.evaluation.num_samples)
         metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.heldout_information(measured.samples)
+        metrics["checkpoint/loss"] = self.nll_dev() + metrics.get("eval/kl_generator_oracle", 0.0)
         self.log_samples("game", measured.samples)
+        self.log_histograms()
         if "discriminator/information_heldout" in metrics:
             self.information.append(
                 (
@@ -519,16 +560,13 @@ class Trainer:
                 )
             )
         metrics["time/evaluate"] = time.perf_counter() - started
-        metrics["iteration"] = self.counters.iterations
-        metrics["global_step"] = self.counters.global_step
-        return metrics
+        return metrics | self.axes()
 
     def measure(
         self, generator: torch.nn.Module, num_samples: int, temperature: float = 1.0
     ) -> Measurement:
         """Measures without touching the run's random state: evaluating more changes nothing."""
-        seed = self.config.seed * 1000003 + self.counters.iterations
-        rng = torch.Generator().manual_seed(seed % 2**63)
+        rng = self._rng_of_evaluation()
         sampling = None if temperature == 1.0 else Sampling(temperature)
         return measure(
             generator,  # type: ignore[arg-type]
@@ -538,7 +576,12 @@ class Trainer:
             rng,
             sampling,
             self.config.device,
+            self.text_measures,
         )
+
+    def _rng_of_evaluation(self) -> torch.Generator:
+        seed = self.config.seed * 1000003 + self.counters.iterations
+        return torch.Generator().manual_seed(seed % 2**63)
 
     def nll_dev(self) -> float:
         """Mean NLL of the dev split, nats per token."""
@@ -575,49 +618,69 @@ class Trainer:
     def draw(self, n: int) -> Sequences:
         return sample(self.generator, self.task.vocabulary, n, self.task.max_length, self.rng)
 
-    def show_samples(self, title: str, generator: torch.nn.Module) -> None:
+    def axes(self) -> dict[str, float | int]:
+        """How far the game is."""
+        return {"iteration": self.counters.iterations, "global_step": self.counters.global_step}
+
+    def show_samples(self, title: str) -> None:
         """Prints a few samples and logs them."""
         shown = self.config.evaluation.num_shown
         if shown == 0:
             return
         rng = torch.Generator().manual_seed(self.config.seed)
-        texts = sample(
-            generator,  # type: ignore[arg-type]
-            self.task.vocabulary,
-            shown,
-            self.task.max_length,
-            rng,
-        )
+        texts = sample(self.generator, self.task.vocabulary, shown, self.task.max_length, rng)
         self.log_samples(title, texts)
         self.progress.message(f"Samples {title}:")
         for text in texts.texts:
             self.progress.message(f"  {text}")
 
     def log_samples(self, phase: str, sequences: Sequences) -> None:
-        if self.config.evaluation.num_shown == 0:
-            return
+        """Logs a few of the generator's samples, with the value of each token."""
+        settings = self.config.adversarial
         rows = torch.arange(min(self.config.evaluation.num_shown, len(sequences)))
-        shown = sequences.select(rows)
-        scores = self.reward.score_parts(shown)
-        columns = {
-            "text": shown.texts,
-            "reward": weighted_sum(scores, self.reward.weights).tolist(),
-        }
-        if len(self.reward.parts) > 1:
-            named = zip(self.reward.names, scores.tolist(), strict=True)
-            columns |= {f"reward_{name}": values for name, values in named}
-        for part in self.reward.parts:
-            if isinstance(part, Reporting):
-                extras = part.take_extras().items()
-                # Of rows that were scored in parts, or said otherwise, nobody knows which is whose.
-                columns |= {
-                    f"{part.name}/{key}": [*said] for key, said in extras if len(said) == len(shown)
-                }
-        rows_of_columns = zip(*columns.values(), strict=True)
-        about = {"step": self.counters.global_step, "phase": phase}
-        self.tracker.samples(
-            [about | dict(zip(columns, row, strict=True)) for row in rows_of_columns]
+        if not len(rows):
+            return
+        shown = sample_rows(
+            sequences.select(rows),
+            self.generator,
+            self.reward,
+            SHOWN_ROLLOUTS if settings.num_rollouts else 0,  # a reward may be too dear for any
+            self._rng_of_evaluation(),
+            settings.rollout_chunk,
         )
+        about = {"step": self.counters.global_step, "phase": phase}
+        self.tracker.samples([about | row for row in shown])
+
+    def log_histograms(self) -> None:
+        """Logs what the last update made of its tokens, by their positions; nothing before it."""
+        histograms: dict[str, Histogram] = {}
+        for area in ("action_value", "advantage"):
+            if area in self._valued:
+                values, known = self._valued[area], self._valued["known"]
+                histograms |= histograms_by_position(area, values, known)
+        if histograms:
+            self.tracker.histograms(histograms, self.axes())
+
+    def warn(self, troubles: Sequence[Trouble]) -> None:
+        """Tells of each kind of trouble once in a run."""
+        for trouble in troubles:
+            if trouble.title not in self.alerted:
+                self.alerted.append(trouble.title)
+                text = f"iteration {self.counters.iterations}: {trouble.text}"
+                self.progress.message(f"{trouble.title}: {text}")
+                self.tracker.alert(trouble.title, text)
+
+    def keep_if_best(self, evaluated: Metrics) -> None:
+        """Keeps a copy of this state if its evaluation is the best of the game so far.
+
+        The pretrained generator is no candidate: every checkpoint holds it anyway.
+        """
+        if not evaluated["checkpoint/loss"] < self.best_loss:
+            return
+        self.best_loss = evaluated["checkpoint/loss"]
+        if self.best is not None and self.runtime.is_main():
+            replace_checkpoint(self.best, self.state_dict())
+            self.tracker.checkpoint(self.best, ("latest", "best"), evaluated)
 
     def log(self, metrics: Metrics, shown: tuple[str, ...] = (), advance: bool = True) -> None:
         if self.runtime.is_main():
@@ -634,13 +697,15 @@ class Trainer:
         if self.stop_requested:
             raise Interrupted("the run was stopped after a checkpoint")
 
-    def save(self) -> None:
+    def save(self) -> Path | None:
+        """Writes a checkpoint, and says where."""
         if self.checkpoints is None or not self.runtime.is_main():
-            return
+            return None
         done = self.counters
         step = done.pretrain_epochs + done.discriminator_rounds + done.iterations
-        save_checkpoint(self.checkpoints, step, self.state_dict())
+        path = save_checkpoint(self.checkpoints, step, self.state_dict())
         self._last_checkpoint = time.monotonic()
+        return path
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
@@ -656,6 +721,9 @@ class Trainer:
             "epochs_without_gain": self.epochs_without_gain,
             "kl_weight": self.kl_weight,
             "information": self.information,
+            "start_metrics": self.start_metrics,
+            "best_loss": self.best_loss,
+            "alerted": self.alerted,
             "tracker": self.tracker.position(),
         }
         for name, part in self._stateful_parts().items():
@@ -675,6 +743,10 @@ class Trainer:
         self.epochs_without_gain = state["epochs_without_gain"]
         self.kl_weight = state["kl_weight"]
         self.information = [(int(i), a, b) for i, a, b in state["information"]]
+        # Checkpoints of older versions lack these.
+        self.start_metrics = dict(state.get("start_metrics", {}))
+        self.best_loss = state.get("best_loss", float("inf"))
+        self.alerted = list(state.get("alerted", []))
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
 

@@ -61,3 +61,19 @@ def sentence_self_bleu(texts, max_order=5):
 def distinct(texts, order):
     counts = sum((count_ngrams(text, order) for text in texts), Counter())
     return len(counts) / max(counts.total(), 1)
+
+
+def copied_rate(texts, train_texts):
+    """Share of texts that occur verbatim in the training set, repeated ones each time."""
+    train = {tuple(text) for text in train_texts}
+    return sum(tuple(text) in train for text in texts) / len(texts)
+
+
+def words_in_copied_spans(texts, train_texts, span):
+    """How many words of each text lie in a run of `span` words that some training text has."""
+    known = {ngram for text in train_texts for ngram in count_ngrams(text, span)}
+    counts = []
+    for text in texts:
+        starts = [i for i in range(len(text)) if tuple(text[i : i + span]) in known]
+        counts.append(len({place for i in starts for place in range(i, i + span)}))
+    return counts

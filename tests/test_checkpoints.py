@@ -19,6 +19,8 @@ from seqgan.checkpoints import (
     flatten,
     last_good_checkpoint,
     load_checkpoint,
+    read_checkpoint,
+    replace_checkpoint,
     save_checkpoint,
     unflatten,
 )
@@ -330,3 +332,32 @@ class TestFullDisk:
         place.write_text("")
         with pytest.raises(CheckpointError, match=r"cannot be written: .*there is no earlier one"):
             save_checkpoint(place, 1, {})
+
+
+class TestOneFolder:
+    def test_replaces_what_was_there_and_nothing_beside_it(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        for value in (1, 2):
+            replace_checkpoint(tmp_path / "best", {"weight": torch.full((5,), value)})
+        assert read_checkpoint(tmp_path / "best")["weight"].tolist() == [2] * 5
+        assert names(tmp_path) == ["best", "notes.txt"]
+
+    def test_what_cannot_be_written_leaves_the_one_before(self, tmp_path, monkeypatch):
+        replace_checkpoint(tmp_path / "best", {"weight": torch.ones(5)})
+
+        def full(*arguments):
+            raise OSError("No space left on device")
+
+        monkeypatch.setattr("seqgan.checkpoints.save_file", full)
+        with pytest.raises(CheckpointError, match="best cannot be written: No space left"):
+            replace_checkpoint(tmp_path / "best", {"weight": torch.zeros(5)})
+        assert read_checkpoint(tmp_path / "best")["weight"].tolist() == [1] * 5
+        assert names(tmp_path) == ["best"]
+
+    def test_a_damaged_or_missing_one_is_an_error(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"a checkpoint is whole, got .*best: .*No such"):
+            read_checkpoint(tmp_path / "best")
+        replace_checkpoint(tmp_path / "best", {"weight": torch.ones(5)})
+        (tmp_path / "best" / "state.json").write_text("{}")
+        with pytest.raises(CheckpointError, match=r"state\.json was altered or truncated"):
+            read_checkpoint(tmp_path / "best")

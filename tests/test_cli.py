@@ -102,7 +102,7 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     assert time.perf_counter() - started < 3
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("usage: seqgan COMMAND")
-    for command in ("train PRESET", "--resume", "sample RUN", "evaluate RUN"):
+    for command in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
         assert command in ended.stdout
 
 
@@ -246,11 +246,16 @@ def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
-    names = {"config.yaml", "task.json", "metrics.jsonl", "samples.jsonl", "checkpoints"}
-    assert {path.name for path in finished.iterdir()} == names | {"results.json", "report.png"}
+    names = {"config.yaml", "task.json", "machine.json", "checkpoints", "best"}
+    names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
+    names |= {"results.json", "report.png", "report.html"}
+    assert {path.name for path in finished.iterdir()} == names
     assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     results = json.loads((finished / "results.json").read_text())
     assert results["comparison"]["verdict"] in ("better", "level", "worse")
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert results["comparison"]["sentence"] in page
+    assert "Monte Carlo value" in page  # of the tokens of its samples
     assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
 
 
@@ -402,65 +407,6 @@ def test_an_interrupt_outside_training_shows_no_traceback(
     monkeypatch.setattr("seqgan.commands.sample.run", interrupted)
     assert run("sample", "run") == 130
     assert capsys.readouterr().err == "seqgan: stopped\n"
-
-
-# evaluate
-
-
-def test_evaluate_a_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("evaluate", finished, "-n", "50", "--json") == 0
-    metrics = json.loads(capsys.readouterr().out)
-    assert {"nll_oracle", "nll_heldout", "entropy", "distinct_2"} <= metrics.keys()
-    assert all(isinstance(value, int | float) for value in metrics.values())
-    assert run("evaluate", finished, "-n", "50") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(metrics)
-    shown = dict(line.split() for line in lines)
-    assert float(shown["eval/nll_heldout"]) == pytest.approx(metrics["nll_heldout"], rel=1e-4)
-
-
-def test_evaluate_a_file_against_another(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two texts of four words, one of which is a reference, the other shares no bigram with it."""
-    samples, references = tmp_path / "samples.txt", tmp_path / "references.txt"
-    samples.write_text("a b c d\nd c b a\n")
-    references.write_text("a b c d\n")
-    assert run("evaluate", "--samples", samples, "--references", references, "--json") == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert said.out.count("\n") == 1
-    metrics = json.loads(said.out)
-    assert all(isinstance(value, int | float) for value in metrics.values())
-    assert metrics["bleu_references"] == 1
-    assert metrics["copied_rate"] == 0.5
-    assert metrics["duplicate_rate"] == 0
-    assert metrics["distinct_1"] == 0.5  # four words of eight
-    assert metrics["distinct_2"] == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "evaluate takes a run, or both --samples and --references"),
-        (["run", "--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["nowhere"], "a run is a folder with a config.yaml, got nowhere"),
-        (["--samples", "a.txt", "--references", "b.txt"], "a text file can be read, got a.txt"),
-        (["nowhere", "-n", "3"], "-n is at least 20, got 3"),
-        (["nowhere", "--seed", "-2"], "--seed is 0 to 2**63 - 1, got -2"),
-        (["nowhere", "--jsn"], "unknown flag --jsn; the nearest known one is --json"),
-    ],
-)
-def test_a_wrong_input_of_evaluate(
-    arguments: list[str],
-    message: str,
-    error: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert message in error("evaluate", *arguments)
 
 
 # Rewards of one's own

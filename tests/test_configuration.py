@@ -231,6 +231,8 @@ class TestErrors:
         (EvaluationConfig, {"num_samples": 19}, "num_samples is at least 20, got 19"),
         (EvaluationConfig, {"temperatures": (1.0,)}, "at least two numbers above 0"),
         (EvaluationConfig, {"temperatures": (1.0, 0.0)}, "at least two numbers above 0"),
+        (EvaluationConfig, {"embeddings": ("hash",)}, "evaluation.embeddings are of hashed"),
+        (EvaluationConfig, {"embeddings": (), "mauve": True}, "at least one for MAUVE, got none"),
         (TrainConfig, {"seed": -1}, "seed is at least 0, got -1"),
         (TrainConfig, {"threads": -1}, "threads is at least 0, got -1"),
     ],

@@ -58,6 +58,8 @@ def reduced(arguments: list[str]) -> list[str]:
         return [*arguments, *SMALL_TASK[arguments[2]], *SMALL_RUN]
     if arguments[1] == "evaluate" and "--samples" not in arguments:
         return [*arguments, "-n", "20"]
+    if arguments[1] == "frontier":
+        return [*arguments, "-n", "20", "--temperatures", "1.0", "0.8"]
     return arguments
 
 
@@ -85,7 +87,7 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     for name, content in FILES.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     found = commands()
-    assert len(found) >= 11
+    assert len(found) >= 12
     for arguments in found:
         process = run(reduced(arguments), tmp_path)
         assert process.returncode == 0, f"{shlex.join(arguments)}\n{process.stderr}"

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 SMALL = {
     "synthetic_oracle.py": "--epochs 2 --measured 1 2 --train-size 128 --num-samples 40 --seeds 1",
+    "oracle_frontier.py": "--epochs 1 --train-size 128 --test-size 40 --num-samples 40 --seeds 1",
     "constant_reward.py": "--epochs 1 --iterations 2 --train-size 128 --num-samples 40 --seeds 1",
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
@@ -23,12 +24,14 @@ SMALL = {
     "torchrl_ppo.py": "--iterations 16 --learning-rate 4e-3",
     "trl_adversarial_grpo.py": "--epochs 1 --rounds 1 --steps 2 --num-samples 40"
     " --temperatures 0.5",
+    "metrics_compared.py": "--embeddings hashed --num-repeated 5",
 }
 NEEDS = {
     "sb3_ppo.py": "stable_baselines3",
     "torchrl_ppo.py": "torchrl",
     "trl_adversarial_grpo.py": "trl",
 }
+TEXT_FLAGS = {"own_text.py": ["--path"], "metrics_compared.py": ["--train", "--test", "--samples"]}
 SCRIPTS = [
     pytest.param(name, marks=pytest.mark.integration) if name in NEEDS else name for name in SMALL
 ]
@@ -40,7 +43,7 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
         pytest.importorskip(NEEDS[script])
     results = tmp_path / "results.csv"
     arguments = [*SMALL[script].split(), "--results", str(results)]
-    if script == "own_text.py":
+    if script in TEXT_FLAGS:
         texts = [
             f"a {size} {thing} in the {place} ."
             for size in ("small", "big", "red", "old")
@@ -48,7 +51,8 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
             for place in ("park", "garden", "river", "house", "street")
         ]
         (tmp_path / "texts.txt").write_text("\n".join(texts))
-        arguments += ["--path", str(tmp_path / "texts.txt")]
+        for flag in TEXT_FLAGS[script]:
+            arguments += [flag, str(tmp_path / "texts.txt")]
     process = subprocess.run(
         [sys.executable, str(ROOT / "experiments" / script), *arguments],
         capture_output=True,
@@ -64,6 +68,9 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
     if script.endswith("_ppo.py"):
         check_learning(rows)
         return
+    if script == "metrics_compared.py":
+        check_metrics({row["texts"]: row for row in rows})
+        return
     # The paper's word list is the same in each row, but no two rows are the same measurement.
     measured = [row for row in rows if row.get("baseline") != "leave_one_out"]
     assert len({row["nll_heldout"] for row in measured}) >= 2
@@ -75,6 +82,15 @@ def check_learning(rows: list[dict[str, str]]) -> None:
     if "when" in rows[0]:
         rows = [row for row in rows if row["features"] == "TokenFeatures"]
     assert float(rows[-1][column]) > float(rows[0][column]) + 0.08
+
+
+def check_metrics(rows: dict[str, dict[str, str]]) -> None:
+    """Each failure is seen by the metric that is there for it."""
+    new = rows["new real texts"]
+    assert float(rows["5 texts repeated"]["self_bleu_4"]) == 1 > float(new["self_bleu_4"])
+    assert float(rows["words shuffled in each text"]["bleu_4"]) < float(new["bleu_4"]) - 0.1
+    for failure in ("5 texts repeated", "words shuffled in each text", "a third are one text"):
+        assert float(rows[failure]["frechet_hashed"]) > 1.3 * float(new["frechet_hashed"])
 
 
 def test_every_script_is_tested() -> None:

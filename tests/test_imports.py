@@ -18,8 +18,11 @@ LAYERS = {
     "seeding": 0,
     "runtime": 0,
     "memory": 0,
+    "machine": 0,
     "timing": 0,
+    "tables": 0,
     "tracking.metrics": 0,
+    "tracking.symptoms": 0,
     "generators.base": 1,
     "discriminators.base": 1,
     "rewards.base": 1,
@@ -45,12 +48,19 @@ LAYERS = {
     "build": 4,
     "integrations.*": 4,
     "charts": 4,
+    "frontier_chart": 4,
     "trainer": 5,
     "estimate": 5,
     "profiling": 5,
     "runs": 5,
-    "report": 5,
+    "showing": 4,
+    "facts": 5,
+    "forking": 5,
+    "frontiers": 5,
+    "report.*": 5,
     "summary": 5,
+    "judging.*": 5,
+    "sweeps.*": 5,
     "commands.*": 6,
     "cli": 6,
     "__main__": 6,
@@ -132,6 +142,11 @@ def test_environments_know_nothing_of_the_library(module):
 def test_wandb_is_imported_in_one_file():
     users = {name for name, tree in SEQGAN.items() if "wandb" in top_level(imported(tree))}
     assert users == {"seqgan.tracking.wandb_tracker"}
+
+
+def test_wandb_workspaces_is_imported_in_one_file():
+    users = {n for n, tree in SEQGAN.items() if "wandb_workspaces" in top_level(imported(tree))}
+    assert users == {"seqgan.tracking.workspace"}
 
 
 def test_stable_baselines3_is_imported_in_one_file():

@@ -118,6 +118,10 @@ def test_metrics_equal_enumeration(vocabulary):
             "eval/mean_length": q.mean(len),
             "eval/nll_oracle": q.cross_entropy(p),
             "eval/kl_generator_oracle": q.cross_entropy(p) - q.cross_entropy(q),
+            "eval/kl_symmetric": q.cross_entropy(p)
+            - q.cross_entropy(q)
+            + p.cross_entropy(q)
+            - p.cross_entropy(p),
             "eval/kl_oracle_generator": p.cross_entropy(q) - p.cross_entropy(p),
         },
         abs=1e-6,

@@ -8,12 +8,14 @@ from toys import ENDING, FIXED, MAX_LENGTH, TableGenerator, every_sequence, seed
 from seqgan.evaluation.measure import (
     NUM_GROUPS,
     Quality,
-    bleu_metrics,
+    judged_as_texts,
     measure,
-    sample_metrics,
+    sample_scores,
+    text_measures,
     token_rows,
 )
 from seqgan.evaluation.ngrams import bleu
+from seqgan.evaluation.texts import bleu_scores
 from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import FixedTask
@@ -28,6 +30,7 @@ OF_SAMPLES = {
     "eval/distinct_3",
     "eval/duplicate_rate",
     "eval/copied_rate",
+    "eval/copied_spans",
 }
 ALWAYS = OF_SAMPLES | {
     "eval/entropy",
@@ -39,7 +42,15 @@ OF_BLEU = {f"eval/{kind}_{order}" for kind in ("bleu", "self_bleu") for order in
     "eval/bleu_references",
     "eval/self_bleu_references",
 }
+OF_TEXTS = {
+    *(f"eval/rouge_{kind}" for kind in ("1", "2", "l", "references", "hypotheses")),
+    *(f"eval/{name}" for name in ("lm_score", "reverse_lm_score", "lm_texts")),
+    *(f"eval/{name}" for name in ("length_divergence", "zipf_divergence")),
+    *("eval/frechet_hashed", "eval/frechet_hashed_floor"),
+}
+OF_HELDOUT = {"eval/nll_heldout", "eval/kl_oracle_generator"}
 OF_ORACLE = {"eval/nll_oracle", "eval/kl_generator_oracle", "eval/kl_oracle_generator"}
+OF_ORACLE |= {"eval/kl_symmetric"}
 
 
 class Exact:
@@ -171,48 +182,116 @@ def test_token_rows_without_an_eos():
     assert token_rows(everything) == [tuple(row) for row in everything.tokens.tolist()]
 
 
-def test_sample_metrics_by_hand():
+def test_sample_scores_by_hand():
     train = Sequences.from_rows([[0, 1, EOS], [2, EOS]], ENDING, MAX_LENGTH)
-    test = Sequences.from_rows([[0, 1, 2, EOS], [1, EOS], [0, EOS]], ENDING, MAX_LENGTH)
-    task = FixedTask(
-        ENDING, MAX_LENGTH, {"train": train, "dev": train, "test": test}, checks={"c": has_c}
-    )
+    task = FixedTask(ENDING, MAX_LENGTH, {"train": train}, checks={"c": has_c})
     # ab, ab, abc, c
     rows = [[0, 1, EOS], [0, 1, EOS], [0, 1, 2, EOS], [2, EOS]]
-    metrics = sample_metrics(Sequences.from_rows(rows, ENDING, MAX_LENGTH), task)
-    expected = {
-        "eval/distinct_1": 3 / 8,
-        "eval/distinct_2": 2 / 4,
-        "eval/distinct_3": 1.0,
-        "eval/duplicate_rate": 1 / 4,
-        "eval/copied_rate": 3 / 4,
-        "eval/c": 2 / 4,
-        "eval/bleu_references": 3.0,
-        "eval/self_bleu_references": 3.0,
-        # Against abc, b, a: every n-gram matches; ab is nearest in length to the shorter ones; c
-        # has no pair, so the smoothed 0.1.
-        "eval/bleu_2": (1 + 1 + 1 + 0.1**0.5) / 4,
+    scores = sample_scores(Sequences.from_rows(rows, ENDING, MAX_LENGTH), task)
+    assert scores.metrics == {
+        "distinct_1": 3 / 8,
+        "distinct_2": 2 / 4,
+        "distinct_3": 1.0,
+        "duplicate_rate": 1 / 4,
+        "copied_rate": 3 / 4,
+        "copied_spans": 0.0,
+        "c": 2 / 4,
     }
-    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
-    assert set(metrics) == OF_SAMPLES | OF_BLEU | {"eval/c"}
+    assert scores.per_text["copied_rate"].values.tolist() == [1, 1, 0, 1]
+    assert scores.per_text["c"].values.tolist() == [0, 0, 1, 1]
+
+
+def test_measures_of_texts_join_the_others():
+    """Those that need real texts come from the test split, made once for many measurements."""
+    task = make_task()
+    measures = text_measures(task, ["hashed"])
+    references = token_rows(task.real("test", 40, seeded(0)))
+    found = measure(TableGenerator(ENDING), task, 60, 30, seeded(1), texts=measures)
+    again = measure(TableGenerator(ENDING), task, 60, 30, seeded(1), texts=measures)
+    assert found.metrics == again.metrics
+    assert set(found.metrics) == ALWAYS | OF_BLEU | OF_TEXTS
+    assert all(find_metric(name).name != "eval/<check>" for name in found.metrics)
+    assert sorted(measures.references) == sorted(references)
+    scores = measures.scores(token_rows(found.samples), found.samples.texts)
+    assert (
+        scores.metrics.items()
+        <= {name.removeprefix("eval/"): value for name, value in found.metrics.items()}.items()
+    )
+
+
+def test_means_over_texts_are_there_text_by_text():
+    task = make_task(Exact(full_support=True), checks={"valid": has_c})
+    found = measure(TableGenerator(ENDING), task, 60, 30, seeded(1), texts=text_measures(task, []))
+    no_means = {name for name in found.metrics if name.endswith(("_references", "_hypotheses"))}
+    no_means |= {f"eval/distinct_{order}" for order in (1, 2, 3)}
+    no_means |= {"eval/duplicate_rate", "eval/temperature", "eval/reverse_lm_score"}
+    no_means |= {"eval/lm_texts", "eval/length_divergence", "eval/zipf_divergence"}
+    no_means |= {"eval/kl_symmetric"}  # a sum of means over two sets of texts
+    assert found.metrics.keys() - found.per_text.keys() == no_means
+    for name, part in found.per_text.items():
+        assert part.value == found.metrics[name]
+        assert len(part.values) == (30 if name in OF_HELDOUT else 60)
+
+
+@pytest.mark.parametrize(
+    ("exact", "checks", "judged"),
+    [
+        (None, {}, True),
+        (None, {"valid": has_c}, True),
+        (Exact(full_support=True), {}, False),
+        (Exact(full_support=False), {"valid": has_c}, False),
+        (Exact(full_support=False), {}, True),
+    ],
+)
+def test_texts_are_compared_where_the_exact_distribution_says_no_more(exact, checks, judged):
+    task = make_task(exact, checks)
+    assert judged_as_texts(task) is judged
+    assert ("eval/bleu_2" in measured(task).metrics) is judged
+
+
+def test_embeddings_learn_from_training_texts_and_compare_with_test_texts(monkeypatch):
+    taken = {}
+
+    def take(measures, references, strings, other_strings, *settings):
+        taken.update(references=references, strings=strings, other=other_strings)
+
+    monkeypatch.setattr("seqgan.evaluation.texts.TextMeasures.__init__", take)
+    task = make_task(None, {})
+    text_measures(task, ("hashed",))
+    fixed = torch.Generator().manual_seed(0)
+    test, train = (task.real(split, task.size(split), fixed) for split in ("test", "train"))
+    assert sorted(taken["strings"]) == sorted(test.texts)
+    assert sorted(taken["references"]) == sorted(token_rows(test))
+    assert sorted(taken["other"]) == sorted(train.texts)
+    assert sorted(train.texts) != sorted(test.texts)
+
+
+def test_bleu_by_hand():
+    # ab, ab, abc, c against abc, b, a: every n-gram matches; ab is nearest in length to the
+    # shorter ones; c has no pair, so the smoothed 0.1.
+    scores = bleu_scores([(0, 1), (0, 1), (0, 1, 2), (2,)], [(0, 1, 2), (1,), (0,)])
+    assert scores.metrics["bleu_references"] == 3.0
+    assert scores.metrics["self_bleu_references"] == 3.0
+    assert scores.per_text["bleu_2"].values == pytest.approx([1, 1, 1, 0.1**0.5], abs=1e-12)
+    assert scores.metrics["bleu_2"] == pytest.approx((3 + 0.1**0.5) / 4)
 
 
 def test_bleu_is_averaged_over_a_part_of_the_samples_and_all_references(monkeypatch):
-    monkeypatch.setattr("seqgan.evaluation.measure.MAX_HYPOTHESES", 2)
+    monkeypatch.setattr("seqgan.evaluation.texts.MAX_TEXTS", 2)
     rows, references = ["abc", "xyz", "abd", "cab"], ["abc", "bca"]
-    metrics = bleu_metrics(rows, references, seed=0)
-    assert metrics["eval/bleu_references"] == 2.0
-    assert metrics["eval/self_bleu_references"] == 3.0
+    metrics = bleu_scores(rows, references, seed=0).metrics
+    assert metrics["bleu_references"] == 2.0
+    assert metrics["self_bleu_references"] == 3.0
     singles = [bleu([row], references)[3] for row in rows]
     pairs = {round((singles[i] + singles[j]) / 2, 9) for i in range(4) for j in range(4) if i != j}
-    assert round(metrics["eval/bleu_3"], 9) in pairs
-    assert metrics == bleu_metrics(rows, references, seed=0)
+    assert round(metrics["bleu_3"], 9) in pairs
+    assert metrics == bleu_scores(rows, references, seed=0).metrics
 
 
 def test_one_sample_has_no_self_bleu():
-    names = bleu_metrics(["abc"], ["abc"])
-    assert not any("self" in name for name in names)
-    assert names["eval/bleu_5"] == pytest.approx((1 * 1 * 1 * 0.1 * 0.1) ** (1 / 5))
+    metrics = bleu_scores(["abc"], ["abc"]).metrics
+    assert not any("self" in name for name in metrics)
+    assert metrics["bleu_5"] == pytest.approx((1 * 1 * 1 * 0.1 * 0.1) ** (1 / 5))
 
 
 def group_error(values):
@@ -248,7 +327,8 @@ def test_error_of_bleu_is_that_of_group_means():
 
 
 def test_error_of_bleu_looks_at_no_more_samples_than_its_mean(monkeypatch):
-    monkeypatch.setattr("seqgan.evaluation.measure.MAX_HYPOTHESES", 20)
+    monkeypatch.setattr("seqgan.evaluation.measure.MAX_TEXTS", 20)
+    monkeypatch.setattr("seqgan.evaluation.texts.MAX_TEXTS", 20)
     task = make_task()
     found = measured(task)
     rows, references = token_rows(found.samples), token_rows(task.splits["test"])

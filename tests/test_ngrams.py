@@ -13,7 +13,6 @@ from nltk.translate import bleu_score
 
 from seqgan.evaluation.ngrams import (
     bleu,
-    copied_rate,
     distinct,
     duplicate_rate,
     self_bleu,
@@ -213,13 +212,6 @@ def test_duplicate_rate():
     assert duplicate_rate([[1, 2], (1, 2)]) == 0.5  # the same tokens, whatever holds them
 
 
-def test_copied_rate():
-    train = [["a", "b"], ["c"]]
-    assert copied_rate([["a", "b"], ["a", "b"], ["a"], ["c", "a", "b"]], train) == 0.5
-    assert copied_rate([("c",)], train) == 1.0
-    assert copied_rate([[]], train) == 0.0
-
-
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
@@ -232,8 +224,6 @@ def test_copied_rate():
         (lambda: distinct([], 1), "distinct-n needs at least one text, got none"),
         (lambda: distinct(["a"], 0), "order is at least 1, got 0"),
         (lambda: duplicate_rate([]), "the duplicate rate needs at least one text, got none"),
-        (lambda: copied_rate([], ["a"]), "the copied rate needs at least one text, got none"),
-        (lambda: copied_rate(["a"], []), "the copied rate needs at least one training text"),
     ],
 )
 def test_errors_say_the_rule(call, rule):

@@ -31,6 +31,7 @@ from seqgan.configuration import (
     TrainConfig,
 )
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.forking import forked_state
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
@@ -75,7 +76,7 @@ cli.main(sys.argv[4:])
 def no_picture() -> Iterator[None]:
     """Drawing takes longer than everything else here together."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.draw_report", lambda folder: None)
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         yield
 
 
@@ -142,7 +143,8 @@ def assert_same_end(folder: Path, reference: Path) -> None:
         assert torch.equal(tensors[name], tensor), name
     metrics = [timeless(line) for line in lines_of(folder / "metrics.jsonl")]
     assert metrics == [timeless(line) for line in lines_of(reference / "metrics.jsonl")]
-    assert lines_of(folder / "samples.jsonl") == lines_of(reference / "samples.jsonl")
+    for name in ("samples.jsonl", "histograms.jsonl", "alerts.jsonl"):
+        assert lines_of(folder / name) == lines_of(reference / name), name
     results = [json.loads((run / "results.json").read_text()) for run in (folder, reference)]
     assert results[0] == results[1]
 
@@ -177,8 +179,9 @@ def test_killed_in_the_game(killed: Path, uninterrupted: Path, tmp_path: Path) -
     [
         ("seqgan.tracking.jsonl.JsonlTracker.log", 1, 0),
         ("seqgan.tracking.jsonl.JsonlTracker.log", 2, 1),
-        # Each checkpoint syncs two logs, three files and a folder: between two files of the fourth.
-        ("os.fsync", 3 * 6 + 4, 3),
+        # Each checkpoint syncs four logs, three files, and a folder twice: between two files of
+        # the fourth.
+        ("os.fsync", 3 * 9 + 6, 3),
     ],
     ids=["before the first checkpoint", "in pretraining", "while a checkpoint is written"],
 )
@@ -265,9 +268,19 @@ def test_a_signal_in_the_final_evaluation_stops_it(
     assert_same_end(folder, uninterrupted)
 
 
-def test_a_finished_run_resumes_to_the_same_end(uninterrupted: Path, tmp_path: Path) -> None:
+def test_a_finished_run_shows_its_end_and_is_left_as_it_is(
+    uninterrupted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     shutil.copytree(uninterrupted, folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert run("train", "--resume", folder) == 0
+    said = capfd.readouterr()
+    sentence = json.loads((folder / "results.json").read_text())["comparison"]["sentence"]
+    assert sentence in said.out
+    assert "is finished" in said.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "results.json").unlink()  # killed in its final evaluation
     assert run("train", "--resume", folder) == 0
     assert_same_end(folder, uninterrupted)
 
@@ -449,3 +462,149 @@ def test_the_state_is_everything_that_the_rest_depends_on(
 def test_no_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="got none"):
         load_checkpoint(tmp_path / "none")
+
+
+# Forks
+
+
+def fork(parent: Path, folder: Path, *flags: str) -> int:
+    return run("train", "--fork", parent, "--output", folder, *flags)
+
+
+def test_a_fork_goes_on_from_the_newest_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
+    """Nothing but the number of iterations changed: it ends as one long run would have."""
+    folder, longer = tmp_path / "fork", tmp_path / "longer"
+    assert fork(uninterrupted, folder, "--adversarial.iterations", "6") == 0
+    assert start(longer, "--adversarial.iterations", "6") == 0
+    assert_same_end(folder, longer)
+    iterations = [row["iteration"] for row in lines_of(folder / "metrics.jsonl")[5:]]
+    assert iterations == [0, 1, 2, 3, 4, 5, 6]
+    origin = json.loads((folder / "fork.json").read_text())
+    assert (origin["run"], origin["checkpoint"]) == (str(uninterrupted), "00000009")
+    assert (origin["iterations"], origin["pretrain_epochs"]) == (4, 3)
+
+
+def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> None:
+    """Killed before any checkpoint of its own, it resumes as the fork that it is."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    flags = ("--adversarial.iterations", "6", "--adversarial.learning-rate", "0.01")
+    assert fork(uninterrupted, whole, *flags) == 0
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", DYING, "seqgan.tracking.jsonl.JsonlTracker.log", "1"),
+            *(str(int(signal.SIGKILL)), "train", "--fork", str(uninterrupted)),
+            *("--output", str(broken), *flags),
+        ],
+        capture_output=True,
+        timeout=120,
+    )
+    assert ended.returncode == -signal.SIGKILL
+    assert [path.name for path in checkpoints_of(broken)] == ["00000009"]
+    assert run("train", "--resume", broken) == 0
+    assert_same_end(broken, whole)
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        ((), "adversarial.iterations is above 4, got 4"),
+        (("--pretrain.epochs", "9"), "pretrain.epochs stays 3, got 9"),
+        (
+            ("--discriminator-training.pretrain-rounds", "9"),
+            "discriminator_training.pretrain_rounds stays 2, got 9",
+        ),
+        (
+            ("--adversarial.iterations", "6", "--generator.hidden-size", "9"),
+            "size mismatch",
+        ),
+        (
+            ("--adversarial.iterations", "6", "--task.vocabulary-size", "7"),
+            "(6 words), got another (7 words)",
+        ),
+        (("--adversarial.iteratoins", "6"), "the nearest known one is --adversarial.iterations"),
+        (("--profile",), "--profile is for a preset or --config, got it beside --fork"),
+        (("--resume", "elsewhere"), "train takes one of a preset"),
+    ],
+)
+def test_a_fork_that_cannot_be_is_one_line_and_makes_nothing(
+    flags: tuple[str, ...],
+    rule: str,
+    uninterrupted: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert fork(uninterrupted, tmp_path / "fork", *flags) == 2
+    said = capfd.readouterr().err
+    assert rule in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "fork").exists()
+
+
+def test_a_fork_of_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert fork(tmp_path, tmp_path / "fork") == 2
+    assert "a run is a folder with a config.yaml" in capfd.readouterr().err
+
+
+def state_and_fork(change: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The state of a finished run, and that of a fork of it with settings changed."""
+    trainer = make_trainer(StoppingTracker())
+    trainer.train()
+    adversarial = replace(STATEFUL.adversarial, iterations=9, **change)
+    after = replace(STATEFUL, adversarial=adversarial)
+    fresh = make_trainer(StoppingTracker(), after)
+    state = trainer.state_dict()
+    return state, forked_state(state, fresh.state_dict(), STATEFUL, after)
+
+
+def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
+    state, forked = state_and_fork({"learning_rate": 0.25})
+    assert {group["lr"] for group in state["optimizer"]["param_groups"]} == {1e-3}
+    assert {group["lr"] for group in forked["optimizer"]["param_groups"]} == {0.25}
+    assert forked["kl_weight"] == state["kl_weight"] != STATEFUL.adversarial.kl_weight
+    _, forked = state_and_fork({"kl_weight": 0.7})
+    assert forked["kl_weight"] == 0.7
+    _, forked = state_and_fork({"kl_target": 0.0})
+    assert forked["kl_weight"] == STATEFUL.adversarial.kl_weight
+    _, forked = state_and_fork({"baseline": "none"})
+    assert make_trainer(StoppingTracker()).state_dict().keys() == forked.keys()
+
+
+def test_the_best_of_a_fork_is_its_own() -> None:
+    state, forked = state_and_fork({})
+    assert state["best_loss"] < math.inf
+    assert forked["best_loss"] == math.inf
+    assert forked["start_metrics"] == state["start_metrics"] != {}
+
+
+def test_a_fork_with_another_seed_draws_anew() -> None:
+    trainer = make_trainer(StoppingTracker())
+    after = replace(STATEFUL, seed=5)
+    fresh = make_trainer(StoppingTracker(), after).state_dict()
+    forked = forked_state(trainer.state_dict(), fresh, STATEFUL, after)
+    expected = torch.Generator().manual_seed(5).get_state()
+    assert torch.equal(forked["rng"], expected)
+    same = forked_state(trainer.state_dict(), fresh, STATEFUL, STATEFUL)
+    assert torch.equal(same["rng"], trainer.rng.get_state())
+
+
+def test_a_fork_begins_to_average_its_rollout_policy_at_the_generator() -> None:
+    before = replace(STATEFUL, adversarial=replace(STATEFUL.adversarial, rollout_decay=0.0))
+    trainer = make_trainer(StoppingTracker(), before)
+    trainer.train()
+    fresh = make_trainer(StoppingTracker()).state_dict()
+    forked = forked_state(trainer.state_dict(), fresh, before, STATEFUL)
+    for name, tensor in trainer.generator.state_dict().items():
+        assert torch.equal(forked["rollout_policy"][name], tensor)
+        assert not torch.equal(forked["pretrained"][name], tensor)
+
+
+def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:
+    """Pretraining once, for any number of games: the new discriminator is trained from nothing."""
+    parent, folder = tmp_path / "mle", tmp_path / "game"
+    assert start(parent, "--reward", "constant", "--adversarial.iterations", "0") == 0
+    flags = ("--reward", "discriminator", "--adversarial.iterations", "2")
+    assert fork(parent, folder, *flags) == 0
+    rows = lines_of(folder / "metrics.jsonl")
+    assert [row["pretrain/round"] for row in rows if "pretrain/round" in row] == [1, 2]
+    assert [row["iteration"] for row in rows if "iteration" in row] == [0, 1, 2]
+    assert "losses/discriminator" in rows[-1]

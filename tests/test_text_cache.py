@@ -317,8 +317,8 @@ def test_a_run_from_a_cache_equals_one_from_memory(
         --evaluation.num-heldout 2 --evaluation.temperatures 1.0 0.8 --threads 1
         --tracker.mode disabled
     """.split()
-    monkeypatch.setattr("seqgan.report.draw_report", lambda folder: None)
-    monkeypatch.setattr(cli, "_stop_on_signals", lambda trainer, progress: None)
+    monkeypatch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
+    monkeypatch.setattr("seqgan.commands.train._stop_on_signals", lambda trainer, progress: None)
     threads = torch.get_num_threads()
     results = []
     for name, least in (("cached", 0), ("memory", 10**9)):

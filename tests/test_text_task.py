@@ -295,7 +295,9 @@ def refusal(path: Path, content: str | bytes, **settings: Any) -> str:
 
 
 def test_missing_files_folders_and_unknown_extensions(tmp_path: Path) -> None:
-    with pytest.raises(TextFileError, match=r"^task.path names a text file, got nothing$"):
+    with pytest.raises(
+        TextFileError, match=r"^task.path names a text file \(--task.path FILE\), got nothing$"
+    ):
         text_task(TextConfig())
     missing = tmp_path / "missing.txt"
     with pytest.raises(TextFileError) as caught:

@@ -18,9 +18,10 @@ import wandb
 from rich.ansi import AnsiDecoder
 from rich.console import Console
 
+from seqgan.evaluation.embeddings import EMBEDDINGS
 from seqgan.tracking import wandb_tracker
-from seqgan.tracking.base import MemoryTracker, Trackers
-from seqgan.tracking.jsonl import JsonlTracker
+from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
+from seqgan.tracking.jsonl import KINDS, JsonlTracker
 from seqgan.tracking.metrics import METRICS, find_metric, moving_metrics, to_markdown
 from seqgan.tracking.progress import LiveDisplay, Progress, format_rate
 from seqgan.tracking.wandb_tracker import TrackerConfig, WandbTracker, metric_axes
@@ -46,9 +47,17 @@ def test_every_axis_is_a_metric_plotted_against_itself() -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_entry_is_found_by_its_name(metric: Any) -> None:
     name = metric.name.replace("<name>", "discriminator").replace("<check>", "grammatical")
+    name = name.replace("<positions>", "03-04")
     assert find_metric(name) is metric
     assert metric.meaning
     assert metric.healthy
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_a_distance_and_its_floor_are_two_entries(embedding: str) -> None:
+    for end in ("", "_floor"):
+        fitting = [m.name for m in METRICS if m.matches(f"eval/frechet_{embedding}{end}")]
+        assert fitting == [f"eval/frechet_<embedding>{end}", "eval/<check>"]
 
 
 def test_exact_names_go_before_patterns() -> None:
@@ -80,17 +89,21 @@ def test_the_document_is_the_list() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == to_markdown()
 
 
-def test_every_row_of_the_document_has_seven_cells() -> None:
-    rows = [line for line in to_markdown().splitlines() if line.startswith("| `")]
+def test_every_row_of_the_document_has_eight_cells() -> None:
+    listed = to_markdown().partition("## Symptoms")[0]
+    rows = [line for line in listed.splitlines() if line.startswith("| `")]
     assert len(rows) == len(METRICS)
     for row in rows:
-        assert row.replace("\\|", "").count("|") == 8
+        assert row.replace("\\|", "").count("|") == 9
     (kl,) = [row for row in rows if row.startswith("| `kl/reference`")]
     assert "KL(generator \\|\\| reference policy)" in kl
     assert "nats per sequence" in kl
 
 
 # Fan-out
+
+
+HISTOGRAM = Histogram((3, 1), (-0.5, 0.0, 2.5))
 
 
 class FailingTracker(MemoryTracker):
@@ -104,12 +117,21 @@ def test_trackers_pass_everything_on() -> None:
     trackers.log({"losses/policy": math.nan, "kl/weight": math.inf})
     trackers.log({"losses/policy": 0.5, "global_step": 20})
     trackers.samples([{"step": 20, "phase": "adversarial", "text": "a cat"}])
+    axes = {"global_step": 20, "iteration": 2}
+    trackers.histograms({"advantage/01-02": HISTOGRAM}, axes)
+    trackers.checkpoint(Path("best"), ("latest", "best"), {"iteration": 2})
+    trackers.alert("mode collapse", "one text")
     trackers.close(3)
     for tracker in (first, second):
         assert math.isnan(tracker.logged[0]["losses/policy"])
         assert tracker.values("kl/weight") == [math.inf]
         assert tracker.logged[1] == {"losses/policy": 0.5, "global_step": 20}
         assert tracker.rows == [{"step": 20, "phase": "adversarial", "text": "a cat"}]
+        assert tracker.histogram_rows == [
+            {"name": "advantage/01-02", "histogram": HISTOGRAM, "global_step": 20, "iteration": 2}
+        ]
+        assert tracker.checkpoints == [(Path("best"), ("latest", "best"), {"iteration": 2})]
+        assert tracker.alerts == [("mode collapse", "one text")]
         assert tracker.exit_code == 3
     assert trackers.position() == {"first": {}, "second": {}}
 
@@ -119,7 +141,9 @@ def test_trackers_reject_an_unlisted_name_before_anything_is_recorded() -> None:
     trackers = Trackers({"memory": memory})
     with pytest.raises(ValueError, match=r"got 'loss/policy'; the nearest .* 'losses/policy'"):
         trackers.log({"kl/weight": 0.1, "loss/policy": 1.0})
-    assert memory.logged == []
+    with pytest.raises(ValueError, match="got 'advantage/first'; the nearest"):
+        trackers.histograms({"advantage/first": HISTOGRAM}, {})
+    assert memory.logged == memory.histogram_rows == []
 
 
 def test_one_failing_tracker_does_not_keep_the_others_open() -> None:
@@ -147,6 +171,20 @@ def test_jsonl_lines_are_readable_at_once(tmp_path: Path) -> None:
         "caf\u00e9",
         "a\nb",
     ]
+    tracker.histograms({"advantage/01-02": HISTOGRAM}, {"global_step": 8, "iteration": 2})
+    tracker.alert("diverged", "the loss is finite, got nan")
+    assert read_lines(tmp_path / "run" / "histograms.jsonl") == [
+        {
+            "name": "advantage/01-02",
+            "global_step": 8,
+            "iteration": 2,
+            "counts": [3, 1],
+            "edges": [-0.5, 0.0, 2.5],
+        }
+    ]
+    assert read_lines(tmp_path / "run" / "alerts.jsonl") == [
+        {"title": "diverged", "text": "the loss is finite, got nan"}
+    ]
     tracker.close()
     tracker.close()
 
@@ -158,10 +196,11 @@ def test_jsonl_resumes_to_the_byte_over_a_half_written_line(tmp_path: Path) -> N
         tracker.log({"losses/policy": 1.0})
         tracker.samples([{"step": 1, "text": "\u00e9"}])
     position = json.loads(json.dumps(broken.position()))
-    assert position == {"metrics": 23, "samples": 26}
+    assert position == {"metrics": 23, "samples": 26, "histograms": 0, "alerts": 0}
     broken.log({"losses/policy": 9.0})
+    broken.alert("diverged", "after the checkpoint")
     broken.close()
-    for name in ("metrics", "samples"):
+    for name in KINDS:
         with (tmp_path / "broken" / f"{name}.jsonl").open("a") as file:
             file.write('{"losses/pol')
     broken = JsonlTracker(tmp_path / "broken", position)
@@ -169,7 +208,7 @@ def test_jsonl_resumes_to_the_byte_over_a_half_written_line(tmp_path: Path) -> N
         tracker.log({"losses/policy": 2.0})
         tracker.samples([{"step": 2, "text": "b"}])
         tracker.close()
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in (f"{kind}.jsonl" for kind in KINDS):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert [row["losses/policy"] for row in read_lines(tmp_path / "broken" / "metrics.jsonl")] == [
         1.0,
@@ -183,6 +222,13 @@ def test_jsonl_without_a_position_appends(tmp_path: Path) -> None:
         tracker.log({"losses/policy": value})
         tracker.close()
     assert len(read_lines(tmp_path / "metrics.jsonl")) == 2
+
+
+def test_jsonl_continues_a_run_that_knew_of_fewer_files(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    tracker = JsonlTracker(tmp_path, {"metrics": 3, "samples": 0})
+    tracker.close()
+    assert read_lines(tmp_path / "metrics.jsonl") == [{}]
 
 
 def test_jsonl_refuses_files_shorter_than_the_checkpoint(tmp_path: Path) -> None:
@@ -266,14 +312,31 @@ def test_no_two_axis_definitions_match_one_metric() -> None:
 
 def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    config = TrackerConfig(project="words", name="first", group="seeds", tags=("a", "b"))
-    tracker = WandbTracker(config, folder, {"generator": {"hidden_size": 32}})
+    config = TrackerConfig(
+        project="words",
+        name="first",
+        group="seeds",
+        job_type="control",
+        tags=("a", "b"),
+        notes="with a constant reward",
+    )
+    reward = tmp_path / "my_reward.py"
+    reward.write_text("def short(texts): ...\n")
+    run_config = {"generator": {"hidden_size": 32}}
+    tracker = WandbTracker(config, folder, run_config, code=[reward])
     assert tracker.position()["step"] == -1
     for step in (1, 2):
         tracker.log({"global_step": 10 * step, "rewards/length/mean": step / 2})
-        row = {"step": 10 * step, "phase": "adversarial", "text": f"t{step}"}
+        row = {"step": 10 * step, "phase": "adversarial", "text": f"t{step}", "tokens": ["t"]}
         tracker.samples([row | {"reward": 0.5}] if step == 1 else [row])
     tracker.log({"kl/weight": math.nan})
+    tracker.histograms({"advantage/01-02": HISTOGRAM}, {"global_step": 30, "iteration": 3})
+    saved = tmp_path / "saved"
+    saved.mkdir(parents=True)
+    (saved / "state.json").write_text("{}")
+    (folder / "task.json").write_text("[]")
+    tracker.checkpoint(saved, ("latest", "best"), {"iteration": 3, "eval/entropy": math.nan})
+    tracker.alert("mode collapse", "one text")
     assert tracker.url == ""
     position = tracker.position()
     tracker.close()
@@ -285,9 +348,11 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     assert settings["project"] == "words"
     assert settings["display_name"] == "first"
     assert settings["run_group"] == "seeds"
+    assert settings["job_type"] == "control"
     assert settings["tags"] == ["a", "b"]
+    assert settings["notes"] == "with a constant reward"
     assert settings["config"]["update"]["generator"] == {"hidden_size": 32}
-    assert position == {"run_id": settings["run_id"], "step": 4}
+    assert position == {"run_id": settings["run_id"], "step": 5}
 
     axes = {
         metric.get("glob_name") or metric["name"]: metric.get("step_metric")
@@ -301,7 +366,14 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
         (10, 0.5),
         (20, 1.0),
     ]
-    assert history(records)[-1]["kl/weight"] == "NaN"
+    assert [row["kl/weight"] for row in history(records) if "kl/weight" in row] == ["NaN"]
+    (shown,) = [row for row in history(records) if "advantage/01-02._type" in row]
+    assert (shown["global_step"], shown["iteration"]) == (30, 3)
+    assert shown["advantage/01-02._type"] == "histogram"
+    assert shown["advantage/01-02.values"] == [3, 1]
+    assert shown["advantage/01-02.bins"] == [-0.5, 0, 2.5]
+    (alert,) = of_kind(records, "alert")
+    assert (alert["title"], alert["text"]) == ("mode collapse", "one text")
     assert table_rows(run, records) == [
         [10, "adversarial", "t1", 0.5],
         [20, "adversarial", "t2", None],
@@ -309,12 +381,35 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     (end,) = of_kind(records, "exit")
     assert end["exit_code"] == 0
 
+    artifacts = of_kind(records, "artifact")
+    artifacts = sorted(artifacts, key=lambda artifact: str(artifact["type"]))
+    assert [artifact["type"] for artifact in artifacts] == [
+        "code",
+        "model",
+        "wandb-run-incremental-table",
+        "wandb-run-incremental-table",
+    ]
+    source, checkpoint, *_ = artifacts
+    assert checkpoint["name"] == f"checkpoint-{settings['run_id']}"
+    assert sorted(checkpoint["aliases"]) == ["best", "latest"]
+    assert json.loads(checkpoint["metadata"]) == {"iteration": 3}
+    assert {entry["path"] for entry in checkpoint["manifest"]["contents"]} == {
+        "checkpoints/00000000/state.json",
+        "task.json",
+    }
+    package = Path(wandb_tracker.__file__).parents[1]
+    assert {entry["path"] for entry in source["manifest"]["contents"]} == {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py")
+    }
+    assert (run / "files" / "code" / "my_reward.py").read_text() == reward.read_text()
+    assert "wandb==" in (run / "files" / "requirements.txt").read_text()
+    assert of_kind(records, "stats")  # of the system
     staged = [
         Path(entry["local_path"])
-        for artifact in of_kind(records, "artifact")
+        for artifact in artifacts
         for entry in artifact["manifest"]["contents"]
     ]
-    assert len(staged) == 2
+    assert len(staged) > 4
     for path in staged:
         assert path.is_file()
         assert path.is_relative_to(folder)
@@ -341,7 +436,8 @@ def test_an_offline_run_continues_after_its_checkpoint(home: Path, tmp_path: Pat
     tracker.close()
 
     (first,), (second,) = wandb_runs(tmp_path / "first"), wandb_runs(tmp_path / "second")
-    assert of_kind(inspect(first), "exit") == [{"exit_code": 1}]
+    (end,) = of_kind(inspect(first), "exit")
+    assert end["exit_code"] == 1
     records = inspect(second)
     (settings,) = of_kind(records, "run")
     assert settings["run_id"] == position["run_id"]
@@ -351,6 +447,47 @@ def test_an_offline_run_continues_after_its_checkpoint(home: Path, tmp_path: Pat
     assert table_rows(second, records) == [[30, "b"]]
 
 
+def test_an_offline_run_branches_off_from_another(home: Path, tmp_path: Path) -> None:
+    config = TrackerConfig(mode="offline", checkpoints="none")
+    tracker = WandbTracker(config, tmp_path / "first", {})
+    for step in (1, 2, 3):
+        tracker.log({"global_step": step})
+    position = tracker.position()
+    tracker.close()
+
+    tracker = WandbTracker(config, tmp_path / "fork", {}, {**position, "fork": True})
+    assert tracker.position()["run_id"] != position["run_id"]
+    tracker.log({"global_step": 30})
+    tracker.checkpoint(tmp_path, ("latest",), {})  # which `checkpoints="none"` leaves out
+    after = tracker.position()
+    tracker.close()
+    records = inspect(wandb_runs(tmp_path / "fork")[0])
+    (settings,) = of_kind(records, "run")
+    assert settings["run_id"] == after["run_id"]
+    assert settings["branch_point"] == {
+        "run": position["run_id"],
+        "metric": "_step",
+        "value": position["step"],
+    }
+    (row,) = history(records)
+    assert (row["_step"], row["global_step"]) == (position["step"] + 1, 30)
+    assert after["step"] == row["_step"] == 3
+    assert [artifact["type"] for artifact in of_kind(records, "artifact")] == ["code"]
+
+
+def test_no_source_is_kept_where_wandb_is_told_so(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DISABLE_CODE", "true")
+    tracker = WandbTracker(TrackerConfig(mode="offline"), tmp_path, {}, code=[Path(__file__)])
+    tracker.log({"global_step": 1})
+    tracker.close()
+    records = inspect(wandb_runs(tmp_path)[0])
+    assert history(records)[0]["global_step"] == 1
+    assert of_kind(records, "artifact") == []
+    assert not list(tmp_path.rglob("*.py"))
+
+
 @pytest.mark.parametrize(
     ("position", "offline", "expected"),
     [
@@ -358,6 +495,9 @@ def test_an_offline_run_continues_after_its_checkpoint(home: Path, tmp_path: Pat
         ({"run_id": "abc", "step": 7}, True, {"resume_from": "abc?_step=7"}),
         ({"run_id": "abc", "step": -1}, True, {"id": "abc", "resume": "allow"}),
         ({"run_id": "abc", "step": 7}, False, {"id": "abc", "resume": "allow"}),
+        ({"run_id": "abc", "step": 7, "fork": True}, True, {"fork_from": "abc?_step=7"}),
+        ({"run_id": "abc", "step": 7, "fork": True}, False, {"fork_from": "abc?_step=7"}),
+        ({"run_id": "abc", "step": -1, "fork": True}, True, {}),
     ],
 )
 def test_how_a_run_is_continued(

@@ -3,6 +3,8 @@
 The worlds are the toys': three words, at most four tokens. A run takes a fraction of a second.
 """
 
+import contextlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
@@ -16,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from toys import ENDING, every_sequence
 
-from seqgan.checkpoints import load_checkpoint
+from seqgan.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.configuration import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -26,6 +28,7 @@ from seqgan.configuration import (
 )
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.estimate import estimate
+from seqgan.evaluation.health import Trouble
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.functions import as_reward
@@ -164,6 +167,8 @@ def test_the_global_random_state_is_neither_used_nor_changed() -> None:
         ("num_shown", 0),
         ("num_shown", 4),
         ("temperatures", (1.0, 0.9, 0.5)),
+        ("embeddings", ()),
+        ("mauve", True),
     ],
 )
 def test_measuring_does_not_change_training(name: str, value: Any) -> None:
@@ -175,6 +180,34 @@ def test_measuring_does_not_change_training(name: str, value: Any) -> None:
         assert torch.equal(final_weights(config), base)
     else:
         assert torch.equal(final_weights(config), tiny_weights())
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, {"eval/frechet_hashed", "eval/frechet_hashed_floor"}),
+        ({"evaluation.embeddings": ()}, set()),
+        (
+            {"evaluation.mauve": True},
+            {"eval/frechet_hashed", "eval/frechet_hashed_floor", "eval/mauve_hashed"},
+        ),
+    ],
+)
+def test_an_evaluation_says_what_its_settings_ask(
+    settings: dict[str, Any], names: set[str]
+) -> None:
+    trainer, _ = make_trainer(changed(TINY, settings))
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert {name for name in found if name.startswith(("eval/frechet", "eval/mauve"))} == names
+    assert {"eval/bleu_2", "eval/rouge_l", "eval/lm_score", "eval/copied_spans"} <= found.keys()
+
+
+def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
+    task = captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30))
+    trainer, _ = make_trainer(TINY, task)
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert not any(name.startswith(("eval/bleu", "eval/rouge", "eval/frechet")) for name in found)
+    assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
 
 
 def test_estimating_the_time_does_not_change_training() -> None:
@@ -787,3 +820,142 @@ def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) 
     assert (resumed.counters.iterations, resumed.counters.generator_steps) == (1, 2)
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+# What is told, and what is kept
+
+
+def alerts_of(trainer: Trainer) -> list[tuple[str, str]]:
+    """Trains as long as it goes; the alerts of the run."""
+    memory = MemoryTracker()
+    trainer.tracker = memory
+    with contextlib.suppress(DivergedError, RewardError):
+        trainer.train()
+    return memory.alerts
+
+
+def test_a_loss_that_is_not_finite_is_an_alert() -> None:
+    trainer, _ = make_trainer()
+    with torch.no_grad():
+        next(trainer.generator.parameters()).fill_(torch.nan)
+    (alert,) = alerts_of(trainer)
+    assert alert == ("diverged", "iteration 0: the pretraining loss is finite, got nan")
+
+
+def test_a_failing_reward_is_an_alert() -> None:
+    trainer, _ = make_trainer(
+        changed(TINY, {"evaluation.num_shown": 0}), reward=Follower(fails_from=2)
+    )
+    ((title, text),) = alerts_of(trainer)
+    assert title == "reward failed"
+    assert text.startswith("iteration 2: reward 'count' failed on row 0")
+
+
+def test_trouble_is_told_once_and_not_again_after_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def find(metrics: Any, start: Any) -> list[Trouble]:
+        seen.append((metrics["iteration"], metrics["eval/entropy"], start["eval/entropy"]))
+        assert "losses/policy" in metrics
+        return [Trouble("mode collapse", "one text")]
+
+    monkeypatch.setattr("seqgan.trainer.find_trouble", find)
+    trainer, memory = make_trainer()
+    assert alerts_of(trainer) == [("mode collapse", "iteration 1: one text")]
+    assert capsys.readouterr().err.count("mode collapse: iteration 1: one text") == 1
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3]
+    assert len({start for _, _, start in seen}) == 1
+    assert seen[0][2] not in {entropy for _, entropy, _ in seen}
+    resumed, _ = make_trainer(changed(TINY, {"adversarial.iterations": 5}))
+    resumed.load_state_dict(trainer.state_dict())
+    assert alerts_of(resumed) == []
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3, 4, 5]
+    assert memory.alerts == []
+
+
+def test_an_untroubled_run_has_no_alerts() -> None:
+    trainer, _ = make_trainer()
+    assert alerts_of(trainer) == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [([5.0, 3.0, 4.0], [1, 2]), ([3.0, 3.0, 2.0], [1, 3]), ([math.nan, 4.0, 9.0], [2])],
+)
+def test_the_best_evaluation_of_the_game_is_kept(
+    losses: list[float], kept: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before the game, at 0, is no candidate; of equal ones the first is kept."""
+    expected = tiny_weights()
+    memory, folder = MemoryTracker(), tmp_path / "checkpoints"
+    trainer = Trainer(TINY, toy_task(), memory, Progress(), folder, best=tmp_path / "best")
+    original = Trainer.evaluation
+
+    def evaluation(self: Trainer) -> dict[str, float | int]:
+        loss = [0.0, *losses][self.counters.iterations]
+        return original(self) | {"checkpoint/loss": loss}
+
+    monkeypatch.setattr(Trainer, "evaluation", evaluation)
+    trainer.train()
+    *best, last = memory.checkpoints
+    assert [metadata["iteration"] for _, _, metadata in best] == kept
+    assert {(path, aliases) for path, aliases, _ in best} == {
+        (tmp_path / "best", ("latest", "best"))
+    }
+    assert (last[0].parent, last[1], last[2]["iteration"]) == (folder, ("latest",), 3)
+    state = read_checkpoint(tmp_path / "best")
+    assert state["counters"]["iterations"] == kept[-1]
+    assert state["best_loss"] == trainer.best_loss == losses[kept[-1] - 1]
+    # Whole: the run could go on from it.
+    resumed = Trainer(TINY, toy_task(), MemoryTracker(), Progress())
+    resumed.load_state_dict(state)
+    resumed.train()
+    assert torch.equal(weights_of(resumed), expected)
+
+
+def test_what_is_least_in_the_best_one() -> None:
+    """The dev NLL, and the exact KL to the true model where there is one; not the test split."""
+    trainer, memory = make_trainer()
+    trainer.train()
+    last = memory.logged[-1]
+    assert last["checkpoint/loss"] == pytest.approx(trainer.nll_dev(), abs=1e-6)
+    task = oracle_task(
+        OracleConfig(
+            vocabulary_size=6,
+            hidden_size=4,
+            max_length=5,
+            train_size=60,
+            dev_size=30,
+            test_size=30,
+        )
+    )
+    trainer, memory = make_trainer(TINY, task)
+    trainer.train()
+    last = memory.logged[-1]
+    assert last["eval/kl_generator_oracle"] > 0
+    assert last["checkpoint/loss"] == pytest.approx(
+        trainer.nll_dev() + last["eval/kl_generator_oracle"], abs=1e-6
+    )
+
+
+def test_histograms_hold_the_tokens_of_the_last_update() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"evaluation.every": 2, "adversarial.batch_size": 6}))
+    trainer.tracker = memory = MemoryTracker()
+    trainer.train()
+    assert {row["iteration"] for row in memory.histogram_rows} == {2}  # not before the game
+    names = [row["name"] for row in memory.histogram_rows]
+    assert names[0] == "action_value/01-01"
+    counts = {row["name"]: sum(row["histogram"].counts) for row in memory.histogram_rows}
+    assert counts["action_value/01-01"] == counts["advantage/01-01"] == 6
+    length = memory.values("completions/mean_length")[1]
+    for area in ("action_value", "advantage"):
+        total = sum(count for name, count in counts.items() if name.startswith(area))
+        assert total == pytest.approx(6 * length)
+
+
+def test_the_spread_of_advantages_is_that_before_standardisation() -> None:
+    trainer, memory = make_trainer(changed(TINY, {"adversarial.standardize": True}))
+    trainer.train()
+    assert all(value < 0.5 for value in memory.values("advantage/std"))

@@ -2,72 +2,212 @@
 
 import argparse
 import json
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+
+if TYPE_CHECKING:
+    from seqgan.evaluation.texts import Scores
+
+NUM_TEXTS = 4000  # drawn from a run
+FEW_KNOWN = 0.05  # share of words below which two files look like different things
+
+# What a number is named after, in the order in which the groups are printed. A name in braces is
+# replaced by that metric's value.
+GROUPS = (
+    (
+        "Likelihood, nats per token",
+        (
+            *("nll_oracle", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator"),
+            *("kl_symmetric", "entropy"),
+        ),
+    ),
+    ("BLEU, against {bleu_references} references", ("bleu_",)),
+    ("ROUGE, best of {rouge_references} references, over {rouge_hypotheses} texts", ("rouge_",)),
+    ("Self-BLEU, against {self_bleu_references} other texts", ("self_bleu_",)),
+    ("Repetition", ("distinct_", "duplicate_rate")),
+    ("Copies from the training texts", ("copied_",)),
+    ("Language models of {lm_texts} texts, nats per token", ("lm_score", "reverse_lm_score")),
+    ("Shapes, divergences in nats", ("mean_length", "length_divergence", "zipf_divergence")),
+    ("Embeddings", ("frechet_", "mauve_")),
+    ("Content", ("toxicity_rate",)),
+)
+COUNTS = ("_references", "_hypotheses", "_texts")
 
 
 def run(given: list[str]) -> int:
     """Prints the numbers, and gives the exit code."""
-    parser = Parser(prog="seqgan evaluate", allow_abbrev=False)
+    options = _parse(given)
+    scores = _of_files(options) if options.run is None else _of_run(options)
+    from seqgan.evaluation.intervals import bootstrap_intervals
+
+    intervals = bootstrap_intervals(scores.per_text, options.seed)
+    metrics = scores.metrics
+    if options.json:
+        print(json.dumps(_flat(metrics, intervals)))
+    else:
+        print("\n".join(_lines(metrics, intervals)))
+    return 0
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="seqgan evaluate",
+        allow_abbrev=False,
+        description="Measures a run's generator, or a file of texts against another one.",
+    )
     parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
+    parser.add_argument("-n", type=int, help=f"texts drawn from a run ({NUM_TEXTS})")
+    parser.add_argument("--temperature", type=float, help="of a run's texts (1)")
+    parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("newest", "best"),
+        help="the newest one, or that of the best evaluation in the game (newest)",
+    )
     parser.add_argument("--samples", type=Path, help="file of texts to measure")
     parser.add_argument("--references", type=Path, help="file of real texts")
-    parser.add_argument("-n", type=int, default=4000, help="texts drawn from a run (4000)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of a run's texts (1)")
-    parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument("--train", type=Path, help="file of training texts, to look for copies of")
+    parser.add_argument(
+        "--paired", action="store_true", help="ROUGE of each sample with its own line's reference"
+    )
+    parser.add_argument(
+        "--embedding",
+        action="append",
+        metavar="NAME",
+        help="of the Frechet distance: hashed, wordllama or minilm; may be given again (hashed)",
+    )
+    parser.add_argument("--mauve", action="store_true", help="MAUVE on each of the embeddings")
+    parser.add_argument("--toxicity", action="store_true", help="the share of offensive texts")
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same numbers (0)")
-    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object of all numbers, nothing else"
+    )
     options = parser.parse_all(given)
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
         raise InputError("evaluate takes a run, or both --samples and --references")
+    of_runs = {
+        "-n": options.n,
+        "--temperature": options.temperature,
+        "--pretrained": options.pretrained,
+        "--checkpoint": options.checkpoint,
+    }
+    of_files = {"--train": options.train, "--paired": options.paired}
+    kind = "a run" if files else "--samples and --references"
+    for flag, value in (of_runs if files else of_files).items():
+        if value not in (None, False):
+            raise InputError(f"{flag} goes with {kind}, got it without")
+    options.n = NUM_TEXTS if options.n is None else options.n
     if options.n < 20:
         raise InputError(f"-n is at least 20, got {options.n}")
     check_seed(options.seed)
-    metrics = _evaluate_files(options) if options.run is None else _evaluate_run(options)
-    if options.json:
-        print(json.dumps({name.removeprefix("eval/"): value for name, value in metrics.items()}))
-    else:
-        width = max(map(len, metrics))
-        for name, value in metrics.items():
-            print(f"{name.ljust(width)}  {value:.5g}")
-    return 0
+    options.embedding = options.embedding or ["hashed"]
+    from seqgan.evaluation.texts import check_embeddings
+
+    try:
+        check_embeddings("--embedding", options.embedding, options.mauve)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return options
 
 
-def _evaluate_files(options: argparse.Namespace) -> dict[str, float]:
-    from seqgan.evaluation.measure import bleu_metrics
-    from seqgan.evaluation.ngrams import copied_rate, distinct, duplicate_rate
-    from seqgan.tasks.text_files import read_texts
+def _of_files(options: argparse.Namespace) -> "Scores":
+    import numpy as np
+
+    from seqgan.evaluation.copies import copies_from_texts
+    from seqgan.evaluation.texts import (
+        TextMeasures,
+        bleu_scores,
+        copy_scores,
+        repetition_scores,
+    )
     from seqgan.vocabulary import split_words
 
     try:
-        samples = [tuple(split_words(text)) for text in read_texts(options.samples)]
-        references = [tuple(split_words(text)) for text in read_texts(options.references)]
+        samples, references = (
+            [tuple(split_words(text)) for text in _read(path, options.paired)]
+            for path in (options.samples, options.references)
+        )
+        if options.paired and len(samples) != len(references):
+            raise InputError(
+                "with --paired both files hold as many texts,"
+                f" got {len(samples)} and {len(references)}"
+            )
+        known = set().union(*references)
+        share = np.mean([word in known for text in samples for word in text])
+        if share < FEW_KNOWN:
+            _note(
+                f"{share:.1%} of the words of {options.samples} stand in {options.references};"
+                " is one of them a file of ids?"
+            )
+        texts, real = ([" ".join(words) for words in side] for side in (samples, references))
+        scores = bleu_scores(samples, references, options.seed) | repetition_scores(samples)
+        kept: list[str] = []
+        if options.train is not None:
+            scores |= copy_scores(copies_from_texts(samples, _train_texts(options.train, kept)))
+        measures = TextMeasures(
+            references,
+            real,
+            kept,
+            options.embedding,
+            options.mauve,
+            options.toxicity,
+            options.paired,
+        )
+        return scores | measures.scores(samples, texts, options.seed)
     except ValueError as error:
         raise InputError(str(error)) from error
-    metrics = bleu_metrics(samples, references, options.seed)
-    metrics |= {f"eval/distinct_{order}": distinct(samples, order) for order in (1, 2, 3)}
-    metrics["eval/duplicate_rate"] = duplicate_rate(samples)
-    metrics["eval/copied_rate"] = copied_rate(samples, references)
-    return metrics
 
 
-def _evaluate_run(options: argparse.Namespace) -> dict[str, float]:
+def _read(path: Path, with_blank: bool) -> list[str]:
+    """The texts of a file in its order; blank ones only where lines have to stay in their place."""
+    from seqgan.tasks.text_files import full_texts, stream_texts
+
+    texts = list(stream_texts(path))
+    full = full_texts(path, texts)
+    if with_blank or len(full) == len(texts):
+        return texts
+    _note(f"{path}: {len(texts) - len(full)} blank lines left out")
+    return full
+
+
+def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
+    """The texts of a file of any size, word by word; the first of them are kept as strings."""
+    from seqgan.evaluation.texts import MAX_TEXTS
+    from seqgan.tasks.text_files import stream_texts
+    from seqgan.vocabulary import split_words
+
+    for text in stream_texts(path):
+        words = split_words(text)
+        if words and len(kept) < MAX_TEXTS:
+            kept.append(" ".join(words))
+        yield words
+
+
+def _of_run(options: argparse.Namespace) -> "Scores":
     import torch
 
     from seqgan.build import build_task
     from seqgan.checkpoints import CheckpointError
-    from seqgan.evaluation.measure import measure
+    from seqgan.evaluation.measure import measure, text_measures
+    from seqgan.evaluation.texts import Scores
     from seqgan.runs import load_generator, open_run
     from seqgan.sampling import Sampling
 
     try:
         folder, config = open_run(options.run)
-        sampling = Sampling(options.temperature)
+        sampling = Sampling(1.0 if options.temperature is None else options.temperature)
         which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which)
+        trained = load_generator(folder, config, which, options.checkpoint or "newest")
         task = build_task(config)
+        # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
+        texts = None
+        if task.exact is None or not task.exact.full_support:
+            texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
     except (ValueError, CheckpointError) as error:
         raise InputError(str(error)) from error
     measured = measure(
@@ -78,5 +218,46 @@ def _evaluate_run(options: argparse.Namespace) -> dict[str, float]:
         torch.Generator().manual_seed(options.seed),
         sampling,
         config.device,
+        texts,
     )
-    return measured.metrics
+    return Scores(
+        {name.removeprefix("eval/"): value for name, value in measured.metrics.items()},
+        {name.removeprefix("eval/"): part for name, part in measured.per_text.items()},
+    )
+
+
+def _note(message: str) -> None:
+    print(f"seqgan: {message}", file=sys.stderr)
+
+
+def _flat(
+    metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]
+) -> dict[str, float | int]:
+    """Every number under a name of its own; counts are whole."""
+    flat: dict[str, float | int] = {
+        name: round(value) if name.endswith(COUNTS) else value for name, value in metrics.items()
+    }
+    for name, (low, high) in intervals.items():
+        flat |= {f"{name}_low": low, f"{name}_high": high}
+    return flat
+
+
+def _lines(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Groups of numbers, with intervals where there are any. Counts stand in the headings."""
+    shown = [name for name in metrics if not name.endswith(COUNTS)]
+    width = max(map(len, shown))
+    counts = {name: f"{value:.0f}" for name, value in metrics.items() if name not in shown}
+    lines: list[str] = []
+    for heading, starts in (*GROUPS, ("Other", ("",))):
+        names = [name for start in starts for name in shown if name.startswith(start)]
+        shown = [name for name in shown if name not in names]
+        if names:
+            lines += ["", heading.format_map(counts)] if lines else [heading.format_map(counts)]
+        for name in names:
+            line = f"  {name.ljust(width)}  {metrics[name]:>9.4g}"
+            if name in intervals:
+                line += "  [{:.4g}, {:.4g}]".format(*intervals[name])
+            lines.append(line)
+    if intervals:
+        lines += ["", "In brackets: 95% intervals, by bootstrap over texts."]
+    return lines

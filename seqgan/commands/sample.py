@@ -16,6 +16,12 @@ def run(given: list[str]) -> int:
     parser.add_argument("--top-p", type=float, default=1.0, help="keep this probability (1: all)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same texts (0)")
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("newest", "best"),
+        default="newest",
+        help="the newest one, or that of the best evaluation in the game (newest)",
+    )
     parser.add_argument("--unknown", action="store_true", help="allow the unknown word <unk>")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_all(given)
@@ -32,7 +38,7 @@ def run(given: list[str]) -> int:
         sampling = Sampling(options.temperature, options.top_k, options.top_p)
         folder, config = open_run(options.run)
         which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which)
+        trained = load_generator(folder, config, which, options.checkpoint)
     except (ValueError, CheckpointError) as error:
         raise InputError(str(error)) from error
     unknown = trained.vocabulary.unk_id

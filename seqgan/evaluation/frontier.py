@@ -122,7 +122,7 @@ def _sentence(
             "worse": "does not beat the best MLE temperature, it is worse",
         }[verdict]
     )
-    at = f"at {quality.name} {quality.value:.3f} (MLE temperature {temperature:.2f})"
+    at = f"at {quality.name} {quality.value:.3f} or better (MLE temperature {temperature:.2f})"
     if not reached:
         at = (
             f"at {quality.name} {quality.value:.3f}, which no MLE temperature reaches"

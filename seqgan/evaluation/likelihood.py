@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from seqgan.evaluation.intervals import PerText
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sequence_log_probs
 from seqgan.sequences import Sequences
@@ -22,6 +23,7 @@ class LikelihoodReport:
 
     metrics: dict[str, float]
     heldout_log_probs: Float[Tensor, " heldout"]  # nats per sequence, for paired comparisons
+    per_text: dict[str, PerText]  # those metrics that are rates, sequence by sequence
 
 
 def likelihood_report(
@@ -39,22 +41,28 @@ def likelihood_report(
     """
     own = sequence_log_probs(generator, samples, sampling)
     heldout_log_probs = sequence_log_probs(generator, heldout, sampling)
-    num_tokens = float(samples.mask.sum())
-    num_heldout = float(heldout.mask.sum())
-    metrics = {
-        "eval/entropy": float(-own.double().sum()) / num_tokens,
-        "eval/nll_heldout": float(-heldout_log_probs.double().sum()) / num_heldout,
-        "eval/mean_length": num_tokens / len(samples),
+    parts = {
+        "eval/entropy": _per_token(-own, samples),
+        "eval/nll_heldout": _per_token(-heldout_log_probs, heldout),
+        "eval/mean_length": PerText.mean_of(samples.lengths.double().cpu().numpy()),
     }
     if exact is not None:
         # Against the true log-probability of the same held-out sequences: lower variance than
         # subtracting the entropy, and zero for a perfect generator.
-        true = exact.log_prob(heldout).double()
-        metrics["eval/kl_oracle_generator"] = (
-            float((true - heldout_log_probs.double()).sum()) / num_heldout
-        )
+        difference = exact.log_prob(heldout).double() - heldout_log_probs.double()
+        parts["eval/kl_oracle_generator"] = _per_token(difference, heldout)
         if exact.full_support:
-            nll_oracle = float(-exact.log_prob(samples).double().sum()) / num_tokens
-            metrics["eval/nll_oracle"] = nll_oracle
-            metrics["eval/kl_generator_oracle"] = nll_oracle - metrics["eval/entropy"]
-    return LikelihoodReport(metrics, heldout_log_probs)
+            true = exact.log_prob(samples)
+            parts["eval/nll_oracle"] = _per_token(-true, samples)
+            parts["eval/kl_generator_oracle"] = _per_token(own.double() - true.double(), samples)
+    metrics = {name: part.value for name, part in parts.items()}
+    if "eval/kl_generator_oracle" in metrics:
+        # Over two sets of sequences: a sum of two rates, and not itself one.
+        metrics["eval/kl_symmetric"] = (
+            metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
+        )
+    return LikelihoodReport(metrics, heldout_log_probs, parts)
+
+
+def _per_token(nats: Float[Tensor, " batch"], sequences: Sequences) -> PerText:
+    return PerText(nats.double().cpu().numpy(), sequences.lengths.double().cpu().numpy())

@@ -1,25 +1,35 @@
 """One measurement of a generator: what it is like now, in numbers and samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqgan.evaluation.copies import copied_from_training
+from seqgan.evaluation.copies import copies_from_training
+from seqgan.evaluation.intervals import PerText
 from seqgan.evaluation.likelihood import likelihood_report
-from seqgan.evaluation.ngrams import distinct, duplicate_rate, self_bleu, sentence_bleu
+from seqgan.evaluation.ngrams import sentence_bleu
+from seqgan.evaluation.texts import (
+    MAX_TEXTS,
+    BleuScores,
+    Scores,
+    TextMeasures,
+    copy_scores,
+    repetition_scores,
+    summarize_bleu,
+)
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sample
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 
 NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error
-MAX_HYPOTHESES = 10_000  # sentences whose BLEU is averaged; references are always complete
 
-BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,17 @@ class Quality:
 
 @dataclass(frozen=True)
 class Measurement:
-    """`metrics` uses the names of the metric list; `heldout_log_probs` are nats per sequence."""
+    """`metrics` uses the names of the metric list; `heldout_log_probs` are nats per sequence.
+
+    `per_text` has those of the metrics that are means over texts, text by text, for intervals.
+    """
 
     metrics: dict[str, float]
     quality: Quality
     samples: Sequences
     heldout_log_probs: Float[Tensor, " heldout"]
     heldout_tokens: int
+    per_text: Mapping[str, PerText] = field(default_factory=dict)
 
     @property
     def nll_heldout(self) -> float:
@@ -63,73 +77,78 @@ def measure(
     rng: torch.Generator,
     sampling: Sampling | None = None,
     device: torch.device | str = "cpu",
+    texts: TextMeasures | None = None,
 ) -> Measurement:
     """Draws `num_samples` texts and says everything that the task lets one say about them.
 
     The generator's parameters are not touched. Held-out sequences are of the `test` split, always
     the same ones, so that two measurements can be compared pair by pair.
+
+    Args:
+        texts: what compares the samples with real texts, from `text_measures`. Without it that is
+            BLEU alone, and only where the task is `judged_as_texts`.
     """
     samples = sample(generator, task.vocabulary, num_samples, task.max_length, rng, sampling)
     fixed = torch.Generator().manual_seed(0)
     heldout = task.real("test", min(num_heldout, task.size("test")), fixed).to(device)
     report = likelihood_report(generator, samples, heldout, task.exact, sampling)
-    bleu_scores = _bleu_scores(samples, task)
-    metrics = report.metrics | _sample_metrics(samples, task, bleu_scores)
+    rows, scores = token_rows(samples), sample_scores(samples, task)
+    bleu: BleuScores = {}
+    if texts is not None or judged_as_texts(task):
+        references = token_rows(_references(task)) if texts is None else texts.references
+        bleu = sentence_bleu(rows, references)
+        scores |= summarize_bleu(rows, bleu, len(references))
+    if texts is not None:
+        scores |= texts.scores(rows, samples.texts)
+    metrics = report.metrics | _named(scores.metrics)
     metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
     return Measurement(
         metrics,
-        _quality(samples, task, metrics, bleu_scores),
+        _quality(samples, task, metrics, bleu),
         samples,
         report.heldout_log_probs,
         int(heldout.mask.sum()),
+        report.per_text | _named(scores.per_text),
     )
 
 
-def sample_metrics(samples: Sequences, task: Task) -> dict[str, float]:
-    """Everything that looks at the samples alone: n-grams, copies, the task's checks."""
-    return _sample_metrics(samples, task, _bleu_scores(samples, task))
+def _named(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {f"eval/{name}": value for name, value in values.items()}
 
 
-def _sample_metrics(samples: Sequences, task: Task, bleu_scores: BleuScores) -> dict[str, float]:
-    rows = token_rows(samples)
-    metrics = {f"eval/distinct_{order}": distinct(rows, order) for order in (1, 2, 3)}
-    metrics["eval/duplicate_rate"] = duplicate_rate(rows)
-    metrics["eval/copied_rate"] = copied_from_training(samples, task)
-    for name, check in task.checks.items():
-        metrics[f"eval/{name}"] = float(np.mean(check(samples.texts)))
-    if bleu_scores:
-        metrics |= _bleu_metrics(rows, bleu_scores, task.size("test"), seed=0)
-    return metrics
+def sample_scores(samples: Sequences, task: Task) -> Scores:
+    """What looks at the samples alone: repetition, copies, the task's checks."""
+    passed = {
+        name: PerText.mean_of(np.array(check(samples.texts), dtype=float))
+        for name, check in task.checks.items()
+    }
+    scores = repetition_scores(token_rows(samples))
+    return scores | copy_scores(copies_from_training(samples, task)) | Scores(per_text=passed)
 
 
-def bleu_metrics(
-    rows: Sequence[Sequence[int]] | Sequence[Sequence[str]],
-    references: Sequence[Sequence[int]] | Sequence[Sequence[str]],
-    seed: int = 0,
-) -> dict[str, float]:
-    """BLEU against all references and Self-BLEU against all other samples, with both counts.
+def text_measures(
+    task: Task, embeddings: Sequence[str], with_mauve: bool = False, with_toxicity: bool = False
+) -> TextMeasures:
+    """The measures beside the whole test split, made once for a run.
 
-    Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
-    depends on their size.
+    Raises:
+        ValueError: an embedding is unknown, or its package is missing.
+        RewardError: the package that toxicity needs is missing.
     """
-    return _bleu_metrics(rows, sentence_bleu(rows, references), len(references), seed)
+    test = _references(task)
+    num_other = min(task.size("train"), MAX_TEXTS)
+    other = task.real("train", num_other, torch.Generator().manual_seed(0))
+    return TextMeasures(
+        token_rows(test), test.texts, other.texts, embeddings, with_mauve, with_toxicity
+    )
 
 
-def _bleu_metrics(
-    rows: Sequence[Sequence[int]] | Sequence[Sequence[str]],
-    bleu_scores: BleuScores,
-    num_references: int,
-    seed: int,
-) -> dict[str, float]:
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(rows))[:MAX_HYPOTHESES]
-    metrics: dict[str, float] = {"bleu_references": num_references}
-    metrics |= {f"bleu_{order}": scores[chosen].mean() for order, scores in bleu_scores.items()}
-    if len(rows) > 1:
-        metrics["self_bleu_references"] = len(rows) - 1
-        own = self_bleu(rows, num_hypotheses=min(MAX_HYPOTHESES, len(rows)), rng=rng)
-        metrics |= {f"self_bleu_{order}": value for order, value in own.items()}
-    return {f"eval/{name}": float(value) for name, value in metrics.items()}
+def judged_as_texts(task: Task) -> bool:
+    """Whether BLEU and its kin say something; not where the exact distribution says more.
+
+    One without full support says nothing of texts outside it: then a check has to.
+    """
+    return task.exact is None or not (task.exact.full_support or task.checks)
 
 
 def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
@@ -141,19 +160,12 @@ def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
     return [tuple(row[:-1] if row[-1] == eos else row) for row in rows]
 
 
-def _bleu_scores(samples: Sequences, task: Task) -> BleuScores:
-    """Against the whole test split; empty where the exact distribution says more than BLEU.
-
-    One without full support says nothing of texts outside it: then a check has to.
-    """
-    if task.exact is not None and (task.exact.full_support or task.checks):
-        return {}
-    test = task.real("test", task.size("test"), torch.Generator().manual_seed(0))
-    return sentence_bleu(token_rows(samples), token_rows(test))
+def _references(task: Task) -> Sequences:
+    return task.real("test", task.size("test"), torch.Generator().manual_seed(0))
 
 
 def _quality(
-    samples: Sequences, task: Task, metrics: dict[str, float], bleu_scores: BleuScores
+    samples: Sequences, task: Task, metrics: dict[str, float], bleu: BleuScores
 ) -> Quality:
     """NLL under the true model where it is finite, else a check's rate, else BLEU-4."""
     groups = torch.arange(len(samples)).chunk(NUM_GROUPS)
@@ -167,7 +179,7 @@ def _quality(
         values = [float(passed[rows].mean()) for rows in groups]
         higher = True
     else:
-        bleu_4 = bleu_scores[4][:MAX_HYPOTHESES]
+        bleu_4 = bleu[4][:MAX_TEXTS]
         num_groups = min(NUM_GROUPS, len(bleu_4))
         values = [float(group.mean()) for group in np.array_split(bleu_4, num_groups)]
         name, higher = "bleu_4", True

@@ -1,4 +1,4 @@
-"""n-gram metrics of tokenised texts: BLEU, Self-BLEU, distinct-n, duplicates, copies.
+"""n-gram metrics of tokenised texts: BLEU, Self-BLEU, distinct-n, duplicates.
 
 A text is a sequence of words or of ids: any hashable tokens. BLEU rises with the number of
 references (the same COCO samples score BLEU-2 .73 against 10,000 of them, .44 against 200), and
@@ -60,14 +60,25 @@ def self_bleu(
     num_hypotheses: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> dict[int, float]:
-    """Mean BLEU of each text against all *other* texts (Zhu et al., 2018), for orders from 2.
+    """Mean of `sentence_self_bleu` over the texts, for each order from 2 to `max_order`."""
+    scores = sentence_self_bleu(texts, max_order, num_hypotheses, rng)
+    return {order: float(values.mean()) for order, values in scores.items()}
+
+
+def sentence_self_bleu(
+    texts: Sequence[Text],
+    max_order: int = 5,
+    num_hypotheses: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> dict[int, Float[np.ndarray, " hypothesis"]]:
+    """BLEU of each text against all *other* texts (Zhu et al., 2018), for orders from 2.
 
     High where texts repeat each other. A duplicate elsewhere in `texts` is another text, and
     counts as a reference.
 
     Args:
-        num_hypotheses: average over this many distinct texts, drawn with `rng`; None averages
-            over all. The references are all other texts either way.
+        num_hypotheses: this many distinct texts, drawn with `rng`; None takes all. The references
+            are all other texts either way.
         rng: needed with `num_hypotheses`, unused without.
 
     Raises:
@@ -84,7 +95,7 @@ def self_bleu(
     ]
     lengths = _lengths(texts)
     scores = _scores(matches, lengths, _closest_others(lengths))
-    return {order: float(values[chosen].mean()) for order, values in scores.items()}
+    return {order: values[chosen] for order, values in scores.items()}
 
 
 def distinct(texts: Sequence[Text], order: int) -> float:
@@ -109,18 +120,6 @@ def duplicate_rate(texts: Sequence[Text]) -> float:
     """Share of texts that repeat an earlier one: 1 - unique / all. Raises ValueError for none."""
     _require_texts("the duplicate rate", "text", texts)
     return 1 - len({tuple(text) for text in texts}) / len(texts)
-
-
-def copied_rate(texts: Sequence[Text], train_texts: Sequence[Text]) -> float:
-    """Share of texts that occur verbatim in the training set, repeated ones each time.
-
-    Raises:
-        ValueError: no text or no training text.
-    """
-    _require_texts("the copied rate", "text", texts)
-    _require_texts("the copied rate", "training text", train_texts)
-    train = {tuple(text) for text in train_texts}
-    return sum(tuple(text) in train for text in texts) / len(texts)
 
 
 @dataclass(frozen=True)

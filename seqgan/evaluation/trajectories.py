@@ -17,25 +17,24 @@ def describe_trajectories(
     vocabulary: Vocabulary,
     rewards: Sequence[str],
 ) -> Metrics:
-    """Lengths, endings and repeated rows, returns, the advantages, and each of the named rewards.
+    """Lengths, endings (where texts have an eos) and repeated rows, returns, the advantages, and
+    each of the named rewards.
 
     The mean and the deviation of a reward are over the sequences that it applies to.
     """
     lengths, mask = trajectories.sequences.lengths, trajectories.mask
     mean = masked_mean(advantages, mask)
-    unfinished = torch.zeros(())
-    if (eos := vocabulary.eos_id) is not None:
-        last = trajectories.tokens.gather(1, lengths[:, None] - 1)
-        unfinished = (last != eos).float().mean()
     unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
     metrics: dict[str, float | int] = {
         "charts/episodic_length": float(lengths.float().mean()),
         "advantage/mean": float(mean),
         "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
         "completions/mean_length": float(lengths.float().mean()),
-        "completions/clipped_ratio": float(unfinished),
         "completions/unique_fraction": unique,
     }
+    if (eos := vocabulary.eos_id) is not None:
+        last = trajectories.tokens.gather(1, lengths[:, None] - 1)
+        metrics["completions/clipped_ratio"] = float((last != eos).float().mean())
     scored = torch.stack([trajectories.part(name) for name in rewards])
     some_apply = ~scored.isnan().all(dim=0)
     if bool(some_apply.any()):

@@ -128,7 +128,7 @@ def text_task(config: TextConfig) -> FixedTask:
         CacheError: the cache cannot be written, as on a full disk.
     """
     if not config.path:
-        raise TextFileError("task.path names a text file, got nothing")
+        raise TextFileError("task.path names a text file (--task.path FILE), got nothing")
     path = Path(config.path)
     check_file(path)
     digest = hash_file(path)

@@ -28,20 +28,28 @@ def read_texts(path: Path, column: str = "text") -> list[str]:
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or all are blank.
     """
-    texts = [text for text in stream_texts(path, column) if text.strip()]
-    if not texts:
+    return full_texts(path, stream_texts(path, column))
+
+
+def full_texts(path: Path, texts: Iterable[str]) -> list[str]:
+    """Those of a file's texts that are not blank. Raises TextFileError where all are."""
+    full = [text for text in texts if text.strip()]
+    if not full:
         raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
-    return texts
+    return full
 
 
 def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
     """The text of every record in file order, blank ones included.
 
+    A file is .jsonl or .csv by its name; under any other name it holds one text a line.
+
     Raises:
         TextFileError: the file cannot be read or decoded, or a record is malformed. What comes
             before the place of an error is handed out first.
     """
-    check_file(path)
+    if path.is_dir():
+        raise TextFileError(f"a text file is no folder, got {path}")
     lines = _lines(path)
     match path.suffix.lower():
         case ".jsonl":

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from seqgan.tracking.metrics import Metrics, find_metric
 
 SampleRow = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie between neighbouring edges; one more edge than counts."""
+
+    counts: tuple[int, ...]
+    edges: tuple[float, ...]
 
 
 @runtime_checkable
@@ -22,8 +32,31 @@ class Tracker(Protocol):
 
         Each row has `step` (int, the global step), `phase` (str) and `text` (str), and any number
         of floats beside them, such as `reward` and `log_prob`. All rows of a run have the same
-        keys.
+        keys. A list, such as `tokens`, is for a tracker that has a place for it.
         """
+        ...
+
+    def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
+        """Records histograms by their names.
+
+        Args:
+            axes: where they belong: `global_step` and `iteration`.
+        """
+        ...
+
+    def checkpoint(
+        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
+    ) -> None:
+        """Records a checkpoint's folder as it is now.
+
+        Args:
+            aliases: names that point to this checkpoint from here on, say `best`.
+            metadata: what is known about it, in JSON types.
+        """
+        ...
+
+    def alert(self, title: str, text: str) -> None:
+        """Tells whoever watches that something is wrong."""
         ...
 
     def position(self) -> dict[str, Any]:
@@ -44,6 +77,9 @@ class MemoryTracker:
     def __init__(self) -> None:
         self.logged: list[dict[str, float | int]] = []
         self.rows: list[dict[str, object]] = []
+        self.histogram_rows: list[dict[str, object]] = []  # `name`, `histogram` and the axes
+        self.checkpoints: list[tuple[Path, tuple[str, ...], dict[str, object]]] = []
+        self.alerts: list[tuple[str, str]] = []
         self.exit_code: int | None = None  # None until closed
 
     def log(self, metrics: Metrics) -> None:
@@ -51,6 +87,18 @@ class MemoryTracker:
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
         self.rows.extend(dict(row) for row in rows)
+
+    def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
+        for name, histogram in histograms.items():
+            self.histogram_rows.append({"name": name, "histogram": histogram, **axes})
+
+    def checkpoint(
+        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
+    ) -> None:
+        self.checkpoints.append((folder, tuple(aliases), dict(metadata)))
+
+    def alert(self, title: str, text: str) -> None:
+        self.alerts.append((title, text))
 
     def position(self) -> dict[str, Any]:
         """Empty: what is in memory ends with the process."""
@@ -81,15 +129,33 @@ class Trackers:
         Raises:
             ValueError: a name is not in the metric list; nothing was recorded.
         """
-        for name in metrics.keys() - self._known:
-            find_metric(name)
-            self._known.add(name)
+        self._check(metrics)
         for tracker in self._trackers.values():
             tracker.log(metrics)
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
         for tracker in self._trackers.values():
             tracker.samples(rows)
+
+    def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
+        """Records the histograms everywhere.
+
+        Raises:
+            ValueError: a name is not in the metric list; nothing was recorded.
+        """
+        self._check(histograms)
+        for tracker in self._trackers.values():
+            tracker.histograms(histograms, axes)
+
+    def checkpoint(
+        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
+    ) -> None:
+        for tracker in self._trackers.values():
+            tracker.checkpoint(folder, aliases, metadata)
+
+    def alert(self, title: str, text: str) -> None:
+        for tracker in self._trackers.values():
+            tracker.alert(title, text)
 
     def position(self) -> dict[str, Any]:
         """The position of each tracker, by its name."""
@@ -100,3 +166,8 @@ class Trackers:
         with ExitStack() as stack:
             for tracker in reversed(self._trackers.values()):
                 stack.callback(tracker.close, exit_code)
+
+    def _check(self, named: Mapping[str, object]) -> None:
+        for name in named.keys() - self._known:
+            find_metric(name)
+            self._known.add(name)

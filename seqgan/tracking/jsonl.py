@@ -1,17 +1,19 @@
-"""Metrics and samples as JSON lines beside the run: readable by anything, resumable to the byte."""
+"""A run's record as JSON lines beside it: readable by anything, resumable to the byte."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqgan.tracking.base import SampleRow
+from seqgan.tracking.base import Histogram, SampleRow
 from seqgan.tracking.metrics import Metrics
+
+KINDS = ("metrics", "samples", "histograms", "alerts")  # a file `<kind>.jsonl` each
 
 
 class JsonlTracker:
-    """Appends to `metrics.jsonl` and `samples.jsonl` in a folder, one JSON object a line.
+    """Appends to the files of `KINDS` in a folder, one JSON object a line.
 
     Every line reaches the operating system before the call returns, so a killed process loses at
     most the line that it was writing. NaN and infinities are written as Python's `json` writes
@@ -19,9 +21,8 @@ class JsonlTracker:
 
     Args:
         folder: made if missing.
-        position: what `position()` gave, to continue from there: both files are first cut to
-            their length at that moment, half-written lines included. None appends to what there
-            is.
+        position: what `position()` gave, to continue from there: each file is first cut to its
+            length at that moment, half-written lines included. None appends to what there is.
 
     Raises:
         ValueError: a file is shorter than `position` says.
@@ -30,10 +31,10 @@ class JsonlTracker:
 
     def __init__(self, folder: Path, position: Mapping[str, Any] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = {"metrics": folder / "metrics.jsonl", "samples": folder / "samples.jsonl"}
-        for name, path in paths.items():
-            if position:
-                _truncate(path, position[name])
+        paths = {kind: folder / f"{kind}.jsonl" for kind in KINDS}
+        if position:
+            for kind, path in paths.items():
+                _truncate(path, position.get(kind, 0))  # an older run knows of fewer files
         # Unbuffered: a buffer that a full disk refused would be written again when it is closed.
         self._files = {name: path.open("ab", buffering=0) for name, path in paths.items()}
 
@@ -42,6 +43,23 @@ class JsonlTracker:
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
         self._append("samples", rows)
+
+    def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
+        self._append(
+            "histograms",
+            [
+                {"name": name, **axes, "counts": each.counts, "edges": each.edges}
+                for name, each in histograms.items()
+            ],
+        )
+
+    def checkpoint(
+        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
+    ) -> None:
+        """Nothing: it lies beside these files already."""
+
+    def alert(self, title: str, text: str) -> None:
+        self._append("alerts", [{"title": title, "text": text}])
 
     def position(self) -> dict[str, Any]:
         """The length of each file in bytes; that much is on the disk when this returns."""
@@ -66,3 +84,15 @@ def _truncate(path: Path, length: int) -> None:
         raise ValueError(f"{path} has the {length} bytes of the checkpoint, got {size}")
     if size > length:
         os.truncate(path, length)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON-lines file; none where there is no file.
+
+    The last line may be half written, by a process that lives or one that was killed.
+    """
+    if not path.is_file():
+        return
+    for line in path.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            yield json.loads(line)

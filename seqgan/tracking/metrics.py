@@ -1,7 +1,7 @@
 """Every metric that is ever logged, in one documented list.
 
 The list decides the x-axis of each chart, makes `docs/metrics.md`, and lets a run reject a name
-that nobody explained. Only the standard library is imported here, so that losses may use `Metrics`.
+that nobody explained. It brings nothing but the standard library, so that losses may use `Metrics`.
 """
 
 import difflib
@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from seqgan.tracking import symptoms
+
 # int is spelled out because checks at run time, unlike type checkers, tell it from float.
 Metrics = Mapping[str, float | int]
 
 Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
+
+# What a part in angle brackets stands for, where it is not any text without a slash. <positions>:
+# of tokens, counted from 1, as in 03-04. No embedding has a `_` in its name, as `_floor` has.
+PLACEHOLDERS = {"positions": r"\d+-\d+", "embedding": "[^/_]+"}
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,15 @@ class Metric:
     """One entry of the list.
 
     Args:
-        name: `area/what`; a part in angle brackets stands for any text without a slash.
+        name: `area/what`; a part in angle brackets stands for any text without a slash, or for
+            what `PLACEHOLDERS` says.
         meaning: what is measured, and over what.
         unit: unit of the value; empty for a pure number.
         axis: the metric that this one is plotted against.
         applies: in which runs it is logged.
         may_be_constant: False where a value that stays equal over ten logs is a bug.
-        healthy: what a good run shows, and what trouble looks like.
+        healthy: what a good run shows, in numbers where there are any.
+        wrong: what it looks like when it goes wrong, and which illness that is.
     """
 
     name: str
@@ -38,6 +46,7 @@ class Metric:
     applies: str
     may_be_constant: bool
     healthy: str
+    wrong: str
 
     @property
     def area(self) -> str:
@@ -48,13 +57,23 @@ class Metric:
     def is_pattern(self) -> bool:
         return "<" in self.name
 
+    @property
+    def is_histogram(self) -> bool:
+        """Whether it is a histogram over tokens, not a number."""
+        return "<positions>" in self.name
+
     @cached_property
     def _expression(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"<\w+>", "[^/]+", re.escape(self.name)))
+        return re.compile(with_placeholders(re.escape(self.name)))
 
     def matches(self, name: str) -> bool:
         """Whether `name` is this entry's name, or fits its pattern."""
         return self._expression.fullmatch(name) is not None
+
+
+def with_placeholders(name: str) -> str:
+    """A metric's name with regular expressions in the place of its parts in angle brackets."""
+    return re.sub(r"<(\w+)>", lambda part: PLACEHOLDERS.get(part[1], "[^/]+"), name)
 
 
 _ADVERSARIAL = "adversarial phase"
@@ -77,6 +96,7 @@ METRICS: tuple[Metric, ...] = (
         "every run",
         False,
         "grows by batch size times mean length each iteration",
+        "stands still: the run hangs or has ended",
     ),
     Metric(
         "iteration",
@@ -86,6 +106,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "grows by 1",
+        "stands still: the run hangs or has ended",
     ),
     Metric(
         "charts/episodic_return",
@@ -96,6 +117,8 @@ METRICS: tuple[Metric, ...] = (
         False,
         "rises while the reward is fixed; hovers when the discriminator keeps up. Constant only"
         " with a constant reward",
+        "rises while quality or diversity under eval/ falls: reward hacking; sinks from the start:"
+        " the discriminator is too strong, or the learning rate too high",
     ),
     Metric(
         "charts/episodic_length",
@@ -104,7 +127,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         True,
-        "near the data's mean length; a slide to 1 or to the maximum is reward hacking",
+        "near the data's mean length",
+        "slides to 1 or climbs to the maximum: reward hacking",
     ),
     Metric(
         "charts/SPS",
@@ -113,7 +137,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "steady; a slow decline is a leak or a busy machine",
+        "steady, but for the noise of the machine",
+        "declines slowly: a leak, or texts that grow; drops at once: a busy machine",
     ),
     Metric(
         "charts/learning_rate_generator",
@@ -122,7 +147,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         True,
-        "follows its schedule",
+        "as set",
+        "0: nothing is learnt",
     ),
     Metric(
         "charts/learning_rate_discriminator",
@@ -131,7 +157,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         True,
-        "follows its schedule",
+        "as set",
+        "0: nothing is learnt",
     ),
     Metric(
         "losses/policy",
@@ -140,7 +167,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "says little by itself: its gradient matters, not its value",
+        "of either sign and near 0 with a baseline; its gradient matters, not its value",
+        "NaN, or grows by orders of magnitude: divergence",
     ),
     Metric(
         "losses/value",
@@ -150,6 +178,7 @@ METRICS: tuple[Metric, ...] = (
         "runs with a critic",
         False,
         "falls, then follows the moving reward",
+        "rises steadily: the critic does not follow, and advantages are noise",
     ),
     Metric(
         "losses/entropy",
@@ -158,16 +187,19 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "sinks slowly; a fall towards 0 is mode collapse",
+        "sinks slowly and stays above half of what it was before the game",
+        "falls towards 0: mode collapse; climbs towards the logarithm of the vocabulary's size:"
+        " divergence",
     ),
     Metric(
         "losses/mle",
-        "negative log-likelihood of a generator update's real sequences, where mle_weight asks",
+        "negative log-likelihood of the real sequences in a generator update",
         "nats per token",
         "global_step",
-        _ADVERSARIAL,
+        "adversarial.update.mle_weight above 0",
         False,
-        "stays near the pretrained generator's; a rise is the price of the reward",
+        "near the pretrained generator's",
+        "rises steadily: forgetting, the price of the reward",
     ),
     Metric(
         "losses/approx_kl",
@@ -176,7 +208,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _PPO,
         False,
-        "below about 0.02; spikes mean that the learning rate is too high",
+        "above 0, below about 0.02",
+        "spikes: the learning rate is too high, and the update leaves the policy that its samples"
+        " came from",
     ),
     Metric(
         "losses/clipfrac",
@@ -185,7 +219,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _PPO,
         True,
-        "up to about 0.2; 0 throughout means that clipping does nothing",
+        "up to about 0.2",
+        "0 throughout: clipping does nothing; most of the tokens: the updates are too large",
     ),
     Metric(
         "losses/explained_variance",
@@ -194,7 +229,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "runs with a critic",
         False,
-        "rises towards 1; below 0 the critic is worse than a constant",
+        "rises towards 1",
+        "near 0: the critic knows nothing; below 0: it is worse than a constant",
     ),
     Metric(
         "losses/discriminator",
@@ -204,7 +240,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "below log 2 = 0.693; at 0.693 it knows nothing, near 0 it leaves the generator no signal",
+        "about 0.3 to 0.69, a little below log 2 = 0.693",
+        "at 0.693: it knows nothing; near 0: it has won, and leaves the generator no signal",
     ),
     Metric(
         "losses/minimax_generator",
@@ -213,7 +250,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "falls as the generator wins; near 0 the discriminator is sure, -0.693 is a draw",
+        "around -0.693, which is a draw",
+        "near 0: the discriminator is sure of every generated text; far below -0.693: it takes"
+        " them for real",
     ),
     Metric(
         "losses/pretrain",
@@ -223,15 +262,17 @@ METRICS: tuple[Metric, ...] = (
         _PRETRAINING,
         False,
         "falls, with the noise of one minibatch",
+        "rises or is NaN: the learning rate is too high",
     ),
     Metric(
         "losses/grad_norm_generator",
         "norm of the generator's gradient before clipping",
         "",
         "global_step",
-        "every run",
+        _ADVERSARIAL,
         False,
-        "same order of magnitude throughout; 0 means that no reward arrives",
+        "the same order of magnitude throughout",
+        "0: no reward arrives; grows by orders of magnitude: divergence",
     ),
     Metric(
         "losses/grad_norm_discriminator",
@@ -240,7 +281,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "same order of magnitude throughout",
+        "the same order of magnitude throughout",
+        "near 0: it has won, or cannot learn; grows by orders of magnitude: divergence",
     ),
     Metric(
         "discriminator/accuracy_real",
@@ -249,7 +291,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "between 0.5 and 0.95; 1 on both sides means that it has won",
+        "0.5 to 0.95",
+        "1 here and in accuracy_generated: it has won; far above accuracy_heldout: it has"
+        " memorised its texts",
     ),
     Metric(
         "discriminator/accuracy_generated",
@@ -258,7 +302,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "between 0.5 and 0.95; far from accuracy_real means a biased discriminator",
+        "0.5 to 0.95, near accuracy_real",
+        "far from accuracy_real: it says the same of all texts; 1 in both: it has won",
     ),
     Metric(
         "discriminator/accuracy_heldout",
@@ -267,8 +312,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "above 0.5 while there is something to teach; far below the training accuracies is"
-        " overfitting",
+        "above 0.5 while there is something to teach, up to 0.95",
+        "0.5: nothing to teach; far below the training accuracies: overfitting; 0.99 and more: it"
+        " has won",
     ),
     Metric(
         "discriminator/information_heldout",
@@ -278,8 +324,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "above 0 and shrinking as the generator improves; at or below 0 the discriminator has"
-        " nothing to teach",
+        "above 0 by two standard errors, at most log 2 = 0.693; shrinks as the generator improves",
+        "at or below 0: nothing to teach; near 0.693: it has won; rises all through the game: the"
+        " generator does not follow",
     ),
     Metric(
         "discriminator/information_heldout_error",
@@ -288,7 +335,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "well below information_heldout; otherwise hold out more sequences",
+        "below half of information_heldout",
+        "above it: nobody can say whether there is something to teach; hold out more sequences",
     ),
     Metric(
         "discriminator/auc",
@@ -297,7 +345,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _DISCRIMINATOR,
         False,
-        "above 0.5; 1 is a complete win",
+        "0.5 to 0.98",
+        "0.5: it knows nothing; 1: a complete win; below 0.5: it prefers generated text",
     ),
     Metric(
         "rewards/<name>/mean",
@@ -307,8 +356,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "once for each reward model",
         False,
-        "rises for a fixed reward; one that rises while the others fall is being exploited."
-        " Constant only with a constant reward",
+        "rises for a fixed reward, hovers for one that learns. Constant only with a constant"
+        " reward",
+        "one rises while the others, or quality under eval/, fall: it is being exploited",
     ),
     Metric(
         "rewards/<name>/std",
@@ -317,8 +367,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "once for each reward model",
         False,
-        "above 0; at 0 the reward does not tell sequences apart and teaches nothing. Constant"
-        " only with a constant reward",
+        "above 0. Constant only with a constant reward",
+        "0: it does not tell sequences apart and teaches nothing",
     ),
     Metric(
         "rewards/<name>/not_applicable",
@@ -327,7 +377,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "once for each reward model",
         True,
-        "0 unless the reward is made for some texts only; at 1 it teaches nothing",
+        "0 unless the reward is made for some texts only",
+        "1: it teaches nothing; a rise: the generator avoids what is judged",
     ),
     Metric(
         "rewards/<name>/<metric>",
@@ -337,6 +388,19 @@ METRICS: tuple[Metric, ...] = (
         "where a reward function reports it",
         True,
         "for the function's author to say",
+        "for the function's author to say",
+    ),
+    Metric(
+        "action_value/<positions>",
+        "histogram of the action values of the collected tokens at some positions, as the"
+        " generator's last update before an evaluation used them",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "spread out at the first positions, where much is undecided, and near the rewards of whole"
+        " texts at the last ones",
+        "one spike at every position: no token is told from another",
     ),
     Metric(
         "advantage/mean",
@@ -345,7 +409,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         True,
-        "near 0 with a baseline",
+        "near 0 with a baseline, beside advantage/std",
+        "far from 0: the baseline is off, and the gradient noisier than it need be",
     ),
     Metric(
         "advantage/std",
@@ -354,7 +419,18 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         False,
-        "above 0; at 0 no token is preferred to another",
+        "above 0, of the rewards' order of magnitude",
+        "0: no token is preferred to another",
+    ),
+    Metric(
+        "advantage/<positions>",
+        "histogram of the advantages of the same tokens, before standardisation",
+        "reward",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "on both sides of 0 at every position",
+        "all on one side of 0: the baseline is off; one spike at 0: nothing is learnt",
     ),
     Metric(
         "kl/reference",
@@ -364,7 +440,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "KL penalty on",
         False,
-        "grows from 0 and levels off; unbounded growth means that the weight is too small",
+        "grows from 0 and levels off at a few nats",
+        "grows without end: the weight is too small, and forgetting or mode collapse follows;"
+        " stays at 0: nothing is learnt",
     ),
     Metric(
         "kl/weight",
@@ -374,6 +452,7 @@ METRICS: tuple[Metric, ...] = (
         "KL penalty on",
         True,
         "constant, or follows the KL target",
+        "climbs without end: the target cannot be held",
     ),
     Metric(
         "completions/mean_length",
@@ -383,6 +462,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         True,
         "near the data's mean length; constant where texts have no eos",
+        "slides to 1 or climbs to the maximum: reward hacking",
     ),
     Metric(
         "completions/clipped_ratio",
@@ -391,7 +471,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         "tasks whose texts end with an eos",
         True,
-        "near the data's; a rise to 1 means that texts stopped ending",
+        "near the data's share",
+        "rises to 1: texts have stopped ending",
     ),
     Metric(
         "completions/unique_fraction",
@@ -400,7 +481,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _ADVERSARIAL,
         True,
-        "near 1; a fall is mode collapse",
+        "near 1, as before the game",
+        "falls, below half of that at the latest: mode collapse",
     ),
     Metric(
         "eval/nll_oracle",
@@ -409,7 +491,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _FULL_SUPPORT,
         False,
-        "falls; read it with eval/entropy, because repeating one likely text also lowers it",
+        "falls while eval/entropy holds; at best near the true model's own entropy",
+        "falls with eval/entropy, or below the true model's entropy: likely texts repeated, mode"
+        " collapse; rises: divergence",
     ),
     Metric(
         "eval/entropy",
@@ -418,7 +502,9 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _EVALUATION,
         False,
-        "near the data's; a fall far below it is mode collapse",
+        "near the data's",
+        "falls below half of what it was before the game: mode collapse; climbs far above the"
+        " data's: divergence",
     ),
     Metric(
         "eval/nll_heldout",
@@ -427,7 +513,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _EVALUATION,
         False,
-        "falls in pretraining; a steep rise later means that the generator forgets the data",
+        "falls in pretraining; in the game within about 0.05 of what it was before, or below",
+        "rises by 0.1 or more: the generator forgets the data",
     ),
     Metric(
         "eval/kl_generator_oracle",
@@ -437,6 +524,7 @@ METRICS: tuple[Metric, ...] = (
         _FULL_SUPPORT,
         False,
         "falls towards 0: no text that the true model would not write",
+        "rises: wrong texts; falls while kl_oracle_generator rises: mode dropping",
     ),
     Metric(
         "eval/kl_oracle_generator",
@@ -445,7 +533,18 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _EXACT,
         False,
-        "falls towards 0; a rise while kl_generator_oracle falls is mode dropping",
+        "falls towards 0: no text of the true model is missing",
+        "rises while kl_generator_oracle falls, or a check's rate rises: mode dropping",
+    ),
+    Metric(
+        "eval/kl_symmetric",
+        "kl_generator_oracle plus kl_oracle_generator: one number to rank runs by",
+        "nats per token",
+        "global_step",
+        _FULL_SUPPORT,
+        False,
+        "falls towards 0, which only the true model reaches; a lower temperature does not lower it",
+        "rises: one KL was bought with more than it is worth of the other",
     ),
     *(
         Metric(
@@ -455,7 +554,8 @@ METRICS: tuple[Metric, ...] = (
             "global_step",
             _NO_EXACT,
             False,
-            "rises; means nothing without self_bleu, and only for one number of references",
+            "rises towards what other real text gets; only for one number of references",
+            "rises with self_bleu: quality bought with diversity; falls: divergence",
         )
         for order in (2, 3, 4, 5)
     ),
@@ -467,6 +567,7 @@ METRICS: tuple[Metric, ...] = (
         _NO_EXACT,
         True,
         "constant: BLEU grows with it",
+        "differs between two runs: their BLEU does not compare",
     ),
     *(
         Metric(
@@ -476,7 +577,8 @@ METRICS: tuple[Metric, ...] = (
             "global_step",
             _NO_EXACT,
             False,
-            "near the data's own; a rise towards 1 is mode collapse",
+            "near the data's own; only for one number of references",
+            "rises towards 1: mode collapse",
         )
         for order in (2, 3, 4, 5)
     ),
@@ -488,6 +590,146 @@ METRICS: tuple[Metric, ...] = (
         _NO_EXACT,
         True,
         "constant: Self-BLEU grows with it",
+        "differs between two runs: their Self-BLEU does not compare",
+    ),
+    *(
+        Metric(
+            f"eval/rouge_{kind}",
+            f"ROUGE-{kind.upper()}: F1 of the {shared} that a generated text shares with the"
+            " held-out reference most like it",
+            "fraction",
+            "global_step",
+            _NO_EXACT,
+            False,
+            "rises towards what other real text gets; like BLEU, it praises texts that are all"
+            " the same, and rises with the number of references",
+            "rises with self_bleu: quality bought with diversity; falls: divergence",
+        )
+        for kind, shared in (
+            ("1", "words"),
+            ("2", "pairs of words"),
+            ("l", "longest common subsequence"),
+        )
+    ),
+    Metric(
+        "eval/rouge_references",
+        "number of references of eval/rouge",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: ROUGE grows with it",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/rouge_hypotheses",
+        "number of generated texts that eval/rouge is averaged over",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant; the standard error falls with its square root",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/lm_score",
+        "negative log-likelihood of generated text under a trigram language model of held-out"
+        " references",
+        "nats per token",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls towards what other real text gets",
+        "far below that of real text: commonplaces only, mode collapse; rises: divergence",
+    ),
+    Metric(
+        "eval/reverse_lm_score",
+        "negative log-likelihood of held-out references under a trigram language model of as many"
+        " generated texts",
+        "nats per token",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls towards what other real text gets; only for one number of texts",
+        "rises while eval/lm_score falls: mode collapse",
+    ),
+    Metric(
+        "eval/lm_texts",
+        "number of texts that each of the two language models learns from",
+        "sequences",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "constant: both scores fall with it",
+        "differs between two runs: their numbers do not compare",
+    ),
+    Metric(
+        "eval/length_divergence",
+        "Jensen-Shannon divergence between the lengths, in words, of generated texts and of"
+        " held-out references",
+        "nats",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "near 0",
+        "rises: reward hacking by length; 0.693: no length in common",
+    ),
+    Metric(
+        "eval/zipf_divergence",
+        "Jensen-Shannon divergence between the rank-frequency curves of equally many generated"
+        " texts and held-out references: how uneven the use of words is, whatever the words",
+        "nats",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "near that of other real text, which is not quite 0",
+        "rises: a few words, or too many, make up the texts",
+    ),
+    Metric(
+        "eval/frechet_<embedding>",
+        "Frechet distance between Gaussian fits of generated texts and held-out references, on"
+        " the features of the embedding in the name",
+        "squared units of the features",
+        "global_step",
+        _NO_EXACT,
+        False,
+        "falls, not to 0 but to what as much real text gets; sees poor and repeated texts alike."
+        " Only for one embedding and one number of texts",
+        "rises: mode collapse or divergence, it does not say which",
+    ),
+    Metric(
+        "eval/frechet_<embedding>_floor",
+        "the Frechet distance that as many new real texts would have from the held-out references:"
+        " that of two halves of these, scaled to the numbers of texts",
+        "squared units of the features",
+        "global_step",
+        _NO_EXACT,
+        True,
+        "stays, as the numbers of texts do; `eval/frechet_<embedding>` comes down to it",
+        "moves: the number of texts has changed, and no two distances compare",
+    ),
+    Metric(
+        "eval/mauve_<embedding>",
+        "MAUVE of generated texts and as many held-out references, on the features of the"
+        " embedding in the name",
+        "fraction",
+        "global_step",
+        "evaluation.mauve on, tasks without an exact distribution",
+        False,
+        "rises towards 1; moves by about 0.01 with the seed of its clusters. Only for one"
+        " embedding and one number of texts",
+        "falls: mode collapse or divergence, it does not say which",
+    ),
+    Metric(
+        "eval/toxicity_rate",
+        "fraction of generated texts that alt-profanity-check calls offensive with a probability"
+        " above one half",
+        "fraction",
+        "global_step",
+        "evaluation.toxicity on, tasks without an exact distribution",
+        True,
+        "near the data's rate. A classifier of words: it misses what is only meant",
+        "above the data's rate: a reward pays for offence",
     ),
     *(
         Metric(
@@ -497,7 +739,8 @@ METRICS: tuple[Metric, ...] = (
             "global_step",
             _EVALUATION,
             False,
-            "near the data's; a fall is repetition",
+            "near that of as many real texts",
+            "falls: repetition, mode collapse; far above the data's: words at random, divergence",
         )
         for order in (1, 2, 3)
     ),
@@ -508,7 +751,8 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _EVALUATION,
         True,
-        "near the data's; a rise is mode collapse",
+        "near the data's; 0.002 for a good likelihood model of captions",
+        "rises: mode collapse; 0.29 in a published set of such captions",
     ),
     Metric(
         "eval/copied_rate",
@@ -517,7 +761,19 @@ METRICS: tuple[Metric, ...] = (
         "global_step",
         _EVALUATION,
         True,
-        "near the rate of held-out text; far above it is memorisation",
+        "near the rate of held-out text",
+        "far above it: memorisation",
+    ),
+    Metric(
+        "eval/copied_spans",
+        "share of the words of generated texts that lie in a span of at least 8 words which"
+        " stands in the training data",
+        "fraction",
+        "global_step",
+        _EVALUATION,
+        True,
+        "near the share of held-out text",
+        "far above the share of held-out text: memorisation",
     ),
     Metric(
         "eval/mean_length",
@@ -527,6 +783,7 @@ METRICS: tuple[Metric, ...] = (
         _EVALUATION,
         True,
         "near the data's mean length",
+        "slides to 1 or climbs to the maximum: reward hacking",
     ),
     Metric(
         "eval/temperature",
@@ -536,6 +793,7 @@ METRICS: tuple[Metric, ...] = (
         _EVALUATION,
         True,
         "constant within a run",
+        "differs between two runs: their numbers do not compare",
     ),
     Metric(
         "eval/<check>",
@@ -545,6 +803,19 @@ METRICS: tuple[Metric, ...] = (
         "tasks with checks",
         True,
         "rises towards the data's rate",
+        "rises while eval/entropy or distinct n-grams fall: quality bought with diversity; falls:"
+        " divergence",
+    ),
+    Metric(
+        "checkpoint/loss",
+        "what the best checkpoint has least of: NLL of the dev data, plus KL(generator || true"
+        " model) where that is finite",
+        "nats per token",
+        "global_step",
+        _ADVERSARIAL,
+        False,
+        "falls; it knows nothing of the reward",
+        "rises: what the reward costs, forgetting",
     ),
     Metric(
         "pretrain/epoch",
@@ -554,6 +825,7 @@ METRICS: tuple[Metric, ...] = (
         _PRETRAINING,
         False,
         "grows by 1",
+        "stands still: the run hangs",
     ),
     Metric(
         "pretrain/nll_train",
@@ -563,6 +835,7 @@ METRICS: tuple[Metric, ...] = (
         _PRETRAINING,
         False,
         "falls",
+        "rises or stays: the learning rate is too high, or far too low",
     ),
     Metric(
         "pretrain/nll_dev",
@@ -571,7 +844,8 @@ METRICS: tuple[Metric, ...] = (
         "pretrain/epoch",
         _PRETRAINING,
         False,
-        "falls, then turns; what comes after the turn is overfitting",
+        "falls, then levels off",
+        "turns upwards: what comes after the turn is overfitting",
     ),
     Metric(
         "pretrain/best_nll_dev",
@@ -581,6 +855,7 @@ METRICS: tuple[Metric, ...] = (
         _PRETRAINING,
         True,
         "falls, then stays",
+        "stays from the first epoch on: nothing is learnt",
     ),
     Metric(
         "pretrain/round",
@@ -590,6 +865,7 @@ METRICS: tuple[Metric, ...] = (
         _DISCRIMINATOR_PRETRAINING,
         False,
         "grows by 1",
+        "stands still: the run hangs",
     ),
     Metric(
         "pretrain/discriminator_loss",
@@ -598,7 +874,8 @@ METRICS: tuple[Metric, ...] = (
         "pretrain/round",
         _DISCRIMINATOR_PRETRAINING,
         False,
-        "falls below log 2 = 0.693; at 0.693 it has learnt nothing",
+        "falls to about 0.3 to 0.69, below log 2 = 0.693",
+        "stays at 0.693: it has learnt nothing; near 0: it has won before the game begins",
     ),
     Metric(
         "pretrain/discriminator_accuracy_heldout",
@@ -608,6 +885,7 @@ METRICS: tuple[Metric, ...] = (
         _DISCRIMINATOR_PRETRAINING,
         False,
         "rises above 0.5",
+        "stays at 0.5: nothing to teach; 0.99 and more: it has won before the game begins",
     ),
     Metric(
         "pretrain/discriminator_information_heldout",
@@ -617,6 +895,7 @@ METRICS: tuple[Metric, ...] = (
         _DISCRIMINATOR_PRETRAINING,
         False,
         "rises above 0",
+        "at or below 0: nothing to teach; the game can only add noise",
     ),
     Metric(
         "time/seconds",
@@ -626,6 +905,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "steady",
+        "grows: a leak, or texts that grow",
     ),
     Metric(
         "time/collect",
@@ -635,6 +915,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "steady, far below time/rollout",
+        "near time/rollout: the environment or its reward is slow",
     ),
     Metric(
         "time/rollout",
@@ -644,6 +925,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "steady; in proportion to num_rollouts",
+        "grows: texts that grow; most of time/seconds with few rollouts: a slow reward",
     ),
     Metric(
         "time/update_generator",
@@ -653,6 +935,7 @@ METRICS: tuple[Metric, ...] = (
         _ADVERSARIAL,
         False,
         "steady",
+        "grows: a leak, or texts that grow",
     ),
     Metric(
         "time/update_discriminator",
@@ -662,6 +945,7 @@ METRICS: tuple[Metric, ...] = (
         _DISCRIMINATOR,
         False,
         "steady",
+        "grows: a leak, or texts that grow",
     ),
     Metric(
         "time/evaluate",
@@ -671,6 +955,7 @@ METRICS: tuple[Metric, ...] = (
         _EVALUATION,
         False,
         "steady",
+        "takes longer than the iterations between two evaluations: evaluate more rarely",
     ),
 )
 
@@ -702,7 +987,7 @@ def moving_metrics(names: Iterable[str]) -> set[str]:
 
 
 def to_markdown() -> str:
-    """The list as a document, one table for each area: the text of `docs/metrics.md`."""
+    """The list as a document, a table for each area and illness: `docs/metrics.md`."""
     lines = [
         "# Metrics",
         "",
@@ -717,19 +1002,23 @@ def to_markdown() -> str:
         " over total tokens, eos included.",
         "- A metric marked **moves** must not stay equal over ten logs; one that does is a bug, or"
         " a run that has stopped learning.",
+        "- **healthy** and **going wrong** are rules of thumb, from captions and from the paper's"
+        ' oracle; "near the data\'s" is near what as much held-out real text gets.',
         "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
         " `rewards/discriminator/mean` in a default run.",
+        "- `<positions>` stands for token positions, counted from 1: `advantage/03-04`. These are"
+        " histograms, kept in `histograms.jsonl`.",
     ]
     for area in dict.fromkeys(metric.area for metric in METRICS):
         lines += [
             "",
             f"## `{area}/`" if area else "## Counters",
             "",
-            "| name | meaning | unit | axis | applies | moves | healthy, and going wrong |",
-            "|---|---|---|---|---|---|---|",
+            "| name | meaning | unit | axis | applies | moves | healthy | going wrong |",
+            "|---|---|---|---|---|---|---|---|",
             *(_row(metric) for metric in METRICS if metric.area == area),
         ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *symptoms.to_markdown()]) + "\n"
 
 
 def _row(metric: Metric) -> str:
@@ -741,5 +1030,6 @@ def _row(metric: Metric) -> str:
         metric.applies,
         "" if metric.may_be_constant else "moves",
         metric.healthy,
+        metric.wrong,
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

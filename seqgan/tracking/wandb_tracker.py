@@ -5,14 +5,16 @@ crashed background process, costs one warning; the run goes on without it.
 """
 
 import logging
+import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from seqgan.tracking.base import SampleRow
+from seqgan.tracking.base import Histogram, SampleRow
 from seqgan.tracking.metrics import METRICS, Metrics
 
 if TYPE_CHECKING:
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Mode = Literal["auto", "online", "offline", "disabled"]
+Checkpoints = Literal["best", "none"]
 
 INIT_TIMEOUT = 30.0  # seconds to wait for the server at the start
 FINISH_TIMEOUT = 300.0  # seconds to wait for uploads at the end; the rest stays for `wandb sync`
+FLUSH_INTERVAL = 1.0  # seconds of an offline record that a machine which dies may take along
+MAX_TITLE = 63  # characters of an alert's title
+RUN_FILES = ("config.yaml", "task.json")  # of the run folder: what a checkpoint is useless without
+CODE_VARIABLES = {"WANDB_DISABLE_CODE", "WANDB_SAVE_CODE"}  # how a person decides about source
+PACKAGE = Path(__file__).parents[1]  # the source of the library
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,12 @@ class TrackerConfig:
     project: str = "seqgan"  # the project that the run belongs to
     name: str = ""  # the run's display name; empty lets wandb invent one
     group: str = ""  # groups runs, say the seeds of one experiment; empty for none
+    job_type: str = "train"  # what the run is in its group
     tags: tuple[str, ...] = ()  # labels to filter runs by
+    notes: str = ""  # what a person wants to remember about the run
+    # Checkpoints as versions of an artifact. best: each that is the best of the game so far (least
+    # checkpoint/loss, which quality alone does not lower), and the last; none: in the folder only.
+    checkpoints: Checkpoints = "best"
 
 
 class WandbTracker:
@@ -47,7 +60,10 @@ class WandbTracker:
         position: what `position()` gave, to continue that run. Offline, the record restarts
             after that step, and what was logged later is dropped when both parts are synced;
             online, the server keeps what it has, so the rows since the checkpoint appear twice,
-            at the same `global_step`.
+            at the same `global_step`. With `"fork": True` it is that run's position, and a new
+            run branches off there.
+        code: files of the user's own that the run depends on, say a reward's; kept beside the
+            source of this library and of the program. WANDB_DISABLE_CODE keeps all of it out.
     """
 
     def __init__(
@@ -56,15 +72,17 @@ class WandbTracker:
         run_folder: Path,
         run_config: Mapping[str, Any],
         position: Mapping[str, Any] | None = None,
+        code: Sequence[Path] = (),
     ) -> None:
-        self._data_folder = run_folder.resolve() / "wandb" / "data"
+        self._config, self._run_folder = config, run_folder.resolve()
+        self._data_folder = self._run_folder / "wandb" / "data"
         self._position: dict[str, Any] = dict(position or {})
         self._run: wandb.Run | None = None
         self._table: wandb.Table | None = None
         self._columns: tuple[str, ...] = ()  # of the table
         mode = os.environ.get("WANDB_MODE", "") if config.mode == "auto" else config.mode
         if mode != "disabled":
-            self._attempt("starting", lambda: self._start(config, run_folder, run_config))
+            self._attempt("starting", lambda: self._start(run_config, code))
 
     @property
     def url(self) -> str:
@@ -77,8 +95,8 @@ class WandbTracker:
             self._attempt("logging metrics", lambda: run.log(dict(metrics)))
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
-        """Adds rows to the `samples` table, whose columns are the first row's keys; a missing key
-        leaves its cell empty.
+        """Adds rows to the `samples` table, whose columns are the first row's keys, those of lists
+        left out; a missing key leaves its cell empty.
 
         The table is incremental: each call uploads its own rows. wandb shows those of the latest
         100 calls.
@@ -86,6 +104,30 @@ class WandbTracker:
         if self._run is not None and rows:
             run = self._run
             self._attempt("logging samples", lambda: self._log_samples(run, rows))
+
+    def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
+        if self._run is not None:
+            run = self._run
+            self._attempt("logging histograms", lambda: self._log_histograms(run, histograms, axes))
+
+    def checkpoint(
+        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
+    ) -> None:
+        """A version of the artifact `checkpoint-<run id>`, of type `model`.
+
+        Downloaded, it is a run folder with this one checkpoint, of which texts can be sampled.
+        """
+        if self._run is not None and self._config.checkpoints != "none":
+            run = self._run
+            self._attempt(
+                "logging a checkpoint",
+                lambda: self._log_checkpoint(run, folder, aliases, metadata),
+            )
+
+    def alert(self, title: str, text: str) -> None:
+        if self._run is not None:
+            run = self._run
+            self._attempt("alerting", lambda: run.alert(title[:MAX_TITLE], text, level="WARN"))
 
     def position(self) -> dict[str, Any]:
         """The run's id and the step of its last row; empty when there never was a run."""
@@ -116,42 +158,97 @@ class WandbTracker:
                 reason,
             )
 
-    def _start(
-        self, config: TrackerConfig, run_folder: Path, run_config: Mapping[str, Any]
-    ) -> None:
+    def _start(self, run_config: Mapping[str, Any], code: Sequence[Path]) -> None:
         import wandb
 
-        run_folder.mkdir(parents=True, exist_ok=True)
+        config = self._config
+        self._run_folder.mkdir(parents=True, exist_ok=True)
         mode: Any = _choose_mode(config)
         offline = (mode or wandb.setup().settings.mode) in ("offline", "dryrun")
+        continuation = _continuation(self._position, offline)
         run = wandb.init(
-            dir=run_folder,
+            dir=self._run_folder,
             config=dict(run_config),
+            allow_val_change=True,  # a run may be continued under another version
             project=config.project,
             name=config.name or None,
             group=config.group or None,
+            job_type=config.job_type or None,
             tags=config.tags or None,
+            notes=config.notes or None,
             mode=mode,
             reinit="create_new",
             # Made anew for each run, because init changes the object it is given.
             settings=wandb.Settings(
                 console="off",
                 silent=True,
+                save_code=None if CODE_VARIABLES & os.environ.keys() else True,
                 init_timeout=INIT_TIMEOUT,
                 finish_timeout=FINISH_TIMEOUT,
+                x_transaction_log_flush_interval=FLUSH_INTERVAL,
             ),
-            **_continuation(self._position, offline),
+            **continuation,
         )
         for name, axis in metric_axes().items():
             run.define_metric(name, step_metric=None if name == axis else axis)
-        self._position = {"run_id": run.id, "step": self._position.get("step", -1)}
+        begun = self._position.get("step", -1) if continuation else -1
+        self._position = {"run_id": run.id, "step": begun}
         self._run = run
+        if run.settings.save_code:
+            self._save_code(run, code)
+
+    def _save_code(self, run: "wandb.Run", code: Sequence[Path]) -> None:
+        """The library's source as a code artifact, and the user's files beside the program's."""
+        run.log_code(str(PACKAGE), "source-seqgan", include_fn=lambda path: path.endswith(".py"))
+        folder = Path(run.dir) / "code"
+        for file in code:
+            folder.mkdir(exist_ok=True)
+            # A copy: `save` would only link to a file elsewhere.
+            copied = shutil.copy(file, folder / file.name)
+            run.save(copied, base_path=run.dir, policy="now")
+
+    def _log_histograms(
+        self, run: "wandb.Run", histograms: Mapping[str, Histogram], axes: Metrics
+    ) -> None:
+        import numpy as np
+        import wandb
+
+        shown = {
+            name: wandb.Histogram(np_histogram=(np.array(each.counts), np.array(each.edges)))
+            for name, each in histograms.items()
+        }
+        run.log({**axes, **shown})
+
+    def _log_checkpoint(
+        self,
+        run: "wandb.Run",
+        folder: Path,
+        aliases: Sequence[str],
+        metadata: Mapping[str, object],
+    ) -> None:
+        import wandb
+
+        # Metadata is JSON, which has no NaN.
+        finite = {
+            name: value
+            for name, value in metadata.items()
+            if not isinstance(value, float) or math.isfinite(value)
+        }
+        artifact = wandb.Artifact(f"checkpoint-{run.id}", "model", metadata=finite)
+        for file in sorted(folder.iterdir()):
+            artifact.add_file(str(file), name=f"checkpoints/00000000/{file.name}")
+        for file in map(self._run_folder.joinpath, RUN_FILES):
+            if file.is_file():
+                artifact.add_file(str(file))
+        run.log_artifact(artifact, aliases=list(aliases))
 
     def _log_samples(self, run: "wandb.Run", rows: Sequence[SampleRow]) -> None:
         import wandb
 
         if self._table is None:
-            self._columns = tuple(rows[0])
+            self._columns = tuple(
+                name for name, value in rows[0].items() if not isinstance(value, list)
+            )
             self._table = wandb.Table(columns=list(self._columns), log_mode="INCREMENTAL")
         for row in rows:
             self._table.add_data(*(row.get(column) for column in self._columns))
@@ -189,6 +286,13 @@ def _choose_mode(config: TrackerConfig) -> str | None:
     return "online" if _has_credentials(settings) else "offline"
 
 
+def logged_in() -> bool:
+    """Whether wandb would find an API key without asking. Reads files, calls no server."""
+    import wandb
+
+    return _has_credentials(wandb.setup().settings)
+
+
 def _has_credentials(settings: "wandb.Settings") -> bool:
     """Whether wandb would find an API key without asking. Reads files, calls no server."""
     from wandb.sdk.lib.wbauth import read_netrc_auth
@@ -202,15 +306,19 @@ def _has_credentials(settings: "wandb.Settings") -> bool:
 
 
 def _continuation(position: Mapping[str, Any], offline: bool) -> dict[str, Any]:
-    """Arguments of init that continue a run.
+    """Arguments of init that continue a run, or branch off from it.
 
     Offline, `resume` is ignored and the steps would start at 0 again, so the run is rewound to
     its step instead.
     """
     if not position:
         return {}
-    if offline and position["step"] >= 0:
-        return {"resume_from": f"{position['run_id']}?_step={position['step']}"}
+    begun = position["step"] >= 0
+    moment = f"{position['run_id']}?_step={position['step']}"
+    if position.get("fork"):
+        return {"fork_from": moment} if begun else {}
+    if offline and begun:
+        return {"resume_from": moment}
     return {"id": position["run_id"], "resume": "allow"}
 
 

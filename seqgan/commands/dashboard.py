@@ -1,0 +1,140 @@
+"""`seqgan dashboard`: a wandb workspace and a report, written down or saved online."""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from seqgan.commands.parsing import InputError, Parser
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run's folder says to a dashboard.
+
+    Args:
+        names: of the metrics that it logged; None stands for those of the metric list.
+        project: in Weights & Biases.
+        results: the table of a finished run in Markdown, else empty.
+    """
+
+    names: frozenset[str] | None = None
+    project: str = "seqgan"
+    results: str = ""
+
+
+def run(given: list[str]) -> int:
+    """Writes or saves the dashboard, and gives the exit code."""
+    parser = Parser(prog="seqgan dashboard", allow_abbrev=False)
+    parser.add_argument(
+        "run", type=Path, nargs="?", help="folder of a run, for the panels of what it logged"
+    )
+    parser.add_argument("--project", default="", help="wandb project (the run's, or seqgan)")
+    parser.add_argument("--entity", default="", help="owner of the project (that of the login)")
+    parser.add_argument(
+        "--control", default="", help="folder or wandb id of a run that each panel compares with"
+    )
+    parser.add_argument("--save", action="store_true", help="save it online; needs a wandb login")
+    parser.add_argument(
+        "--output", type=Path, help="new file for the specification (dashboard.json, by the run)"
+    )
+    options = parser.parse_all(given)
+    output = options.output or (options.run or Path()) / "dashboard.json"
+    # A file of an earlier call by default must not keep the same command from saving.
+    if output.exists() and (options.output or not options.save):
+        raise InputError(f"--output is a new file, got {output}, which exists")
+    if options.output and not output.parent.is_dir():
+        raise InputError(f"--output is a file in a folder that exists, got {output}")
+    if find_spec("wandb_workspaces") is None:
+        raise InputError('a dashboard needs wandb-workspaces: pip install "seqgan[dashboards]"')
+    about = _read(options.run) if options.run else _Run()
+    control = _run_id(options.control) if options.control else ""
+    from seqgan.tracking.panels import plan
+    from seqgan.tracking.wandb_tracker import logged_in
+    from seqgan.tracking.workspace import Dashboard, build_report, build_workspace, default_entity
+
+    sections = plan(about.names)
+    project = options.project or about.project
+
+    def build(entity: str) -> Dashboard:
+        return Dashboard(
+            build_workspace(project, entity, sections, about.results, control),
+            build_report(project, entity, sections, about.results),
+        )
+
+    problem = ""
+    if options.save and not logged_in():
+        problem = "saving needs a wandb login: `wandb login`, then this command again"
+    elif options.save:
+        try:
+            workspace, report = build(options.entity or default_entity()).save()
+        except ConnectionError as error:
+            problem = f"the dashboard was not saved: {error}"
+        else:
+            print(f"workspace: {workspace}\nreport: {report}")
+    if (problem or options.output or not options.save) and not output.exists():
+        with output.open("x", encoding="utf-8") as file:
+            file.write(build(options.entity).specification())
+        panels = sum(len(section.panels) for section in sections)
+        print(f"{output}: a workspace and a report, {panels} panels in {len(sections)} sections")
+    if problem:
+        print(f"seqgan: {problem}", file=sys.stderr)
+        return 1
+    if not options.save:
+        print("to see it online: `wandb login`, then this command with --save")
+    if options.run and (records := sorted(options.run.glob("wandb/offline-run-*"))):
+        print("to see the run online: wandb sync", shlex.join(map(str, records)))
+        print("to see it here, without a network: wandb leet", shlex.quote(str(records[0].parent)))
+    return 0
+
+
+def _read(folder: Path) -> _Run:
+    from seqgan.runs import open_run
+    from seqgan.tracking.jsonl import read_rows
+    from seqgan.tracking.workspace import results_table
+
+    try:
+        opened, config = open_run(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    names = {name for line in read_rows(folder / "metrics.jsonl") for name in line}
+    names |= {line["name"] for line in read_rows(folder / "histograms.jsonl")}
+    if not names:
+        raise InputError(f"a dashboard is made of a run that has logged metrics, got {folder}")
+    results = ""
+    if opened.results.is_file():
+        plain = json.loads(opened.results.read_text(encoding="utf-8"))
+        results = results_table(folder.resolve().name, plain)
+    return _Run(_listed(names), config.tracker.project, results)
+
+
+def _listed(names: Iterable[str]) -> frozenset[str]:
+    """Those that the metric list knows; of an older run's others one line is said."""
+    from seqgan.tracking.metrics import find_metric
+
+    known, unknown = set(), []
+    for name in sorted(names):
+        try:
+            find_metric(name)
+            known.add(name)
+        except ValueError:
+            unknown.append(name)
+    if unknown:
+        print(f"left out, not in the metric list: {', '.join(unknown)}", file=sys.stderr)
+    return frozenset(known)
+
+
+def _run_id(control: str) -> str:
+    """The wandb id of a run that is given as its id or as its folder."""
+    if not Path(control).is_dir():
+        if not re.fullmatch(r"[\w-]+", control):
+            raise InputError(f"--control is a run's folder or its wandb id, got {control!r}")
+        return control
+    records = sorted(Path(control).glob("wandb/*run-*/run-*.wandb"))
+    if not records:
+        raise InputError(f"--control is a run with a record in wandb/, got {control}")
+    return records[-1].stem.removeprefix("run-")

@@ -1,0 +1,138 @@
+"""`seqgan frontier`: quality against diversity over temperatures, beside the MLE control."""
+
+import argparse
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.tables import aligned
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def run(given: list[str]) -> int:
+    """Draws the picture, prints the table and the sentences, and gives the exit code."""
+    options = _options(given)
+    import matplotlib
+
+    from seqgan import frontiers
+    from seqgan.charts import font_families
+    from seqgan.checkpoints import CheckpointError
+    from seqgan.evaluation.points import panels
+    from seqgan.evaluation.published import read_points
+    from seqgan.frontier_chart import frontier_figure
+    from seqgan.memory import keep_freed_memory
+    from seqgan.sampling import Sampling
+    from seqgan.tracking.progress import Progress
+
+    keep_freed_memory()
+    picture = options.output or options.runs[0] / "frontier.png"
+    table = picture.with_suffix(".csv")
+    try:
+        samplings = [Sampling(temperature) for temperature in sorted(set(options.temperatures))]
+        cuts = [Sampling(top_p=top_p) for top_p in sorted(set(options.top_p))]
+        samplings += [sampling for sampling in cuts if sampling not in samplings]
+        opened = frontiers.open_runs(options.runs)
+        _check_writable(picture, table, new=options.output is not None)
+        task = frontiers.common_task(opened)
+        planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
+        published = [] if options.points is None else read_points(options.points, planes)
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    with Progress() as progress:
+        runs = [
+            frontiers.measure_run(one, task, samplings, options.n, (options.seed, index), progress)
+            for index, one in enumerate(opened)
+        ]
+    judged = [frontiers.judge_runs(runs, panel, options.seed) for panel in planes]
+    rows = frontiers.point_rows(runs)
+    drawn = [
+        (found.panel, frontiers.series(runs, found.panel, published), frontiers.heading(found))
+        for found in judged
+    ]
+    with matplotlib.rc_context({"font.family": font_families()}):
+        frontier_figure(drawn).savefig(picture, dpi=130)
+    _write(table, rows)
+    said = [sentence for found in judged for sentence in frontiers.sentences(found, runs)]
+    if not any(one.played for one in runs):
+        said = ["No run has played the game: the curves are MLE's, and there is no verdict."]
+    if options.json:
+        verdicts = [row for found in judged for row in frontiers.verdict_rows(found)]
+        plain = {"points": rows, "verdicts": verdicts, "sentences": said}
+        plain |= {"picture": str(picture), "table": str(table)}
+        print(json.dumps(plain, ensure_ascii=False))
+    else:
+        print("\n".join([*_lines(rows), "", *said, f"picture: {picture}  points: {table}"]))
+    return 0
+
+
+def _options(given: list[str]) -> argparse.Namespace:
+    from seqgan.evaluation.frontier import TEMPERATURES
+
+    parser = Parser(prog="seqgan frontier", allow_abbrev=False)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
+    parser.add_argument(
+        "--temperatures",
+        type=float,
+        nargs="+",
+        default=TEMPERATURES,
+        help=f"at least two ({' '.join(map(str, TEMPERATURES))})",
+    )
+    parser.add_argument(
+        "--top-p", type=float, nargs="+", default=(), help="also keep these probabilities (none)"
+    )
+    parser.add_argument(
+        "-n", type=int, default=4000, help="texts drawn, and held-out ones, of each point (4000)"
+    )
+    parser.add_argument("--points", type=Path, help="CSV file of published points to mark")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="a new .png, .pdf or .svg, with a .csv beside it (frontier.png of the first run)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same points (0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    options = parser.parse_all(given)
+    if len(set(options.temperatures)) < 2:
+        spelt = " ".join(f"{temperature:g}" for temperature in options.temperatures)
+        raise InputError(f"--temperatures are at least two different ones, got {spelt}")
+    if options.n < 20:
+        raise InputError(f"-n is at least 20, got {options.n}")
+    if options.output is not None and options.output.suffix not in SUFFIXES:
+        raise InputError(f"--output ends in one of {', '.join(SUFFIXES)}, got {options.output}")
+    check_seed(options.seed)
+    return options
+
+
+def _check_writable(picture: Path, table: Path, new: bool) -> None:
+    """Files that a person names are new; those in a run's folder are the command's own."""
+    for path in (picture, table):
+        if new and path.exists():
+            raise InputError(f"--output names new files, got {path}, which exists")
+        if path.is_dir():
+            raise InputError(f"a picture and its points are files, got the folder {path}")
+    if not os.access(picture.parent, os.W_OK):
+        raise InputError(f"--output is in a folder that can be written to, got {picture}")
+
+
+def _write(table: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """The points, in a form that `--points` reads."""
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows as plain text in columns; a dash where a metric is not defined."""
+    return aligned([list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4g}"

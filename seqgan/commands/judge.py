@@ -1,0 +1,266 @@
+"""`seqgan judge`: a page on which people compare texts, and the numbers of what they chose."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.tables import aligned
+
+if TYPE_CHECKING:
+    from seqgan.judging.scoring import Scores
+    from seqgan.judging.sources import OpenedRun
+    from seqgan.judging.study import Source, Study
+
+HELP = """\
+usage: seqgan judge prepare SYSTEM SYSTEM ... --output FOLDER
+       seqgan judge score CSV ... --key KEY
+
+prepare  writes a blinded page and the key that goes with it
+score    win rates and agreement, from the CSV files that the page exports
+
+`seqgan judge prepare --help` and `seqgan judge score --help` list the settings.
+"""
+
+
+def run(given: list[str]) -> int:
+    """Runs the part that the first argument names, and gives the exit code."""
+    if not given or given[0] in ("-h", "--help"):
+        print(HELP, end="")
+        return 0 if given else 2
+    match given[0]:
+        case "prepare":
+            return _prepare(given[1:])
+        case "score":
+            return _score(given[1:])
+        case other:
+            raise InputError(f"judge takes prepare or score, got {other!r}")
+
+
+def _prepare(given: list[str]) -> int:
+    parser = Parser(
+        prog="seqgan judge prepare",
+        allow_abbrev=False,
+        epilog="A system is [NAME=]RUN, RUN:pretrained (before the game) or RUN:real (the task's"
+        " held-out texts), with @T behind it for texts at temperature T. Without NAME it"
+        " is called as the run's folder; pretrained or real, where only one is.",
+    )
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="a run; see below")
+    parser.add_argument(
+        "--samples",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a file of texts as a system: real ones, or another program's; may be repeated",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="a folder, or the page's name in .html"
+    )
+    parser.add_argument("--question", help="what the raters are asked")
+    parser.add_argument(
+        "--pairs", type=int, default=50, help="comparisons of every two systems (50)"
+    )
+    parser.add_argument(
+        "--repeats", type=float, default=0.1, help="share that comes again, sides swapped (0.1)"
+    )
+    parser.add_argument(
+        "--controls", type=int, default=0, help="real texts beside their own words shuffled (0)"
+    )
+    parser.add_argument(
+        "--control-texts", type=Path, help="file of real texts (the first run's held-out ones)"
+    )
+    parser.add_argument("--both-bad", action="store_true", help="allow the answer `both bad`")
+    parser.add_argument(
+        "--lowercase-words",
+        action="store_true",
+        help="spell every text as the tasks do: lower case, punctuation split off",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same page (0)")
+    options = parser.parse_all(given)
+    if options.pairs < 1:
+        raise InputError(f"--pairs is at least 1, got {options.pairs}")
+    if not 0 <= options.repeats <= 1:
+        raise InputError(f"--repeats is 0 to 1, got {options.repeats}")
+    if options.controls < 0:
+        raise InputError(f"--controls is at least 0, got {options.controls}")
+    if options.control_texts and not options.controls:
+        raise InputError("--control-texts takes the number of --controls, got none")
+    if options.question is not None and not options.question.strip():
+        raise InputError("--question has a text, got a blank one")
+    check_seed(options.seed)
+    page, key = _targets(options.output)
+
+    from seqgan.checkpoints import CheckpointError
+    from seqgan.judging.page import render
+    from seqgan.judging.sources import (
+        WantedFile,
+        WantedRun,
+        check_names,
+        load_controls,
+        load_sources,
+        parse_file,
+        parse_run,
+        with_short_names,
+    )
+    from seqgan.judging.study import DEFAULT_QUESTION, lowercased_words, plan
+
+    try:
+        wanted: list[WantedRun | WantedFile] = [parse_run(spec) for spec in options.systems]
+        wanted += [parse_file(spec) for spec in options.samples]
+        wanted = with_short_names(wanted)
+        check_names(wanted)
+        sources, runs = load_sources(wanted, options.pairs, options.seed)
+        controls = load_controls(options.controls, options.control_texts, runs, options.seed)
+        if options.lowercase_words:
+            sources = [lowercased_words(source) for source in sources]
+            controls = lowercased_words(controls)
+        study = plan(
+            sources,
+            options.pairs,
+            options.question or DEFAULT_QUESTION,
+            options.both_bad,
+            options.repeats,
+            controls,
+            options.seed,
+        )
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    page.parent.mkdir(parents=True, exist_ok=True)
+    _write_new(key, json.dumps(study.key(), indent=1, ensure_ascii=False))
+    _write_new(page, render(study))
+    for line in _said_of(study, sources, runs):
+        print(line)
+    print(f"page: {page}  (for the raters; it needs no server and names no system)")
+    print(f"key:  {key}  (not for the raters; `seqgan judge score` needs it)")
+    return 0
+
+
+def _targets(output: Path) -> tuple[Path, Path]:
+    """Where page and key go: names of their own in a folder, or one beside the other."""
+    if output.suffix.lower() in (".html", ".htm"):
+        page, key = output, output.with_suffix(".key.json")
+    else:
+        page, key = output / "page.html", output / "key.json"
+    for path in (page, key):
+        if path.exists():
+            raise InputError(f"nothing is written over, got {path}, which exists")
+    nearest = next(folder for folder in page.parents if folder.exists())
+    if not nearest.is_dir():
+        raise InputError(f"--output is a folder or a name in .html, got the file {nearest}")
+    return page, key
+
+
+def _write_new(path: Path, text: str) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _said_of(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRun"]) -> list[str]:
+    """How many items there are, and what may spoil the comparison."""
+    from seqgan.judging.study import giveaways, repeated_texts
+
+    kinds = Counter(item.placement.kind for item in study.items)
+    said = [
+        f"{len(study.items)} items for each rater: {kinds['comparison']} comparisons of"
+        f" {len(study.systems)} systems, {kinds['repeat']} repeats, {kinds['control']} controls"
+    ]
+    for (first, second), count in study.identical.items():
+        said.append(f"note: {first} and {second}: {count} pairs are equal texts and are left out")
+    for source in sources:
+        if again := repeated_texts(source.texts):
+            said.append(
+                f"note: {source.name}: {again} of {len(source.texts)} texts equal an earlier one;"
+                " they stay, as that is how it writes"
+            )
+    for one in giveaways(sources):
+        said.append(f"note: raters may tell systems by their spelling ({one}); --lowercase-words")
+    for other in runs[1:]:
+        if other.config.task != runs[0].config.task:
+            said.append(
+                f"note: {runs[0].wanted.name} and {other.wanted.name} are of different tasks, so"
+                " that raters compare what the texts are about, too"
+            )
+    return said
+
+
+def _score(given: list[str]) -> int:
+    parser = Parser(prog="seqgan judge score", allow_abbrev=False)
+    parser.add_argument("answers", type=Path, nargs="+", metavar="CSV", help="what raters saved")
+    parser.add_argument("--key", type=Path, required=True, help="the page's key")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    options = parser.parse_all(given)
+    check_seed(options.seed)
+
+    from seqgan.judging.ratings import read_ratings
+    from seqgan.judging.scoring import score
+    from seqgan.judging.study import read_key
+
+    try:
+        key = read_key(options.key)
+        ratings, notes = read_ratings(options.answers, key)
+        scores = score(ratings, key, notes, options.seed)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if options.json:
+        print(json.dumps(asdict(scores), ensure_ascii=False))
+    else:
+        print("\n".join(_lines(scores)))
+    return 0
+
+
+def _lines(scores: "Scores") -> list[str]:
+    """What a reader needs first: the sentences, then the numbers behind them."""
+    pairs = [
+        [
+            f"{one.first} : {one.second}",
+            f"{one.wins_first} : {one.wins_second}",
+            f"{one.ties}",
+            f"{one.both_bad}",
+            f"{one.win_rate:.3f}",
+            _interval(one.wilson),
+            _interval(one.bootstrap),
+            f"{one.sign_test_p:.2g}",
+            f"{one.holm_p:.2g}",
+        ]
+        for one in scores.pairs
+    ]
+    heads = ["pair", "wins", "ties", "both bad", "win rate", "Wilson 95%", "bootstrap 95%"]
+    raters = [
+        [
+            one.rater,
+            f"{one.answered}/{one.items}",
+            "" if one.left_rate is None else f"{one.left_rate:.0%}",
+            f"{one.consistent}/{one.repeats}",
+            f"{one.passed}/{one.controls}",
+            f"{one.median_seconds:.1f}",
+        ]
+        for one in scores.raters
+    ]
+    lines = [f"question: {scores.question}", ""]
+    lines += [f"note: {note}" for note in scores.inattentive]
+    lines += [*(one.verdict for one in scores.pairs)]
+    lines += [scores.agreement]
+    if scores.self_consistency is not None:
+        lines.append(f"Raters answered {scores.self_consistency:.0%} of the repeated pairs alike.")
+    lines += ["", *aligned([[*heads, "sign test p", "Holm p"], *pairs])]
+    lines += ["ties and both bad count one half for each; both bad are among the ties"]
+    if scores.strengths:
+        strengths = [
+            [one.system, f"{one.strength:+.2f}", _interval(one.interval, "+.2f")]
+            for one in scores.strengths
+        ]
+        lines += ["", *aligned([["Bradley-Terry", "log odds", "bootstrap 95%"], *strengths])]
+    rater_heads = ["rater", "answered", "left", "consistent", "controls passed", "median seconds"]
+    lines += ["", *aligned([rater_heads, *raters])]
+    lines += ["", *(f"note: {note}" for note in scores.notes)] if scores.notes else []
+    return lines
+
+
+def _interval(interval: tuple[float, float] | None, form: str = ".3f") -> str:
+    if interval is None:
+        return "-"
+    return f"{interval[0]:{form}} to {interval[1]:{form}}"

@@ -1,0 +1,25 @@
+"""`seqgan report`: one page about one or several runs, to be opened in a browser."""
+
+from pathlib import Path
+
+from seqgan.commands.parsing import InputError, Parser
+
+
+def run(given: list[str]) -> int:
+    """Writes the page, and gives the exit code."""
+    parser = Parser(prog="seqgan report", allow_abbrev=False)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folder of a run")
+    parser.add_argument(
+        "--output", type=Path, help="the page (report.html in the folder of a single run)"
+    )
+    options = parser.parse_all(given)
+    if options.output is None and len(options.runs) > 1:
+        raise InputError("a report of several runs takes --output FILE, got none")
+    from seqgan.report.page import write_page
+
+    try:
+        target = write_page(options.runs, options.output or options.runs[0] / "report.html")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    print(target)
+    return 0

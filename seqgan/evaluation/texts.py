@@ -1,0 +1,258 @@
+"""What can be said of samples beside real texts: overlap, language models, shapes, embeddings.
+
+A text is a sequence of words or of ids, any hashable tokens; embeddings and toxicity read it as a
+string. Everything that depends on the real texts alone is done once, when the measures are made.
+"""
+
+import difflib
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from seqgan.evaluation.copies import Copies
+from seqgan.evaluation.divergences import frechet_distance, frechet_floor, mauve
+from seqgan.evaluation.embeddings import EMBEDDINGS, FITTED, Embedding, load_embedding
+from seqgan.evaluation.intervals import PerText
+from seqgan.evaluation.language_model import LanguageModel
+from seqgan.evaluation.ngrams import distinct, duplicate_rate, sentence_bleu, sentence_self_bleu
+from seqgan.evaluation.rouge import RougeReferences, rouge_pairs
+from seqgan.evaluation.shapes import length_divergence, zipf_divergence
+from seqgan.rewards.packages import Profanity
+from seqgan.tracking.metrics import Metrics
+
+Text = Sequence[Hashable]
+BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
+
+MAX_TEXTS = 10_000  # samples that are averaged over or learnt from; references are complete
+MAX_ROUGE_PAIRS = 10_000_000  # of a sample and a reference; beyond, ROUGE takes fewer samples
+MIN_ROUGE_TEXTS = 100  # but at least these
+MIN_FLOOR_TEXTS = 4  # references that are compared; a floor needs two on each side
+TOXIC = 0.5  # probability above which a text counts as toxic
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics by name; those that are means over texts are there text by text.
+
+    Args:
+        numbers: counts, and what is no mean over texts.
+        per_text: the others, from which intervals follow.
+    """
+
+    numbers: Metrics = field(default_factory=dict)
+    per_text: Mapping[str, PerText] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        means = {name: metric.value for name, metric in self.per_text.items()}
+        numbers = {name: float(value) for name, value in self.numbers.items()}
+        return numbers | means
+
+    def __or__(self, other: "Scores") -> "Scores":
+        return Scores({**self.numbers, **other.numbers}, {**self.per_text, **other.per_text})
+
+
+def check_embeddings(name: str, embeddings: Sequence[str], with_mauve: bool) -> None:
+    """Raises ValueError for an unknown or repeated embedding, and for MAUVE without any."""
+    for embedding in embeddings:
+        if embedding not in EMBEDDINGS:
+            near = difflib.get_close_matches(embedding, EMBEDDINGS, n=1)
+            hint = f"; the nearest one is {near[0]}" if near else ""
+            known = ", ".join(EMBEDDINGS)
+            raise ValueError(f"{name} are of {known}, got {embedding!r}{hint}")
+    if len(set(embeddings)) < len(embeddings):
+        raise ValueError(f"{name} are named once each, got {', '.join(embeddings)}")
+    if with_mauve and not embeddings:
+        raise ValueError(f"{name} names at least one for MAUVE, got none")
+
+
+def repetition_scores(samples: Sequence[Text]) -> Scores:
+    """distinct-1 to 3 and the duplicate rate."""
+    numbers = {f"distinct_{order}": distinct(samples, order) for order in (1, 2, 3)}
+    return Scores(numbers | {"duplicate_rate": duplicate_rate(samples)})
+
+
+def copy_scores(copies: Copies) -> Scores:
+    """The share of samples that are training texts, and of their words in long copied spans."""
+    return Scores(
+        per_text={
+            "copied_rate": PerText.mean_of(copies.whole.astype(float)),
+            "copied_spans": PerText(copies.in_spans.astype(float), copies.lengths.astype(float)),
+        }
+    )
+
+
+def bleu_scores(samples: Sequence[Text], references: Sequence[Text], seed: int = 0) -> Scores:
+    """BLEU against all references and Self-BLEU against all other samples, with both counts.
+
+    Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
+    depends on their size. One sample has no Self-BLEU.
+    """
+    return summarize_bleu(samples, sentence_bleu(samples, references), len(references), seed)
+
+
+def summarize_bleu(
+    samples: Sequence[Text], scores: BleuScores, num_references: int, seed: int = 0
+) -> Scores:
+    """As `bleu_scores`, where the BLEU of each sample is known."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(samples))[:MAX_TEXTS]
+    numbers = {"bleu_references": float(num_references)}
+    per_text = {f"bleu_{n}": PerText.mean_of(values[chosen]) for n, values in scores.items()}
+    if len(samples) > 1:
+        numbers["self_bleu_references"] = float(len(samples) - 1)
+        own = sentence_self_bleu(samples, num_hypotheses=min(MAX_TEXTS, len(samples)), rng=rng)
+        per_text |= {f"self_bleu_{n}": PerText.mean_of(values) for n, values in own.items()}
+    return Scores(numbers, per_text)
+
+
+class TextMeasures:
+    """Samples beside real texts that no generator was trained on.
+
+    `rouge_1`, `rouge_2`, `rouge_l`: F1 with the best of all references (`rouge_references`), over
+    some of the samples (`rouge_hypotheses`; 1,000 where there are 10,000 references). If paired,
+    with the one reference at the sample's own place, over all of them.
+
+    `lm_score`: nats per token (the end of a text is one) of the samples under a language model
+    that learnt from `lm_texts` references. `reverse_lm_score`: of the references under one that
+    learnt from as many samples. Fluent samples that leave much out are good at the first and bad
+    at the second, as in Semeniuta et al. (2018). Both tell the words of the references apart.
+
+    `length_divergence`, `zipf_divergence`: see `shapes`; the second one on equally many texts.
+
+    `frechet_<embedding>` and `mauve_<embedding>`: see `divergences`; MAUVE on equally many texts.
+    An embedding may learn from real texts, but not from those that it then compares.
+    `frechet_<embedding>_floor`: what as many new real texts would get, see `frechet_floor`.
+
+    `toxicity_rate`: share of samples that alt-profanity-check calls offensive with a probability
+    above one half.
+
+    Args:
+        references: the real texts, word by word.
+        strings: the same texts as they are read.
+        other_strings: real texts that are no references, which embeddings learn from. Where there
+            are none, those that learn do so from half of the references, and compare with the
+            other half.
+        embeddings: names as in `EMBEDDINGS`.
+        with_mauve: whether MAUVE is computed, for each of the embeddings.
+        with_toxicity: whether toxicity is.
+        paired: whether sample i answers to reference i.
+
+    Raises:
+        ValueError: no reference, or an embedding that is unknown or whose package is missing.
+        RewardError: alt-profanity-check is missing.
+    """
+
+    def __init__(
+        self,
+        references: Sequence[Text],
+        strings: Sequence[str],
+        other_strings: Sequence[str] = (),
+        embeddings: Sequence[str] = ("hashed",),
+        with_mauve: bool = False,
+        with_toxicity: bool = False,
+        paired: bool = False,
+    ) -> None:
+        self.references = references
+        self._with_mauve = with_mauve
+        self._profanity = Profanity() if with_toxicity else None
+        self._rouge = None if paired else RougeReferences(references)
+        self._vocabulary = dict.fromkeys(chain.from_iterable(references))
+        self._models: dict[int, LanguageModel] = {}  # by the number of texts they learnt from
+        self._embeddings: list[tuple[Embedding, Float[np.ndarray, "text feature"]]] = []
+        self._floors: dict[tuple[str, int], float] = {}  # by embedding and number of samples
+        order = np.random.default_rng(0).permutation(len(strings))
+        halves = [[strings[i] for i in order[start::2]] for start in (0, 1)]
+        for name in embeddings:
+            apart = other_strings or name not in FITTED
+            learnt, compared = (other_strings, strings) if apart else halves
+            if len(compared) > 1:  # a single reference has no spread to compare with
+                embedding = load_embedding(name, learnt[:MAX_TEXTS])
+                self._embeddings.append((embedding, embedding(compared)))
+
+    def scores(self, samples: Sequence[Text], strings: Sequence[str], seed: int = 0) -> Scores:
+        """All measures of the samples, given word by word and as strings.
+
+        Raises:
+            ValueError: no sample; or, if paired, not as many as references.
+        """
+        rng = np.random.default_rng(seed)
+        scores = self._rouge_scores(samples, rng)
+        scores |= self._language_model_scores(samples, rng)
+        scores |= self._shapes(samples, rng)
+        scores |= self._divergences(strings, rng, seed)
+        if self._profanity is not None:
+            toxic = -np.array(self._profanity.judge(strings)) > TOXIC
+            scores |= Scores(per_text={"toxicity_rate": PerText.mean_of(toxic.astype(float))})
+        return scores
+
+    def _rouge_scores(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
+        if self._rouge is None:
+            found, num_references = rouge_pairs(samples, self.references), 1
+        else:
+            num_references = len(self.references)
+            num_texts = max(MAX_ROUGE_PAIRS // num_references, MIN_ROUGE_TEXTS)
+            found = self._rouge.best(_some(samples, num_texts, rng))
+        numbers = {"rouge_references": num_references, "rouge_hypotheses": len(found["rouge_l"])}
+        return Scores(numbers, {name: PerText.mean_of(values) for name, values in found.items()})
+
+    def _language_model_scores(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
+        num_texts = min(len(samples), len(self.references), MAX_TEXTS)
+        if num_texts not in self._models:
+            fixed = np.random.default_rng(0)  # so that every evaluation meets the same model
+            learnt = _some(self.references, num_texts, fixed)
+            self._models[num_texts] = LanguageModel(learnt, self._vocabulary)
+        reverse = LanguageModel(_some(samples, num_texts, rng), self._vocabulary)
+        judged = _some(samples, MAX_TEXTS, rng)
+        forward = _nats_per_token(self._models[num_texts], judged)
+        backward = _nats_per_token(reverse, self.references)
+        return Scores(
+            {"lm_texts": num_texts, "reverse_lm_score": backward.value}, {"lm_score": forward}
+        )
+
+    def _shapes(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
+        size = min(len(samples), len(self.references))
+        equal = [_some(texts, size, rng) for texts in (samples, self.references)]
+        return Scores(
+            {
+                "length_divergence": length_divergence(samples, self.references),
+                "zipf_divergence": zipf_divergence(*equal),
+            }
+        )
+
+    def _divergences(self, strings: Sequence[str], rng: np.random.Generator, seed: int) -> Scores:
+        """None of a single text, which has no spread."""
+        numbers: dict[str, float] = {}
+        judged = _some(strings, MAX_TEXTS, rng)
+        if len(judged) < 2:
+            return Scores()
+        for embedding, real in self._embeddings:
+            generated = embedding(judged)
+            name = f"frechet_{embedding.name}"
+            numbers[name] = frechet_distance(real, generated)
+            if len(real) >= MIN_FLOOR_TEXTS:
+                key = embedding.name, len(generated)
+                if key not in self._floors:
+                    self._floors[key] = frechet_floor(real, len(generated))
+                numbers[f"{name}_floor"] = self._floors[key]
+            if self._with_mauve:
+                size = min(len(real), len(generated))
+                chosen = np.random.default_rng(0).permutation(len(real))[:size]
+                numbers[f"mauve_{embedding.name}"] = mauve(real[chosen], generated[:size], seed)
+        return Scores(numbers)
+
+
+def _some(texts: Sequence[Any], n: int, rng: np.random.Generator) -> Sequence[Any]:
+    """n of the texts in random order, or all of them as they are where they are not more."""
+    if len(texts) <= n:
+        return texts
+    return [texts[index] for index in rng.permutation(len(texts))[:n]]
+
+
+def _nats_per_token(model: LanguageModel, texts: Sequence[Text]) -> PerText:
+    tokens = np.array([len(text) + 1.0 for text in texts])
+    return PerText(-model.log_probs(texts), tokens)

@@ -1,0 +1,120 @@
+"""Reading what raters answered: the CSV files that the page exports, checked against the key."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from seqgan.judging.study import Key
+
+COLUMNS = ("rater", "item", "answer", "seconds", "time", "page")
+ANSWERS = ("left", "right", "tie", "bad")
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One answer of one rater.
+
+    Args:
+        answer: left, right, tie, or bad for both.
+        seconds: that the item was on the screen before the answer.
+    """
+
+    rater: str
+    item: str
+    answer: str
+    seconds: float
+
+
+def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[str]]:
+    """The answers of all files, one for each rater and item.
+
+    Where a rater has answered an item more than once, in one file or in several, the answer of the
+    latest time counts.
+
+    Returns:
+        The answers in the order of the files, and a sentence about every file with such answers.
+
+    Raises:
+        ValueError: a file cannot be read, lacks a column or has no answers; a row is malformed, of
+            another page, about an item that the key does not know, or has an answer that the page
+            does not offer. The message names the line.
+    """
+    latest: dict[tuple[str, str], tuple[datetime, Rating]] = {}
+    notes = []
+    for path in paths:
+        again = 0
+        for time, rating in _read(path, key):
+            found = latest.get((rating.rater, rating.item))
+            again += found is not None
+            if found is None or time >= found[0]:
+                latest[rating.rater, rating.item] = time, rating
+        if again:
+            notes.append(
+                f"{path}: rows that answer an item again: {again}; of a rater's answers to an item"
+                " the latest counts"
+            )
+    return [rating for _, rating in latest.values()], notes
+
+
+def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            missing = [column for column in COLUMNS if column not in header]
+            if missing:
+                raise ValueError(
+                    f"{path}, line 1: the columns are {', '.join(COLUMNS)}, got none that is"
+                    f" called {missing[0]!r}"
+                )
+            rows = []
+            for fields in reader:
+                if fields:
+                    place = f"{path}, line {reader.line_num}"
+                    rows.append(_rating(place, header, fields, key))
+    except OSError as error:
+        raise ValueError(f"a CSV file can be read, got {path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: a CSV file is UTF-8, got {error.reason}") from error
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {reader.line_num}: a row is well-formed CSV ({error})"
+        ) from error
+    if not rows:
+        raise ValueError(f"{path}: a CSV file holds answers, got none")
+    return rows
+
+
+def _rating(
+    place: str, header: Sequence[str], fields: Sequence[str], key: Key
+) -> tuple[datetime, Rating]:
+    if len(fields) != len(header):
+        raise ValueError(f"{place}: a row has {len(header)} fields, got {len(fields)}")
+    row = {name: field.strip() for name, field in zip(header, fields, strict=True)}
+    if row["page"] != key.page:
+        raise ValueError(f"{place}: the key is that of page {key.page}, got {row['page']!r}")
+    if row["item"] not in key.placements:
+        raise ValueError(f"{place}: an item is one of the page's, got {row['item']!r}")
+    offered = [answer for answer in ANSWERS if key.both_bad or answer != "bad"]
+    if row["answer"] not in offered:
+        raise ValueError(
+            f"{place}: an answer is one of {', '.join(offered)}, got {row['answer']!r}"
+        )
+    if not row["rater"]:
+        raise ValueError(f"{place}: a row names its rater, got a blank name")
+    try:
+        seconds = float(row["seconds"])
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{place}: seconds are 0 or more, got {row['seconds']!r}")
+    try:
+        time = datetime.fromisoformat(row["time"])
+    except ValueError as error:
+        raise ValueError(f"{place}: a time is of ISO 8601, got {row['time']!r}") from error
+    if time.tzinfo is None:
+        raise ValueError(f"{place}: a time has its time zone, got {row['time']!r}")
+    return time, Rating(row["rater"], row["item"], row["answer"], seconds)

@@ -1,0 +1,237 @@
+"""The whole report of one or several runs as one self-contained page, `report.html`."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seqgan.charts import SERIES
+from seqgan.report.cards import STEPS, before_and_after
+from seqgan.report.curves import (
+    Chart,
+    adversary_charts,
+    draw_chart,
+    draw_frontier,
+    frontier_series,
+    game_charts,
+    pretraining_charts,
+    told_of_curves,
+)
+from seqgan.report.hints import hints
+from seqgan.report.positions import draw_positions, early_and_late, told_of_positions
+from seqgan.report.recorded import Recorded, read_runs
+from seqgan.report.settings import compared_settings
+from seqgan.report.svg import SIZE, STYLE, inline_svg
+from seqgan.summary import Table, reward_sentences, stored_table
+from seqgan.tracking.metrics import find_metric
+
+MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
+MAX_RUNS = len(SERIES)
+BADGES = {
+    "better": "beats maximum likelihood",
+    "level": "level with maximum likelihood",
+    "worse": "worse than maximum likelihood",
+    "unfinished": "unfinished",
+}
+SIGNS = "●■◆▼▲✚✖★"  # the markers of `charts.MARKERS` as text
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart on the page: its picture, what it is, and how to read it."""
+
+    title: str
+    picture: Markup
+    reading: tuple[tuple[str, str], ...]  # metric, and what is healthy
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a run in words and numbers."""
+
+    name: str
+    verdict: str
+    sentences: tuple[str, ...]
+    table: Table | None
+
+
+def write_page(folders: Sequence[Path], target: Path) -> Path:
+    """Reads the runs and writes their report.
+
+    Args:
+        folders: one or several runs of one task, finished or not.
+        target: the page; an earlier report of ours is overwritten, nothing else.
+
+    Raises:
+        ValueError: a folder is no run, the runs cannot be compared, or `target` is in the way or
+            has no folder.
+    """
+    if not 1 <= len(folders) <= MAX_RUNS:
+        raise ValueError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
+    runs = read_runs(folders)
+    check_target(target)
+    page = render(runs)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target
+
+
+def check_target(target: Path) -> None:
+    """That a report may be written there.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not target.parent.is_dir():
+        raise ValueError(f"a report is written into a folder that exists, got {target}")
+    if target.is_dir():
+        raise ValueError(f"a report is a file, got {target}, which is a folder")
+    if target.exists():
+        with target.open("rb") as file:
+            if MARK.encode() not in file.read(1000):
+                raise ValueError(f"a report overwrites only reports, got {target}, which is none")
+
+
+def render(runs: Sequence[Recorded]) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("seqgan", "pages"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    preset, settings = compared_settings(runs)
+    sections = {
+        "pretraining": pretraining_charts(runs),
+        "game": game_charts(runs),
+        "adversary": adversary_charts(runs),
+    }
+    page: dict[str, Any] = {
+        "mark": Markup(MARK),
+        "names": [run.name for run in runs],
+        "runs": runs,
+        "facts": [fact(run, len(runs) > 1) for run in runs],
+        "badges": BADGES,
+        "marks": SIGNS,
+        "verdicts": [verdict(run) for run in runs],
+        "hints": [(run.name, hints(run)) for run in runs],
+        "missing": [(run.name, missing(run)) for run in runs],
+        "frontier": frontier(runs),
+        "positions": position_drawings(runs),
+        "samples": [before_and_after(run) for run in runs],
+        "steps": range(-STEPS, STEPS + 1),
+        "preset": preset,
+        "settings": settings,
+    }
+    for section, charts in sections.items():
+        page[section] = [drawing(chart, runs, f"{section}-{i}") for i, chart in enumerate(charts)]
+    return environment.get_template("report.html.j2").render(page)
+
+
+def fact(run: Recorded, named: bool) -> str:
+    """How far a run has come."""
+    iterations, tokens = (
+        max((row.get(name, 0) for row in run.metrics), default=0)
+        for name in ("iteration", "global_step")
+    )
+    epochs = max((row.get("pretrain/epoch", 0) for row in run.metrics), default=0)
+    done = f"{epochs:,} epochs of pretraining, {iterations:,} iterations, {tokens:,} tokens"
+    return f"{run.name}: {done}" if named else done
+
+
+def verdict(run: Recorded) -> Verdict:
+    """What `seqgan train` says in the end, from `results.json`."""
+    if run.results is None:
+        sentence = "The run has no end: it was stopped, or is still going."
+        return Verdict(run.name, "unfinished", (sentence,), None)
+    said = run.results
+    sentences = (
+        said["comparison"]["sentence"],
+        *reward_sentences(
+            {name: (old, new) for name, (old, new) in said.get("rewards", {}).items()}
+        ),
+        said["information_sentence"],
+    )
+    return Verdict(run.name, said["comparison"]["verdict"], sentences, stored_table(said))
+
+
+def missing(run: Recorded) -> list[str]:
+    """What the report does without, in sentences."""
+    found = list(run.missing)
+    if not adversary_charts([run]):
+        found.append("No discriminator was in this run, so there is no balance of adversaries.")
+    if early_and_late(run, "action_value") is None:
+        found.append("No values by position were recorded (histograms.jsonl).")
+    sides = before_and_after(run)
+    if sides and all(side.scale is None for side in sides):
+        found.append("No values of tokens were recorded: the samples are shown without colours.")
+    if run.machine is None:
+        found.append("The machine and the versions were not recorded (machine.json).")
+    return found
+
+
+def drawing(chart: Chart, runs: Sequence[Recorded], prefix: str) -> Drawing:
+    """A chart of metrics with the metric list's words on it."""
+    return Drawing(
+        chart.title,
+        _picture(
+            partial(draw_chart, chart=chart, runs=runs),
+            prefix,
+            chart.title,
+            told_of_curves(chart, runs),
+        ),
+        tuple((curve.metric, find_metric(curve.metric).healthy) for curve in chart.curves),
+    )
+
+
+def frontier(runs: Sequence[Recorded]) -> Drawing | None:
+    """Quality against held-out NLL; None where no run has an end."""
+    if not any(frontier_series(run, 0) for run in runs):
+        return None
+    title = "Quality against held-out NLL"
+    description = "; ".join(verdict(run).sentences[0] for run in runs if run.results is not None)
+    picture = _picture(partial(draw_frontier, runs=runs), "frontier", title, description)
+    return Drawing(title, picture, ())
+
+
+def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
+    """What tokens are worth by position, and how far they were preferred to others."""
+    drawings = []
+    for index, run in enumerate(runs):
+        for value, title, label in (
+            ("action_value", "Value of a token", "action value (reward)"),
+            ("advantage", "Advantage of a token", "advantage (reward)"),
+        ):
+            periods = early_and_late(run, value)
+            if periods is not None:
+                title = f"{title}: {run.name}" if len(runs) > 1 else title
+                picture = _picture(
+                    partial(draw_positions, periods=periods, label=label),
+                    f"{value}-{index}",
+                    title,
+                    told_of_positions(periods),
+                )
+                drawings.append(Drawing(title, picture, ()))
+    return drawings
+
+
+def _picture(draw: Callable[[Axes], None], prefix: str, title: str, description: str) -> Markup:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes)
+        axes.set_title("")  # the page has it as text
+        return inline_svg(figure, prefix, title, description)

@@ -1,0 +1,91 @@
+"""One picture of a finished run: `report.png`, from the files in its folder alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from seqgan.charts import drawable, font_families
+from seqgan.report.curves import (
+    ACCURACY,
+    DIVERSITY,
+    INFORMATION,
+    PRETRAINING,
+    Chart,
+    draw_chart,
+    draw_frontier,
+    frontier_series,
+    present,
+    quality_chart,
+)
+from seqgan.report.recorded import Recorded, read_run
+
+NUM_SAMPLES = 5
+MAX_CHARACTERS = 140
+
+
+def draw_report(folder: Path) -> Path:
+    """Draws learning curves, the comparison with MLE, and samples before and after.
+
+    Args:
+        folder: of a finished run.
+
+    Returns:
+        The picture, `report.png` in the folder.
+    """
+    run = read_run(folder)
+    style: Any = {
+        "font.family": font_families(),
+        "text.parse_math": False,  # a dollar sign is a dollar sign
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(14, 9.5), layout="constrained")
+        grid = figure.add_gridspec(3, 3, height_ratios=[1, 1, 0.9])
+        _chart(figure.add_subplot(grid[0, 0]), PRETRAINING, run)
+        if frontier_series(run, 0):
+            draw_frontier(figure.add_subplot(grid[0, 1]), [run])
+        _chart(figure.add_subplot(grid[0, 2]), ACCURACY, run)
+        _chart(figure.add_subplot(grid[1, 0]), quality_chart([run]), run)
+        _chart(figure.add_subplot(grid[1, 1]), DIVERSITY, run)
+        _chart(figure.add_subplot(grid[1, 2]), INFORMATION, run)
+        _texts(figure.add_subplot(grid[2, :]), run)
+        target = folder / "report.png"
+        FigureCanvasAgg(figure).print_png(target, metadata={"Title": folder.name})
+    return target
+
+
+def _chart(axes: Axes, chart: Chart | None, run: Recorded) -> None:
+    """A chart, or its empty place with a word where the run has nothing to show in it."""
+    kept = present([chart], [run]) if chart is not None else []
+    for drawn in kept:
+        draw_chart(axes, drawn, [run])
+    if not kept:
+        axes.set_title(chart.title if chart is not None else "Quality")
+        axes.axis("off")
+        axes.text(0.5, 0.5, "not in this run", ha="center", transform=axes.transAxes)
+
+
+def _texts(axes: Axes, run: Recorded) -> None:
+    axes.axis("off")
+    families = font_families()
+    lines = []
+    for when in ("before", "after"):
+        lines.append(f"Samples {when} the game")
+        for row in run.batch(when)[:NUM_SAMPLES]:
+            lines.append("    " + _short(str(row["text"]), families))
+    # A wide script may run over the edge; the layout would shrink every other axes to fit it in.
+    axes.text(
+        0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes, in_layout=False
+    )
+
+
+def _short(text: str, families: Sequence[str]) -> str:
+    """One line of a picture."""
+    shown = " ".join(drawable(text, families).split())
+    return shown if len(shown) <= MAX_CHARACTERS else f"{shown[:MAX_CHARACTERS]} ..."

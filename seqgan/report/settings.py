@@ -1,0 +1,57 @@
+"""The settings of runs beside those of the preset that they are nearest to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seqgan.configuration import PRESETS
+from seqgan.report.recorded import Recorded
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, under its dotted name.
+
+    Args:
+        values: one for each run.
+        preset: the preset's own value.
+        changed: whether a run departs from the preset.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    preset: str
+    changed: bool
+
+
+def compared_settings(runs: Sequence[Recorded]) -> tuple[str, list[Setting]]:
+    """The preset from which the runs depart least, and every setting beside it."""
+    flat = [flatten(run.config) for run in runs]
+    presets = {name: flatten(asdict(preset())) for name, preset in PRESETS.items()}
+    nearest = min(presets, key=lambda name: sum(_differences(one, presets[name]) for one in flat))
+    preset = presets[nearest]
+    settings = []
+    for name in dict.fromkeys(name for one in flat for name in one):
+        values = tuple(one.get(name, "") for one in flat)
+        own = preset.get(name, "")
+        # A run that is older than a setting has not changed it.
+        changed = any(one.get(name, own) != own for one in flat)
+        settings.append(Setting(name, values, own, changed))
+    return nearest, settings
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted names to values as text; lists are joined by commas."""
+    flat: dict[str, str] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            flat[prefix + name] = ", ".join(map(str, value))
+        else:
+            flat[prefix + name] = str(value)
+    return flat
+
+
+def _differences(run: Mapping[str, str], preset: Mapping[str, str]) -> int:
+    return sum(run.get(name) != preset.get(name) for name in {**run, **preset})

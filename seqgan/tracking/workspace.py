@@ -1,0 +1,219 @@
+"""The dashboard in Weights & Biases, as code: a workspace and a report of `panels.plan`.
+
+The only file that imports wandb-workspaces, of the extra `dashboards`, and only when something is
+built. Building calls no server. The package has no public way to write a workspace down, so the
+specification comes from the models that its `save` sends.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seqgan.tracking.metrics import find_metric
+from seqgan.tracking.panels import Curves, Panel, Section
+
+TITLE = "seqgan"
+SAMPLES = "samples"  # the table that the tracker logs
+COLUMNS = 3  # panels in a row; a report is 24 units wide
+REPORT_WIDTH = 24
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """A workspace and a report of one project, not yet saved.
+
+    Args:
+        workspace: a `wandb_workspaces.workspaces.Workspace`.
+        report: a `wandb_workspaces.reports.v2.Report`.
+    """
+
+    workspace: Any
+    report: Any
+
+    def specification(self) -> str:
+        """Both as JSON: what saving would send, but for the ids that a server gives."""
+        models = {"workspace": self.workspace, "report": self.report}
+        plain = {
+            name: model._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, model in models.items()
+        }
+        return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+
+    def save(self) -> tuple[str, str]:
+        """Saves both, and gives their addresses. A project that is missing is made.
+
+        Raises:
+            ConnectionError: the server was not reached, or refused; the message is one line.
+        """
+        try:
+            self.report.save()  # first, because it is what makes a missing project
+            self.workspace.save()
+            return self.workspace.url, self.report.url
+        except Exception as error:  # of wandb's many kinds, some of which are plain Exceptions
+            raise ConnectionError(_one_line(error)) from error
+
+
+def default_entity() -> str:
+    """The user or team that the login belongs to; the server is asked.
+
+    Raises:
+        ConnectionError: the server was not reached, or refused; the message is one line.
+    """
+    from wandb_workspaces.reports.v2 import Report
+
+    try:
+        return str(Report(project="").entity)
+    except Exception as error:
+        raise ConnectionError(_one_line(error)) from error
+
+
+def build_workspace(
+    project: str,
+    entity: str,
+    sections: Iterable[Section],
+    results: str = "",
+    control: str = "",
+) -> Any:
+    """A workspace with a note and the panels of each section.
+
+    Args:
+        project: whose runs it shows.
+        entity: the user or team that owns the project; empty while nobody has logged in.
+        sections: what `panels.plan` gives.
+        results: `results_table` of a finished run, shown beside quality and diversity.
+        control: id of a run that every panel shows as the baseline, say one with a constant
+            reward; empty for none.
+
+    Returns:
+        A `wandb_workspaces.workspaces.Workspace`, not yet saved.
+    """
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    made = []
+    for section in sections:
+        panels = [wr.MarkdownPanel(markdown=section.note)]
+        if results and section.name == "Quality and diversity":
+            panels.append(wr.MarkdownPanel(markdown=results))
+        panels += [_panel(panel) for panel in section.panels]
+        columns = COLUMNS
+        if section.name == "Samples":
+            panels.append(wr.WeavePanelSummaryTable(table_name=SAMPLES))
+            columns = len(panels)
+        if section.name == "Learning":
+            panels.append(wr.RunComparer(diff_only=True))  # of the runs' settings
+        made.append(
+            ws.Section(
+                name=section.name,
+                panels=panels,
+                is_open=True,
+                layout_settings=ws.SectionLayoutSettings(
+                    columns=columns, rows=-(-len(panels) // columns)
+                ),
+            )
+        )
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=TITLE,
+        sections=made,
+        runset_settings=ws.RunsetSettings(baseline_run=control or None),
+    )
+
+
+def build_report(project: str, entity: str, sections: Iterable[Section], results: str = "") -> Any:
+    """The same sections as a page to read and to share; arguments as in `build_workspace`.
+
+    The runs are those of the project that the report is saved in.
+
+    Returns:
+        A `wandb_workspaces.reports.v2.Report`, not yet saved.
+    """
+    import wandb_workspaces.reports.v2 as wr
+
+    blocks: list[Any] = [wr.TableOfContents()]
+    for section in sections:
+        blocks += [wr.H1(section.name), wr.MarkdownBlock(section.note)]
+        if results and section.name == "Quality and diversity":
+            blocks.append(wr.MarkdownBlock(results))
+        panels = _laid_out([_panel(panel) for panel in section.panels])
+        if section.name == "Samples":
+            whole = wr.Layout(w=REPORT_WIDTH, h=14)
+            panels.append(wr.WeavePanelSummaryTable(table_name=SAMPLES, layout=whole))
+        blocks.append(wr.PanelGrid(panels=panels))
+    return wr.Report(
+        project=project,
+        entity=entity,
+        title=TITLE,
+        description="Quality and diversity together, against controls.",
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def results_table(name: str, results: Mapping[str, Any]) -> str:
+    """What a finished run says of itself, beside its controls, in Markdown.
+
+    Args:
+        name: the run's.
+        results: of its `results.json`.
+    """
+    comparison = results["comparison"]
+    columns = {
+        "MLE": results["start"],
+        f"MLE at temperature {comparison['temperature']:.2f}": results["control"],
+        "after the game": results["final"],
+    }
+    rows = [
+        f"| `{metric}` | " + " | ".join(f"{values[metric]:.4g}" for values in columns.values())
+        for metric in results["final"]
+        if all(metric in values for values in columns.values())
+    ]
+    return "\n".join(
+        [
+            f"Run {name} and its controls. {comparison['sentence']}",
+            "",
+            f"| | {' | '.join(columns)} |",
+            "|---|" + "---|" * len(columns),
+            *(f"{row} |" for row in rows),
+        ]
+    )
+
+
+def _panel(panel: Panel) -> Any:
+    """The panel as wandb-workspaces knows it."""
+    import wandb_workspaces.reports.v2 as wr
+
+    if not isinstance(panel, Curves):
+        return wr.ScatterPlot(
+            title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.y)
+        )
+    unit = find_metric(panel.axis).unit
+    chosen: dict[str, Any] = {"y": list(panel.metrics)}
+    if panel.expression:
+        chosen = {"metric_regex": panel.expression}
+    return wr.LinePlot(
+        title=panel.title,
+        x=panel.axis,
+        title_x=f"{panel.axis} ({unit})",
+        title_y=panel.unit or None,
+        range_y=panel.bounds,
+        log_y=panel.logarithmic or None,
+        **chosen,
+    )
+
+
+def _laid_out(panels: list[Any]) -> list[Any]:
+    """The panels in rows, left to right."""
+    import wandb_workspaces.reports.v2 as wr
+
+    width, height = REPORT_WIDTH // COLUMNS, 8
+    for index, panel in enumerate(panels):
+        row, column = divmod(index, COLUMNS)
+        panel.layout = wr.Layout(x=column * width, y=row * height, w=width, h=height)
+    return panels
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,250 @@
+"""The plan of the dashboard, against the metric list and against what a run really logs."""
+
+import json
+import re
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from seqgan.commands import dashboard
+from seqgan.commands.parsing import InputError
+from seqgan.tracking import metrics, panels
+from seqgan.tracking.metrics import METRICS, Metric, find_metric
+from seqgan.tracking.panels import AREAS, LEFT_OUT, SECTIONS, SHIPPED, Curves, Plane, plan
+
+LISTED = {metric.name for metric in METRICS}
+ENTRIES = [panel for section in SECTIONS for panel in section.panels]
+
+# Of these globs, a number of quality must have one of diversity beside it.
+QUALITY = ("eval/nll_oracle", "eval/bleu_[0-9]", "eval/grammatical")
+DIVERSITY = ("eval/entropy", "eval/self_bleu_[0-9]", "eval/distinct_[0-9]")
+
+TINY = """
+    captions --task.train-size 60 --task.dev-size 20 --task.test-size 20
+    --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.embedding-size 4
+    --discriminator.hidden-size 4 --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1
+    --discriminator-training.num-sequences 16 --adversarial.iterations 2
+    --adversarial.batch-size 4 --adversarial.num-rollouts 1 --evaluation.num-samples 20
+    --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.num-shown 1
+    --evaluation.temperatures 1.0 0.8 --reward discriminator length(target=8) --threads 1
+    --tracker.mode disabled
+""".split()
+
+
+def drawn(sections):
+    """Every metric that is in some panel."""
+    return {
+        name
+        for section in sections
+        for panel in section.panels
+        for name in panels.metrics_of(panel)
+    }
+
+
+def is_one_of(name, globs):
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def example(name):
+    """A name that a pattern stands for."""
+    return re.sub(r"<\w+>", "some", name.replace("<positions>", "01-02"))
+
+
+@pytest.fixture(scope="session")
+def logged(tmp_path_factory):
+    """The names that a small run logged."""
+    folder = tmp_path_factory.mktemp("dashboard") / "run"
+    command = [sys.executable, "-m", "seqgan", "train", *TINY, "--output", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return {name for line in lines for name in json.loads(line)}
+
+
+# What the plan is written down as
+
+
+@pytest.mark.parametrize("panel", ENTRIES, ids=lambda panel: panel.title)
+def test_every_metric_of_a_panel_is_in_the_list(panel):
+    assert set(panels.metrics_of(panel)) <= LISTED
+
+
+@pytest.mark.parametrize(
+    "panel", [p for p in ENTRIES if isinstance(p, Curves)], ids=lambda p: p.title
+)
+def test_curves_of_a_panel_share_axis_and_unit(panel):
+    entries = [find_metric(example(name)) for name in panel.metrics]
+    assert [entry.axis for entry in entries] == [panel.axis] * len(entries)
+    assert [entry.unit for entry in entries] == [panel.unit] * len(entries)
+
+
+def test_the_sections_are_those_that_the_documents_name():
+    assert [section.name for section in SECTIONS] == [
+        "Learning",
+        "Adversaries",
+        "Rewards",
+        "Quality and diversity",
+        "Samples",
+        "Speed",
+    ]
+    assert set(AREAS.values()) <= {section.name for section in SECTIONS}
+
+
+def test_titles_tell_panels_apart():
+    titles = [panel.title for panel in ENTRIES]
+    assert len(titles) == len(set(titles))
+    assert max(map(len, titles)) <= 50  # what a third of a screen shows
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
+def test_notes_speak_of_metrics_that_exist(section):
+    for name in re.findall(r"`([^`]+)`", section.note):
+        assert name in LISTED or name == "seqgan frontier"
+
+
+def test_what_is_left_out_are_axes():
+    assert set(LEFT_OUT) <= LISTED
+    assert {metric.axis for metric in METRICS} <= set(LEFT_OUT)
+
+
+def test_shipped_checks_are_those_of_the_shipped_tasks():
+    source = (Path(panels.__file__).parents[1] / "tasks").glob("*.py")
+    checks = [c for path in source for c in re.findall(r'checks=\{"(\w+)"', path.read_text())]
+    assert {f"eval/{check}" for check in checks} == set(SHIPPED)
+    assert {find_metric(name).name for name in SHIPPED} == {"eval/<check>"}
+
+
+# Every metric has a place
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_that_a_run_logs_is_drawn_or_left_out(metric):
+    name = example(metric.name)
+    assert find_metric(name) is metric
+    assert (name in drawn(plan({name}))) == (name not in LEFT_OUT)
+
+
+def test_without_a_run_the_list_is_drawn_but_for_patterns_that_fit_other_entries():
+    missing = LISTED - drawn(plan()) - set(LEFT_OUT)
+    assert {"rewards/<name>/<metric>", "eval/<check>"} <= missing
+    for name in missing:
+        expression = re.sub(r"<\w+>", "[^/]+", name)
+        assert {other for other in LISTED if re.fullmatch(expression, other)} > {name}
+
+
+def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
+    def listed(name, unit="unit"):
+        return Metric(name, "what", unit, "global_step", "every run", False, "rises", "falls")
+
+    longer = (
+        *METRICS,
+        listed("time/new"),
+        listed("discriminator/new_<kind>"),
+        listed("eval/new", "nats per token"),
+        listed("eval/newer", "fraction"),
+        listed("new/one"),
+    )
+    for module in (metrics, panels):
+        monkeypatch.setattr(module, "METRICS", longer)
+    names = {"time/new", "discriminator/new_a", "discriminator/new_b", "eval/new", "eval/newer"}
+    names |= {"eval/entropy"}  # but not eval/distinct_2
+    found = {section.name: section.panels for section in plan(names) if section.panels}
+    assert found == {
+        "Adversaries": (
+            Curves("discriminator/new_a", ("discriminator/new_a",)),
+            Curves("discriminator/new_b", ("discriminator/new_b",)),
+        ),
+        "Quality and diversity": (
+            Curves("eval/entropy", ("eval/entropy",)),
+            Curves("eval/new", ("eval/new", "eval/entropy")),
+            Curves("eval/newer", ("eval/newer",)),
+        ),
+        "Speed": (Curves("time/new", ("time/new",)),),
+    }
+    with pytest.raises(ValueError, match=r"area is one of charts, .*, got 'new/one'"):
+        plan({"new/one"})
+    with pytest.raises(ValueError, match="got 'new/one'"):
+        plan()
+
+
+def test_an_unlisted_name_is_refused():
+    with pytest.raises(ValueError, match="'losses/polic'"):
+        plan({"losses/polic"})
+
+
+# What is drawn of certain runs
+
+
+def test_the_plan_of_a_few_names_by_hand():
+    names = {
+        "global_step",
+        "losses/grad_norm_discriminator",
+        "losses/grad_norm_generator",
+        "rewards/length/mean",
+        "rewards/discriminator/mean",
+        "rewards/length/words",
+        "eval/rhymes",
+        "eval/metre",
+        "eval/duplicate_rate",
+        "eval/distinct_2",
+        "eval/self_bleu_2",
+    }
+    found = {section.name: section.panels for section in plan(names)}
+    assert found == {
+        "Learning": (
+            Curves(
+                "Gradient norms before clipping",
+                ("losses/grad_norm_generator", "losses/grad_norm_discriminator"),
+                logarithmic=True,
+            ),
+        ),
+        "Adversaries": (),
+        "Rewards": (
+            Curves("Mean of each reward", ("rewards/discriminator/mean", "rewards/length/mean")),
+            Curves("rewards/length/words", ("rewards/length/words",)),
+        ),
+        "Quality and diversity": (
+            Curves(
+                "Quality, diversity: checks passed, distinct pairs",
+                ("eval/metre", "eval/rhymes", "eval/distinct_2", "eval/duplicate_rate"),
+                (0, 1),
+            ),
+            Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/metre"),
+            Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/rhymes"),
+            Curves("Duplicates and copies", ("eval/duplicate_rate",), (0, None)),
+            # There is no BLEU beside it, so the panel of both is not there.
+            Curves("eval/self_bleu_2", ("eval/self_bleu_2", "eval/distinct_2")),
+        ),
+        "Samples": (),
+        "Speed": (),
+    }
+
+
+def test_quality_never_stands_without_diversity():
+    everything = {example(name) for name in LISTED} | set(SHIPPED)
+    seen = set()
+    for section in plan(everything):
+        for panel in section.panels:
+            names = panels.metrics_of(panel)
+            quality = {name for name in names if is_one_of(name, QUALITY)}
+            assert not quality or any(is_one_of(name, DIVERSITY) for name in names), panel
+            seen |= quality
+    assert len(seen) == 6  # nll_oracle, bleu_2 to bleu_5, grammatical: the globs fit something
+
+
+def test_without_the_package_one_line_says_what_brings_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    with pytest.raises(InputError, match=r'pip install "seqgan\[dashboards\]"'):
+        dashboard.run(["--output", str(tmp_path / "new.json")])
+
+
+def test_a_real_run_fills_the_panels(logged):
+    sections = plan(logged)
+    assert drawn(sections) <= logged
+    assert logged - drawn(sections) <= set(LEFT_OUT)
+    assert {"eval/grammatical", "rewards/length/mean", "time/rollout"} <= drawn(sections)
+    empty = [section.name for section in sections if not section.panels]
+    assert empty == ["Samples"]  # whose table is no metric
