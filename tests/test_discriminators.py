@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqgan.discriminators import cnn, recurrent, transformer
+from seqgan.discriminators import cnn, pooled
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import (
@@ -285,7 +285,7 @@ class TestTransformer(DiscriminatorConformance):
 
     def test_many_texts_are_scored_in_parts(self, discriminator, sequences, monkeypatch):
         expected = discriminator(sequences).detach()
-        monkeypatch.setattr(transformer, "JUDGED_TOGETHER", 2)
+        monkeypatch.setattr(pooled, "JUDGED_TOGETHER", 2)
         with torch.no_grad():
             torch.testing.assert_close(discriminator(sequences), expected)
 
@@ -315,7 +315,7 @@ class TestRecurrent(DiscriminatorConformance):
         """However many there are: all their states together would take gigabytes."""
         many, sizes = sequences.select(torch.arange(5).repeat(9)), []
         expected = discriminator(many).detach()
-        monkeypatch.setattr(recurrent, "JUDGED_TOGETHER", 7)
+        monkeypatch.setattr(pooled, "JUDGED_TOGETHER", 7)
         discriminator.recurrent.register_forward_pre_hook(
             lambda module, given: sizes.append(int(given[0].batch_sizes[0]))
         )

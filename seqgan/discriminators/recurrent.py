@@ -3,16 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.pooled import PooledDiscriminator
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
-
-JUDGED_TOGETHER = 2048  # texts that are scored together; bounds the states in memory
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class RecurrentDiscriminatorConfig:
             raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
 
-class RecurrentDiscriminator(Discriminator):
+class RecurrentDiscriminator(PooledDiscriminator):
     """Embedding, bidirectional GRU over the real tokens, mean and maximum over time, logit."""
 
     def __init__(
@@ -53,18 +50,7 @@ class RecurrentDiscriminator(Discriminator):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(4 * config.hidden_size, 1)
 
-    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        return self.output(self.features(sequences))[:, 0]
-
-    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        if torch.is_grad_enabled():
-            return self._features(sequences)
-        rows = torch.arange(len(sequences), device=sequences.tokens.device)
-        return torch.cat(
-            [self._features(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
-        )
-
-    def _features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
         # Packing keeps the backward direction from reading padding before the text.
         packed = pack_padded_sequence(
@@ -76,7 +62,4 @@ class RecurrentDiscriminator(Discriminator):
         values, _ = pad_packed_sequence(
             self.recurrent(packed)[0], batch_first=True, total_length=tokens.shape[1]
         )
-        mask = sequences.mask[..., None]
-        mean = values.sum(dim=1) / sequences.lengths[:, None]
-        peak = values.masked_fill(~mask, -torch.inf).amax(dim=1)
-        return self.dropout(torch.cat([mean, peak], dim=1))
+        return values

@@ -8,11 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgan.attention import TransformerLayer, check_sizes
-from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.pooled import PooledDiscriminator
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
-
-JUDGED_TOGETHER = 2048  # texts that are scored together; bounds the attention in memory
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class TransformerDiscriminatorConfig:
         check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
 
 
-class TransformerDiscriminator(Discriminator):
+class TransformerDiscriminator(PooledDiscriminator):
     """Embedding, attention among the real tokens, mean and maximum over time, logit."""
 
     def __init__(
@@ -45,18 +43,7 @@ class TransformerDiscriminator(Discriminator):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(2 * config.width, 1)
 
-    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        return self.output(self.features(sequences))[:, 0]
-
-    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        if torch.is_grad_enabled():
-            return self._features(sequences)
-        rows = torch.arange(len(sequences), device=sequences.tokens.device)
-        return torch.cat(
-            [self._features(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
-        )
-
-    def _features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
         mask = sequences.mask
         tokens = sequences.tokens.masked_fill(~mask, self.pad_id)
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
@@ -65,7 +52,4 @@ class TransformerDiscriminator(Discriminator):
         values = self.dropout(self.embedding(tokens))
         for layer in self.layers:
             values, _ = layer(values, positions, visible)
-        values = self.norm(values) * mask[..., None]
-        mean = values.sum(dim=1) / sequences.lengths[:, None]
-        peak = values.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
-        return self.dropout(torch.cat([mean, peak], dim=1))
+        return self.norm(values) * mask[..., None]
