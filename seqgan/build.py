@@ -133,7 +133,11 @@ def build_discriminator_reward(
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,
-        torch.optim.Adam(discriminator.parameters(), training.learning_rate, fused=True),
+        torch.optim.Adam(
+            [p for p in discriminator.parameters() if p.requires_grad],
+            training.learning_rate,
+            fused=True,
+        ),
         config.adversarial.reward_shape,
         config.adversarial.reward_clip,
         training.l2,

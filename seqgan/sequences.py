@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqgan.vocabulary import Vocabulary
 
@@ -54,7 +55,8 @@ class Sequences:
         """The completions as text, decoded on first use."""
         if self.given_texts is not None:
             return list(self.given_texts)
-        return self._decode(self.tokens.tolist())
+        vocabulary = self._known_vocabulary()
+        return [vocabulary.decode(row) for row in self.tokens.tolist()]
 
     @cached_property
     def prompt_texts(self) -> list[str]:
@@ -63,13 +65,14 @@ class Sequences:
             return list(self.given_prompt_texts)
         if self.prompts is None or self.prompt_mask is None:
             return [""] * len(self)
+        vocabulary = self._known_vocabulary()
         rows = zip(self.prompts, self.prompt_mask, strict=True)
-        return self._decode([prompt[real].tolist() for prompt, real in rows])
+        return [vocabulary.decode_prompt(prompt[real].tolist()) for prompt, real in rows]
 
-    def _decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def _known_vocabulary(self) -> Vocabulary:
         if self.vocabulary is None:
             raise ValueError("only sequences that carry a vocabulary can be decoded")
-        return [self.vocabulary.decode(row) for row in rows]
+        return self.vocabulary
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
         """The given rows, in the given order; a row may repeat."""
@@ -91,6 +94,24 @@ class Sequences:
         """The same rows without the columns in which every row is padding."""
         width = max(int(self.lengths.max()), 1) if len(self) else self.tokens.shape[1]
         return replace(self, tokens=self.tokens[:, :width], mask=self.mask[:, :width])
+
+    def whole(self) -> "Sequences":
+        """Prompt, bos and completion of each row as one text, right-padded.
+
+        Without prompts the sequences as they are. What a discriminator reads of conditional texts: bos says where the completion begins.
+        """
+        if self.prompts is None or self.prompt_mask is None:
+            return self
+        if self.vocabulary is None:
+            raise ValueError("prompts and completions are joined by a vocabulary's bos, got none")
+        bos = torch.full_like(self.tokens[:, :1], self.vocabulary.bos_id)
+        tokens = torch.cat([self.prompts, bos, self.tokens], dim=1)
+        mask = torch.cat([self.prompt_mask, torch.ones_like(bos, dtype=torch.bool), self.mask], 1)
+        order = (~mask).long().argsort(dim=1, stable=True)  # real tokens first, in their order
+        tokens, mask = tokens.gather(1, order), mask.gather(1, order)
+        return Sequences(
+            tokens.masked_fill(~mask, self.vocabulary.pad_id), mask, vocabulary=self.vocabulary
+        )
 
     def with_completions(self, completions: "Sequences") -> "Sequences":
         """The same prompts and columns with other completions."""
@@ -130,12 +151,38 @@ class Sequences:
 
 
 def joined(parts: Sequence[Sequences]) -> Sequences:
-    """The completions of all parts, of one width, in one batch; without prompts and columns."""
+    """The completions of all parts, of one width, in one batch, with their prompts.
+
+    Columns and texts as somebody else spelt them are left out. Parts without prompts beside parts
+    that have some get empty ones.
+    """
+    prompts, prompt_mask = _joined_prompts(parts)
     return Sequences(
         torch.cat([part.tokens for part in parts]),
         torch.cat([part.mask for part in parts]),
+        prompts,
+        prompt_mask,
         vocabulary=parts[0].vocabulary,
     )
+
+
+def _joined_prompts(parts: Sequence[Sequences]) -> tuple[Tensor | None, Tensor | None]:
+    """All prompts, padded on the left to one width; None where no part has any."""
+    width = max(0 if part.prompts is None else part.prompts.shape[1] for part in parts)
+    if all(part.prompts is None for part in parts):
+        return None, None
+    ids, masks = [], []
+    for part in parts:
+        given = part.prompts
+        if given is None or part.prompt_mask is None:
+            given = part.tokens.new_zeros(len(part), 0)
+            known = part.mask.new_zeros(len(part), 0)
+        else:
+            known = part.prompt_mask
+        fill = 0 if part.vocabulary is None else part.vocabulary.pad_id
+        ids.append(pad(given, (width - given.shape[1], 0), value=fill))
+        masks.append(pad(known, (width - known.shape[1], 0), value=False))
+    return torch.cat(ids), torch.cat(masks)
 
 
 @dataclass(frozen=True, eq=False)

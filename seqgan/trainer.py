@@ -6,7 +6,6 @@ numbers, bit for bit: every random draw comes from one generator whose state is 
 or from one that the counters seed.
 """
 
-import copy
 import math
 import time
 from collections import Counter
@@ -35,6 +34,7 @@ from seqgan.evaluation.health import Trouble, find_trouble
 from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
+from seqgan.generators.base import frozen_copy
 from seqgan.losses import minimax_generator_loss, reinforce
 from seqgan.rescaling import normalize_then_sum, rescale
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
@@ -124,19 +124,20 @@ class Trainer:
         self.rng = torch.Generator().manual_seed(config.seed)
         self.counters = Counters()
         self.generator = build_generator(config, task.vocabulary, self.rng)
+        trained = [p for p in self.generator.parameters() if p.requires_grad]
         self.pretrain_optimizer = torch.optim.AdamW(
-            self.generator.parameters(),
+            trained,
             config.pretrain.learning_rate,
             weight_decay=config.pretrain.weight_decay,
             fused=True,
         )
         self.generator = self.runtime.prepare(self.generator, self.pretrain_optimizer)
-        self.optimizer = torch.optim.Adam(
-            self.generator.parameters(), config.adversarial.learning_rate, fused=True
-        )
+        self.optimizer = torch.optim.Adam(trained, config.adversarial.learning_rate, fused=True)
         # The MLE generator: the reference of the KL penalty and the control of the final table.
-        self.pretrained = copy.deepcopy(self.generator).requires_grad_(False)
-        self.rollout_policy = copy.deepcopy(self.generator).requires_grad_(False)
+        self.pretrained = frozen_copy(self.generator)
+        # What completes prefixes: the generator itself, or one that follows it slowly.
+        follows = config.adversarial.rollout_decay > 0
+        self.rollout_policy = frozen_copy(self.generator) if follows else self.generator
         if reward_model is None:
             found = named_rewards(config, task) if found is None else found
             reward_model = build_reward(config, task, self.rng, found)
@@ -422,7 +423,7 @@ class Trainer:
         """What each token is worth, by all rewards together; (batch, time), NaN for unknown."""
         settings, mask = self.config.adversarial, trajectories.mask
         rollouts: dict[str, Any] = {
-            "policy": self.rollout_policy if settings.rollout_decay > 0 else self.generator,
+            "policy": self.rollout_policy,
             "trajectories": trajectories,
             "num_rollouts": settings.num_rollouts,
             "rng": self.rng,
@@ -714,7 +715,6 @@ class Trainer:
             "rng": self.rng.get_state(),
             "generator": self.generator.state_dict(),
             "pretrained": self.pretrained.state_dict(),
-            "rollout_policy": self.rollout_policy.state_dict(),
             "pretrain_optimizer": self.pretrain_optimizer.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_nll_dev": self.best_nll_dev,
@@ -726,6 +726,8 @@ class Trainer:
             "alerted": self.alerted,
             "tracker": self.tracker.position(),
         }
+        if self.rollout_policy is not self.generator:
+            state["rollout_policy"] = self.rollout_policy.state_dict()
         for name, part in self._stateful_parts().items():
             state[name] = part.state_dict()
         return state
@@ -736,7 +738,8 @@ class Trainer:
         self._rng_of_unit = self.rng.get_state()
         self.generator.load_state_dict(state["generator"])
         self.pretrained.load_state_dict(state["pretrained"])
-        self.rollout_policy.load_state_dict(state["rollout_policy"])
+        if self.rollout_policy is not self.generator:
+            self.rollout_policy.load_state_dict(state["rollout_policy"])
         self.pretrain_optimizer.load_state_dict(state["pretrain_optimizer"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_nll_dev = state["best_nll_dev"]

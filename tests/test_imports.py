@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "vocabulary": 0,
     "sequences": 0,
+    "pretrained": 0,
     "seeding": 0,
     "runtime": 0,
     "memory": 0,

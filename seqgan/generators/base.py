@@ -4,8 +4,9 @@ Whoever samples, rolls out or scores never learns what a state is made of. A rec
 indexes stored hidden vectors; a network with a cache crops it.
 """
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -98,3 +99,16 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def encode(self, sequences: Sequences) -> PrefixStates:
         """The states of all prefixes, in one pass over the whole batch."""
+
+
+Copied = TypeVar("Copied", bound=nn.Module)
+
+
+def frozen_copy(module: Copied) -> Copied:
+    """A copy that does not train, and shares the memory of parameters that the module does not.
+
+    Of a large model with a small adapter only the adapter is copied.
+    """
+    shared = {id(p): p for p in module.parameters() if not p.requires_grad}
+    copied: Copied = copy.deepcopy(module, shared)
+    return copied.requires_grad_(False)
