@@ -98,7 +98,8 @@ class Sequences:
     def whole(self) -> "Sequences":
         """Prompt, bos and completion of each row as one text, right-padded.
 
-        Without prompts the sequences as they are. What a discriminator reads of conditional texts: bos says where the completion begins.
+        Without prompts the sequences as they are. This is what a discriminator reads of conditional
+        texts; bos says where the completion begins.
         """
         if self.prompts is None or self.prompt_mask is None:
             return self
