@@ -191,7 +191,8 @@ class PretrainedDiscriminator(Discriminator):
         order = sorted(set(texts), key=lambda text: (len(text[0]) + len(text[1]), text))
         by_width: dict[int, list[Text]] = {}
         for text, length in zip(order, self._lengths(order), strict=True):
-            by_width.setdefault(-(-length // WIDTH) * WIDTH, []).append(text)
+            width = min(-(-length // WIDTH) * WIDTH, self.max_tokens)
+            by_width.setdefault(width, []).append(text)
         found: dict[Text, Tensor] = {}
         for width, group in by_width.items():
             for start in range(0, len(group), READ_TOGETHER):
@@ -203,24 +204,29 @@ class PretrainedDiscriminator(Discriminator):
         return torch.stack([found[text] for text in texts])
 
     def _lengths(self, texts: Sequence[Text]) -> list[int]:
-        return [len(ids) for ids in self._encoded(texts)["input_ids"]] if texts else []
+        return (
+            [len(ids) for ids in self._encoded(texts, self.max_tokens)["input_ids"]]
+            if texts
+            else []
+        )
 
-    def _encoded(self, texts: Sequence[Text], **padding: Any) -> Any:
+    def _encoded(self, texts: Sequence[Text], max_length: int, **arguments: Any) -> Any:
         prompts, completions = (list(part) for part in zip(*texts, strict=True))
-        parts = (prompts, completions) if any(prompts) else (completions,)
         return self.tokenizer(
-            *parts, truncation=True, max_length=self.max_tokens, padding_side="right", **padding
+            *((prompts, completions) if any(prompts) else (completions,)),
+            truncation=True,
+            max_length=max_length,
+            padding_side="right",
+            **arguments,
         )
 
     def _vectors(self, texts: Sequence[Text], width: int = 0) -> Float[Tensor, "batch width"]:
-        """One pass of the body over one batch."""
-        encoded = self._encoded(
-            texts, padding=True, return_tensors="pt", pad_to_multiple_of=width or None
-        )
+        """One pass of the body over one batch, `width` tokens wide or as wide as its longest."""
+        padding, max_length = ("max_length", width) if width else (True, self.max_tokens)
+        encoded = self._encoded(texts, max_length, padding=padding, return_tensors="pt")
         encoded = encoded.to(self.output.weight.device)
-        return pooled(
-            self.body(**encoded).last_hidden_state, encoded["attention_mask"], self.pooling
-        )
+        states = self.body(**encoded).last_hidden_state
+        return pooled(states, encoded["attention_mask"], self.pooling)
 
 
 def pooled(
