@@ -11,6 +11,7 @@ numbers.
 """
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -120,12 +121,11 @@ class PretrainedDiscriminator(Discriminator):
         self.pooling = config.pooling
         if self.pooling == "auto":
             self.pooling = "last" if causal else "mean"
+        if config.gradient_checkpointing:
+            body.activation_checkpointing_enable({"use_reentrant": False})
         if config.body == "lora":
             body = _with_adapters(body, config)
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
-        if config.gradient_checkpointing and config.body != "frozen":
-            self.body.gradient_checkpointing_enable({"use_reentrant": False})
-            self.body.enable_input_require_grads()
         self.head = Head(int(body.config.hidden_size), config.head_size, config.dropout)
         self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
         self._untrained = frozenset(
@@ -310,13 +310,18 @@ def _looks_ahead(body: Any) -> bool:
 
 
 def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
+    """The body with low-rank adapters (Hu et al., 2021) beside every linear layer."""
     peft = package("peft")
-    return peft.get_peft_model(
-        body,
-        peft.LoraConfig(
-            r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules="all-linear"
-        ),
+    transposed = any(type(module).__name__ == "Conv1D" for module in body.modules())  # GPT-2's
+    settings = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        target_modules="all-linear",
+        fan_in_fan_out=transposed,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers changed
+        return peft.get_peft_model(body, settings)
 
 
 def _leave_out_untrained(
