@@ -36,6 +36,7 @@ from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.generators.base import frozen_copy
 from seqgan.losses import minimax_generator_loss, reinforce
+from seqgan.replay import Replay
 from seqgan.rescaling import normalize_then_sum, rescale
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -149,6 +150,8 @@ class Trainer:
         self.discriminator = next(
             (part for part in self.reward.parts if isinstance(part, DiscriminatorReward)), None
         )
+        training = config.discriminator_training
+        self.replay = Replay(training.replay, training.replay_size)
         self.baseline = make_baseline(
             config.adversarial.baseline, config.adversarial.baseline_decay
         )
@@ -449,7 +452,10 @@ class Trainer:
         assert self.reward.learning is not None
         settings = self.config.discriminator_training
         with profiled("update_discriminator / draw"):
-            generated = self.draw(settings.num_sequences)
+            older = self.replay.num_older(settings.num_sequences)
+            generated = self.draw(settings.num_sequences - older)
+            if settings.replay > 0:
+                generated = self.replay.mixed(generated, settings.num_sequences, self.rng)
             real = self.real("train", settings.num_sequences)
         with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
@@ -728,6 +734,8 @@ class Trainer:
         }
         if self.rollout_policy is not self.generator:
             state["rollout_policy"] = self.rollout_policy.state_dict()
+        if self.replay.share > 0:
+            state["replay"] = self.replay.state_dict()
         for name, part in self._stateful_parts().items():
             state[name] = part.state_dict()
         return state
@@ -750,6 +758,9 @@ class Trainer:
         self.start_metrics = dict(state.get("start_metrics", {}))
         self.best_loss = state.get("best_loss", float("inf"))
         self.alerted = list(state.get("alerted", []))
+        self.replay.load_state_dict(
+            state.get("replay", {}), self.task.vocabulary, self.config.device
+        )
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
 
