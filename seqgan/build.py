@@ -9,6 +9,7 @@ import torch
 
 from seqgan.configuration import TrainConfig
 from seqgan.discriminators.base import Discriminator, normalize_spectrally
+from seqgan.discriminators.causal import CausalDiscriminator, CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.pretrained import (
     PretrainedDiscriminator,
@@ -118,6 +119,8 @@ def _discriminator(settings: Any, vocabulary: Vocabulary, max_length: int) -> Di
         return PretrainedDiscriminator(settings)
     if isinstance(settings, CNNDiscriminatorConfig):
         return CNNDiscriminator(settings, vocabulary, max_length)
+    if isinstance(settings, CausalDiscriminatorConfig):
+        return CausalDiscriminator(settings, vocabulary, max_length)
     if isinstance(settings, TransformerDiscriminatorConfig):
         return TransformerDiscriminator(settings, vocabulary, max_length)
     return RecurrentDiscriminator(settings, vocabulary, max_length)

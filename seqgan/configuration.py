@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from seqgan.advantages import BaselineKind
+from seqgan.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
@@ -190,6 +191,7 @@ class TrainConfig:
         RecurrentDiscriminatorConfig
         | CNNDiscriminatorConfig
         | TransformerDiscriminatorConfig
+        | CausalDiscriminatorConfig
         | PretrainedDiscriminatorConfig
     ) = field(default_factory=RecurrentDiscriminatorConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -221,6 +223,12 @@ class TrainConfig:
         for spec in self.reward:
             if self.reward.count(spec) > 1:
                 raise ValueError(f"reward names each reward once, got {spec!r} again")
+        judges_tokens = isinstance(self.discriminator, CausalDiscriminatorConfig)
+        if judges_tokens and self.discriminator_training.loss == "pairwise":
+            raise ValueError(
+                "discriminator_training.loss is binary for a causal discriminator, whose prefixes"
+                " have no pairs, got pairwise"
+            )
         if not all(map(math.isfinite, self.reward_weights)):
             raise ValueError(f"reward_weights are finite, got {self.reward_weights}")
         if self.reward_weights and len(self.reward_weights) != len(self.reward):

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from seqgan.advantages import (
+    at_their_tokens,
     earned_before,
     kl_to_go,
     make_baseline,
@@ -380,6 +381,7 @@ class Trainer:
         with clock.lap("collect"):
             trajectories = self.collect(self.generator, self.rng)
         self.check_rewards_work(trajectories)
+        trajectories = self.with_increments(trajectories)
         with clock.lap("rollout"):
             action_values = self.action_values(trajectories)
         with clock.lap("update_generator"):
@@ -419,6 +421,22 @@ class Trainer:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
         self.counters.global_step += int(trajectories.mask.sum())
         return metrics
+
+    def with_increments(self, trajectories: Trajectories) -> Trajectories:
+        """What the discriminator gives each token at that token, where it judges every prefix.
+
+        The environment rewards texts at their end. What was earned before a token is no credit of
+        its; values that are made comparable within the batch have another unit, and keep all of it.
+        """
+        settings, player = self.config.adversarial, self.discriminator
+        comparable = settings.rescale != "none"
+        comparable |= self.config.reward_aggregation != "sum_then_normalize"
+        if player is None or not player.per_token or comparable:
+            return trajectories
+        weight = float(self.reward.weights[self.reward.parts.index(player)])
+        increments = weight * player.score(trajectories.sequences)
+        rewards = at_their_tokens(trajectories.rewards, increments, trajectories.mask)
+        return replace(trajectories, rewards=rewards)
 
     def action_values(self, trajectories: Trajectories) -> torch.Tensor:
         """What each token is worth, by all rewards together; (batch, time), NaN for unknown."""

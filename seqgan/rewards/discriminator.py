@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, Literal
 
 import torch
@@ -78,18 +79,16 @@ def discriminator_step(
         loss_kind: `binary`, each row for itself, or `pairwise`, row i of one against row i of the
             other.
         label_smoothing: share of the label of real rows that is given away; of the binary loss.
-        gradient_penalty: weight of `embedding_gradient_penalty`.
+        gradient_penalty: weight of half the sum of the two means of `squared_gradient_norms`.
     """
     discriminator.train()
     both = joined([real, generated])
+    per_token = isinstance(discriminator, TokenDiscriminator)
+    judge = methodcaller("token_logits" if per_token else "__call__", both)
     with twice_differentiable(discriminator, gradient_penalty > 0) as embeddings:
         with autocast(discriminator, precision):
-            if isinstance(discriminator, TokenDiscriminator):
-                token_logits = discriminator.token_logits(both).float()
-                logits = last_of_each(token_logits, both.mask)
-            else:
-                token_logits = None
-                logits = discriminator(both).float()
+            given = judge(discriminator).float()
+        logits = last_of_each(given, both.mask) if per_token else given
         real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
         penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
         regularisation = 0.5 * l2 * penalty
@@ -101,11 +100,11 @@ def discriminator_step(
             pairs = min(len(real), len(generated))
             loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
             regularisation = regularisation + offset_penalty(real_logits, generated_logits)
-        elif token_logits is not None:
+        elif per_token:
             loss = token_discriminator_loss(
-                token_logits[: len(real)],
+                given[: len(real)],
                 both.mask[: len(real)],
-                token_logits[len(real) :],
+                given[len(real) :],
                 both.mask[len(real) :],
                 label_smoothing,
             )
