@@ -17,7 +17,9 @@ from seqgan.configuration import (
     load_config,
     save_config,
 )
+from seqgan.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
@@ -170,7 +172,8 @@ class TestErrors:
             ("task: oracle", "task has a kind, .* got None"),
             (
                 "discriminator: {dropout: 0.1}",
-                "discriminator has a kind, one of gru, cnn, transformer, got None",
+                "discriminator has a kind, one of gru, cnn, transformer, causal, pretrained,"
+                " got None",
             ),
             ("task: {kind: oracle, min_count: 2}", "unknown field task.min_count"),
             ("pretrain: {epochs: -1}", "pretrain.epochs is at least 0, got -1"),
@@ -225,6 +228,28 @@ class TestErrors:
         (DiscriminatorTrainingConfig, {"d_epochs": 0}, "d_epochs is at least 1, got 0"),
         (DiscriminatorTrainingConfig, {"l2": -0.1}, "l2 is at least 0, got -0.1"),
         (DiscriminatorTrainingConfig, {"max_grad_norm": 0.0}, "max_grad_norm is above 0, got 0.0"),
+        (DiscriminatorTrainingConfig, {"label_smoothing": 0.5}, r"in \[0, 0.5\), got 0.5"),
+        (DiscriminatorTrainingConfig, {"replay": 1.0}, r"replay is in \[0, 1\), got 1.0"),
+        (DiscriminatorTrainingConfig, {"replay_size": 0}, "replay_size is at least 1, got 0"),
+        (DiscriminatorTrainingConfig, {"gradient_penalty": -1.0}, "at least 0 and finite, got -1"),
+        (
+            DiscriminatorTrainingConfig,
+            {"gradient_penalty": 1.0, "precision": "bfloat16"},
+            "precision is float32 where there is a gradient_penalty, got bfloat16",
+        ),
+        (
+            DiscriminatorTrainingConfig,
+            {"loss": "pairwise", "label_smoothing": 0.1},
+            "label_smoothing is 0 with the pairwise loss, which has no labels, got 0.1",
+        ),
+        (
+            TrainConfig,
+            {
+                "discriminator": CausalDiscriminatorConfig(),
+                "discriminator_training": DiscriminatorTrainingConfig(loss="pairwise"),
+            },
+            "loss is binary for a causal discriminator, .* got pairwise",
+        ),
         (AdversarialConfig, {"num_rollouts": -3}, "num_rollouts is at least 0, got -3"),
         (AdversarialConfig, {"rollout_decay": 1.0}, r"rollout_decay is in \[0, 1\), got 1.0"),
         (AdversarialConfig, {"baseline_decay": -0.5}, r"baseline_decay is in \[0, 1\), got -0.5"),
@@ -262,6 +287,8 @@ def test_kinds_of_each_slot():
         "gru": RecurrentDiscriminatorConfig,
         "cnn": CNNDiscriminatorConfig,
         "transformer": TransformerDiscriminatorConfig,
+        "causal": CausalDiscriminatorConfig,
+        "pretrained": PretrainedDiscriminatorConfig,
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from reward_suite import MAX_LENGTH, ROWS, VOCABULARY, RewardConformance, from_rows, seeded
 from torch.nn.functional import logsigmoid
 
+from seqgan.discriminators.causal import CausalDiscriminator, CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.rewards.base import RewardError, TrainableReward, returns
@@ -27,6 +28,9 @@ def discriminator_reward(kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01,
                 embedding_size=4, filter_sizes=(1, 2), num_filters=(6, 6), dropout=dropout
             )
             discriminator = CNNDiscriminator(config, VOCABULARY, MAX_LENGTH)
+        elif kind == "causal":
+            config = CausalDiscriminatorConfig(width=8, num_heads=2, dropout=dropout)
+            discriminator = CausalDiscriminator(config, VOCABULARY, MAX_LENGTH)
         else:
             config = RecurrentDiscriminatorConfig(embedding_size=4, hidden_size=5, dropout=dropout)
             discriminator = RecurrentDiscriminator(config, VOCABULARY, MAX_LENGTH)
@@ -223,6 +227,62 @@ class TestDiscriminatorReward(RewardConformance):
         assert torch.equal(original.score(sequences), restored.score(sequences))
 
 
+class TestDiscriminatorOfTokens(RewardConformance):
+    def make(self):
+        return discriminator_reward("causal", dropout=0.5, shape="centred")
+
+    def test_each_token_earns_the_reward_of_its_prefix(self, reward, sequences):
+        assert reward.per_token
+        scores = reward.score(sequences)
+        for row, ids in enumerate(ROWS):
+            for step in range(len(ids)):
+                prefix = from_rows([ids[: step + 1]])
+                expected = 2 * torch.sigmoid(reward.logits(prefix)) - 1
+                torch.testing.assert_close(scores[row, step], expected[0])
+
+    def test_learns_which_token_gives_a_text_away(self):
+        """Both kinds begin alike; only the third token tells them apart, and later ones too."""
+        reward = discriminator_reward("causal", learning_rate=0.02, shape="centred")
+        real, generated = from_rows([[0, 1, 2, 4]]), from_rows([[0, 1, 3, 4]])
+        for _ in range(60):
+            metrics = reward.update(real, generated)
+        scores = torch.cat([reward.score(real), reward.score(generated)])
+        assert torch.all(scores[:, :2].abs() < 0.2)
+        assert torch.all(scores[0, 2:4] > 0.8)
+        assert torch.all(scores[1, 2:4] < -0.8)
+        assert metrics["losses/discriminator"] == pytest.approx(math.log(2) / 2, abs=0.06)
+        assert metrics["discriminator/accuracy_real"] == 1
+
+    def test_pairs_have_no_tokens_in_common(self):
+        with pytest.raises(ValueError, match="of every token has the binary loss, got pairwise"):
+            discriminator_reward("causal", loss_kind="pairwise")
+
+
+class TestPairs:
+    def test_the_loss_is_of_row_against_row(self):
+        reward = discriminator_reward("gru", loss_kind="pairwise")
+        real, generated = from_rows([[0, 4], [1, 1]]), from_rows([[2, 4], [3, 0, 4]])
+        difference = reward.logits(real) - reward.logits(generated)
+        metrics = reward.update(real, generated)
+        expected = float(-logsigmoid(difference).mean())
+        assert metrics["losses/discriminator"] == pytest.approx(expected, abs=1e-6)
+
+    def test_zero_stays_the_threshold(self):
+        """Begun far off, where all that a pair says is right and every text would count as real."""
+        reward = discriminator_reward("gru", learning_rate=0.05, loss_kind="pairwise")
+        with torch.no_grad():
+            reward.discriminator.output.bias.fill_(3.0)
+        real, generated = from_rows([[0, 0, 4], [0, 0, 0]]), from_rows([[1, 4], [1, 1, 1, 1]])
+        first = reward.update(real, generated)
+        assert first["discriminator/accuracy_generated"] == 0
+        for _ in range(100):
+            last = reward.update(real, generated)
+        assert last["losses/discriminator"] < 0.1
+        assert last["discriminator/accuracy_real"] == last["discriminator/accuracy_generated"] == 1
+        middle = (reward.logits(real).mean() + reward.logits(generated).mean()) / 2
+        assert abs(float(middle)) < 0.5
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -231,6 +291,7 @@ class TestDiscriminatorReward(RewardConformance):
         ("log_probability", [-math.log(4), -math.log(2), math.log(0.9), -5.0, 0.0]),
         ("minimax", [-math.log(0.75), math.log(2), math.log(10), 0.0, 5.0]),
         ("logit", [-math.log(3), 0.0, math.log(9), -5.0, 5.0]),
+        ("centred", [-0.5, 0.0, 0.8, -1.0, 1.0]),
     ],
 )
 def test_shapes_by_hand(shape, expected):

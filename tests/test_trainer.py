@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 from toys import ENDING, every_sequence
 
-from seqgan.checkpoints import load_checkpoint, read_checkpoint
+from seqgan.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
 from seqgan.configuration import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -26,6 +26,7 @@ from seqgan.configuration import (
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.estimate import estimate
 from seqgan.evaluation.health import Trouble
@@ -34,7 +35,7 @@ from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.functions import as_reward
 from seqgan.rewards.guard import FailurePolicy
 from seqgan.rewards.weighted import WeightedSum
-from seqgan.sequences import Sequences
+from seqgan.sequences import Sequences, Trajectories
 from seqgan.summary import information_sentence
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
@@ -248,6 +249,12 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("discriminator_training.l2", 0.5, {}),
     ("discriminator_training.max_grad_norm", 1e-2, {}),
     ("discriminator_training.precision", "bfloat16", {}),
+    ("discriminator_training.loss", "pairwise", {}),
+    ("discriminator_training.label_smoothing", 0.1, {}),
+    ("discriminator_training.spectral_norm", True, {}),
+    ("discriminator_training.gradient_penalty", 1.0, {}),
+    ("discriminator_training.replay", 0.5, {}),
+    ("discriminator_training.replay_size", 1, {"discriminator_training.replay": 0.5}),
     ("adversarial.iterations", 4, {}),
     ("adversarial.g_steps", 2, {}),
     ("adversarial.batch_size", 6, {}),
@@ -259,6 +266,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.reward_shape", "probability", {}),
     ("adversarial.reward_shape", "log_probability", {}),
     ("adversarial.reward_shape", "minimax", {}),
+    ("adversarial.reward_shape", "centred", {}),
     ("adversarial.reward_clip", 1e-3, {}),
     ("adversarial.baseline", "none", {}),
     ("adversarial.baseline", "batch_mean", {}),
@@ -301,6 +309,100 @@ def test_every_setting_of_training_is_turned() -> None:
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
     assert {name for name, _, _ in TURNED} == names - {"adversarial.update"}
+
+
+# The discriminator's training
+
+REGULARISED = {
+    "discriminator_training.label_smoothing": 0.1,
+    "discriminator_training.spectral_norm": True,
+    "discriminator_training.gradient_penalty": 0.5,
+    "discriminator_training.replay": 0.5,
+    "discriminator_training.replay_size": 20,
+}
+CAUSAL = CausalDiscriminatorConfig(width=8, num_layers=1, num_heads=2)
+
+
+@pytest.mark.parametrize("discriminator", [TINY.discriminator, CAUSAL], ids=["gru", "causal"])
+def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
+    """The vectors of the power iteration and the older sequences are part of the state."""
+    config = replace(changed(TINY, REGULARISED), discriminator=discriminator)
+    stopped, _ = make_trainer(changed(config, {"adversarial.iterations": 2}))
+    stopped.pretrain_generator()
+    stopped.pretrain_discriminator()
+    stopped.play()
+    resumed, _ = make_trainer(config)
+    plain, tensors = flatten(stopped.state_dict())
+    resumed.load_state_dict(unflatten(plain, {n: t.clone() for n, t in tensors.items()}))
+    assert resumed.replay.kept is not None
+    assert len(resumed.replay.kept) == 20
+    resumed.play()
+    assert torch.equal(weights_of(resumed), played_weights(config))
+
+
+def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second round on half of them are, and as many fewer are drawn."""
+    trainer, _ = make_trainer(changed(TINY, {"discriminator_training.replay": 0.5}))
+    rounds: list[Sequences] = []
+    fresh: list[Sequences] = []
+    draw = trainer.draw
+
+    def watched(n: int) -> Sequences:
+        fresh.append(draw(n))
+        return fresh[-1]
+
+    monkeypatch.setattr(trainer, "draw", watched)
+    monkeypatch.setattr(
+        "seqgan.trainer.train_discriminator",
+        lambda reward, real, generated, *rest, **settings: rounds.append(generated) or {},
+    )
+    for _ in range(3):
+        trainer.discriminator_round(1)
+    assert [len(part) for part in fresh] == [16, 8, 8]
+    assert [len(part) for part in rounds] == [16, 16, 16]
+    before: set[str] = set()
+    for mixed, new in zip(rounds, fresh, strict=True):
+        assert mixed.texts[: len(new)] == new.texts
+        assert set(mixed.texts[len(new) :]) <= before
+        before |= set(new.texts)
+
+
+@pytest.mark.parametrize("num_rollouts", [0, 2])
+def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int) -> None:
+    """By a discriminator of every token. Without rollouts the value of a token is the sum of its
+    own reward and of those to come."""
+    settings = {"adversarial.num_rollouts": num_rollouts, "adversarial.kl_weight": 0.0}
+    settings |= {"adversarial.baseline": "none", "adversarial.reward_shape": "centred"}
+    trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
+    assert trainer.discriminator is not None
+    given: list[Trajectories] = []
+    whole = trainer.with_increments
+
+    def watched(trajectories: Trajectories) -> Trajectories:
+        given.append(whole(trajectories))
+        torch.testing.assert_close(given[-1].returns, trajectories.returns)
+        assert torch.all((trajectories.rewards != 0).sum(dim=1) == 1)  # with the last token
+        return given[-1]
+
+    trainer.with_increments = watched  # type: ignore[method-assign]
+    trainer.generator_step()
+    (trajectories,) = given
+    increments = trainer.discriminator.score(trajectories.sequences)
+    torch.testing.assert_close(trajectories.rewards, increments, atol=1e-6, rtol=1e-5)
+    to_go = increments.flip(1).cumsum(dim=1).flip(1)
+    values = trainer._valued["advantage"]
+    mask = trajectories.mask
+    last = mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
+    torch.testing.assert_close(values[last], to_go[last], atol=1e-6, rtol=1e-5)
+    same = torch.isclose(values, to_go, atol=1e-6)[mask]
+    assert bool(same.all()) == (num_rollouts == 0)
+
+
+def test_values_in_another_unit_keep_the_whole_reward() -> None:
+    settings = {"adversarial.rescale": "rank", "adversarial.num_rollouts": 0}
+    trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
+    trajectories = trainer.collect(trainer.generator, trainer.rng)
+    assert trainer.with_increments(trajectories) is trajectories
 
 
 # Pretraining
