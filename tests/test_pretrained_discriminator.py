@@ -15,6 +15,7 @@ from test_discriminators import MAX_LENGTH, ROWS, VOCABULARY, DiscriminatorConfo
 from test_trainer import TINY, changed, make_trainer, toy_task, weights_of
 
 from seqgan.build import build_discriminator
+from seqgan.discriminators.base import normalize_spectrally
 from seqgan.discriminators.pretrained import (
     PretrainedDiscriminator,
     PretrainedDiscriminatorConfig,
@@ -22,7 +23,12 @@ from seqgan.discriminators.pretrained import (
 from seqgan.evaluation.embeddings import MiniLMEmbedding
 from seqgan.generators.base import frozen_copy
 from seqgan.pretrained import PretrainedError, package
-from seqgan.rewards.discriminator import DiscriminatorReward, discriminator_step
+from seqgan.rewards.discriminator import (
+    DiscriminatorReward,
+    discriminator_step,
+    squared_gradient_norms,
+    twice_differentiable,
+)
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -147,7 +153,7 @@ class TestConformance(DiscriminatorConformance):
         """What a step trains is what `state_dict` holds, and all of that."""
         before = copy.deepcopy(discriminator.state_dict())
         others = {n: p.clone() for n, p in discriminator.named_parameters() if n not in before}
-        trained = [p for p in discriminator.parameters() if p.requires_grad]
+        trained = learning(discriminator)
         optimizer = torch.optim.Adam(trained, 0.1)
         for _ in range(2):
             discriminator_step(discriminator, optimizer, sequences, sequences.select(seconds()))
@@ -156,6 +162,28 @@ class TestConformance(DiscriminatorConformance):
         assert not [name for name in after if torch.equal(after[name], before[name])]
         for name, parameter in discriminator.named_parameters():
             assert name in after or torch.equal(parameter, others[name])
+
+    def test_gradients_of_gradients(self, discriminator, sequences):
+        """In single precision, by what is embedded: tokens, or vectors of a frozen body."""
+        with twice_differentiable(discriminator, True) as embeddings:
+            logits = discriminator(sequences)
+            (gradient,) = torch.autograd.grad(logits.sum(), embeddings, retain_graph=True)
+            squares = squared_gradient_norms(logits, embeddings)
+            torch.testing.assert_close(squares, gradient.flatten(1).square().sum(dim=1))
+            squares.sum().backward()
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in learning(discriminator))
+        shift = (
+            0.01 * gradient / gradient.flatten(1).norm(dim=1).view(-1, *[1] * (gradient.ndim - 1))
+        )
+        moved = []
+        for sign in (1, -1):
+            hook = discriminator.embedding.register_forward_hook(
+                lambda module, given, output, sign=sign: output + sign * shift
+            )
+            moved.append(discriminator(sequences).detach())
+            hook.remove()
+        slope = (moved[0] - moved[1]) / 0.02  # along the gradient
+        torch.testing.assert_close(slope, squares.detach().sqrt(), rtol=0.03, atol=1e-3)
 
     def test_another_one_with_its_state_is_the_same(self, discriminator, sequences):
         with seeded_from(seeded(7)):
@@ -174,7 +202,7 @@ class TestConformance(DiscriminatorConformance):
         expected = discriminator(sequences).detach()
         assert torch.equal(copied(sequences), expected)
         assert copied.state_dict().keys() == discriminator.state_dict().keys()
-        trained = [p for p in discriminator.parameters() if p.requires_grad]
+        trained = learning(discriminator)
         discriminator_step(
             discriminator, torch.optim.Adam(trained, 0.1), sequences, sequences.select(seconds())
         )
@@ -208,6 +236,8 @@ class TestConformance(DiscriminatorConformance):
 
     def test_as_a_sequence_classifier(self, discriminator, sequences, tmp_path, monkeypatch, capfd):
         """Saved, read by transformers with the folder's own code, and asked for the same texts."""
+        normalize_spectrally(discriminator)
+        discriminator.eval()
         transformers = package("transformers")
         model, tokenizer = discriminator.to_sequence_classifier()
         model.save_pretrained(tmp_path)
@@ -226,6 +256,10 @@ class TestConformance(DiscriminatorConformance):
         assert [score["label"] for score in scores] == ["real"] * 3
         actual = torch.tensor([score["score"] for score in scores])
         torch.testing.assert_close(actual, expected.sigmoid())
+
+
+def learning(discriminator: PretrainedDiscriminator) -> list[torch.nn.Parameter]:
+    return [p for p in discriminator.parameters() if p.requires_grad]
 
 
 def seconds() -> torch.Tensor:

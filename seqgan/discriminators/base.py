@@ -20,6 +20,11 @@ class Discriminator(nn.Module, ABC):
     embedding: nn.Module
     twice_differentiable = False  # whether `forward` has to have gradients of gradients
 
+    @property
+    def untaught(self) -> nn.Module:
+        """What knows nothing before the run: all of it, or a pretrained one's head."""
+        return self
+
     @abstractmethod
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
         """What `output` reads: a vector per row, some of it dropped in training."""
@@ -40,14 +45,14 @@ class TokenDiscriminator(Discriminator):
         """log D/(1-D) of each prefix, that ends with the token at this place; 0 on padding."""
 
 
-def normalize_spectrally(discriminator: nn.Module) -> None:
-    """Divides the weight of each linear and convolutional layer that trains by its largest
-    singular value (Miyato et al., 2018).
+def normalize_spectrally(discriminator: Discriminator) -> None:
+    """Divides the weight of each linear and convolutional layer by its largest singular value
+    (Miyato et al., 2018).
 
     One step of power iteration for each forward pass in training; its vectors are buffers, and
-    part of `state_dict`. Recurrent layers and embeddings stay as they are. Before an optimiser is
-    made: the parameters become others.
+    part of `state_dict`. Recurrent layers, embeddings and pretrained layers stay as they are.
+    Before an optimiser is made: the parameters become others.
     """
-    for module in list(discriminator.modules()):
-        if isinstance(module, nn.Linear | nn.Conv1d) and module.weight.requires_grad:
+    for module in list(discriminator.untaught.modules()):
+        if isinstance(module, nn.Linear | nn.Conv1d):
             spectral_norm(module)

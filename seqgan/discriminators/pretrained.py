@@ -19,7 +19,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.head import Head, pooled
@@ -118,6 +117,10 @@ class PretrainedDiscriminator(Discriminator):
     @property
     def output(self) -> nn.Linear:  # type: ignore[override]
         return self.head.output
+
+    @property
+    def untaught(self) -> nn.Module:
+        return self.head
 
     @property
     def embedding(self) -> nn.Module:  # type: ignore[override]
@@ -244,11 +247,11 @@ class PretrainedDiscriminator(Discriminator):
         )
         classifier = PooledClassifier(config)
         classifier.body = body.requires_grad_(True)
-        head = copy.deepcopy(self.head)
-        for module in head.modules():
-            if is_parametrized(module, "weight"):
-                remove_parametrizations(module, "weight")
-        classifier.head.load_state_dict(head.state_dict())
+        self.eval()
+        with torch.no_grad():  # the weights as they are applied, divided by their norms or not
+            for name, parameter in classifier.head.named_parameters():
+                place, _, own = name.rpartition(".")
+                parameter.copy_(getattr(self.head.get_submodule(place), own))
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.padding_side, tokenizer.model_max_length = "right", self.max_tokens
         return classifier.eval(), tokenizer
