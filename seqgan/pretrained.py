@@ -33,12 +33,12 @@ def package(name: str, extra: str = "pretrained") -> ModuleType:
 
 @lru_cache(maxsize=8)
 def load_tokenizer(place: str) -> Any:
-    """The tokenizer of a model folder (or hub name), which has an end-of-text token.
+    """The tokenizer of a model folder (or hub name).
 
     A missing padding token is no obstacle: rows are padded with a mask, and never shown to a model.
 
     Raises:
-        PretrainedError: there is none, or it has no eos.
+        PretrainedError: there is none.
     """
     check_place(place)
     transformers = package("transformers")
@@ -71,6 +71,29 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
     transformers = package("transformers")
     with refusals(place, "model"), quietly(transformers):
         return getattr(transformers, auto_class).from_pretrained(place, **arguments)
+
+
+def load_settings(place: str) -> Any:
+    """A model's configuration.
+
+    Raises:
+        PretrainedError: the place holds none.
+    """
+    check_place(place)
+    transformers = package("transformers")
+    with refusals(place, "model"):
+        return transformers.AutoConfig.from_pretrained(place)
+
+
+def context_window(place: str) -> int | None:
+    """How many tokens the model can read, prompt and completion together; None sets no limit.
+
+    Raises:
+        PretrainedError: the place holds no model.
+    """
+    settings = load_settings(place).get_text_config()
+    window = getattr(settings, "max_position_embeddings", None)
+    return int(window) if window else None
 
 
 def check_place(place: str) -> None:

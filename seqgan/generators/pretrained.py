@@ -32,7 +32,9 @@ from seqgan.vocabulary import Vocabulary, tokenizer_ids
 Adapter = Literal["lora", "none"]
 Arithmetic = Literal["float32", "bfloat16"]
 
-TYPICAL_COLUMNS = 32  # of a cache, where memory has to be estimated before lengths are known
+# Of a row's keys and values, beside its logits. Few of those that there are: a call of a model takes
+# milliseconds whatever its rows, so more rows than fit into a processor's cache are worth it.
+COUNTED_COLUMNS = 4
 NEVER = -1e9  # added to the logits of tokens that cannot be drawn; finite, so that 0 times it is 0
 
 
@@ -174,8 +176,8 @@ class PretrainedGenerator(ProjectedGenerator):
 
     @property
     def row_elements(self) -> int:
-        """Logits, and a cache of typical length, in elements."""
-        return len(self.bias) + self.column_elements * TYPICAL_COLUMNS
+        """Logits, and a few columns of keys and values, in elements."""
+        return len(self.bias) + self.column_elements * COUNTED_COLUMNS
 
     @torch.no_grad()
     def _try_out(self) -> None:
