@@ -21,9 +21,10 @@ from seqgan.discriminators.transformer import (
     TransformerDiscriminatorConfig,
 )
 from seqgan.generators.base import Generator
+from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGenerator
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.pretrained import context_window
+from seqgan.pretrained import PretrainedError, context_window
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -91,12 +92,40 @@ def whole_length(task: Task) -> int:
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
-    """An untrained generator on the run's device."""
+    """A generator on the run's device: untrained, or as the model folder has it.
+
+    Raises:
+        PretrainedError: there is no such model, or it cannot be a generator of this vocabulary.
+    """
     settings = config.generator
     with seeded_from(rng):
+        if isinstance(settings, PretrainedGeneratorConfig):
+            return PretrainedGenerator(settings, vocabulary).to(config.device)
         if isinstance(settings, TransformerGeneratorConfig):
             return TransformerGenerator(settings, vocabulary).to(config.device)
         return RecurrentGenerator(settings, vocabulary).to(config.device)
+
+
+def check_models(config: TrainConfig, task: Task) -> None:
+    """Loads the model folders that the configuration names, before anything is made of them.
+
+    Raises:
+        PretrainedError: one of them is none, does not go with the task's words, or reads fewer
+            tokens than the task's texts have.
+    """
+    rng = torch.Generator().manual_seed(0)
+    if isinstance(config.generator, PretrainedGeneratorConfig):
+        window = context_window(config.generator.path)
+        needed = task.max_length + 1  # at least a start token stands before a text
+        if window is not None and needed > window:
+            raise PretrainedError(
+                f"a text and its prompt fit into the {window} tokens that {config.generator.path}"
+                f" can read, got texts of {task.max_length} and at least 1 before them"
+            )
+        build_generator(config, task.vocabulary, rng)
+    judged = DISCRIMINATOR in config.reward
+    if judged and isinstance(config.discriminator, PretrainedDiscriminatorConfig):
+        build_discriminator(config, task.vocabulary, whole_length(task), rng)
 
 
 def build_discriminator(

@@ -22,6 +22,7 @@ from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
+from seqgan.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.rescaling import Aggregation, RescaleKind
@@ -184,8 +185,8 @@ class TrainConfig:
     task: CaptionsConfig | OracleConfig | TextConfig | PromptsConfig = field(
         default_factory=CaptionsConfig
     )
-    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig = field(
-        default_factory=RecurrentGeneratorConfig
+    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig | PretrainedGeneratorConfig = (
+        field(default_factory=RecurrentGeneratorConfig)
     )
     discriminator: (
         RecurrentDiscriminatorConfig
