@@ -235,7 +235,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "losses/discriminator",
         "binary cross-entropy of the discriminator on its training minibatches, each kind"
-        " weighing one half: minus half of the GAN value function",
+        " weighing one half: minus half of the GAN value function; with the pairwise loss that of"
+        " telling which of two is real",
         "nats",
         "global_step",
         _DISCRIMINATOR,
