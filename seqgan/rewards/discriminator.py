@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from operator import methodcaller
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from seqgan.discriminators.base import Discriminator
 from seqgan.losses import minimax_discriminator_loss, to_floats
 from seqgan.rewards.base import Reward, RewardError
+from seqgan.runtime import ALONE, Runtime
 from seqgan.sequences import Sequences, joined
 from seqgan.tracking.metrics import Metrics
 
@@ -49,6 +51,7 @@ def discriminator_step(
     l2: float = 0.0,
     max_grad_norm: float = math.inf,
     precision: Precision = "float32",
+    runtime: Runtime = ALONE,
 ) -> Metrics:
     """One optimiser step on the minimax discriminator loss of two minibatches.
 
@@ -57,14 +60,17 @@ def discriminator_step(
         max_grad_norm: the gradient's norm is clipped to this.
         precision: of the products of matrices and of what they give, the logit included; the
             parameters, their gradients and the loss stay float32.
+        runtime: with other processes, each of which has as many rows of each kind, the step is
+            that of all their rows together; the metrics are of this process' rows.
     """
     discriminator.train()
     with autocast(discriminator, precision):
-        logits = discriminator(joined([real, generated])).float()
+        judge = methodcaller("__call__", joined([real, generated]))
+        logits = runtime.forward(discriminator, judge).float()
     real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
     loss = minimax_discriminator_loss(real_logits, generated_logits)
     penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
-    norm = descend(loss + 0.5 * l2 * penalty, discriminator, optimizer, max_grad_norm)
+    norm = descend(loss + 0.5 * l2 * penalty, discriminator, optimizer, max_grad_norm, runtime)
     return to_floats(
         {
             "losses/discriminator": loss,
@@ -80,10 +86,11 @@ def descend(
     discriminator: Discriminator,
     optimizer: torch.optim.Optimizer,
     max_grad_norm: float,
+    runtime: Runtime = ALONE,
 ) -> Float[Tensor, ""]:
     """One optimiser step down the loss; the norm of its gradient before it was clipped."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    runtime.backward(loss)
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if max_grad_norm < math.inf:
@@ -120,6 +127,12 @@ class DiscriminatorReward(Reward):
         self.l2 = l2
         self.max_grad_norm = max_grad_norm
         self.precision: Precision = precision
+        self.runtime: Runtime = ALONE
+
+    def train_in(self, runtime: Runtime) -> None:
+        """From here on, each `update` is one step of all processes together."""
+        runtime.prepare(self.discriminator, self.optimizer)
+        self.runtime = runtime
 
     @torch.no_grad()
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
@@ -144,6 +157,7 @@ class DiscriminatorReward(Reward):
             self.l2,
             self.max_grad_norm,
             self.precision,
+            self.runtime,
         )
 
     def state_dict(self) -> dict[str, Any]:
