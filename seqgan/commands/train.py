@@ -27,6 +27,8 @@ Made = TypeVar("Made")
 
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
+    from seqgan.runtime import launched_processes
+
     with _said_once():
         preset = given[0] if given and not given[0].startswith("-") else None
         flags = given if preset is None else given[1:]
@@ -43,6 +45,8 @@ def run(given: list[str]) -> int:
             raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
         if run is not None and flags:
             raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
+        if profiled and launched_processes() > 1:
+            raise InputError(f"--profile is for one process, got {launched_processes()}")
         if run is None and parent is None:
             config = _parse_config(preset, path, flags)
     if run is not None:
@@ -239,14 +243,11 @@ def _profile(config: "TrainConfig") -> int:
 
     from seqgan.build import build_task, named_rewards
     from seqgan.profiling import profile_iteration
-    from seqgan.runtime import launched_processes
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.trainer import Trainer
     from seqgan.updates import DivergedError
 
-    if launched_processes() > 1:
-        raise InputError(f"--profile is for one process, got {launched_processes()}")
     epochs = min(config.pretrain.epochs, 1)
     config = replace(
         config,
