@@ -27,8 +27,6 @@ Made = TypeVar("Made")
 
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
-    from seqgan.runtime import launched_processes
-
     with _said_once():
         preset = given[0] if given and not given[0].startswith("-") else None
         flags = given if preset is None else given[1:]
@@ -45,8 +43,8 @@ def run(given: list[str]) -> int:
             raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
         if run is not None and flags:
             raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
-        if profiled and launched_processes() > 1:
-            raise InputError(f"--profile is for one process, got {launched_processes()}")
+        if profiled:
+            _check_alone()
         if run is None and parent is None:
             config = _parse_config(preset, path, flags)
     if run is not None:
@@ -54,6 +52,13 @@ def run(given: list[str]) -> int:
     if parent is not None:
         return _fork(Path(parent), flags)
     return _profile(config) if profiled else _start(config)
+
+
+def _check_alone() -> None:
+    from seqgan.runtime import launched_processes
+
+    if launched_processes() > 1:
+        raise InputError(f"--profile is for one process, got {launched_processes()}")
 
 
 @contextlib.contextmanager
