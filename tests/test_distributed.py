@@ -16,10 +16,11 @@ import torch
 import yaml
 
 from seqgan import cli
+from seqgan.accelerated import runtime_for
 from seqgan.checkpoints import load_checkpoint
 
 psutil = pytest.importorskip("psutil")
-pytest.importorskip("accelerate")
+accelerate = pytest.importorskip("accelerate")
 pytestmark = pytest.mark.integration
 
 TESTS = Path(__file__).parent
@@ -99,7 +100,7 @@ def change(folder: Path, number: int) -> None:
 def killed_in_the_game(folder: Path, rank: int) -> tuple[int, str]:
     """The launcher's exit code, and all that was printed."""
     process = launch(TORCHRUN, *FLAGS, "--adversarial.iterations", "100000", "--output", folder)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while not (folder / "metrics.jsonl").is_file() or len(iterations(folder)) < 4:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -142,6 +143,30 @@ def test_steps_are_those_of_one_process_with_the_whole_batch() -> None:
             assert check["metrics"] < 1e-5, check
             assert check["moved"] > 1e-3, check
         assert gathered == {"check": "gather", "flags": [False, True], "world": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "said"),
+    [
+        ("FSDP", "cpu", "each process holds all parameters .*, got FSDP; docs/scale.md"),
+        ("DEEPSPEED", "cpu", "each process holds all parameters .*, got DEEPSPEED"),
+        ("MULTI_GPU", "meta", "one kind of device, got meta and device cpu"),
+    ],
+)
+def test_refusals(kind: str, device: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such configurations need GPUs, so accelerate's answer is made up."""
+
+    class Configured:
+        process_index, num_processes = 0, 2
+
+        def __init__(self, **settings: Any) -> None:
+            self.distributed_type = accelerate.utils.DistributedType[kind]
+            self.device = torch.device(device)
+
+    monkeypatch.setattr(accelerate, "Accelerator", Configured)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=said):
+        runtime_for("cpu")
 
 
 def test_from_one_process_to_two(tmp_path: Path) -> None:

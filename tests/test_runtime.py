@@ -18,6 +18,7 @@ from seqgan import cli
 from seqgan.accelerated import runtime_for
 from seqgan.advantages import leave_one_out, standardize
 from seqgan.collection import gathered
+from seqgan.commands.train import SECONDS_FOR_MAIN
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.losses import reinforce
@@ -101,17 +102,23 @@ class TestLaunchers:
         with pytest.raises(ValueError, match=r"2 processes need .* pip install 'seqgan\[distrib"):
             runtime_for("cpu")
 
-    @pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+    @pytest.mark.parametrize(("rank", "waits"), [("0", []), ("1", [SECONDS_FOR_MAIN])])
     @pytest.mark.parametrize(
         "flags", [["captions", "--seed", "-1"], ["--resume", "no-run"], ["captions", "--profile"]]
     )
-    def test_a_wrong_input_is_said_once(self, rank, lines, flags, monkeypatch, capsys):
+    def test_a_wrong_input_is_left_to_the_main_process(
+        self, rank, waits, flags, monkeypatch, capsys
+    ):
+        """Which ends, and so do the others with it; one that does not has its own to say."""
+        waited = []
+        monkeypatch.setattr("seqgan.commands.train.time.sleep", waited.append)
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(SystemExit) as stop:
             cli.main(["train", *flags])
         assert stop.value.code == 2
-        assert len(capsys.readouterr().err.splitlines()) == lines
+        assert len(capsys.readouterr().err.splitlines()) == 1
+        assert waited == waits
 
 
 class TestTwoProcesses:

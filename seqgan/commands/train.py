@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from seqgan.trainer import Result, Trainer
 
 Made = TypeVar("Made")
+
+# For the main process to say what is wrong: a launcher ends all as soon as the first one has ended.
+SECONDS_FOR_MAIN = 10.0
 
 
 def run(given: list[str]) -> int:
@@ -63,14 +67,17 @@ def _check_alone() -> None:
 
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
-    """What is wrong for each of several processes is said by the main one only."""
+    """What is wrong in each of several processes is said by the main one.
+
+    Which ends the others with it; one that goes on has something of its own to say.
+    """
     try:
         yield
-    except InputError as error:
+    except InputError:
         from seqgan.runtime import launched_rank
 
         if launched_rank() > 0:
-            raise SystemExit(2) from error
+            time.sleep(SECONDS_FOR_MAIN)
         raise
 
 
@@ -227,6 +234,7 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
     if runtime.from_main(error is not None):
         if error is not None:
             raise InputError(str(error)) from error
+        time.sleep(SECONDS_FOR_MAIN)
         raise SystemExit(2)
     try:
         return make() if made is None else made
@@ -296,8 +304,7 @@ def _resume(path: Path) -> int:
 
 
 def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
-    """The state of the newest checkpoint; empty, with the records of a run before it gone, if
-    there is none.
+    """The state of the newest checkpoint, or an empty one, with what was recorded removed.
 
     Raises:
         InputError: all checkpoints are damaged.
