@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqgan.generators.base import Generator
 from seqgan.losses import token_log_probs
 from seqgan.rewards.base import RewardModel
 from seqgan.rewards.environment import as_env_reward
+from seqgan.runtime import Runtime
 from seqgan.sampling import sample_categorical
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.tasks.base import Task
@@ -148,3 +151,31 @@ def _with_components(
         before = parts.get(name, torch.full((size,), torch.nan))
         joined[name] = torch.where(applies, values, before)
     return joined
+
+
+def gathered(trajectories: Trajectories, runtime: Runtime) -> Trajectories:
+    """The trajectories of all processes, in rank order, with prompts and columns."""
+    if runtime.world_size == 1:
+        return trajectories
+    sequences = trajectories.sequences
+    prompts, prompt_mask = sequences.prompts, sequences.prompt_mask
+    if prompts is not None and prompt_mask is not None:  # of all processes one width
+        missing = int(runtime.most(float(prompts.shape[1]))) - prompts.shape[1]
+        prompts = runtime.gather(pad(prompts, (missing, 0)))
+        prompt_mask = runtime.gather(pad(prompt_mask, (missing, 0), value=False))
+    told = runtime.gather_objects((dict(sequences.columns), [*(trajectories.parts or {})]))
+    columns = {name: [*chain.from_iterable(rows[name] for rows, _ in told)] for name in told[0][0]}
+    parts = dict.fromkeys(chain.from_iterable(names for _, names in told))
+    return Trajectories(
+        Sequences(
+            runtime.gather(sequences.tokens),
+            runtime.gather(sequences.mask),
+            prompts,
+            prompt_mask,
+            columns,
+            sequences.vocabulary,
+        ),
+        runtime.gather(trajectories.log_probs),
+        runtime.gather(trajectories.rewards),
+        {name: runtime.gather(trajectories.part(name)) for name in parts} if parts else None,
+    )

@@ -54,7 +54,7 @@ def estimate(trainer: Trainer) -> Estimate:
     with seeded_from(rng, config.device):
         step = fastest(pretrain_step)
     epoch_size = config.pretrain.epoch_size or task.size("train")
-    batches = -(-epoch_size // config.pretrain.batch_size)
+    batches = -(-epoch_size // (config.pretrain.batch_size * trainer.runtime.world_size))
     game, training = config.adversarial, config.discriminator_training
     trajectories = trainer.collect(generator, rng)
     one = fastest(

@@ -27,7 +27,7 @@ from seqgan.advantages import (
 )
 from seqgan.build import build_generator, build_reward, named_rewards
 from seqgan.checkpoints import replace_checkpoint, save_checkpoint
-from seqgan.collection import collect, make_env
+from seqgan.collection import collect, gathered, make_env
 from seqgan.configuration import TrainConfig
 from seqgan.evaluation.adversary import heldout_information
 from seqgan.evaluation.frontier import Comparison, compare, temperature_curve
@@ -43,9 +43,9 @@ from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
 from seqgan.rollouts import monte_carlo_action_values, monte_carlo_part_values
-from seqgan.runtime import Runtime, SingleProcess
+from seqgan.runtime import ALONE, Runtime
 from seqgan.sampling import Sampling, sample, sequence_log_probs
-from seqgan.seeding import seeded_from
+from seqgan.seeding import seed_of, seeded_from
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.showing import sample_rows
 from seqgan.tasks.base import Task, heldout_prompts, prompts_of, random_rows
@@ -105,6 +105,11 @@ class Trainer:
         best: folder for a copy of the best one, or None to keep none.
         reward_model: anything with `score`; by default those that `config.reward` names.
         found: what `named_rewards` made of these names, where it was called before.
+        runtime: how several processes train together. Each collects trajectories and draws
+            minibatches of its own; batch sizes are per process. The main one logs and saves.
+
+    Raises:
+        ValueError: what several processes cannot do.
     """
 
     def __init__(
@@ -116,13 +121,13 @@ class Trainer:
         checkpoints: Path | None = None,
         reward_model: RewardModel | None = None,
         found: Mapping[str, RewardModel] | None = None,
-        runtime: Runtime | None = None,
+        runtime: Runtime = ALONE,
         best: Path | None = None,
     ) -> None:
         self.config, self.task = config, task
         self.tracker, self.progress = tracker, progress
         self.checkpoints, self.best = checkpoints, best
-        self.runtime = runtime or SingleProcess()
+        self.runtime = runtime
         self.rng = torch.Generator().manual_seed(config.seed)
         self.counters = Counters()
         self.generator = build_generator(config, task.vocabulary, self.rng)
@@ -133,7 +138,7 @@ class Trainer:
             weight_decay=config.pretrain.weight_decay,
             fused=True,
         )
-        self.generator = self.runtime.prepare(self.generator, self.pretrain_optimizer)
+        self.runtime.prepare(self.generator, self.pretrain_optimizer)
         self.optimizer = torch.optim.Adam(trained, config.adversarial.learning_rate, fused=True)
         # The MLE generator: the reference of the KL penalty and the control of the final table.
         self.pretrained = frozen_copy(self.generator)
@@ -153,6 +158,8 @@ class Trainer:
         )
         training = config.discriminator_training
         self.replay = Replay(training.replay, training.replay_size)
+        if self.runtime.world_size > 1:
+            self._join_processes()
         self.baseline = make_baseline(
             config.adversarial.baseline, config.adversarial.baseline_decay
         )
@@ -174,6 +181,29 @@ class Trainer:
         self.stop_signal = 0
         self._last_checkpoint = time.monotonic()
         self._rng_of_unit = self.rng.get_state()  # as it was when the unit in progress began
+
+    def _join_processes(self) -> None:
+        """What several processes need besides: a learning reward that knows of them, and rng."""
+        world_size, size = self.runtime.world_size, self.task.size("train")
+        if size < world_size:
+            raise ValueError(
+                f"there is a training sequence for each of {world_size} processes, got {size}"
+            )
+        if (learning := self.reward.learning) is not None:
+            if not isinstance(learning, DiscriminatorReward):
+                raise ValueError(
+                    "the reward that learns in several processes is the discriminator, got"
+                    f" {learning.name!r}"
+                )
+            learning.train_in(self.runtime)
+        self._use_own_rng()
+
+    def _use_own_rng(self) -> None:
+        """Draws of its own for each process; the main one goes on with those of a single one."""
+        rank = self.runtime.rank
+        if rank > 0:
+            done = vars(self.counters).values()
+            self.rng.manual_seed(seed_of(self.config.seed, rank, *map(int, done)))
 
     # ---------------------------------------------------------------- the order of things
 
@@ -220,7 +250,7 @@ class Trainer:
                     self.runtime,
                 )
             counters.pretrain_epochs += 1
-            nll_dev = self.nll_dev()
+            nll_dev = self.runtime.from_main(self.nll_dev())
             if not math.isfinite(nll_dev):
                 raise DivergedError(f"the dev NLL is finite, got {nll_dev}")
             better = nll_dev < self.best_nll_dev
@@ -331,7 +361,7 @@ class Trainer:
         self.progress.phase("final evaluation", len(settings.temperatures) + 2)
 
         def pretrained_at(temperature: float) -> Measurement:
-            if self.stop_requested:
+            if self.asked_to_stop():
                 raise Interrupted("the run was stopped in its final evaluation")
             measured = self.measure(self.pretrained, settings.num_final, temperature)
             self.progress.advance(1, {"temperature": temperature})
@@ -370,7 +400,11 @@ class Trainer:
     # ---------------------------------------------------------------- units
 
     def generator_step(self) -> dict[str, float | int]:
-        """Collect, value every token, subtract what is no credit, update: one g-step."""
+        """Collect, value every token, subtract what is no credit, update: one g-step.
+
+        Values and advantages are those of all processes' trajectories together, and each process
+        updates with its own part of them.
+        """
         settings, clock = self.config.adversarial, self.clock
         for part in self.reward.parts:
             if isinstance(part, Reporting):
@@ -384,21 +418,22 @@ class Trainer:
         trajectories = self.with_increments(trajectories)
         with clock.lap("rollout"):
             action_values = self.action_values(trajectories)
+        everyones = gathered(trajectories, self.runtime)
         with clock.lap("update_generator"):
             anchored = settings.update.mle_weight != 0
             real = self.real("train", settings.batch_size) if anchored else None
-            kl = self.kl_to_reference(trajectories)
-            past = earned_before(trajectories.rewards, trajectories.mask)
+            kl = self.runtime.gather(self.kl_to_reference(trajectories))
+            past = earned_before(everyones.rewards, everyones.mask)
             values = action_values - past - self.kl_weight * kl
-            centred = values - self.baseline(values, trajectories)
+            centred = values - self.baseline(values, everyones)
             self._valued = {
                 "action_value": action_values,
                 "advantage": centred,
-                "known": trajectories.mask & ~centred.isnan(),
+                "known": everyones.mask & ~centred.isnan(),
             }
             advantages = centred
             if settings.standardize:
-                advantages = standardize(centred, trajectories.mask)
+                advantages = standardize(centred, everyones.mask)
             # A token that no reward applies to teaches nothing.
             advantages = advantages.nan_to_num(nan=0.0)
             metrics = dict(
@@ -407,7 +442,7 @@ class Trainer:
                     self.optimizer,
                     reinforce,
                     trajectories,
-                    advantages,
+                    self.runtime.own(advantages),
                     settings.update,
                     self.runtime,
                     real,
@@ -416,10 +451,10 @@ class Trainer:
             self.follow_generator()
         kl_per_sequence = float(kl[:, 0].mean())
         centred = centred.nan_to_num(nan=0.0)
-        metrics |= self.trajectory_metrics(trajectories, centred, kl_per_sequence)
+        metrics |= self.trajectory_metrics(everyones, centred, kl_per_sequence)
         if settings.kl_target > 0:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
-        self.counters.global_step += int(trajectories.mask.sum())
+        self.counters.global_step += int(everyones.mask.sum())
         return metrics
 
     def with_increments(self, trajectories: Trajectories) -> Trajectories:
@@ -439,8 +474,12 @@ class Trainer:
         return replace(trajectories, rewards=rewards)
 
     def action_values(self, trajectories: Trajectories) -> torch.Tensor:
-        """What each token is worth, by all rewards together; (batch, time), NaN for unknown."""
-        settings, mask = self.config.adversarial, trajectories.mask
+        """What each token is worth, by all rewards together; (batch, time), NaN for unknown.
+
+        Args:
+            trajectories: this process' own. The values are those of all processes' trajectories.
+        """
+        settings, gather = self.config.adversarial, self.runtime.gather
         rollouts: dict[str, Any] = {
             "policy": self.rollout_policy,
             "trajectories": trajectories,
@@ -449,9 +488,11 @@ class Trainer:
             "chunk_size": settings.rollout_chunk,
         }
         if self.config.reward_aggregation == "sum_then_normalize":
-            values = monte_carlo_action_values(reward_model=self.reward, **rollouts)
+            values = gather(monte_carlo_action_values(reward_model=self.reward, **rollouts))
+            mask = gather(trajectories.mask)
         else:
             parts = monte_carlo_part_values(rewards=self.reward, **rollouts)
+            parts, mask = gather(parts.transpose(0, 1)).transpose(0, 1), gather(trajectories.mask)
             values = normalize_then_sum(parts, self.reward.weights, mask)
         return rescale(values, mask, settings.rescale)
 
@@ -479,7 +520,13 @@ class Trainer:
                 generated = self.replay.mixed(generated, settings.num_sequences, self.rng)
         with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
-                self.reward.learning, real, generated, epochs, settings.batch_size, self.rng
+                self.reward.learning,
+                real,
+                generated,
+                epochs,
+                settings.batch_size,
+                self.rng,
+                runtime=self.runtime,
             )
         return dict(metrics)
 
@@ -529,20 +576,17 @@ class Trainer:
     def trajectory_metrics(
         self, trajectories: Trajectories, advantages: torch.Tensor, kl: float
     ) -> dict[str, float | int]:
-        """What one batch of trajectories looks like."""
+        """What one batch of trajectories looks like; for the main process, which logs it."""
+        reported = self._reports()
+        if not self.runtime.is_main():
+            return {}
         metrics = dict(
             describe_trajectories(trajectories, advantages, self.task.vocabulary, self.reward.names)
         )
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
         metrics["kl/reference"] = kl
         metrics["kl/weight"] = self.kl_weight
-        for part in self.reward.parts:
-            if isinstance(part, Reporting):
-                reported = {
-                    f"rewards/{part.name}/{name}": value
-                    for name, value in part.take_metrics().items()
-                }
-                metrics = reported | metrics  # the run's own names come first
+        metrics = reported | metrics  # the run's own names come first
         # The discriminator has not been trained on these sequences, but it has on their prompts.
         unseen = trajectories.sequences
         if self.task.max_prompt_length:
@@ -554,6 +598,17 @@ class Trainer:
             optimizer = self.discriminator.optimizer
             metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
         return metrics
+
+    def _reports(self) -> dict[str, float | int]:
+        """What rewards logged since the last call: the mean over the processes that did."""
+        reported: dict[str, float | int] = {}
+        for part in self.reward.parts:
+            if isinstance(part, Reporting):
+                logged = self.runtime.gather_objects(part.take_metrics())
+                for name in dict.fromkeys(chain.from_iterable(logged)):
+                    values = [metrics[name] for metrics in logged if name in metrics]
+                    reported[f"rewards/{part.name}/{name}"] = sum(values) / len(values)
+        return reported
 
     def heldout_information(self, generated: Sequences) -> dict[str, float | int]:
         """What the discriminator knows about unseen sequences; nothing for other rewards."""
@@ -627,15 +682,28 @@ class Trainer:
         An epoch of `epoch_size` sequences begins where the one before ended, in an endless row of
         passes. Each pass has a seed of its own, so the number of epochs done is all it takes to
         go on after a stop.
+
+        Several processes cut the same minibatches, which are larger by their number, into parts of
+        one size; so all of them make as many steps, and a few sequences at the end may be left out.
         """
         settings, size = self.config.pretrain, self.task.size("train")
+        done, world_size = self.counters.pretrain_epochs, self.runtime.world_size
+        together = settings.batch_size * world_size
         if settings.epoch_size == 0:
-            batches = self.task.batches("train", settings.batch_size, self.rng)
+            rng = self.rng if world_size == 1 else self._pass_rng(done)
+            batches = self.task.batches("train", together, rng)
         else:
-            first = self.counters.pretrain_epochs * settings.epoch_size
             batches = chain.from_iterable(
-                self.task.batches("train", settings.batch_size, self._pass_rng(number), part)
-                for number, part in parts_of_passes(first, settings.epoch_size, size)
+                self.task.batches("train", together, self._pass_rng(number), part)
+                for number, part in parts_of_passes(
+                    done * settings.epoch_size, settings.epoch_size, size
+                )
+            )
+        if world_size > 1:
+            batches = (
+                batch.select(self.runtime.own(torch.arange(len(batch))))
+                for batch in batches
+                if len(batch) >= world_size
             )
         return (batch.to(self.config.device) for batch in batches)
 
@@ -679,7 +747,7 @@ class Trainer:
     def show_samples(self, title: str) -> None:
         """Prints a few samples and logs them."""
         shown = self.config.evaluation.num_shown
-        if shown == 0:
+        if shown == 0 or not self.runtime.is_main():
             return
         rng = torch.Generator().manual_seed(self.config.seed)
         prompts = heldout_prompts(self.task, shown, self.config.device, "dev")
@@ -693,7 +761,7 @@ class Trainer:
         """Logs a few of the generator's samples, with the value of each token."""
         settings = self.config.adversarial
         rows = torch.arange(min(self.config.evaluation.num_shown, len(sequences)))
-        if not len(rows):
+        if not len(rows) or not self.runtime.is_main():
             return
         shown = sample_rows(
             sequences.select(rows),
@@ -746,11 +814,18 @@ class Trainer:
     def unit_done(self) -> None:
         """After every unit: a checkpoint if it is time, and the end if one was asked for."""
         due = time.monotonic() - self._last_checkpoint >= self.config.checkpoint_seconds
-        if due or self.stop_requested:
+        stopping = self.asked_to_stop()
+        if due or stopping:
             self.save()
         self._rng_of_unit = self.rng.get_state()
-        if self.stop_requested:
+        if stopping:
             raise Interrupted("the run was stopped after a checkpoint")
+
+    def asked_to_stop(self) -> bool:
+        """Whether any process was asked to stop; all of them learn of it here."""
+        self.stop_requested = self.runtime.most(float(self.stop_requested)) > 0
+        self.stop_signal = int(self.runtime.most(float(self.stop_signal)))
+        return self.stop_requested
 
     def save(self) -> Path | None:
         """Writes a checkpoint, and says where."""
@@ -791,7 +866,6 @@ class Trainer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.counters = Counters(**state["counters"])
         self.rng.set_state(state["rng"])
-        self._rng_of_unit = self.rng.get_state()
         self.generator.load_state_dict(state["generator"])
         self.pretrained.load_state_dict(state["pretrained"])
         if self.rollout_policy is not self.generator:
@@ -811,6 +885,8 @@ class Trainer:
         )
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
+        self._use_own_rng()  # the checkpoint has the main process'
+        self._rng_of_unit = self.rng.get_state()
 
     def _stateful_parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"reward": self.reward}

@@ -5,6 +5,7 @@ Each function changes the module it is given and returns what it measured.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from seqgan.generators.base import Generator
 from seqgan.losses import PolicyGradientLoss, to_floats
 from seqgan.rewards.base import TrainableReward
-from seqgan.runtime import Runtime
+from seqgan.runtime import ALONE, Runtime
 from seqgan.sequences import Sequences, Trajectories, masked_mean
 from seqgan.tracking.metrics import Metrics
 
@@ -40,12 +41,13 @@ def pretrain_epoch(
     """Maximum likelihood, one step a minibatch.
 
     Args:
-        batches: real sequences in random order, at least one minibatch of them.
+        batches: real sequences in random order, at least one minibatch of them; of several
+            processes each has its part of every minibatch.
         max_grad_norm: the gradient's norm is clipped to this.
 
     Returns:
         `pretrain/nll_train`, the epoch's mean in nats per token with dropout on, and
-        `losses/pretrain`, the last minibatch's.
+        `losses/pretrain`, the last minibatch's; both over all processes.
 
     Raises:
         DivergedError: a loss or its gradient is not finite; that minibatch was not stepped.
@@ -53,18 +55,20 @@ def pretrain_epoch(
     generator.train()
     total, tokens = 0.0, 0.0
     for batch in map(Sequences.trimmed, batches):
-        loss = generator.negative_log_likelihood(batch)
+        count = float(batch.mask.sum())
+        share = runtime.share(count)
+        nll = methodcaller("negative_log_likelihood", batch)
+        loss: Tensor = runtime.forward(generator, nll)
         _finite(loss, "pretraining loss")
         optimizer.zero_grad(set_to_none=True)
-        runtime.backward(loss)
+        runtime.backward(share * loss)
         norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
         _finite(norm, "pretraining gradient's norm")
         optimizer.step()
-        count = float(batch.mask.sum())
         total, tokens = total + float(loss.detach()) * count, tokens + count
     return {
-        "pretrain/nll_train": total / tokens,
-        "losses/pretrain": float(loss.detach()),
+        **runtime.average({"pretrain/nll_train": total / tokens}, tokens),
+        **runtime.average({"losses/pretrain": float(loss.detach())}, count),
     }
 
 
@@ -93,6 +97,8 @@ def update_generator(
     Dropout is off: the policy that is improved is the one that acted.
 
     Args:
+        trajectories: this process' own, as `real` is. The loss is that of all processes' together,
+            and so are the metrics.
         real: training sequences whose likelihood is kept up, with `settings.mle_weight`; a policy
             gradient alone is free to forget what it does not sample.
 
@@ -101,31 +107,37 @@ def update_generator(
     """
     generator.eval()
     mask = trajectories.mask
-    log_probs, entropies = generator.log_probs_and_entropies(trajectories.sequences)
-    policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
-    entropy = masked_mean(entropies, mask)
-    loss = policy_loss - settings.entropy_weight * entropy
-    if real is not None:
-        nll = generator.negative_log_likelihood(real.trimmed())
-        loss = loss + settings.mle_weight * nll
-        metrics = {**metrics, "losses/mle": float(nll.detach())}
-    if settings.reduction == "sum":
-        loss = loss * mask.sum()
+    count = float(mask.sum())
+    share = runtime.share(count)
+    scale = runtime.total(count) if settings.reduction == "sum" else 1.0
+    anchor = None if real is None else real.trimmed()
+    anchor_count = 0.0 if anchor is None else float(anchor.mask.sum())
+    anchor_share = 0.0 if anchor is None else runtime.share(anchor_count)
+
+    def losses(policy: Generator) -> tuple[Tensor, Metrics, dict[str, Tensor]]:
+        """The whole loss, the loss function's own metrics, and means over anchor and tokens."""
+        log_probs, entropies = policy.log_probs_and_entropies(trajectories.sequences)
+        policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
+        entropy = masked_mean(entropies, mask)
+        parts = {"losses/policy": policy_loss, "losses/entropy": entropy}
+        loss = share * (policy_loss - settings.entropy_weight * entropy)
+        if anchor is not None:
+            parts["losses/mle"] = policy.negative_log_likelihood(anchor)
+            loss = loss + anchor_share * settings.mle_weight * parts["losses/mle"]
+        return scale * loss, metrics, parts
+
+    loss, metrics, parts = runtime.forward(generator, losses)
     _finite(loss, "policy-gradient loss")
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(loss)
     norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
     _finite(norm, "policy gradient's norm")
     optimizer.step()
+    measured = to_floats({**parts, "losses/grad_norm_generator": norm})
+    anchored = {name: measured.pop(name) for name in ("losses/mle",) if name in measured}
     return {
-        **metrics,
-        **to_floats(
-            {
-                "losses/policy": policy_loss.detach(),
-                "losses/entropy": entropy.detach(),
-                "losses/grad_norm_generator": norm,
-            }
-        ),
+        **runtime.average({**metrics, **measured}, count),
+        **runtime.average(anchored, anchor_count),
     }
 
 
@@ -137,6 +149,7 @@ def train_discriminator(
     batch_size: int,
     rng: torch.Generator,
     progress: Callable[[], None] | None = None,
+    runtime: Runtime = ALONE,
 ) -> Metrics:
     """`epochs` passes over both sets, each minibatch half real and half generated.
 
@@ -144,11 +157,13 @@ def train_discriminator(
     place of a minibatch: like is compared with like.
 
     Args:
+        real, generated: this process' own; each process has as many.
         batch_size: sequences per minibatch, both kinds together.
         progress: called after every minibatch.
+        runtime: the one that the reward trains in.
 
     Returns:
-        The metrics' mean over the minibatches of the last epoch.
+        The metrics' mean over the minibatches of the last epoch, and over all processes.
 
     Raises:
         DivergedError: a loss is not finite; the reward's own step on that minibatch was taken.
@@ -173,4 +188,4 @@ def train_discriminator(
                 means[name] = means.get(name, 0.0) + value / num_batches
             if progress is not None:
                 progress()
-    return means
+    return runtime.average(means, 1.0)

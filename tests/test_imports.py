@@ -18,6 +18,7 @@ LAYERS = {
     "pretrained": 0,
     "seeding": 0,
     "runtime": 0,
+    "accelerated": 0,
     "memory": 0,
     "machine": 0,
     "timing": 0,

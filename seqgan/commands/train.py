@@ -8,42 +8,77 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqgan.commands.parsing import InputError, take, unknown_flag
 
 if TYPE_CHECKING:
     from seqgan.configuration import TrainConfig
     from seqgan.runs import RunFolder
+    from seqgan.runtime import Runtime
+    from seqgan.tracking.base import Trackers
     from seqgan.trainer import Result, Trainer
+
+Made = TypeVar("Made")
+
+# For the main process to say what is wrong: a launcher ends all as soon as the first one has ended.
+SECONDS_FOR_MAIN = 10.0
 
 
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
-    preset = given[0] if given and not given[0].startswith("-") else None
-    flags = given if preset is None else given[1:]
-    path, flags = take(flags, "--config")
-    run, flags = take(flags, "--resume")
-    parent, flags = take(flags, "--fork")
-    profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
-    if sum(choice is not None for choice in (preset, path, run, parent)) > 1:
-        raise InputError(
-            "train takes one of a preset, --config, --resume and --fork, got more than one"
-        )
-    continued = "--resume" if run is not None else "--fork" if parent is not None else ""
-    if profiled and continued:
-        raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
-    if run is not None:
-        if flags:
+    with _said_once():
+        preset = given[0] if given and not given[0].startswith("-") else None
+        flags = given if preset is None else given[1:]
+        path, flags = take(flags, "--config")
+        run, flags = take(flags, "--resume")
+        parent, flags = take(flags, "--fork")
+        profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
+        if sum(choice is not None for choice in (preset, path, run, parent)) > 1:
+            raise InputError(
+                "train takes one of a preset, --config, --resume and --fork, got more than one"
+            )
+        continued = "--resume" if run is not None else "--fork" if parent is not None else ""
+        if profiled and continued:
+            raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
+        if run is not None and flags:
             raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
+        if profiled:
+            _check_alone()
+        if run is None and parent is None:
+            config = _parse_config(preset, path, flags)
+    if run is not None:
         return _resume(Path(run))
     if parent is not None:
         return _fork(Path(parent), flags)
-    config = _parse_config(preset, path, flags)
     return _profile(config) if profiled else _start(config)
+
+
+def _check_alone() -> None:
+    from seqgan.runtime import launched_processes
+
+    if launched_processes() > 1:
+        raise InputError(f"--profile is for one process, got {launched_processes()}")
+
+
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """What is wrong in each of several processes is said by the main one.
+
+    Which ends the others with it; one that goes on has something of its own to say.
+    """
+    try:
+        yield
+    except InputError:
+        from seqgan.runtime import launched_rank
+
+        if launched_rank() > 0:
+            time.sleep(SECONDS_FOR_MAIN)
+        raise
 
 
 def configuration(given: list[str]) -> "TrainConfig":
@@ -157,19 +192,63 @@ def _first_line_of_box(text: str) -> str:
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.build import build_task, check_models, named_rewards, try_rewards
+    from seqgan.build import try_rewards
     from seqgan.runs import create_run
 
-    try:
-        _use_machine(config)
-        task = build_task(config)
-        check_models(config, task)
-        found = named_rewards(config, task)
+    runtime, config = _processes(config)
+
+    def prepare() -> tuple[Any, Mapping[str, Any]]:
+        task, found = _task_and_rewards(config)
         try_rewards(config, task, found)
-        folder = create_run(config, task)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    return _run(config, task, found, folder, {})
+        return task, found
+
+    task, found = _main_first(runtime, prepare)
+    folder = _main_first(runtime, lambda: create_run(config, task) if runtime.is_main() else None)
+    return _run(config, task, found, runtime.from_main(folder), {}, runtime)
+
+
+def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
+    """How this process trains with others, if there are any, and the settings of this one."""
+    from dataclasses import replace
+
+    from seqgan.accelerated import Accelerated, runtime_for
+
+    with _said_once():
+        try:
+            runtime = runtime_for(config.device)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+    if isinstance(runtime, Accelerated):
+        config = replace(config, device=str(runtime.device))
+    return runtime, config
+
+
+def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
+    """What `make` gives, in the main process first: it fills the caches and says what is wrong."""
+    made, error = None, None
+    if runtime.is_main():
+        try:
+            made = make()
+        except (ValueError, InputError) as refused:
+            error = refused
+    if runtime.from_main(error is not None):
+        if error is not None:
+            raise InputError(str(error)) from error
+        time.sleep(SECONDS_FOR_MAIN)
+        raise SystemExit(2)
+    try:
+        return make() if made is None else made
+    except ValueError as refused:
+        raise InputError(str(refused)) from refused
+
+
+def _task_and_rewards(config: "TrainConfig") -> tuple[Any, Mapping[str, Any]]:
+    from seqgan.build import build_task, check_models, named_rewards
+
+    _use_machine(config)
+    task = build_task(config)
+    check_models(config, task)
+    return task, named_rewards(config, task)
 
 
 def _profile(config: "TrainConfig") -> int:
@@ -209,37 +288,74 @@ def _profile(config: "TrainConfig") -> int:
 
 
 def _resume(path: Path) -> int:
-    from seqgan.build import build_task, check_models, named_rewards
-    from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.runs import open_run
+    from seqgan.runtime import launched_rank
+
+    with _said_once():
+        try:
+            folder, config = open_run(path)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if folder.results.is_file():
+            return _present_stored(folder) if launched_rank() == 0 else 0
+    runtime, config = _processes(config)
+    task, found = _main_first(runtime, lambda: _task_and_rewards(config))
+    state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
+    runtime.barrier()  # everybody has read it before the main process writes the next
+    return _run(config, task, found, folder, state, runtime)
+
+
+def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
+    """The state of the newest checkpoint, or an empty one, with what was recorded removed.
+
+    Raises:
+        InputError: all checkpoints are damaged.
+    """
+    from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.tracking.jsonl import KINDS
 
-    try:
-        folder, config = open_run(path)
-        if folder.results.is_file():
-            return _present_stored(folder)
-        _use_machine(config)
-        task = build_task(config)
-        check_models(config, task)
-        found = named_rewards(config, task)
-    except ValueError as error:
-        raise InputError(str(error)) from error
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
     except CheckpointError as error:
         if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
             raise InputError(str(error)) from error  # all are damaged: not ours to throw away
         # Killed before its first checkpoint: nothing is lost by starting over.
-        for kind in KINDS:
-            (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
-        print(f"{path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
-        return _run(config, task, found, folder, {})
-    print(f"continuing from {checkpoint}", file=sys.stderr)
-    return _run(config, task, found, folder, state)
+        if is_main:
+            for kind in KINDS:
+                (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
+            print(
+                f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr
+            )
+        return {}
+    if is_main:
+        print(f"continuing from {checkpoint}", file=sys.stderr)
+    return state
 
 
 def _fork(path: Path, flags: list[str]) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
+    from seqgan.runs import open_run
+    from seqgan.runtime import launched_processes
+
+    if launched_processes() == 1:
+        return _run(*_branch_off(path, flags))
+    with _said_once():
+        try:
+            _, before = open_run(path)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        config = _with_flags(before, flags, f"--fork {path}")
+    runtime, _ = _processes(config)
+    folder = _main_first(
+        runtime, lambda: _branch_off(path, flags)[3] if runtime.is_main() else None
+    )
+    return _resume(runtime.from_main(folder).path)
+
+
+def _branch_off(
+    path: Path, flags: list[str]
+) -> tuple["TrainConfig", Any, Mapping[str, Any], "RunFolder", dict[str, Any]]:
+    """What `_run` takes to go on from there; the new run's folder has its first checkpoint."""
     from seqgan.build import build_task, check_models, named_rewards, try_rewards
     from seqgan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
     from seqgan.forking import check_fork, copy_record, forked_state
@@ -280,7 +396,7 @@ def _fork(path: Path, flags: list[str]) -> int:
     except (ValueError, CheckpointError, OSError) as error:
         raise InputError(str(error)) from error
     print(f"branching off from {checkpoint}", file=sys.stderr)
-    return _run(config, task, found, folder, state)
+    return config, task, found, folder, state
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -305,74 +421,92 @@ def _run(
     found: Mapping[str, Any],
     folder: "RunFolder",
     state: dict[str, Any],
+    runtime: "Runtime | None" = None,
 ) -> int:
-    """Trains from the beginning (an empty `state`) or from a checkpoint's state."""
-    from seqgan.build import reward_files
+    """Trains from the beginning (an empty `state`) or from a checkpoint's state.
+
+    Args:
+        runtime: of several processes, of which only the main one touches the folder; None for one.
+    """
     from seqgan.checkpoints import CheckpointError, last_good_checkpoint
-    from seqgan.facts import run_facts
-    from seqgan.runs import config_to_dict
+    from seqgan.runtime import ALONE, ProcessLostError
     from seqgan.summary import results_dict
     from seqgan.tracking.base import Trackers
-    from seqgan.tracking.jsonl import JsonlTracker
-    from seqgan.tracking.progress import Progress
-    from seqgan.tracking.wandb_tracker import WandbTracker
+    from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.trainer import Interrupted, Trainer
     from seqgan.updates import DivergedError
 
-    position = state.get("tracker", {}) if state else {}
+    runtime = ALONE if runtime is None else runtime
+    is_main = runtime.is_main()
     code, result = 1, None
-    with Progress() as progress:
+    with Progress() if is_main else silent_progress() as progress:
         progress.message(f"run {folder.path}")
         progress.message(getattr(task, "description", ""))
-        try:
-            jsonl = JsonlTracker(folder.path, position.get("jsonl"))
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        known = config_to_dict(config) | run_facts(config, task) | folder.origin()
-        files = reward_files(config.reward)
-        tracker = Trackers(
-            {
-                "jsonl": jsonl,
-                "wandb": WandbTracker(
-                    config.tracker, folder.path, known, position.get("wandb"), files
-                ),
-            }
-        )
+        tracker = _tracker(config, task, folder, state) if is_main else Trackers({})
         try:
             trainer = Trainer(
                 config,
                 task,
                 tracker,
                 progress,
-                folder.checkpoints,
+                folder.checkpoints if is_main else None,
                 found=found,
-                best=folder.best,
+                runtime=runtime,
+                best=folder.best if is_main else None,
             )
             if state:
                 trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)
-            if config.estimate_time:
+            if config.estimate_time and is_main:
                 from seqgan.estimate import estimate
 
                 progress.message(estimate(trainer).sentence())
             result = trainer.train()
-            _save(folder, result)
+            if is_main:
+                _save(folder, result)
             code = 0
         except Interrupted:
             code = 128 + trainer.stop_signal
             progress.message(f"stopped; continue with: seqgan train --resume {folder.path}")
-        except (DivergedError, CheckpointError, OSError, ValueError) as error:
+        except (DivergedError, CheckpointError, ProcessLostError, OSError, ValueError) as error:
             # ValueError: sampling and rewards refuse numbers that are not finite.
             named = last_good_checkpoint(folder.checkpoints)
             message = str(error)
             if named not in message:
                 message = f"{message}; {named}"
-            progress.message(f"seqgan: {message}")
+            if runtime.world_size > 1:
+                message = f"process {runtime.rank} of {runtime.world_size}: {message}"
+            if is_main:
+                progress.message(f"seqgan: {message}")
+            else:
+                print(f"seqgan: {message}", file=sys.stderr)
         finally:
             tracker.close(code)
-    if result is not None:
+    if result is not None and is_main:
         _present(folder, results_dict(result))
     return code
+
+
+def _tracker(
+    config: "TrainConfig", task: Any, folder: "RunFolder", state: Mapping[str, Any]
+) -> "Trackers":
+    """The trackers of a run, which go on where `state` says that they stood."""
+    from seqgan.build import reward_files
+    from seqgan.facts import run_facts
+    from seqgan.runs import config_to_dict
+    from seqgan.tracking.base import Trackers
+    from seqgan.tracking.jsonl import JsonlTracker
+    from seqgan.tracking.wandb_tracker import WandbTracker
+
+    position = state.get("tracker", {}) if state else {}
+    try:
+        jsonl = JsonlTracker(folder.path, position.get("jsonl"))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    known = config_to_dict(config) | run_facts(config, task) | folder.origin()
+    files = reward_files(config.reward)
+    wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files)
+    return Trackers({"jsonl": jsonl, "wandb": wandb})
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:
@@ -417,15 +551,23 @@ def _present_stored(folder: "RunFolder") -> int:
 
 
 def _stop_on_signals(trainer: "Trainer", progress: Any) -> None:
-    """The first SIGINT or SIGTERM stops after the current unit; the second stops at once."""
+    """The first SIGINT or SIGTERM stops after the current unit; the second stops at once.
+
+    Not in several processes: there a launcher passes on what a terminal has sent already, and ends
+    who takes too long.
+    """
+    several = trainer.runtime.world_size > 1
 
     def stop(number: int, frame: FrameType | None) -> None:
         if trainer.stop_requested:
+            if several:
+                return
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         trainer.stop_signal = number
         trainer.stop_requested = True
-        progress.message("stopping after this step (once more to stop at once)")
+        more = "" if several else " (once more to stop at once)"
+        progress.message(f"stopping after this step{more}")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)

@@ -21,6 +21,7 @@ from seqgan.losses import (
     token_discriminator_loss,
 )
 from seqgan.rewards.base import Reward, RewardError
+from seqgan.runtime import ALONE, Runtime
 from seqgan.sequences import Sequences, joined
 from seqgan.tracking.metrics import Metrics
 
@@ -65,6 +66,7 @@ def discriminator_step(
     loss_kind: DiscriminatorLoss = "binary",
     label_smoothing: float = 0.0,
     gradient_penalty: float = 0.0,
+    runtime: Runtime = ALONE,
 ) -> Metrics:
     """One optimiser step on the loss of two minibatches.
 
@@ -80,6 +82,9 @@ def discriminator_step(
             other.
         label_smoothing: share of the label of real rows that is given away; of the binary loss.
         gradient_penalty: weight of half the sum of the two means of `squared_gradient_norms`.
+        runtime: with other processes, each of which has as many rows of each kind, the step is
+            that of all their rows together, but for the pairwise loss's middle, of which each
+            process has its own; the metrics are of this process' rows.
     """
     discriminator.train()
     both = joined([real, generated])
@@ -87,11 +92,12 @@ def discriminator_step(
     judge = methodcaller("token_logits" if per_token else "__call__", both)
     with twice_differentiable(discriminator, gradient_penalty > 0) as embeddings:
         with autocast(discriminator, precision):
-            given = judge(discriminator).float()
+            given = runtime.forward(discriminator, judge).float()
         logits = last_of_each(given, both.mask) if per_token else given
         real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
         penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
         regularisation = 0.5 * l2 * penalty
+        share = 1.0  # of this process' loss in the mean over processes
         if gradient_penalty > 0:
             squares = squared_gradient_norms(logits, embeddings)
             means = squares[: len(real)].mean() + squares[len(real) :].mean()
@@ -101,16 +107,16 @@ def discriminator_step(
             loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
             regularisation = regularisation + offset_penalty(real_logits, generated_logits)
         elif per_token:
+            masks = both.mask[: len(real)], both.mask[len(real) :]
             loss = token_discriminator_loss(
-                given[: len(real)],
-                both.mask[: len(real)],
-                given[len(real) :],
-                both.mask[len(real) :],
-                label_smoothing,
+                given[: len(real)], masks[0], given[len(real) :], masks[1], label_smoothing
             )
+            share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
         else:
             loss = minimax_discriminator_loss(real_logits, generated_logits, label_smoothing)
-        norm = descend(loss + regularisation, discriminator, optimizer, max_grad_norm)
+        norm = descend(
+            share * loss + regularisation, discriminator, optimizer, max_grad_norm, runtime
+        )
     return to_floats(
         {
             "losses/discriminator": loss,
@@ -174,10 +180,11 @@ def descend(
     discriminator: Discriminator,
     optimizer: torch.optim.Optimizer,
     max_grad_norm: float,
+    runtime: Runtime = ALONE,
 ) -> Float[Tensor, ""]:
     """One optimiser step down the loss; the norm of its gradient before it was clipped."""
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    runtime.backward(loss)
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if max_grad_norm < math.inf:
@@ -230,6 +237,12 @@ class DiscriminatorReward(Reward):
         self.gradient_penalty = gradient_penalty
         if loss_kind == "pairwise" and self.per_token:
             raise ValueError("a discriminator of every token has the binary loss, got pairwise")
+        self.runtime: Runtime = ALONE
+
+    def train_in(self, runtime: Runtime) -> None:
+        """From here on, each `update` is one step of all processes together."""
+        runtime.prepare(self.discriminator, self.optimizer)
+        self.runtime = runtime
 
     @torch.no_grad()
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
@@ -267,6 +280,7 @@ class DiscriminatorReward(Reward):
             self.loss_kind,
             self.label_smoothing,
             self.gradient_penalty,
+            self.runtime,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -107,6 +107,11 @@ class Progress:
         return self._display.waiting(what)
 
 
+def silent_progress() -> Progress:
+    """For a process that leaves showing it to another."""
+    return Progress(Console(quiet=True, force_interactive=False))
+
+
 class LiveDisplay:
     """A bar for each phase, and a line with the current metrics below them."""
 

@@ -1,0 +1,63 @@
+"""Processes of a run as threads of one: what `seqgan.runtime` asks of many, without a network."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from seqgan.runtime import Result, Runtime, Trained
+
+Outcome = TypeVar("Outcome")
+
+
+class FakeProcess(Runtime):
+    """Waits for the others in every call that gives something of theirs; weights are the test's."""
+
+    def __init__(self, rank: int, slots: list[Any], meeting: threading.Barrier) -> None:
+        self.rank, self.world_size = rank, len(slots)
+        self.slots, self.meeting = slots, meeting
+        self.prepared: list[nn.Module] = []
+        self.forwarded: nn.Module | None = None  # what the next backward pass is about
+
+    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.prepared.append(module)
+
+    def forward(self, module: Trained, function: Callable[[Trained], Result]) -> Result:
+        assert any(module is known for known in self.prepared)
+        assert self.forwarded is None, "two forward passes before one backward pass"
+        self.forwarded = module
+        return function(module)
+
+    def backward(self, loss: Tensor) -> None:
+        assert self.forwarded is not None
+        loss.backward()
+        for parameter in self.forwarded.parameters():
+            if parameter.grad is not None:
+                parameter.grad = torch.stack(self.gather_objects(parameter.grad)).mean(dim=0)
+        self.forwarded = None
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return torch.cat(self.gather_objects(rows))
+
+    def gather_objects(self, item: Any) -> list[Any]:
+        self.slots[self.rank] = item
+        self.meeting.wait(20)
+        gathered = list(self.slots)
+        self.meeting.wait(20)  # before anybody writes again
+        return gathered
+
+
+def fake_processes(number: int = 2) -> list[FakeProcess]:
+    slots: list[Any] = [None] * number
+    meeting = threading.Barrier(number)
+    return [FakeProcess(rank, slots, meeting) for rank in range(number)]
+
+
+def all_at_once(functions: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
+    """What each gives, each in a thread of its own."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        asked = [pool.submit(function) for function in functions]
+    return [answer.result() for answer in asked]
