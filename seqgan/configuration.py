@@ -327,9 +327,10 @@ def prompts_preset() -> TrainConfig:
     return replace(
         text_preset(),
         task=PromptsConfig(),
-        # Attention looks at the prompt's words; a recurrent state has to carry all of them along.
+        # Attention learns sooner than a recurrent state does what to take from a prompt; until it
+        # has, the loss stands still for some epochs.
         generator=TransformerGeneratorConfig(dropout=0.2),
-        discriminator=TransformerDiscriminatorConfig(),
+        pretrain=PretrainConfig(epochs=60, patience=3, learning_rate=1e-3),
     )
 
 
