@@ -1,5 +1,6 @@
 """The documents are true: every code block runs, and every `seqgan` command of the README."""
 
+import json
 import os
 import re
 import shlex
@@ -12,9 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+SMALL_GENERATOR = "--generator.hidden-size 8 --generator.embedding-size 8".split()
+SMALL_TRANSFORMER = "--generator.width 8 --generator.num-heads 2".split()
 SMALL_RUN = (
-    "--generator.hidden-size 8 --generator.embedding-size 8 --discriminator.embedding-size 4"
-    " --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1"
+    "--discriminator.embedding-size 4 --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1"
     " --discriminator-training.num-sequences 16 --adversarial.iterations 1"
     " --adversarial.batch-size 4 --adversarial.num-rollouts 1 --evaluation.num-samples 20"
     " --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.num-shown 1"
@@ -26,11 +28,12 @@ SMALL_TASK = {
         "--task.vocabulary-size 50 --task.train-size 60 --task.dev-size 20 --task.test-size 20"
     ).split(),
     "text": [],
+    "prompts": ["--task.min-count", "1"],
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 def files_and_scripts(page: str) -> tuple[dict[str, str], list[str]]:
@@ -47,15 +50,16 @@ def files_and_scripts(page: str) -> tuple[dict[str, str], list[str]]:
 FILES, SCRIPTS = files_and_scripts(README)
 
 
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+def commands(page: str = README) -> list[list[str]]:
+    lines = [line for block in blocks("sh", page) for line in block.splitlines()]
     return [shlex.split(line) for line in lines if line.startswith("seqgan ")]
 
 
 def reduced(arguments: list[str]) -> list[str]:
     """The command with its sizes reduced by flags; nothing else changes."""
     if arguments[1] == "train" and arguments[2] in SMALL_TASK:
-        return [*arguments, *SMALL_TASK[arguments[2]], *SMALL_RUN]
+        generator = SMALL_TRANSFORMER if arguments[2] == "prompts" else SMALL_GENERATOR
+        return [*arguments, *SMALL_TASK[arguments[2]], *generator, *SMALL_RUN]
     if arguments[1] == "evaluate" and "--samples" not in arguments:
         return [*arguments, "-n", "20"]
     if arguments[1] == "frontier":
@@ -84,12 +88,43 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     ]
     (tmp_path / "captions.txt").write_text("\n".join(captions), encoding="utf-8")
     (tmp_path / "samples.txt").write_text("\n".join(captions[:30]), encoding="utf-8")
+    write_pairs(tmp_path)
     for name, content in FILES.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     found = commands()
     assert len(found) >= 12
+    run_all(found, tmp_path)
+
+
+def test_the_commands_of_the_page_on_prompts_run_in_order(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
+    write_pairs(tmp_path)
+    for name, content in files_and_scripts(page)[0].items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    found = commands(page)
+    assert len(found) == 4
+    run_all(found, tmp_path)
+
+
+def write_pairs(folder: Path) -> None:
+    """`pairs.jsonl`: where an animal is, which stands in a column of its own, too."""
+    records = [
+        {
+            "prompt": f"where is the {size} {animal} ?",
+            "continuation": f"the {animal} is in the {place} .",
+            "animal": animal,
+        }
+        for size in ("small", "big", "red")
+        for animal in ("dog", "cat", "bird", "horse")
+        for place in ("park", "garden")
+    ]
+    lines = "\n".join(map(json.dumps, records))
+    (folder / "pairs.jsonl").write_text(lines, encoding="utf-8")
+
+
+def run_all(found: list[list[str]], folder: Path) -> None:
     for arguments in found:
-        process = run(reduced(arguments), tmp_path)
+        process = run(reduced(arguments), folder)
         assert process.returncode == 0, f"{shlex.join(arguments)}\n{process.stderr}"
         assert process.stdout.strip(), shlex.join(arguments)
 

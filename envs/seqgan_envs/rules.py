@@ -199,7 +199,7 @@ def _checked_prompts(prompts: ArrayLike, pad_id: int) -> NDArray[np.int64]:
     if gaps.any():
         row = int(np.argmax(gaps))
         raise ValueError(f"prompts are padded on the left only, got {array[row]} in row {row}")
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)  # a copy already
 
 
 def _checked_action_mask(
