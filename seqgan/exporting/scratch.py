@@ -71,18 +71,19 @@ def save_scratch_generator(
 
 
 def _sizes(generator: ScratchGenerator) -> dict[str, Any]:
-    settings = generator.config
     if isinstance(generator, TransformerGenerator):
+        transformer = generator.config
         return {
             "kind": "transformer",
-            "embedding_size": settings.width,
-            "hidden_size": settings.width,
-            "num_hidden_layers": settings.num_layers,
-            "num_attention_heads": settings.num_heads,
+            "embedding_size": transformer.width,
+            "hidden_size": transformer.width,
+            "num_hidden_layers": transformer.num_layers,
+            "num_attention_heads": transformer.num_heads,
         }
+    recurrent = generator.config
     return {
-        "kind": settings.kind,
-        "embedding_size": settings.embedding_size,
-        "hidden_size": settings.hidden_size,
-        "num_hidden_layers": settings.num_layers,
+        "kind": recurrent.kind,
+        "embedding_size": recurrent.embedding_size,
+        "hidden_size": recurrent.hidden_size,
+        "num_hidden_layers": recurrent.num_layers,
     }

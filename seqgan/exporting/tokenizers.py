@@ -25,7 +25,7 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
     transformers, tokenizers = package("transformers"), package("tokenizers")
     if vocabulary.level == "subword":
         return load_tokenizer(vocabulary.tokenizer)
-    ids = {word: index for index, word in enumerate(vocabulary.words)}
+    ids: dict[str, int | None] = {word: index for index, word in enumerate(vocabulary.words)}
     special = {"pad_token": PAD}
     if vocabulary.eos_id is not None:
         special["eos_token"] = EOS
