@@ -320,7 +320,9 @@ def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
         fan_in_fan_out=transposed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers changed
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # peft reads a name that transformers changed
         return peft.get_peft_model(body, settings)
 
 

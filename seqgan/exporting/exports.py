@@ -117,13 +117,14 @@ def _save_pretrained(
     if Path(base).is_dir():
         base = str(Path(base).resolve())
     tokenizer = load_tokenizer(base)
-    model, vocabulary = generator.model, trained.vocabulary
+    vocabulary, model = trained.vocabulary, generator.model
     adapter = generator.config.adapter == "lora" and not merge_lora
     if adapter:
         model.peft_config["default"].base_model_name_or_path = base
     elif merge_lora:
         stored = generator.causal_model.dtype
-        model = model.float().merge_and_unload().to(stored)  # the sum is rounded once
+        merged: Any = model.float()
+        model = merged.merge_and_unload().to(stored)  # the sum is rounded once
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     emitted = set(generator.ids[: vocabulary.num_actions].tolist())
