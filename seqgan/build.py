@@ -18,6 +18,7 @@ from seqgan.discriminators.transformer import (
     TransformerDiscriminatorConfig,
 )
 from seqgan.generators.base import Generator
+from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGenerator
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.rewards.base import RewardModel, TrainableReward
@@ -47,9 +48,15 @@ def build_task(config: TrainConfig) -> Task:
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
-    """An untrained generator on the run's device."""
+    """A generator on the run's device: untrained, or as the model folder has it.
+
+    Raises:
+        PretrainedError: there is no such model, or it cannot be a generator of this vocabulary.
+    """
     settings = config.generator
     with seeded_from(rng):
+        if isinstance(settings, PretrainedGeneratorConfig):
+            return PretrainedGenerator(settings, vocabulary).to(config.device)
         if isinstance(settings, TransformerGeneratorConfig):
             return TransformerGenerator(settings, vocabulary).to(config.device)
         return RecurrentGenerator(settings, vocabulary).to(config.device)

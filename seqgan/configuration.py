@@ -21,6 +21,7 @@ from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
 from seqgan.evaluation.frontier import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
+from seqgan.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.rescaling import Aggregation, RescaleKind
@@ -154,8 +155,8 @@ class TrainConfig:
     """A whole run."""
 
     task: CaptionsConfig | OracleConfig | TextConfig = field(default_factory=CaptionsConfig)
-    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig = field(
-        default_factory=RecurrentGeneratorConfig
+    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig | PretrainedGeneratorConfig = (
+        field(default_factory=RecurrentGeneratorConfig)
     )
     discriminator: (
         RecurrentDiscriminatorConfig

@@ -20,6 +20,7 @@ from seqgan.configuration import (
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
+from seqgan.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
@@ -158,7 +159,7 @@ class TestErrors:
             ("reward_retries: -1", "reward_retries is at least 0, got -1"),
             (
                 "generator: {kind: rnn}",
-                "generator has a kind, one of lstm, gru, transformer, got 'rnn'",
+                "generator has a kind, one of lstm, gru, transformer, pretrained, got 'rnn'",
             ),
             ("task: {path: x}", "task has a kind, one of captions, oracle, text, got None"),
             ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
@@ -252,6 +253,7 @@ def test_kinds_of_each_slot():
         "lstm": RecurrentGeneratorConfig,
         "gru": RecurrentGeneratorConfig,
         "transformer": TransformerGeneratorConfig,
+        "pretrained": PretrainedGeneratorConfig,
     }
     assert configs_by_kind("discriminator") == {
         "gru": RecurrentDiscriminatorConfig,

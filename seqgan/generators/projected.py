@@ -35,19 +35,19 @@ class ProjectedGenerator(Generator):
         return self.project(self.top_layer(sequences))
 
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
-        return _at_tokens(sequences.mask, chosen_log_probs(*self._real_tokens(sequences)))
+        return _at_tokens(sequences.mask, chosen_log_probs(*self.real_tokens(sequences)))
 
     def log_probs_and_entropies(
         self, sequences: Sequences
     ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
-        parts = chosen_log_probs_and_entropies(*self._real_tokens(sequences))
+        parts = chosen_log_probs_and_entropies(*self.real_tokens(sequences))
         log_probs, entropies = (_at_tokens(sequences.mask, part) for part in parts)
         return log_probs, entropies
 
     def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
-        return mean_negative_log_likelihood(*self._real_tokens(sequences))
+        return mean_negative_log_likelihood(*self.real_tokens(sequences))
 
-    def _real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What says how likely they are: states before them, output layer, the tokens."""
         hidden = self.dropout(self.top_layer(sequences))[sequences.mask]
         output = self.output

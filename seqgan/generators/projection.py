@@ -27,9 +27,9 @@ def chosen_log_probs(
     """
     parts = []
     for rows in _chunks(len(hidden), len(weight)):
-        logits = torch.addmm(bias, hidden[rows], weight.T)
+        logits = _logits(hidden[rows], weight, bias)
         parts.append(logits.gather(1, chosen[rows, None])[:, 0] - logits.logsumexp(dim=-1))
-    return torch.cat(parts) if parts else hidden.new_zeros(0)
+    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=_exact(hidden.dtype))
 
 
 def chosen_log_probs_and_entropies(
@@ -63,7 +63,7 @@ def chosen_log_probs_and_entropies(
 def _log_probs_and_entropies(
     hidden: Tensor, weight: Tensor, bias: Tensor, chosen: Tensor
 ) -> tuple[Tensor, Tensor]:
-    log_probs = torch.addmm(bias, hidden, weight.T).log_softmax(dim=-1)
+    log_probs = _logits(hidden, weight, bias).log_softmax(dim=-1)
     entropies = -(log_probs.exp() * log_probs).sum(dim=-1)
     return log_probs.gather(1, chosen[:, None])[:, 0], entropies
 
@@ -84,6 +84,16 @@ def mean_negative_log_likelihood(
     return loss
 
 
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The product in its operands' precision, for a softmax in float32 or better."""
+    logits = torch.addmm(bias, hidden, weight.T)
+    return logits.to(_exact(logits.dtype))
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
 def _chunks(num_rows: int, num_columns: int) -> list[slice]:
     size = max(CHUNK_ELEMENTS // num_columns, 1)
     return [slice(first, min(first + size, num_rows)) for first in range(0, num_rows, size)]
@@ -94,19 +104,25 @@ class _MeanNegativeLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, chosen: Tensor) -> Tensor:
-        of_hidden, of_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-        of_bias, total = torch.zeros_like(bias), hidden.new_zeros(())
+        trains = ctx.needs_input_grad[1]  # the output layer of a large model may be frozen
+        of_hidden, of_weight = (
+            torch.empty_like(hidden),
+            torch.zeros_like(weight if trains else bias),
+        )
+        of_bias, total = torch.zeros_like(bias), hidden.new_zeros((), dtype=_exact(hidden.dtype))
         for rows in _chunks(len(hidden), len(weight)):
-            logits = torch.addmm(bias, hidden[rows], weight.T)
+            logits = _logits(hidden[rows], weight, bias)
             below_likeliest = logits.amax(dim=-1) - logits.gather(1, chosen[rows, None])[:, 0]
             probs = torch.softmax(logits, dim=-1, out=logits)
             # The likeliest token's probability is at least one in the vocabulary.
             total += (below_likeliest - probs.amax(dim=-1).log()).sum()
-            torch.mm(probs, weight, out=of_hidden[rows])
-            of_weight.addmm_(probs.T, hidden[rows])
+            torch.mm(probs.to(weight.dtype), weight, out=of_hidden[rows])
+            if trains:
+                of_weight.addmm_(probs.to(weight.dtype).T, hidden[rows])
             of_bias += probs.sum(dim=0)
         of_hidden -= weight[chosen]
-        of_weight.index_add_(0, chosen, hidden, alpha=-1)
+        if trains:
+            of_weight.index_add_(0, chosen, hidden, alpha=-1)
         of_bias -= torch.bincount(chosen, minlength=len(bias))
         count = max(len(hidden), 1)
         ctx.save_for_backward(of_hidden.div_(count), of_weight.div_(count), of_bias.div_(count))
@@ -114,6 +130,7 @@ class _MeanNegativeLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, None]:
         of_hidden, of_weight, of_bias = ctx.saved_tensors
-        return gradient * of_hidden, gradient * of_weight, gradient * of_bias, None
+        of_weight = gradient * of_weight if ctx.needs_input_grad[1] else None
+        return gradient * of_hidden, of_weight, gradient * of_bias, None
