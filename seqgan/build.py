@@ -1,6 +1,7 @@
 """From configuration to objects: the one place where a `kind` becomes a class."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from seqgan.generators.base import Generator
 from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGenerator
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
+from seqgan.pretrained import context_window
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -32,6 +34,7 @@ from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
+from seqgan.tasks.prompts import PromptsConfig, prompts_task
 from seqgan.tasks.text import text_task
 from seqgan.vocabulary import Vocabulary
 
@@ -39,12 +42,26 @@ DISCRIMINATOR = "discriminator"  # the one reward that is made of the run's own 
 
 
 def build_task(config: TrainConfig) -> Task:
-    """Loads or makes the real sequences."""
+    """Loads or makes the real sequences.
+
+    Where a pretrained model writes texts of a file, they are cut by its tokenizer unless the task
+    names another one.
+    """
     if isinstance(config.task, CaptionsConfig):
         return captions_task(config.task)
     if isinstance(config.task, OracleConfig):
         return oracle_task(config.task)
-    return text_task(config.task)
+    place = str(getattr(config.generator, "path", ""))
+    settings = config.task if config.task.tokenizer else replace(config.task, tokenizer=place)
+    if isinstance(settings, PromptsConfig):
+        return prompts_task(settings, context_window(place) if place else None)
+    return text_task(settings)
+
+
+def whole_length(task: Task) -> int:
+    """Tokens of the longest text that a discriminator reads: prompt, bos and completion."""
+    prompt = task.max_prompt_length
+    return task.max_length + (prompt + 1 if prompt else 0)
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -146,7 +163,7 @@ def build_discriminator_reward(
     config: TrainConfig, task: Task, rng: torch.Generator
 ) -> DiscriminatorReward:
     """An untrained discriminator with its optimiser."""
-    discriminator = build_discriminator(config, task.vocabulary, task.max_length, rng)
+    discriminator = build_discriminator(config, task.vocabulary, whole_length(task), rng)
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,

@@ -29,6 +29,7 @@ from seqgan.rewards.discriminator import Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
+from seqgan.tasks.prompts import PromptsConfig
 from seqgan.tasks.text import TextConfig
 from seqgan.tracking.wandb_tracker import TrackerConfig
 from seqgan.updates import GeneratorUpdate
@@ -154,7 +155,9 @@ class EvaluationConfig:
 class TrainConfig:
     """A whole run."""
 
-    task: CaptionsConfig | OracleConfig | TextConfig = field(default_factory=CaptionsConfig)
+    task: CaptionsConfig | OracleConfig | TextConfig | PromptsConfig = field(
+        default_factory=CaptionsConfig
+    )
     generator: RecurrentGeneratorConfig | TransformerGeneratorConfig | PretrainedGeneratorConfig = (
         field(default_factory=RecurrentGeneratorConfig)
     )
@@ -285,11 +288,23 @@ def text_preset() -> TrainConfig:
     )
 
 
+def prompts_preset() -> TrainConfig:
+    """Your own prompts and their continuations: `--task.path FILE`."""
+    return replace(
+        text_preset(),
+        task=PromptsConfig(),
+        # Attention looks at the prompt's words; a recurrent state has to carry all of them along.
+        generator=TransformerGeneratorConfig(dropout=0.2),
+        discriminator=TransformerDiscriminatorConfig(),
+    )
+
+
 PRESETS = {
     "captions": captions_preset,
     "oracle": oracle_preset,
     "oracle-paper": oracle_paper_preset,
     "text": text_preset,
+    "prompts": prompts_preset,
 }
 
 

@@ -97,6 +97,7 @@ class CNNDiscriminator(Discriminator):
 
     def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
         """The features of all rows with a gradient; without one, of a few rows at a time."""
+        sequences = sequences.whole()
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
             raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
