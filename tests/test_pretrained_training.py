@@ -1,6 +1,7 @@
 """A whole life offline: a model folder, maximum likelihood, the game, resume, export, reload."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.integration
 
 TASK = "captions --task.train-size 1500 --task.dev-size 200 --task.test-size 200".split()
 SMALL = """
-    --evaluation.every 4 --evaluation.num-samples 40 --evaluation.num-final 40
+    --evaluation.every 100 --evaluation.num-samples 100 --evaluation.num-final 20
     --evaluation.num-heldout 40 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
-    --discriminator.path {path} --discriminator-training.pretrain-rounds 4
-    --discriminator-training.num-sequences 128 --discriminator-training.batch-size 64
+    --discriminator.path {path} --discriminator-training.pretrain-rounds 10
+    --discriminator-training.num-sequences 256 --discriminator-training.batch-size 64
     --adversarial.batch-size 32 --adversarial.num-rollouts 1 --threads 1
     --tracker.mode disabled --checkpoint-seconds 0
 """
@@ -94,11 +95,11 @@ def test_maximum_likelihood_learns(learnt: Path) -> None:
 
 @pytest.fixture(scope="module")
 def game(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A game with adapters on both sides."""
+    """A game of an adapter of the generator against all of the discriminator."""
     folder = tmp_path_factory.mktemp("game") / "run"
-    lora = ["--generator.lora-rank", "4", "--discriminator.body", "lora"]
-    flags = "--pretrain.epochs 0 --adversarial.iterations 8 --adversarial.learning-rate 1e-2"
-    assert train(model, folder, *lora, *flags.split()) == 0
+    flags = "--generator.lora-rank 4 --discriminator.body full --pretrain.epochs 0"
+    flags += " --adversarial.iterations 6 --adversarial.learning-rate 5e-3"
+    assert train(model, folder, *flags.split()) == 0
     return folder
 
 
@@ -107,9 +108,9 @@ def test_both_sides_move(game: Path) -> None:
     assert divergence[0] == pytest.approx(0, abs=1e-5)  # a fresh adapter changes nothing
     assert max(divergence[2:]) > 0.05
     accuracy = curve(game, "pretrain/discriminator_accuracy_heldout")
-    assert accuracy[-1] > accuracy[0] + 0.03
-    assert len(set(curve(game, "losses/discriminator"))) == 8
-    assert len(set(curve(game, "losses/policy"))) == 8
+    assert sum(accuracy[-3:]) / 3 > accuracy[0] + 0.05
+    assert len(set(curve(game, "losses/discriminator"))) == 6
+    assert len(set(curve(game, "losses/policy"))) == 6
 
 
 def test_an_adapter_is_all_that_a_checkpoint_holds(game: Path, model: Path) -> None:
@@ -133,7 +134,9 @@ def test_reloaded_it_is_the_same_generator(
         peft = pytest.importorskip("peft")
         adapter = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
         assert adapter["base_model_name_or_path"] == str(model.resolve())
-        reloaded = peft.AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft uses a name of an older version
+            reloaded = peft.AutoPeftModelForCausalLM.from_pretrained(tmp_path / "out")
     ours = load_generator(*open_run(game))
     drawn = sample(ours.generator, ours.vocabulary, 16, 22, torch.Generator().manual_seed(1))
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -188,8 +191,8 @@ def test_the_discriminator_judges_outside(game: Path, tmp_path: Path) -> None:
 
 def test_an_informative_reward_rises(model: Path, tmp_path: Path) -> None:
     (tmp_path / "people.py").write_text(REWARD)
-    flags = "--pretrain.epochs 0 --adversarial.iterations 12 --adversarial.num-rollouts 0"
-    flags += " --adversarial.learning-rate 2e-2 --adversarial.batch-size 64 --generator.lora-rank 4"
+    flags = "--pretrain.epochs 0 --adversarial.iterations 14 --adversarial.num-rollouts 0"
+    flags += " --adversarial.learning-rate 5e-3 --adversarial.batch-size 128"
     reward = ["--reward", f"{tmp_path / 'people.py'}:mentions_people"]
     assert train(model, tmp_path / "run", *flags.split(), *reward) == 0
     returns = curve(tmp_path / "run", "charts/episodic_return")
@@ -199,9 +202,11 @@ def test_an_informative_reward_rises(model: Path, tmp_path: Path) -> None:
 def test_a_stopped_run_ends_with_the_same_numbers(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All weights train, with dropout, and the discriminator's adapters beside them."""
+    """All weights train, and the discriminator's adapters beside them."""
     flags = "--generator.adapter none --pretrain.epochs 1 --adversarial.iterations 3"
     flags += " --discriminator.body lora --discriminator-training.pretrain-rounds 1"
+    flags += " --discriminator-training.num-sequences 64 --task.train-size 200"
+    flags += " --evaluation.num-samples 20"
     assert train(model, tmp_path / "whole", *flags.split()) == 0
     unit_done, units = Trainer.unit_done, []
 
