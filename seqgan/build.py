@@ -34,7 +34,7 @@ from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.tasks.prompts import PromptsConfig, prompts_task
+from seqgan.tasks.prompts import PromptsConfig, encode_prompts, prompts_task
 from seqgan.tasks.text import text_task
 from seqgan.vocabulary import Vocabulary
 
@@ -51,11 +51,36 @@ def build_task(config: TrainConfig) -> Task:
         return captions_task(config.task)
     if isinstance(config.task, OracleConfig):
         return oracle_task(config.task)
-    place = str(getattr(config.generator, "path", ""))
-    settings = config.task if config.task.tokenizer else replace(config.task, tokenizer=place)
+    settings = config.task
+    if not settings.tokenizer:
+        settings = replace(settings, tokenizer=_pretrained_place(config))
     if isinstance(settings, PromptsConfig):
-        return prompts_task(settings, context_window(place) if place else None)
+        return prompts_task(settings, _window(config))
     return text_task(settings)
+
+
+def build_prompts(config: TrainConfig, texts: Sequence[str], vocabulary: Vocabulary) -> Sequences:
+    """Prompts of a user's own, for the generator of a run with that vocabulary.
+
+    Raises:
+        ValueError: the run is one without prompts, or a prompt is blank or too long.
+    """
+    if not isinstance(config.task, PromptsConfig):
+        raise ValueError(
+            f"prompts go with a run of the task prompts, got one of {config.task.kind}"
+        )
+    return encode_prompts(texts, config.task, vocabulary, _window(config))
+
+
+def _pretrained_place(config: TrainConfig) -> str:
+    """Where a pretrained generator comes from; empty for another one."""
+    return str(getattr(config.generator, "path", ""))
+
+
+def _window(config: TrainConfig) -> int | None:
+    """Tokens that the generator reads at once, where that is limited."""
+    place = _pretrained_place(config)
+    return context_window(place) if place else None
 
 
 def whole_length(task: Task) -> int:

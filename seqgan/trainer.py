@@ -630,15 +630,17 @@ class Trainer:
         return collect(self.env, generator, task.vocabulary, task.max_length, rng, prompts, index)
 
     def draw(self, n: int) -> Sequences:
-        """n generated sequences, of training prompts where there are prompts."""
+        """n generated sequences, of random training prompts where there are prompts."""
         prompts = prompts_of(self.task, "train", n, self.rng, self.config.device)
-        task = self.task
-        return sample(self.generator, task.vocabulary, n, task.max_length, self.rng, None, prompts)
+        return self.sample(n, prompts, self.rng)
 
     def continued(self, prompts: Sequences, rng: torch.Generator) -> Sequences:
         """A generated continuation of each row's prompt."""
-        task, size = self.task, len(prompts)
-        return sample(self.generator, task.vocabulary, size, task.max_length, rng, None, prompts)
+        return self.sample(len(prompts), prompts, rng)
+
+    def sample(self, n: int, prompts: Sequences | None, rng: torch.Generator) -> Sequences:
+        task = self.task
+        return sample(self.generator, task.vocabulary, n, task.max_length, rng, None, prompts)
 
     def unseen(self, n: int) -> Sequences:
         """Generated sequences that no reward was trained on, nor on their prompts."""
@@ -656,13 +658,12 @@ class Trainer:
         if shown == 0:
             return
         rng = torch.Generator().manual_seed(self.config.seed)
-        task = self.task
-        prompts = heldout_prompts(task, shown, self.config.device, "dev")
-        texts = sample(self.generator, task.vocabulary, shown, task.max_length, rng, None, prompts)
+        prompts = heldout_prompts(self.task, shown, self.config.device, "dev")
+        texts = self.sample(shown, prompts, rng)
         self.log_samples(title, texts)
         self.progress.message(f"Samples {title}:")
         for prompt, text in zip(texts.prompt_texts, texts.texts, strict=True):
-            self.progress.message(f"  {prompt} => {text}" if prompts else f"  {text}")
+            self.progress.message(f"  {prompt} => {text}" if prompt else f"  {text}")
 
     def log_samples(self, phase: str, sequences: Sequences) -> None:
         """Logs a few of the generator's samples, with the value of each token."""

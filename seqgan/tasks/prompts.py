@@ -13,6 +13,7 @@ word a continuation begins with one (" blue."), as in the prompt-completion data
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from seqgan.tasks.prompt_cutting import SubwordNumbers, WordNumbers, split_text
 from seqgan.tasks.prompt_rows import PromptRows, ReadRows, left_padded
 from seqgan.tasks.prompt_sources import Record, open_records
 from seqgan.tasks.subwords import Subwords
-from seqgan.tasks.text_files import TextFileError, text_of
+from seqgan.tasks.text_files import TextFileError, read_texts, stream_records, text_of
 from seqgan.tasks.text_numbering import END
 from seqgan.tasks.text_splits import SPLITS, Labels, check_split_settings, draw_splits
 from seqgan.vocabulary import Vocabulary
@@ -131,12 +132,15 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
 
 
 def encode_prompts(
-    texts: Sequence[str], config: PromptsConfig, vocabulary: Vocabulary
+    texts: Sequence[str],
+    config: PromptsConfig,
+    vocabulary: Vocabulary,
+    window: int | None = None,
 ) -> Sequences:
     """Prompts of a user's own, as a task of that vocabulary reads its own; nothing is emitted yet.
 
     Raises:
-        ValueError: a prompt is blank.
+        ValueError: there is no prompt, or one is blank, or too long for the window.
         PretrainedError: the tokenizer cannot be read, or has become another.
     """
     if vocabulary.level == "subword":
@@ -146,9 +150,12 @@ def encode_prompts(
             np.array(vocabulary.encode(split_text(text, config.level, config.lowercase)), np.int64)
             for text in texts
         ]
-    for text, row in zip(texts, rows, strict=True):
-        if not text.strip() or not len(row):
-            raise ValueError(f"a prompt is a text, got {text!r}")
+    if not rows:
+        raise ValueError("at least one prompt is continued, got none")
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
+        if not text.strip():
+            raise ValueError(f"prompt {number}: a prompt is a text, got {text!r}")
+        _check_window(f"prompt {number}", len(row), config, window)
     lengths = np.array([len(row) for row in rows])
     prompts, mask = left_padded(np.concatenate(rows), lengths, vocabulary.pad_id)
     nothing = torch.zeros(len(rows), 0, dtype=torch.long)
@@ -160,6 +167,17 @@ def encode_prompts(
         vocabulary=vocabulary,
         given_prompt_texts=list(texts),
     )
+
+
+def read_prompts(path: Path, column: str) -> list[str]:
+    """A file's prompts: of a column of .jsonl or .csv, else its lines that are not blank.
+
+    Raises:
+        TextFileError: the file cannot be read, or a record is malformed.
+    """
+    if path.suffix.lower() in (".jsonl", ".csv"):
+        return [text_of(place, record, column) for place, record in stream_records(path)]
+    return read_texts(path)
 
 
 def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
@@ -210,15 +228,19 @@ def _column(place: str, record: Mapping[str, Any], setting: str, column: str) ->
 
 
 def _check_length(place: str, length: int, config: PromptsConfig, window: int | None) -> None:
-    if window is not None and length + config.max_length > window:
-        raise TextFileError(
-            f"{place}: a prompt and a continuation (task.max_length) fit the model's context window"
-            f" of {window} tokens, got {length} + {config.max_length}"
-        )
+    _check_window(place, length, config, window)
     if length > config.max_prompt_length:
         raise TextFileError(
             f"{place}: a prompt has at most task.max_prompt_length={config.max_prompt_length}"
             f" tokens, got {length}"
+        )
+
+
+def _check_window(place: str, length: int, config: PromptsConfig, window: int | None) -> None:
+    if window is not None and length + config.max_length > window:
+        raise TextFileError(
+            f"{place}: a prompt and a continuation (task.max_length) fit the model's context window"
+            f" of {window} tokens, got {length} + {config.max_length}"
         )
 
 
