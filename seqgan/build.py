@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from seqgan.configuration import TrainConfig
-from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.base import Discriminator, normalize_spectrally
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.pretrained import (
     PretrainedDiscriminator,
@@ -112,15 +113,21 @@ def build_discriminator(
     Raises:
         PretrainedError: its pretrained body cannot be read.
     """
-    settings = config.discriminator
     with seeded_from(rng):
-        if isinstance(settings, CNNDiscriminatorConfig):
-            return CNNDiscriminator(settings, vocabulary, max_length).to(config.device)
-        if isinstance(settings, PretrainedDiscriminatorConfig):
-            return PretrainedDiscriminator(settings).to(config.device)
-        if isinstance(settings, TransformerDiscriminatorConfig):
-            return TransformerDiscriminator(settings, vocabulary, max_length).to(config.device)
-        return RecurrentDiscriminator(settings, vocabulary, max_length).to(config.device)
+        discriminator = _discriminator(config.discriminator, vocabulary, max_length)
+        if config.discriminator_training.spectral_norm:
+            normalize_spectrally(discriminator)
+    return discriminator.to(config.device)
+
+
+def _discriminator(settings: Any, vocabulary: Vocabulary, max_length: int) -> Discriminator:
+    if isinstance(settings, PretrainedDiscriminatorConfig):
+        return PretrainedDiscriminator(settings)
+    if isinstance(settings, CNNDiscriminatorConfig):
+        return CNNDiscriminator(settings, vocabulary, max_length)
+    if isinstance(settings, TransformerDiscriminatorConfig):
+        return TransformerDiscriminator(settings, vocabulary, max_length)
+    return RecurrentDiscriminator(settings, vocabulary, max_length)
 
 
 def build_reward(
@@ -202,4 +209,7 @@ def build_discriminator_reward(
         training.l2,
         training.max_grad_norm,
         training.precision,
+        training.loss,
+        training.label_smoothing,
+        training.gradient_penalty,
     )

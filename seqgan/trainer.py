@@ -36,6 +36,7 @@ from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
 from seqgan.generators.base import Generator, frozen_copy
 from seqgan.losses import minimax_generator_loss, reinforce
+from seqgan.replay import Replay
 from seqgan.rescaling import normalize_then_sum, rescale
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -149,6 +150,8 @@ class Trainer:
         self.discriminator = next(
             (part for part in self.reward.parts if isinstance(part, DiscriminatorReward)), None
         )
+        training = config.discriminator_training
+        self.replay = Replay(training.replay, training.replay_size)
         self.baseline = make_baseline(
             config.adversarial.baseline, config.adversarial.baseline_decay
         )
@@ -447,11 +450,16 @@ class Trainer:
         assert self.reward.learning is not None
         settings = self.config.discriminator_training
         with profiled("update_discriminator / draw"):
+            older = self.replay.num_older(settings.num_sequences)
+            fresh = settings.num_sequences - older
             if self.task.max_prompt_length:
                 real = self.real("train", settings.num_sequences)
-                generated = self.continued(real, self.rng)
+                generated = self.continued(real.select(torch.arange(fresh)), self.rng)
             else:
-                generated = self.draw(settings.num_sequences)
+                generated = self.draw(fresh)
+            if settings.replay > 0:
+                generated = self.replay.mixed(generated, settings.num_sequences, self.rng)
+            if not self.task.max_prompt_length:
                 real = self.real("train", settings.num_sequences)
         with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
@@ -758,6 +766,8 @@ class Trainer:
         }
         if self.rollout_policy is not self.generator:
             state["rollout_policy"] = self.rollout_policy.state_dict()
+        if self.replay.share > 0:
+            state["replay"] = self.replay.state_dict()
         for name, part in self._stateful_parts().items():
             state[name] = part.state_dict()
         return state
@@ -780,6 +790,9 @@ class Trainer:
         self.start_metrics = dict(state.get("start_metrics", {}))
         self.best_loss = state.get("best_loss", float("inf"))
         self.alerted = list(state.get("alerted", []))
+        self.replay.load_state_dict(
+            state.get("replay", {}), self.task.vocabulary, self.config.device
+        )
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
 

@@ -30,6 +30,7 @@ LAYERS = {
     "rewards.trl": 1,
     "tasks.base": 1,
     "advantages": 1,
+    "replay": 1,
     "rescaling": 1,
     "losses": 1,
     "attention": 1,

@@ -28,7 +28,7 @@ class PooledClassifierConfig(PreTrainedConfig):
 
     def __init__(
         self,
-        body_config: dict | PreTrainedConfig | None = None,
+        body_config: Any = None,
         pooling: str = "mean",
         head_size: int = 128,
         **settings: Any,
@@ -57,7 +57,7 @@ class PooledClassifier(PreTrainedModel):
 
     def forward(
         self,
-        input_ids: Tensor | None = None,
+        input_ids: Tensor,
         attention_mask: Tensor | None = None,
         labels: Tensor | None = None,
         **inputs: Any,

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.head import Head, pooled
@@ -105,6 +106,7 @@ class PretrainedDiscriminator(Discriminator):
             body = _with_adapters(body, config)
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
         self.head = Head(int(body.config.hidden_size), config.head_size, config.dropout)
+        self.taken = nn.Identity()  # what passes here is what the head reads
         self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
         self._untrained = frozenset(
             {f"body.{name}" for name, p in self.body.named_parameters() if not p.requires_grad}
@@ -117,6 +119,14 @@ class PretrainedDiscriminator(Discriminator):
     def output(self) -> nn.Linear:  # type: ignore[override]
         return self.head.output
 
+    @property
+    def embedding(self) -> nn.Module:  # type: ignore[override]
+        """Of the tokens; where the body is frozen, its vectors are all that could be moved."""
+        if self.config.body == "frozen":
+            return self.taken
+        module: nn.Module = self.body.get_input_embeddings()
+        return module
+
     def train(self, mode: bool = True) -> "PretrainedDiscriminator":
         super().train(mode)
         if self.config.body == "frozen":
@@ -124,12 +134,12 @@ class PretrainedDiscriminator(Discriminator):
         return self
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        vectors = self.vectors(sequences)
+        vectors = self.taken(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head(vectors)[:, 0]
 
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        vectors = self.vectors(sequences)
+        vectors = self.taken(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head.features(vectors)
 
@@ -234,7 +244,11 @@ class PretrainedDiscriminator(Discriminator):
         )
         classifier = PooledClassifier(config)
         classifier.body = body.requires_grad_(True)
-        classifier.head.load_state_dict(self.head.state_dict())
+        head = copy.deepcopy(self.head)
+        for module in head.modules():
+            if is_parametrized(module, "weight"):
+                remove_parametrizations(module, "weight")
+        classifier.head.load_state_dict(head.state_dict())
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.padding_side, tokenizer.model_max_length = "right", self.max_tokens
         return classifier.eval(), tokenizer
