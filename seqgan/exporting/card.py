@@ -19,6 +19,7 @@ Form = Literal["model", "code", "adapter", "classifier"]
 SETTINGS = (
     "generator.kind",
     "generator.path",
+    "generator.adapter",
     "generator.lora_rank",
     "generator.embedding_size",
     "generator.hidden_size",
@@ -26,6 +27,7 @@ SETTINGS = (
     "generator.num_layers",
     "discriminator.kind",
     "discriminator.path",
+    "discriminator.body",
     "pretrain.learning_rate",
     "discriminator_training.learning_rate",
     "adversarial.iterations",

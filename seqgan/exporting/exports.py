@@ -24,6 +24,8 @@ from seqgan.runs import (
     restored_generator,
 )
 
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what stands for a path that was not given
+
 
 def export_run(
     run: Path,
@@ -151,7 +153,7 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
     classifier, tokenizer = discriminator.to_sequence_classifier()
     classifier.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return Saved("classifier", discriminator.config.path, "")
+    return Saved("classifier", discriminator.config.path or MINILM, "")
 
 
 def save_sampling(
