@@ -116,7 +116,7 @@ class TestBadInput:
         line = self.refused(capsys, trained, "--merge-lora")
         assert line.endswith("got one of kind lstm without")
         line = self.refused(capsys, trained, "--which", "discriminator")
-        assert line.endswith("got kind gru")
+        assert line.endswith("got a RecurrentDiscriminator")
         assert not list((trained / "export").iterdir())
 
 
