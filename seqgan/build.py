@@ -23,7 +23,7 @@ from seqgan.generators.base import Generator
 from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.generators.recurrent import RecurrentGenerator
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.pretrained import context_window
+from seqgan.pretrained import PretrainedError, context_window
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -103,6 +103,25 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
         if isinstance(settings, TransformerGeneratorConfig):
             return TransformerGenerator(settings, vocabulary).to(config.device)
         return RecurrentGenerator(settings, vocabulary).to(config.device)
+
+
+def check_models(config: TrainConfig, task: Task) -> None:
+    """Loads the model folders that the configuration names, before anything is made of them.
+
+    Raises:
+        PretrainedError: one of them is none, does not go with the task's words, or reads fewer
+            tokens than the task's texts have.
+    """
+    if not isinstance(config.generator, PretrainedGeneratorConfig):
+        return
+    window = context_window(config.generator.path)
+    needed = task.max_length + 1  # at least a start token stands before a text
+    if window is not None and needed > window:
+        raise PretrainedError(
+            f"a text and its prompt fit into the {window} tokens that {config.generator.path} can"
+            f" read, got texts of {task.max_length} and at least 1 before them"
+        )
+    build_generator(config, task.vocabulary, torch.Generator().manual_seed(0))
 
 
 def build_discriminator(

@@ -128,6 +128,7 @@ class AdversarialConfig:
     learning_rate: float = 1e-3  # Adam's, for the policy gradient
     num_rollouts: int = 8  # completions per prefix; 0 gives every token its sequence's reward
     rollout_decay: float = 0.0  # the rollout policy's moving average; 0 rolls out the generator
+    rollout_stride: int = 1  # every k-th prefix is completed, values between are interpolated
     rollout_chunk: int = 16384  # completions that are judged together; bounds memory
     reward_shape: RewardShape = "logit"  # what of D is the reward
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
@@ -141,7 +142,7 @@ class AdversarialConfig:
 
     def __post_init__(self) -> None:
         least = {"iterations": 0, "g_steps": 1, "batch_size": 1, "num_rollouts": 0}
-        least |= {"rollout_chunk": 1, "kl_weight": 0, "kl_target": 0}
+        least |= {"rollout_stride": 1, "rollout_chunk": 1, "kl_weight": 0, "kl_target": 0}
         _at_least("adversarial", self, least)
         _above_zero("adversarial", self, "learning_rate", "reward_clip")
         for name in ("rollout_decay", "baseline_decay"):

@@ -59,7 +59,12 @@ def estimate(trainer: Trainer) -> Estimate:
     trajectories = trainer.collect(generator, rng)
     one = fastest(
         lambda: monte_carlo_action_values(
-            generator, trainer.reward, trajectories, min(game.num_rollouts, 1), rng
+            generator,
+            trainer.reward,
+            trajectories,
+            min(game.num_rollouts, 1),
+            rng,
+            stride=game.rollout_stride,
         )
     )
     round_seconds = 0.0

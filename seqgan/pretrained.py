@@ -33,12 +33,12 @@ def package(name: str, extra: str = "pretrained") -> ModuleType:
 
 @lru_cache(maxsize=8)
 def load_tokenizer(place: str) -> Any:
-    """The tokenizer of a model folder (or hub name), which has an end-of-text token.
+    """The tokenizer of a model folder (or hub name).
 
     A missing padding token is no obstacle: rows are padded with a mask, and never shown to a model.
 
     Raises:
-        PretrainedError: there is none, or it has no eos.
+        PretrainedError: there is none.
     """
     check_place(place)
     transformers = package("transformers")
@@ -73,18 +73,27 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
         return getattr(transformers, auto_class).from_pretrained(place, **arguments)
 
 
+def load_settings(place: str) -> Any:
+    """A model's configuration.
+
+    Raises:
+        PretrainedError: the place holds none.
+    """
+    check_place(place)
+    transformers = package("transformers")
+    with refusals(place, "model"):
+        return transformers.AutoConfig.from_pretrained(place)
+
+
 def context_window(place: str) -> int | None:
-    """Tokens that a model reads at once, prompt and completion together; None: it does not say.
+    """How many tokens the model can read, prompt and completion together; None sets no limit.
 
     Raises:
         PretrainedError: the place holds no model.
     """
-    check_place(place)
-    transformers = package("transformers")
-    with refusals(place, "configuration"):
-        config = transformers.AutoConfig.from_pretrained(place).get_text_config()
-    window = getattr(config, "max_position_embeddings", None)
-    return window if isinstance(window, int) and window > 0 else None
+    settings = load_settings(place).get_text_config()
+    window = getattr(settings, "max_position_embeddings", None)
+    return int(window) if window else None
 
 
 def check_place(place: str) -> None:

@@ -27,6 +27,7 @@ def monte_carlo_action_values(
     num_rollouts: int,
     rng: torch.Generator,
     chunk_size: int = 16384,
+    stride: int = 1,
 ) -> Float[Tensor, "batch time"]:
     """Q(Y_1:t-1, y_t) of every token (Yu et al., 2017, eq. 4).
 
@@ -38,6 +39,9 @@ def monte_carlo_action_values(
         num_rollouts: completions per prefix; 0 gives every token its sequence's reward.
         chunk_size: completions that are judged at a time; bounds memory, and does not change the
             expectation.
+        stride: k completes the prefixes that end with token 0, k, 2k, ... only; the values of the
+            tokens between are interpolated (`between_strides`). About a k-th of the work; those
+            values are no longer expectations, but stay between two that are.
 
     Returns:
         (batch, time): the expected undiscounted return of the finished sequence given the prefix
@@ -45,7 +49,7 @@ def monte_carlo_action_values(
         applies to none. Columns after a row's end hold the finished reward.
 
     Raises:
-        ValueError: `num_rollouts` below 0, or a reward that failed.
+        ValueError: `num_rollouts` below 0, `stride` below 1, or a reward that failed.
     """
     rewards = as_weighted_sum(reward_model)
 
@@ -57,7 +61,7 @@ def monte_carlo_action_values(
     else:
         finished = summed(_finished_parts(rewards, trajectories))
     values = _rollout_values(
-        policy, rewards, summed, finished, trajectories, num_rollouts, rng, chunk_size
+        policy, rewards, summed, finished, trajectories, num_rollouts, rng, chunk_size, stride
     )
     return values[0]
 
@@ -69,6 +73,7 @@ def monte_carlo_part_values(
     num_rollouts: int,
     rng: torch.Generator,
     chunk_size: int = 16384,
+    stride: int = 1,
 ) -> Float[Tensor, "part batch time"]:
     """`monte_carlo_action_values` of each part of a sum, unweighted, from the same completions.
 
@@ -77,7 +82,15 @@ def monte_carlo_part_values(
     """
     finished = _finished_parts(rewards, trajectories)
     return _rollout_values(
-        policy, rewards, lambda parts: parts, finished, trajectories, num_rollouts, rng, chunk_size
+        policy,
+        rewards,
+        lambda parts: parts,
+        finished,
+        trajectories,
+        num_rollouts,
+        rng,
+        chunk_size,
+        stride,
     )
 
 
@@ -97,6 +110,7 @@ def _rollout_values(
     num_rollouts: int,
     rng: torch.Generator,
     chunk_size: int,
+    stride: int,
 ) -> Float[Tensor, "value batch time"]:
     """The mean over completions of what `valued` makes of the parts of their reward.
 
@@ -105,6 +119,8 @@ def _rollout_values(
     """
     if num_rollouts < 0:
         raise ValueError(f"num_rollouts is at least 0, got {num_rollouts}")
+    if stride < 1:
+        raise ValueError(f"stride is at least 1, got {stride}")
     sequences = trajectories.sequences
     vocabulary = sequences.vocabulary
     if vocabulary is None:
@@ -112,9 +128,9 @@ def _rollout_values(
     num_steps = sequences.tokens.shape[1]
     action_values = finished[:, :, None].expand(-1, -1, num_steps).clone()
     steps = torch.arange(num_steps, device=sequences.tokens.device)
-    unfinished = steps[None, :] < sequences.lengths[:, None] - 1
+    completed_here = (steps < sequences.lengths[:, None] - 1) & (steps % stride == 0)
     # Ordered by length, so that the rows of a batch end together.
-    ends, rows = unfinished.T.nonzero(as_tuple=True)
+    ends, rows = completed_here.T.nonzero(as_tuple=True)
     if num_rollouts == 0 or len(rows) == 0:
         return action_values
 
@@ -148,7 +164,31 @@ def _rollout_values(
         # The completions of one prefix are neighbours, so this view only splits their axis.
         split = scores.view(len(finished), -1, num_rollouts)
         action_values[:, rows[chunk], ends[chunk]] = split.nanmean(dim=2)
-    return action_values
+    if stride == 1:
+        return action_values
+    return between_strides(action_values, sequences.lengths, stride)
+
+
+def between_strides(
+    values: Float[Tensor, "value batch time"], lengths: Int[Tensor, " batch"], stride: int
+) -> Float[Tensor, "value batch time"]:
+    """Values of every `stride`-th token and of each row's last one, and straight lines between.
+
+    Where one of a token's two neighbours that have a value is NaN, it gets the other's.
+
+    Args:
+        values: those between are not looked at.
+    """
+    steps = torch.arange(values.shape[2], device=values.device)
+    last = lengths[:, None] - 1
+    before = (steps // stride * stride).expand(len(lengths), -1)
+    after = torch.minimum(before + stride, last)  # meaningless after the end, where it is not used
+    left = values[:, :, before[0]]
+    right = values.gather(2, after.expand_as(values))
+    left, right = torch.where(left.isnan(), right, left), torch.where(right.isnan(), left, right)
+    share = (steps - before) / (after - before).clamp(min=1)
+    between = (steps < last) & (steps % stride != 0)
+    return torch.where(between, left + share * (right - left), values)
 
 
 def judge(

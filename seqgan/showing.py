@@ -30,6 +30,7 @@ def sample_rows(
     num_rollouts: int,
     rng: torch.Generator,
     chunk_size: int = 16384,
+    stride: int = 1,
 ) -> list[dict[str, Any]]:
     """One row a text, for `Tracker.samples`.
 
@@ -38,6 +39,7 @@ def sample_rows(
         num_rollouts: completions of each prefix behind a token's value; 0 gives every token its
             text's reward.
         chunk_size: completions that are judged at a time.
+        stride: every how many tokens a prefix is completed; values between are interpolated.
 
     Returns:
         `prompt` where there are prompts, `text`, `reward`, `reward_<name>` where there are several,
@@ -65,7 +67,7 @@ def sample_rows(
         columns |= {f"{part.name}/{key}": [*said] for key, said in extras.items()}
     columns["tokens"] = token_texts(shown)
     columns["token_values"] = token_values(
-        shown, scores, generator, rewards, num_rollouts, rng, chunk_size
+        shown, scores, generator, rewards, num_rollouts, rng, chunk_size, stride
     )
     for part in reporting:
         part.take_extras()
@@ -98,6 +100,7 @@ def token_values(
     num_rollouts: int,
     rng: torch.Generator,
     chunk_size: int = 16384,
+    stride: int = 1,
 ) -> list[list[float | None]]:
     """The Monte Carlo value of each real token, None where it is unknown.
 
@@ -113,6 +116,8 @@ def token_values(
         rewards=nothing.scatter(1, last, total[:, None]),
         parts=dict(zip(rewards.names, scores, strict=True)),
     )
-    values = monte_carlo_action_values(policy, rewards, trajectories, num_rollouts, rng, chunk_size)
+    values = monte_carlo_action_values(
+        policy, rewards, trajectories, num_rollouts, rng, chunk_size, stride
+    )
     rows = zip(values.tolist(), sequences.lengths.tolist(), strict=True)
     return [[None if x != x else x for x in row[:length]] for row, length in rows]

@@ -429,6 +429,7 @@ class Trainer:
             "num_rollouts": settings.num_rollouts,
             "rng": self.rng,
             "chunk_size": settings.rollout_chunk,
+            "stride": settings.rollout_stride,
         }
         if self.config.reward_aggregation == "sum_then_normalize":
             values = monte_carlo_action_values(reward_model=self.reward, **rollouts)
@@ -686,6 +687,7 @@ class Trainer:
             SHOWN_ROLLOUTS if settings.num_rollouts else 0,  # a reward may be too dear for any
             self._rng_of_evaluation(),
             settings.rollout_chunk,
+            settings.rollout_stride,
         )
         about = {"step": self.counters.global_step, "phase": phase}
         self.tracker.samples([about | row for row in shown])

@@ -227,6 +227,7 @@ class TestErrors:
         (DiscriminatorTrainingConfig, {"l2": -0.1}, "l2 is at least 0, got -0.1"),
         (DiscriminatorTrainingConfig, {"max_grad_norm": 0.0}, "max_grad_norm is above 0, got 0.0"),
         (AdversarialConfig, {"num_rollouts": -3}, "num_rollouts is at least 0, got -3"),
+        (AdversarialConfig, {"rollout_stride": 0}, "rollout_stride is at least 1, got 0"),
         (AdversarialConfig, {"rollout_decay": 1.0}, r"rollout_decay is in \[0, 1\), got 1.0"),
         (AdversarialConfig, {"baseline_decay": -0.5}, r"baseline_decay is in \[0, 1\), got -0.5"),
         (AdversarialConfig, {"reward_clip": 0.0}, "reward_clip is above 0"),

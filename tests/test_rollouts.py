@@ -23,7 +23,12 @@ from toys import (
 from seqgan.collection import collect, make_env
 from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.controls import ConstantReward
-from seqgan.rollouts import monte_carlo_action_values
+from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.rollouts import (
+    between_strides,
+    monte_carlo_action_values,
+    monte_carlo_part_values,
+)
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.tasks.base import FixedTask
@@ -466,3 +471,94 @@ class TestEnvironmentPath:
         env.metadata = {**env.metadata, "autoreset_mode": "NextStep"}
         with pytest.raises(ValueError, match="autoreset mode is DISABLED"):
             collect(env, TableGenerator(ENDING), ENDING, MAX_LENGTH, seeded())
+
+
+# Every k-th prefix only
+
+
+@pytest.mark.parametrize("stride", [2, 3, 5])
+def test_values_between_strides_lie_on_straight_lines(stride):
+    """Rows of 1 to 9 tokens in 9 columns against one row at a time by NumPy."""
+    lengths = torch.arange(1, 10)
+    values = torch.randn(2, 9, 9, generator=seeded())
+    mixed = between_strides(values, lengths, stride)
+    for row, length in enumerate(lengths.tolist()):
+        known = sorted({*range(0, length - 1, stride), length - 1})
+        for part in range(2):
+            line = np.interp(np.arange(length), known, values[part, row, known].numpy())
+            np.testing.assert_allclose(mixed[part, row, :length], line, atol=1e-6)
+        assert torch.equal(mixed[:, row, length:], values[:, row, length:])
+
+
+def test_an_unknown_neighbour_leaves_the_other_ones_value():
+    nan = torch.nan
+    values = torch.tensor([[[1.0, 9, nan, 9, 5, 9, 7], [nan, 9, nan, 9, nan, 9, 4]]])
+    mixed = between_strides(values, torch.tensor([7, 7]), 2)
+    expected = torch.tensor([[[1.0, 1, nan, 5, 5, 6, 7], [nan, nan, nan, nan, nan, 4, 4]]])
+    torch.testing.assert_close(mixed, expected, equal_nan=True)
+
+
+@VOCABULARIES
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_a_stride_values_every_kth_prefix_and_interpolates(vocabulary, stride):
+    """Against the exact values of every sequence there is, within the noise of the rollouts."""
+    policy, everything = TableGenerator(vocabulary), every_sequence(vocabulary)
+    reward = TableReward(vocabulary.num_actions)
+    rewards = reward.returns(everything)
+    trajectories = as_trajectories(policy, everything, rewards)
+    exact = exact_action_values(policy, everything, everything, rewards)
+    values = monte_carlo_action_values(policy, reward, trajectories, 2000, seeded(), stride=stride)
+    for row, length in enumerate(everything.lengths.tolist()):
+        known = sorted({*range(0, length - 1, stride), length - 1})
+        line = np.interp(np.arange(length), known, exact[row, known].numpy())
+        np.testing.assert_allclose(values[row, :length], line, atol=0.15)
+        assert values[row, length - 1] == rewards[row]
+
+
+def test_a_stride_completes_only_what_it_values():
+    policy, everything = TableGenerator(FIXED), every_sequence(FIXED)
+    reward = TableReward(FIXED.num_actions)
+    trajectories = as_trajectories(policy, everything, reward.returns(everything))
+    counts = []
+    for stride in (1, 2, 3, 4):
+        calls = CountedCompletions(policy)
+        monte_carlo_action_values(calls, reward, trajectories, 5, seeded(), stride=stride)
+        counts.append(calls.prefixes)
+    # Of each row the prefixes of 1, 2 and 3 tokens; 1 and 3; 1 alone.
+    assert counts == [3 * 81, 2 * 81, 81, 81]
+
+
+class CountedCompletions(TableGenerator):
+    """Counts the prefixes whose states are asked for."""
+
+    def __init__(self, policy):
+        super().__init__(FIXED)
+        self.load_state_dict(policy.state_dict())
+        self.prefixes = 0
+
+    def encode(self, sequences):
+        states, counted = super().encode(sequences), self
+
+        class Counting:
+            def gather(self, rows, lengths):
+                counted.prefixes += len(rows)
+                return states.gather(rows, lengths)
+
+        return Counting()
+
+
+def test_stride_of_parts_is_that_of_their_sum():
+    policy, everything = TableGenerator(ENDING), every_sequence(ENDING)
+    rewards = as_weighted_sum(TableReward(ENDING.num_actions))
+    own = rewards.parts[0].returns(everything)
+    trajectories = as_trajectories(policy, everything, own)
+    whole = monte_carlo_action_values(policy, rewards, trajectories, 4, seeded(), stride=2)
+    parts = monte_carlo_part_values(policy, rewards, trajectories, 4, seeded(), stride=2)
+    assert torch.equal(parts[0], whole)
+
+
+def test_stride_out_of_range():
+    policy, everything = TableGenerator(FIXED), every_sequence(FIXED)
+    trajectories = as_trajectories(policy, everything, torch.zeros(len(everything)))
+    with pytest.raises(ValueError, match="stride is at least 1, got 0"):
+        monte_carlo_action_values(policy, ConstantReward(), trajectories, 1, seeded(), stride=0)

@@ -255,6 +255,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.num_rollouts", 2, {}),
     ("adversarial.num_rollouts", 0, {}),
     ("adversarial.rollout_decay", 0.9, {"adversarial.learning_rate": 0.5}),
+    ("adversarial.rollout_stride", 2, {}),
     ("adversarial.rollout_chunk", 1, {}),
     ("adversarial.reward_shape", "probability", {}),
     ("adversarial.reward_shape", "log_probability", {}),

@@ -157,12 +157,13 @@ def _first_line_of_box(text: str) -> str:
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.build import build_task, named_rewards, try_rewards
+    from seqgan.build import build_task, check_models, named_rewards, try_rewards
     from seqgan.runs import create_run
 
     try:
         _use_machine(config)
         task = build_task(config)
+        check_models(config, task)
         found = named_rewards(config, task)
         try_rewards(config, task, found)
         folder = create_run(config, task)
@@ -175,7 +176,7 @@ def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from dataclasses import replace
 
-    from seqgan.build import build_task, named_rewards
+    from seqgan.build import build_task, check_models, named_rewards
     from seqgan.profiling import profile_iteration
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
@@ -191,6 +192,7 @@ def _profile(config: "TrainConfig") -> int:
     try:
         _use_machine(config)
         task = build_task(config)
+        check_models(config, task)
         found = named_rewards(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -207,7 +209,7 @@ def _profile(config: "TrainConfig") -> int:
 
 
 def _resume(path: Path) -> int:
-    from seqgan.build import build_task, named_rewards
+    from seqgan.build import build_task, check_models, named_rewards
     from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.runs import open_run
     from seqgan.tracking.jsonl import KINDS
@@ -218,6 +220,7 @@ def _resume(path: Path) -> int:
             return _present_stored(folder)
         _use_machine(config)
         task = build_task(config)
+        check_models(config, task)
         found = named_rewards(config, task)
     except ValueError as error:
         raise InputError(str(error)) from error
@@ -237,7 +240,7 @@ def _resume(path: Path) -> int:
 
 def _fork(path: Path, flags: list[str]) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
-    from seqgan.build import build_task, named_rewards, try_rewards
+    from seqgan.build import build_task, check_models, named_rewards, try_rewards
     from seqgan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
     from seqgan.forking import check_fork, copy_record, forked_state
     from seqgan.runs import check_vocabulary, create_run, open_run
@@ -253,6 +256,7 @@ def _fork(path: Path, flags: list[str]) -> int:
         _use_machine(config)
         task = build_task(config)
         check_vocabulary(parent, task)
+        check_models(config, task)
         found = named_rewards(config, task)
         try_rewards(config, task, found)
     except (ValueError, CheckpointError) as error:

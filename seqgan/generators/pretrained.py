@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seqgan.generators.base import Generator, State
+from seqgan.generators.key_values import KeyValues, Layer
 from seqgan.generators.projected import ProjectedGenerator
 from seqgan.pretrained import (
     PretrainedError,
@@ -31,7 +32,9 @@ from seqgan.vocabulary import Vocabulary, tokenizer_ids
 Adapter = Literal["lora", "none"]
 Arithmetic = Literal["float32", "bfloat16"]
 
-TYPICAL_COLUMNS = 32  # of a cache, where memory has to be estimated before lengths are known
+# Of a row's keys and values, beside its logits. Few of those that there are: a call of a model takes
+# milliseconds whatever its rows, so more rows than fit into a processor's cache are worth it.
+COUNTED_COLUMNS = 4
 NEVER = -1e9  # added to the logits of tokens that cannot be drawn; finite, so that 0 times it is 0
 
 
@@ -61,36 +64,35 @@ class PretrainedGeneratorConfig:
             raise ValueError(f"generator.lora_dropout is in [0, 1), got {self.lora_dropout}")
 
 
-Cache = tuple[Tensor, Tensor]  # keys and values of one layer: (batch, head, column, size)
-
-
 @dataclass(frozen=True)
 class PretrainedState:
-    """A cache for each layer, and which of its columns a row has: the last ones."""
+    """Keys and values of the tokens so far.
 
-    caches: tuple[Cache, ...]
-    columns: Bool[Tensor, "batch column"]
+    A row's are the last `lengths` columns before column `end`; no row has any before `first`.
+    """
+
+    key_values: KeyValues
+    first: int
+    end: int
+    lengths: Int[Tensor, " batch"]
 
     def select(self, rows: Int[Tensor, " rows"]) -> "PretrainedState":
-        num_rows, num_columns = self.columns.shape
+        num_rows = len(self.lengths)
         if len(rows) == num_rows and torch.equal(rows, torch.arange(num_rows, device=rows.device)):
             return self
-        columns = self.columns[rows]
+        lengths = self.lengths[rows]
         # What the longest of the rows does not have, none of them has.
-        first = num_columns - (int(columns.sum(dim=1).max()) if len(rows) else 0)
-        caches = tuple(
-            (keys[:, :, first:][rows], values[:, :, first:][rows]) for keys, values in self.caches
-        )
-        return PretrainedState(caches, columns[:, first:])
+        first = self.end - (int(lengths.max()) if len(rows) else 0)
+        return PretrainedState(*self.key_values.select(rows, first, self.end), lengths)
 
 
 @dataclass(frozen=True)
 class PretrainedPrefixStates:
-    """The caches of whole sequences; a prefix is a stretch of their columns."""
+    """The keys and values of whole sequences; a prefix is a stretch of their columns."""
 
     generator: "PretrainedGenerator"
     top: Float[Tensor, "batch column size"]
-    caches: tuple[Cache, ...]
+    layers: tuple[Layer, ...]
     context_lengths: Int[Tensor, " batch"]
     num_before: int  # columns before the first token
 
@@ -100,18 +102,17 @@ class PretrainedPrefixStates:
         ends = self.num_before + lengths  # one column after the prefix's last
         sizes = self.context_lengths[rows] + lengths
         width = int(sizes.max()) if len(sizes) else 0
-        places = torch.arange(width, device=rows.device)
-        source = (ends[:, None] - width + places).clamp(min=0)
-        caches = tuple(
+        source = ends[:, None] - width + torch.arange(width, device=rows.device)
+        source = source.clamp(min=0)
+        layers = tuple(
             (
                 keys[rows[:, None], :, source].transpose(1, 2),
                 values[rows[:, None], :, source].transpose(1, 2),
             )
-            for keys, values in self.caches
+            for keys, values in self.layers
         )
-        columns = places >= width - sizes[:, None]
         logits = self.generator.project(self.top[rows, ends - 1])
-        return logits, PretrainedState(caches, columns)
+        return logits, PretrainedState(KeyValues(layers, width), 0, width, sizes)
 
 
 class PretrainedGenerator(ProjectedGenerator):
@@ -143,8 +144,10 @@ class PretrainedGenerator(ProjectedGenerator):
         ids = torch.tensor(tokenizer_ids(vocabulary, ending_tokenizer(config.path)))
         self.model = _load(config)  # of transformers, or of peft with the adapter
         self.register_buffer("ids", ids, persistent=False)
+        emitted = ids[: self.num_actions]
+        self.in_order = torch.equal(emitted, torch.arange(len(emitted)))
         bias = torch.full((self._head.weight.shape[0],), NEVER)
-        bias[ids[: self.num_actions]] = 0.0
+        bias[emitted] = 0.0
         self.register_buffer("bias", bias, persistent=False)
         # What a checkpoint holds. A frozen copy has the same, though nothing of it trains.
         self.trained = frozenset(
@@ -173,29 +176,28 @@ class PretrainedGenerator(ProjectedGenerator):
 
     @property
     def row_elements(self) -> int:
-        """Logits, and a cache of typical length, in elements."""
-        return len(self.bias) + self.column_elements * TYPICAL_COLUMNS
+        """Logits, and a few columns of keys and values, in elements."""
+        return len(self.bias) + self.column_elements * COUNTED_COLUMNS
 
     @torch.no_grad()
     def _try_out(self) -> None:
         """What the model is like, by two texts of two tokens that differ in the second."""
         self.eval()
-        first, second = self.ids[0], self.ids[1]
-        ids = torch.stack([torch.stack([first, first]), torch.stack([first, second])])
+        ids = torch.tensor([[0, 0], [0, 1]])
         columns = torch.ones_like(ids, dtype=torch.bool)
         name = f"{self.config.path} ({type(self.causal_model).__name__})"
-        logits, caches = self._run(ids, columns, ())
+        logits, layers = self._read(ids, columns)
         if not torch.allclose(logits[0, 0].float(), logits[1, 0].float(), atol=1e-3):
             raise PretrainedError(f"a generator sees no later token, got {name}, which does")
-        if not caches or any(keys.shape[2] != 2 for keys, _ in caches):
+        if not layers or any(keys is None or keys.shape[2] != 2 for keys, _ in layers):
             raise PretrainedError(
-                f"a pretrained generator remembers a text as keys and values of all its tokens,"
+                "a pretrained generator remembers a text as keys and values of all its tokens,"
                 f" got {name}, which does not"
             )
-        self.column_elements = sum(tensor[0, :, 0].numel() for cache in caches for tensor in cache)
-        if isinstance(self._head, nn.Linear) and type(self._head) is nn.Linear:
+        self.column_elements = sum(part[0, :, 0].numel() for layer in layers for part in layer)
+        if type(self._head) is nn.Linear:
             self.ends_linear = True
-            top, _ = self._run(ids, columns, ())
+            top, _ = self._read(ids, columns)
             projected = self._head(top.to(self._head.weight.dtype))
             self.ends_linear = projected.shape == logits.shape and torch.allclose(
                 projected.float(), logits.float(), atol=1e-2, rtol=1e-2
@@ -208,12 +210,14 @@ class PretrainedGenerator(ProjectedGenerator):
         # The last token predicts nothing.
         ids = torch.cat([context, self._inputs(sequences)[:, :-1]], dim=1)
         columns = torch.cat([columns, sequences.mask[:, :-1]], dim=1)
-        top, _ = self._run(self.ids[ids], columns)
-        return top[:, context.shape[1] - 1 :]
+        positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
+        return self._run(self.ids[ids], columns, positions)[:, context.shape[1] - 1 :]
 
     def project(self, top: Float[Tensor, "*axes size"]) -> Float[Tensor, "*axes vocab"]:
         logits = self._head(top.to(self._head.weight.dtype)) if self.ends_linear else top
-        return logits[..., self.ids[: self.num_actions]].float()
+        if self.in_order:
+            return logits[..., : self.num_actions].float()
+        return logits.index_select(-1, self.ids[: self.num_actions]).float()
 
     def real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         weight, bias = self._head.weight, self.bias.to(self._head.weight.dtype)
@@ -245,26 +249,31 @@ class PretrainedGenerator(ProjectedGenerator):
         self, batch_size: int, prompts: Sequences | None = None
     ) -> tuple[Float[Tensor, "batch vocab"], PretrainedState]:
         context, columns = self._context(batch_size, prompts)
-        top, caches = self._run(self.ids[context], columns, ())
-        return self.project(top[:, -1]), PretrainedState(caches, columns)
+        top, layers = self._read(context, columns)
+        width = context.shape[1]
+        state = PretrainedState(KeyValues(layers, width), 0, width, columns.sum(dim=1))
+        return self.project(top[:, -1]), state
 
     @torch.no_grad()
     def step(
         self, tokens: Int[Tensor, " batch"], state: State
     ) -> tuple[Float[Tensor, "batch vocab"], PretrainedState]:
         assert isinstance(state, PretrainedState)
-        columns = torch.cat([state.columns, torch.ones_like(state.columns[:, :1])], dim=1)
-        top, caches = self._run(self.ids[tokens][:, None], columns, state.caches)
-        return self.project(top[:, 0]), PretrainedState(caches, columns)
+        key_values, first, end = state.key_values.followed(state.first, state.end)
+        width = end + 1 - first
+        after = state.lengths + 1
+        columns = torch.arange(width, device=tokens.device) >= width - after[:, None]
+        cache = key_values.as_cache(first, end)
+        top = self._run(self.ids[tokens][:, None], columns, state.lengths[:, None], cache)
+        return self.project(top[:, 0]), PretrainedState(key_values, first, end + 1, after)
 
     @torch.no_grad()
     def encode(self, sequences: Sequences) -> PretrainedPrefixStates:
         context, columns = self._context(len(sequences), sequences)
         ids = torch.cat([context, self._inputs(sequences)], dim=1)
         lengths = columns.sum(dim=1)
-        columns = torch.cat([columns, sequences.mask], dim=1)
-        top, caches = self._run(self.ids[ids], columns, ())
-        return PretrainedPrefixStates(self, top, caches, lengths, context.shape[1])
+        top, layers = self._read(ids, torch.cat([columns, sequences.mask], dim=1))
+        return PretrainedPrefixStates(self, top, layers, lengths, context.shape[1])
 
     # ---------------------------------------------------------------- the model
 
@@ -286,34 +295,38 @@ class PretrainedGenerator(ProjectedGenerator):
         width = int(mask.sum(dim=1).max()) if len(mask) else 1
         return ids[:, -width:], mask[:, -width:]
 
+    def _read(
+        self, ids: Int[Tensor, "batch column"], columns: Bool[Tensor, "batch column"]
+    ) -> tuple[Float[Tensor, "batch column size"], tuple[Layer, ...]]:
+        """The model's last states of whole texts, and all keys and values."""
+        cache = package("transformers").DynamicCache()
+        positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
+        top = self._run(self.ids[ids], columns, positions, cache)
+        return top, tuple((layer.keys, layer.values) for layer in cache.layers)
+
     def _run(
         self,
         ids: Int[Tensor, "batch new"],
         columns: Bool[Tensor, "batch column"],
-        caches: tuple[Cache, ...] | None = None,
-    ) -> tuple[Float[Tensor, "batch new size"], tuple[Cache, ...]]:
+        positions: Int[Tensor, "batch new"],
+        cache: Any = None,
+    ) -> Float[Tensor, "batch new size"]:
         """The model's last states of new columns (logits, where it does not end in a linear layer).
 
         Args:
             ids: the model's own.
-            columns: the real ones among those in the caches and the new ones.
-            caches: of what came before; None wants none afterwards either.
+            columns: the real ones among those in the cache and the new ones.
         """
         arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": columns.long()}
         if self.takes_positions:
-            positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
-            arguments["position_ids"] = positions[:, -ids.shape[1] :]
-        arguments["use_cache"] = caches is not None
-        if caches is not None:
-            cache = arguments["past_key_values"] = _as_cache(caches)
+            arguments["position_ids"] = positions
+        arguments |= {"past_key_values": cache, "use_cache": cache is not None}
         with torch.autocast(ids.device.type, torch.bfloat16, self.config.precision == "bfloat16"):
             if self.ends_linear:
-                top = self._body(**arguments).last_hidden_state
-            else:
-                top = self.causal_model(**arguments).logits
-        if caches is None:
-            return top, ()
-        return top, tuple((layer.keys, layer.values) for layer in cache.layers)
+                states: Tensor = self._body(**arguments).last_hidden_state
+                return states
+            logits: Tensor = self.causal_model(**arguments).logits
+            return logits
 
     # ---------------------------------------------------------------- what is kept
 
@@ -337,18 +350,6 @@ def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, _: Any)
     for name in [name for name in state if name.startswith(prefix)]:
         if name.removeprefix(prefix) not in module.trained:
             del state[name]
-
-
-def _as_cache(caches: tuple[Cache, ...]) -> Any:
-    """A cache that grows by new tensors, so that the given ones stay what they are."""
-    module = package("transformers.cache_utils")
-    cache = module.DynamicCache()
-    for keys, values in caches:
-        layer = module.DynamicLayer()
-        layer.keys, layer.values, layer.is_initialized = keys, values, True
-        layer.dtype, layer.device = keys.dtype, keys.device
-        cache.layers.append(layer)
-    return cache
 
 
 def _load(config: PretrainedGeneratorConfig) -> Any:
