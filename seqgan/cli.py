@@ -30,6 +30,7 @@ commands:
   evaluate --samples A --references B
                     measure a file of texts against another
   frontier RUN...   quality against diversity over temperatures, beside MLE's
+  export RUN        the generator or the discriminator as a folder of transformers
   report RUN...     a page about one or several runs, for a browser
   dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
   sweep FILE        train once for each point of a sweep, here, without a server
@@ -47,6 +48,7 @@ COMMANDS = (
     "sample",
     "evaluate",
     "frontier",
+    "export",
     "report",
     "dashboard",
     "sweep",

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import torch
 
-from seqgan.build import build_generator
+from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator
 from seqgan.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.configuration import TrainConfig, load_config, save_config
+from seqgan.discriminators.base import Discriminator
 from seqgan.generators.base import Generator
 from seqgan.machine import describe_machine
 from seqgan.rewards.likelihood import Fluency
@@ -104,7 +105,11 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     except OSError as error:
         raise ValueError(f"a run's folder can be made, got {folder.path}: {error}") from error
     save_config(replace(config, output=""), folder.config)
-    plain = {"max_length": task.max_length, "vocabulary": task.vocabulary.to_dict()}
+    plain = {
+        "description": getattr(task, "description", ""),
+        "max_length": task.max_length,
+        "vocabulary": task.vocabulary.to_dict(),
+    }
     folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
     folder.machine.write_text(json.dumps(describe_machine(), indent=2), encoding="utf-8")
     return folder
@@ -129,8 +134,7 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     Raises:
         ValueError: it has another.
     """
-    plain = json.loads(folder.task.read_text(encoding="utf-8"))
-    vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+    vocabulary, _ = _vocabulary_and_length(folder)
     if vocabulary != task.vocabulary:
         raise ValueError(
             f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
@@ -152,15 +156,57 @@ def load_generator(
     Raises:
         CheckpointError: there is no intact checkpoint.
     """
-    plain = json.loads(folder.task.read_text(encoding="utf-8"))
-    vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+    return restored_generator(folder, config, checkpoint_state(folder, checkpoint)[1], which)
+
+
+def checkpoint_state(
+    folder: RunFolder, checkpoint: Which = "newest"
+) -> tuple[Path, dict[str, Any]]:
+    """Where a checkpoint of a run lies, and what it holds.
+
+    Args:
+        checkpoint: the newest intact one, or that of the best evaluation.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+    """
     if checkpoint == "best":
-        state = read_checkpoint(folder.best)
-    else:
-        _, state = load_checkpoint(folder.checkpoints)
+        return folder.best, read_checkpoint(folder.best)
+    return load_checkpoint(folder.checkpoints)
+
+
+def restored_generator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any], which: str = "generator"
+) -> TrainedGenerator:
+    """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
+    vocabulary, max_length = _vocabulary_and_length(folder)
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
     generator.load_state_dict(state[which])
-    return TrainedGenerator(generator.eval(), vocabulary, plain["max_length"])
+    return TrainedGenerator(generator.eval(), vocabulary, max_length)
+
+
+def restored_discriminator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any]
+) -> Discriminator:
+    """A run's discriminator as a checkpoint's state holds it.
+
+    Raises:
+        ValueError: no discriminator was in the game.
+    """
+    if DISCRIMINATOR not in config.reward:
+        raise ValueError(
+            f"a discriminator is among the rewards of a run that has one, {folder.path} has"
+            f" {', '.join(config.reward)}"
+        )
+    rng = torch.Generator().manual_seed(0)
+    discriminator = build_discriminator(config, *_vocabulary_and_length(folder), rng)
+    discriminator.load_state_dict(state["reward"][DISCRIMINATOR]["module"])
+    return discriminator.eval()
+
+
+def _vocabulary_and_length(folder: RunFolder) -> tuple[Vocabulary, int]:
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    return Vocabulary.from_dict(plain["vocabulary"]), plain["max_length"]
 
 
 def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:

@@ -21,7 +21,8 @@ from seqgan.pretrained import PretrainedError, ending_tokenizer, load_tokenizer
 
 Level = Literal["word", "character", "subword"]
 
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+WORD_PATTERN = r"\w+(?:['\u2019]\w+)*|[^\w\s]"  # a word with its apostrophes, or a punctuation mark
+_WORD = re.compile(WORD_PATTERN)
 
 
 def split_words(text: str, lowercase: bool = True) -> list[str]:

@@ -24,12 +24,16 @@ SMALL = {
     "torchrl_ppo.py": "--iterations 16 --learning-rate 4e-3",
     "trl_adversarial_grpo.py": "--epochs 1 --rounds 1 --steps 2 --num-samples 40"
     " --temperatures 0.5",
+    "pretrained_continuation.py": "--epochs 1 --iterations 1 --rounds 1 --num-samples 40 --width 16"
+    " --no-encoder --folder models",
+    "adversarial_distillation.py": "--epochs 1 --iterations 1 --rounds 1 --num-samples 40",
     "metrics_compared.py": "--embeddings hashed --num-repeated 5",
 }
 NEEDS = {
     "sb3_ppo.py": "stable_baselines3",
     "torchrl_ppo.py": "torchrl",
     "trl_adversarial_grpo.py": "trl",
+    "pretrained_continuation.py": "peft",
 }
 TEXT_FLAGS = {"own_text.py": ["--path"], "metrics_compared.py": ["--train", "--test", "--samples"]}
 SCRIPTS = [

@@ -64,6 +64,7 @@ LAYERS = {
     "summary": 5,
     "judging.*": 5,
     "sweeps.*": 5,
+    "exporting.*": 5,
     "commands.*": 6,
     "cli": 6,
     "__main__": 6,

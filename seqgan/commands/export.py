@@ -1,0 +1,41 @@
+"""`seqgan export`: a run's generator or discriminator as a folder of transformers."""
+
+from pathlib import Path
+from typing import get_args
+
+from seqgan.commands.parsing import InputError, Parser
+
+
+def run(given: list[str]) -> int:
+    """Writes the folder, prints where, and gives the exit code."""
+    from seqgan.exporting.card import What
+
+    parser = Parser(prog="seqgan export", allow_abbrev=False)
+    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("--out", type=Path, help="the new folder (export/WHICH in the run's)")
+    parser.add_argument(
+        "--which",
+        choices=get_args(What),
+        default="generator",
+        help="the generator, the one before the game, or the discriminator (generator)",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        choices=("newest", "best"),
+        default="newest",
+        help="the newest one, or that of the best evaluation in the game (newest)",
+    )
+    parser.add_argument(
+        "--merge-lora", action="store_true", help="a whole model instead of an adapter"
+    )
+    options = parser.parse_all(given)
+    from seqgan.checkpoints import CheckpointError
+    from seqgan.exporting.exports import export_run
+
+    folder = options.out or options.run / "export" / options.which
+    try:
+        export_run(options.run, folder, options.which, options.checkpoint, options.merge_lora)
+    except (ValueError, CheckpointError) as error:
+        raise InputError(str(error)) from error
+    print(folder)
+    return 0

@@ -1,0 +1,160 @@
+"""The model card of an exported folder, written from what the run has recorded and nothing else."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from seqgan import __version__
+from seqgan.report.recorded import Recorded, Row, read_run
+from seqgan.report.settings import flatten
+from seqgan.summary import COLUMNS, stored_table
+
+What = Literal["generator", "pretrained", "discriminator"]
+Form = Literal["model", "code", "adapter", "classifier"]
+
+# Settings that decide what was learnt; those that a run does not have are left out.
+SETTINGS = (
+    "generator.kind",
+    "generator.path",
+    "generator.adapter",
+    "generator.lora_rank",
+    "generator.embedding_size",
+    "generator.hidden_size",
+    "generator.width",
+    "generator.num_layers",
+    "discriminator.kind",
+    "discriminator.path",
+    "discriminator.body",
+    "pretrain.learning_rate",
+    "discriminator_training.learning_rate",
+    "adversarial.iterations",
+    "adversarial.batch_size",
+    "adversarial.learning_rate",
+    "adversarial.num_rollouts",
+    "adversarial.kl_weight",
+    "adversarial.reward_shape",
+    "seed",
+)
+MEASURED = (
+    *(f"eval/{column}" for column in COLUMNS),
+    "discriminator/information_heldout",
+    "discriminator/accuracy_heldout",
+    "kl/reference",
+    "charts/episodic_return",
+    "pretrain/nll_dev",
+)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exported folder holds.
+
+    Args:
+        what: which network of the run: the generator after the game, the one before it
+            (`pretrained`), or the discriminator.
+        form: a whole model, one that brings its own code, an adapter, or a sequence classifier.
+        base: folder or hub name of the model that it started from; empty if from nothing.
+        start: the text that a generator goes on from where there is no prompt.
+        prompted: whether the run's texts go on from prompts.
+        iterations: of the game, when the checkpoint was written.
+        checkpoint: its name.
+    """
+
+    what: What
+    form: Form
+    base: str
+    start: str
+    prompted: bool
+    iterations: int
+    checkpoint: str
+
+
+def write_card(run: Path, exported: Exported, folder: Path) -> None:
+    """Writes README.md into the exported folder.
+
+    Raises:
+        ValueError: the run has not logged anything, or a file of it is damaged.
+    """
+    pages = Environment(
+        loader=PackageLoader("seqgan", "pages"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    page = pages.get_template("model_card.md.j2")
+    text = page.render(**card_values(read_run(run), exported))
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
+    """What the template is filled with."""
+    settings = flatten(run.config)
+    local = Path(exported.base).is_dir()
+    results = run.results
+    return {
+        "exported": exported,
+        "name": run.name,
+        "version": __version__,
+        "base_name": Path(exported.base).name if local else exported.base,
+        "base_on_hub": bool(exported.base) and not local,
+        "description": description(run),
+        "task": run.kind,
+        "rewards": weighted_rewards(run),
+        "settings": [(name, settings[name]) for name in SETTINGS if settings.get(name)],
+        "planned": int(run.config.get("adversarial", {}).get("iterations", 0)),
+        "table": None if results is None else results_table(results),
+        "sentences": [] if results is None else closing_sentences(results),
+        "measured": last_measured(
+            run.metrics, 0 if exported.what == "pretrained" else exported.iterations
+        ),
+        "alerts": [str(row["title"]) for row in run.alerts if "title" in row],
+    }
+
+
+def description(run: Recorded) -> str:
+    """What the task says of itself; empty in runs that are older than the field."""
+    task = json.loads((run.path / "task.json").read_text(encoding="utf-8"))
+    return str(task.get("description", ""))
+
+
+def weighted_rewards(run: Recorded) -> list[str]:
+    """The rewards of the game, each with its weight where weights were given."""
+    names = run.config.get("reward", [])
+    weights = run.config.get("reward_weights") or [None] * len(names)
+    return [
+        f"`{name}`" if weight is None else f"`{name}` (weight {weight:g})"
+        for name, weight in zip(names, weights, strict=True)
+    ]
+
+
+def results_table(results: Row) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the run's final table, one metric a row."""
+    table = stored_table(results)
+    head = ["metric", *(name for name, _ in table.rows)]
+    rows = [
+        [column, *(f"{values[index]:.4g}" for _, values in table.rows)]
+        for index, column in enumerate(table.columns)
+    ]
+    return head, rows
+
+
+def closing_sentences(results: Row) -> list[str]:
+    """What the run said in the end of its control and of its adversary."""
+    return [results["comparison"]["sentence"], results["information_sentence"]]
+
+
+def last_measured(metrics: tuple[Row, ...], iterations: int) -> list[tuple[str, str, int]]:
+    """The last value of a few metrics up to an iteration, and at which iteration it was logged."""
+    found: dict[str, tuple[str, str, int]] = {}
+    for row in metrics:
+        at = int(row.get("iteration", 0))
+        if at > iterations:
+            continue
+        for name, value in row.items():
+            if name in MEASURED and isinstance(value, int | float):
+                found[name] = (name, f"{value:.4g}", at)
+    return [found[name] for name in MEASURED if name in found]

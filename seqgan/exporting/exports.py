@@ -1,0 +1,194 @@
+"""A run's networks as folders that transformers reads, each with a model card."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seqgan.configuration import TrainConfig
+from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.pretrained import PretrainedDiscriminator
+from seqgan.exporting.card import Exported, Form, What, write_card
+from seqgan.exporting.scratch import save_scratch_generator
+from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
+from seqgan.generators.recurrent import RecurrentGenerator
+from seqgan.generators.transformer import TransformerGenerator
+from seqgan.pretrained import load_tokenizer, package, quietly
+from seqgan.runs import (
+    TrainedGenerator,
+    Which,
+    checkpoint_state,
+    open_run,
+    restored_discriminator,
+    restored_generator,
+)
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what stands for a path that was not given
+
+
+def export_run(
+    run: Path,
+    folder: Path,
+    what: What = "generator",
+    checkpoint: Which = "newest",
+    merge_lora: bool = False,
+) -> Exported:
+    """Writes one network of a run as a folder of its own, with its tokenizer and a model card.
+
+    Args:
+        folder: where to; it must not exist.
+        what: the generator after the game, the one before it, or the discriminator.
+        checkpoint: the newest intact one, or that of the best evaluation in the game.
+        merge_lora: add a LoRA adapter to the weights that it adapts, for a folder without peft;
+            otherwise the adapter alone is written, beside the path of its model.
+
+    Raises:
+        ValueError: no run, an existing folder, a missing extra, or a network that cannot be
+            exported; one line.
+        CheckpointError: there is no intact checkpoint.
+    """
+    opened, config = open_run(run)
+    if folder.exists():
+        raise ValueError(f"an export gets a folder of its own, got {folder}, which exists")
+    transformers = package("transformers")
+    place, state = checkpoint_state(opened, checkpoint)
+    with quietly(transformers), _whole(folder) as writing:
+        if what == "discriminator":
+            saved = save_discriminator(restored_discriminator(opened, config, state), writing)
+        else:
+            trained = restored_generator(opened, config, state, what)
+            saved = save_generator(trained, config, writing, merge_lora)
+        exported = Exported(
+            what,
+            saved.form,
+            saved.base,
+            saved.start,
+            prompted=config.task.kind == "prompts",
+            iterations=int(state["counters"]["iterations"]),
+            checkpoint=place.name,
+        )
+        write_card(run, exported, writing)
+    return exported
+
+
+class Saved(NamedTuple):
+    """What was written: see `Exported`."""
+
+    form: Form
+    base: str
+    start: str
+
+
+def save_generator(
+    trained: TrainedGenerator, config: TrainConfig, folder: Path, merge_lora: bool
+) -> Saved:
+    """Writes a generator with its tokenizer and how it samples.
+
+    Raises:
+        ValueError: there is no adapter to merge, or no tokenizer can be made.
+    """
+    generator, settings = trained.generator, config.generator
+    adapted = isinstance(settings, PretrainedGeneratorConfig) and settings.adapter == "lora"
+    if merge_lora and not adapted:
+        raise ValueError(
+            "an adapter is merged into the model of a generator that was trained with LoRA, got"
+            f" one of kind {settings.kind} without"
+        )
+    if isinstance(generator, PretrainedGenerator):
+        return _save_pretrained(generator, trained, folder, merge_lora)
+    assert isinstance(generator, RecurrentGenerator | TransformerGenerator)
+    tokenizer = save_scratch_generator(
+        generator,
+        trained.vocabulary,
+        folder,
+        lowercase=getattr(config.task, "lowercase", False),
+        prompted=config.task.kind == "prompts",
+    )
+    unknown = trained.vocabulary.unk_word
+    never = [] if unknown is None else [tokenizer.convert_tokens_to_ids(unknown)]
+    save_sampling(tokenizer, trained.max_length, never, folder, use_cache=False)
+    return Saved("code", "", "")
+
+
+def _save_pretrained(
+    generator: PretrainedGenerator, trained: TrainedGenerator, folder: Path, merge_lora: bool
+) -> Saved:
+    """A pretrained generator: a whole model, or an adapter that names the folder of its model."""
+    base = generator.config.path
+    if Path(base).is_dir():
+        base = str(Path(base).resolve())
+    tokenizer = load_tokenizer(base)
+    vocabulary, model = trained.vocabulary, generator.model
+    adapter = generator.config.adapter == "lora" and not merge_lora
+    if adapter:
+        model.peft_config["default"].base_model_name_or_path = base
+    elif merge_lora:
+        stored = generator.causal_model.dtype
+        merged: Any = model.float()
+        model = merged.merge_and_unload().to(stored)  # the sum is rounded once
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    emitted = set(generator.ids[: vocabulary.num_actions].tolist())
+    if vocabulary.unk_id is not None:
+        emitted -= {int(generator.ids[vocabulary.unk_id])}
+    never = [index for index in range(len(generator.bias)) if index not in emitted]
+    save_sampling(tokenizer, trained.max_length, never, folder)
+    begins = list(tokenizer("").input_ids)  # where the tokenizer itself puts bos before a text
+    start = "" if begins else tokenizer.bos_token or tokenizer.eos_token
+    return Saved("adapter" if adapter else "model", base, start)
+
+
+def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
+    """Writes a discriminator as a sequence classifier with its tokenizer.
+
+    Raises:
+        ValueError: it is of a kind that transformers has no classifier for.
+    """
+    if not isinstance(discriminator, PretrainedDiscriminator):
+        raise ValueError(
+            "a discriminator that can be exported is of kind pretrained, with a tokenizer of its"
+            f" own, got a {type(discriminator).__name__}"
+        )
+    classifier, tokenizer = discriminator.to_sequence_classifier()
+    classifier.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Saved("classifier", discriminator.config.path or MINILM, "")
+
+
+def save_sampling(
+    tokenizer: Any, max_length: int, never: list[int], folder: Path, use_cache: bool = True
+) -> None:
+    """Writes a generation_config.json that samples as `seqgan sample` does.
+
+    That is from the whole distribution at temperature 1, up to the run's longest text.
+
+    Args:
+        never: ids that are not drawn: the unknown word, and what the generator cannot emit.
+    """
+    ends = tokenizer.eos_token_id
+    package("transformers").GenerationConfig(
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=ends,
+        pad_token_id=ends if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+        suppress_tokens=never or None,
+        use_cache=use_cache,
+    ).save_pretrained(folder)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which gets its name when all is in it, and leaves nothing before."""
+    temporary = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,248 @@
+"""`seqgan export`: folders that transformers reads, and the card in them."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from recorded_runs import results, write_lines, write_run
+
+from seqgan import cli
+from seqgan.build import build_discriminator, build_generator
+from seqgan.checkpoints import replace_checkpoint, save_checkpoint
+from seqgan.configuration import text_preset
+from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
+from seqgan.exporting.card import Exported, write_card
+from seqgan.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.generators.transformer import TransformerGeneratorConfig
+from seqgan.runs import create_run, load_generator, open_run
+from seqgan.sampling import sample
+from seqgan.tasks.text import TextConfig, text_task
+from seqgan.vocabulary import Vocabulary
+
+TEXTS = "\n".join(
+    f"The {size} {noun} doesn't {verb} ."
+    for size in ("small", "big", "old")
+    for noun in ("dog", "cat")
+    for verb in ("sit", "run", "wait", "sleep")
+)
+CARD = Exported("generator", "code", "", "", False, 10, "00000018")
+
+
+def run(*arguments: str | Path) -> int:
+    """The exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def made_run(folder: Path, generator: Any, **task: Any) -> Path:
+    """A run with one checkpoint, of networks as they are before any training."""
+    folder.mkdir(exist_ok=True)
+    (folder / "texts.txt").write_text(TEXTS, encoding="utf-8")
+    texts = TextConfig(path=str(folder / "texts.txt"), **task)
+    config = replace(
+        text_preset(),
+        task=texts,
+        generator=generator,
+        discriminator=RecurrentDiscriminatorConfig(embedding_size=4, hidden_size=4),
+        output=str(folder / "run"),
+    )
+    made = create_run(config, text := text_task(texts))
+    rng = torch.Generator().manual_seed(1)
+    judge = build_discriminator(config, text.vocabulary, text.max_length, rng)
+    state: dict[str, Any] = {
+        name: build_generator(config, text.vocabulary, rng).state_dict()
+        for name in ("generator", "pretrained")
+    }
+    state |= {"reward": {"discriminator": {"module": judge.state_dict()}}}
+    state |= {"counters": {"iterations": 3}}
+    save_checkpoint(made.checkpoints, 5, state)
+    replace_checkpoint(made.best, state | {"counters": {"iterations": 2}})
+    write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
+    return made.path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sizes = RecurrentGeneratorConfig("lstm", 8, 8)
+    return made_run(tmp_path_factory.mktemp("trained"), sizes, max_length=24)
+
+
+class TestBadInput:
+    """One line each, and nothing left behind."""
+
+    def refused(self, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+        assert run("export", *arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    def test_no_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "a run is a folder with a config.yaml" in self.refused(capsys, tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_folder_that_exists(self, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        line = self.refused(capsys, trained, "--out", trained / "checkpoints")
+        assert line.endswith("checkpoints, which exists")
+
+    @pytest.mark.integration
+    def test_no_checkpoint(
+        self, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(trained, tmp_path / "run")
+        shutil.rmtree(tmp_path / "run" / "checkpoints")
+        assert "intact checkpoint, got none in" in self.refused(capsys, tmp_path / "run")
+        shutil.rmtree(tmp_path / "run" / "best")
+        line = self.refused(capsys, tmp_path / "run", "--checkpoint", "best")
+        assert "a checkpoint is whole, got" in line
+        assert not (tmp_path / "run" / "export").exists()
+
+    def test_no_transformers(
+        self, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "transformers", None)
+        assert "pip install 'seqgan[pretrained]'" in self.refused(capsys, trained)
+        assert not (trained / "export").exists()
+
+    @pytest.mark.integration
+    def test_what_cannot_be_exported(
+        self, trained: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = self.refused(capsys, trained, "--merge-lora")
+        assert line.endswith("got one of kind lstm without")
+        line = self.refused(capsys, trained, "--which", "discriminator")
+        assert line.endswith("got a RecurrentDiscriminator")
+        assert not list((trained / "export").iterdir())
+
+
+@pytest.mark.integration
+class TestScratchGenerators:
+    @pytest.mark.parametrize(
+        ("generator", "task"),
+        [
+            (RecurrentGeneratorConfig("lstm", 6, 8), {"min_count": 1}),
+            (RecurrentGeneratorConfig("gru", 6, 8, 2), {"level": "character", "lowercase": False}),
+            (TransformerGeneratorConfig(width=16, num_heads=2), {}),
+        ],
+    )
+    def test_reloaded_it_is_the_same_model(
+        self, generator: Any, task: dict[str, Any], tmp_path: Path
+    ) -> None:
+        transformers = pytest.importorskip("transformers")
+        folder = made_run(tmp_path, generator, **task)
+        assert run("export", folder, "--out", tmp_path / "model") == 0
+        where = {"pretrained_model_name_or_path": tmp_path / "model", "trust_remote_code": True}
+        model = transformers.AutoModelForCausalLM.from_pretrained(**where)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        ours = load_generator(*open_run(folder))
+        rng = torch.Generator().manual_seed(5)
+        drawn = sample(ours.generator, ours.vocabulary, 12, ours.max_length, rng)
+        texts = [text.replace("<unk>", "☃") for text in drawn.texts]
+        read = tokenizer(texts, return_tensors="pt", padding=True)
+        with torch.no_grad():
+            logits = model(**{name: read[name] for name in ("input_ids", "attention_mask")}).logits
+            expected = ours.generator(drawn)
+        words = ours.vocabulary.num_actions
+        for row, length in enumerate(drawn.lengths.tolist()):
+            ends = drawn.tokens[row, length - 1] == ours.vocabulary.eos_id
+            count = length - int(ends)  # tokens that are in the text
+            real = read["attention_mask"][row].bool()
+            assert read["input_ids"][row, real].tolist()[1:] == drawn.tokens[row, :count].tolist()
+            torch.testing.assert_close(
+                logits[row, real, :words][:length],
+                expected[row, : count + 1][:length],
+                rtol=0,
+                atol=1e-5,
+            )
+        assert float(logits[:, :, words:].max()) < -1e3  # bos and pad are never emitted
+
+    def test_a_pipeline_goes_on_from_a_text(self, trained: Path, tmp_path: Path) -> None:
+        transformers = pytest.importorskip("transformers")
+        assert run("export", trained, "--out", tmp_path / "model", "--checkpoint", "best") == 0
+        generate = transformers.pipeline(
+            "text-generation", model=str(tmp_path / "model"), trust_remote_code=True
+        )
+        transformers.set_seed(3)
+        found = generate(["The big"] * 8 + [""] * 8)
+        texts = [one["generated_text"] for (one,) in found]
+        vocabulary = load_generator(*open_run(trained)).vocabulary
+        for text in texts[:8]:
+            assert f"{text} ".startswith("The big ")
+        for text in texts:
+            words = text.lower().split()
+            assert set(words) <= set(vocabulary.words) - {"<unk>"}
+            assert len(words) <= 24 + 2
+        assert len(set(texts)) > 8
+
+
+class TestCard:
+    def card(self, folder: Path, exported: Exported = CARD) -> tuple[dict[str, Any], str]:
+        """Front matter and text."""
+        write_card(folder, exported, folder)
+        _, front, text = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+        return yaml.safe_load(front), text
+
+    def test_it_says_what_the_run_recorded(self, tmp_path: Path) -> None:
+        folder = write_run(tmp_path / "run")
+        task = {"description": "24 texts about dogs", "vocabulary": {"words": ["a", "b"]}}
+        (folder / "task.json").write_text(json.dumps(task))
+        write_lines(folder / "alerts.jsonl", [{"title": "mode collapse", "text": "so"}])
+        front, text = self.card(folder)
+        assert front["library_name"] == "transformers"
+        assert front["pipeline_tag"] == "text-generation"
+        assert "custom_code" in front["tags"]
+        assert "base_model" not in front
+        assert "| texts | 24 texts about dogs |" in text
+        assert "| bleu_4 | 0.5 | 0.61 | 0.6 |" in text
+        assert "| nll_heldout | 2 | 2.1 | 2.2 |" in text
+        assert "A sentence of bleu_4." in text
+        assert "A sentence of information." in text
+        assert "| `discriminator/information_heldout` | 0.2 | 10 |" in text
+        assert "after 10 of 70 iterations" in text
+        assert "warned of: mode collapse." in text
+        assert "docs/responsible-use.md" in text
+
+    def test_an_earlier_checkpoint_has_its_own_numbers(self, tmp_path: Path) -> None:
+        folder = write_run(tmp_path / "run")
+        _, text = self.card(folder, Exported("generator", "code", "", "", False, 5, "best"))
+        assert "| `eval/nll_heldout` | 2.1 | 5 |" in text
+        _, text = self.card(folder, Exported("pretrained", "code", "", "", False, 5, "best"))
+        assert "| `eval/nll_heldout` | 2 | 0 |" in text
+
+    def test_a_run_without_an_end_claims_nothing(self, tmp_path: Path) -> None:
+        _, text = self.card(write_run(tmp_path / "run", ended=False))
+        assert "The run has not ended" in text
+        assert results()["comparison"]["sentence"] not in text
+
+    def test_an_adapter_names_its_model_where_the_hub_has_it(self, tmp_path: Path) -> None:
+        folder = write_run(tmp_path / "run")
+        adapter = Exported("generator", "adapter", "someone/small", "<s>", True, 10, "00000018")
+        front, text = self.card(folder, adapter)
+        assert (front["library_name"], front["base_model"]) == ("peft", "someone/small")
+        assert "AutoPeftModelForCausalLM" in text
+        (tmp_path / "small").mkdir()
+        local = Exported("generator", "model", str(tmp_path / "small"), "<s>", True, 10, "00000018")
+        front, text = self.card(folder, local)
+        assert "base_model" not in front
+        assert "| started from | small (a local folder) |" in text
+        assert str(tmp_path) not in text
+
+    def test_a_discriminator_is_no_generator(self, tmp_path: Path) -> None:
+        judge = Exported("discriminator", "classifier", "someone/x", "", False, 10, "00000018")
+        front, text = self.card(write_run(tmp_path / "run"), judge)
+        assert front["pipeline_tag"] == "text-classification"
+        assert "no detector of machine-written text" in text
+        assert "generation_config" not in text
+
+
+def test_no_word_is_spelt_like_a_special_token() -> None:
+    pytest.importorskip("tokenizers")
+    from seqgan.exporting.tokenizers import exported_tokenizer
+
+    with pytest.raises(ValueError, match=r"^no word of an exported run is '</s>', got one that is"):
+        exported_tokenizer(Vocabulary(("a", "</s>")), lowercase=True, prompted=False)
