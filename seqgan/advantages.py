@@ -44,6 +44,21 @@ def earned_before(
     return torch.where(mask, rewards.cumsum(dim=1) - rewards, 0.0)
 
 
+def at_their_tokens(
+    rewards: Float[Tensor, "batch time"],
+    increments: Float[Tensor, "batch time"],
+    mask: Bool[Tensor, "batch time"],
+) -> Float[Tensor, "batch time"]:
+    """Rewards, of which the sum of the increments came with each row's last token, spread out.
+
+    Each row's sum stays what it was.
+    """
+    increments = torch.where(mask, increments, 0.0)
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    last = mask & (steps == mask.sum(dim=1, keepdim=True) - 1)
+    return rewards + increments - torch.where(last, increments.sum(dim=1, keepdim=True), 0.0)
+
+
 def kl_to_go(
     log_probs: Float[Tensor, "batch time"],
     reference_log_probs: Float[Tensor, "batch time"],

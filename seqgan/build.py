@@ -1,12 +1,15 @@
 """From configuration to objects: the one place where a `kind` becomes a class."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from seqgan.configuration import TrainConfig
-from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.base import Discriminator, normalize_spectrally
+from seqgan.discriminators.causal import CausalDiscriminator, CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.pretrained import (
     PretrainedDiscriminator,
@@ -20,6 +23,7 @@ from seqgan.discriminators.transformer import (
 from seqgan.generators.base import Generator
 from seqgan.generators.recurrent import RecurrentGenerator
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
+from seqgan.pretrained import context_window
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.controls import RandomReward
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -31,6 +35,7 @@ from seqgan.sequences import Sequences
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
+from seqgan.tasks.prompts import PromptsConfig, encode_prompts, prompts_task
 from seqgan.tasks.text import text_task
 from seqgan.vocabulary import Vocabulary
 
@@ -38,12 +43,51 @@ DISCRIMINATOR = "discriminator"  # the one reward that is made of the run's own 
 
 
 def build_task(config: TrainConfig) -> Task:
-    """Loads or makes the real sequences."""
+    """Loads or makes the real sequences.
+
+    Where a pretrained model writes texts of a file, they are cut by its tokenizer unless the task
+    names another one.
+    """
     if isinstance(config.task, CaptionsConfig):
         return captions_task(config.task)
     if isinstance(config.task, OracleConfig):
         return oracle_task(config.task)
-    return text_task(config.task)
+    settings = config.task
+    if not settings.tokenizer:
+        settings = replace(settings, tokenizer=_pretrained_place(config))
+    if isinstance(settings, PromptsConfig):
+        return prompts_task(settings, _window(config))
+    return text_task(settings)
+
+
+def build_prompts(config: TrainConfig, texts: Sequence[str], vocabulary: Vocabulary) -> Sequences:
+    """Prompts of a user's own, for the generator of a run with that vocabulary.
+
+    Raises:
+        ValueError: the run is one without prompts, or a prompt is blank or too long.
+    """
+    if not isinstance(config.task, PromptsConfig):
+        raise ValueError(
+            f"prompts go with a run of the task prompts, got one of {config.task.kind}"
+        )
+    return encode_prompts(texts, config.task, vocabulary, _window(config))
+
+
+def _pretrained_place(config: TrainConfig) -> str:
+    """Where a pretrained generator comes from; empty for another one."""
+    return str(getattr(config.generator, "path", ""))
+
+
+def _window(config: TrainConfig) -> int | None:
+    """Tokens that the generator reads at once, where that is limited."""
+    place = _pretrained_place(config)
+    return context_window(place) if place else None
+
+
+def whole_length(task: Task) -> int:
+    """Tokens of the longest text that a discriminator reads: prompt, bos and completion."""
+    prompt = task.max_prompt_length
+    return task.max_length + (prompt + 1 if prompt else 0)
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -63,15 +107,23 @@ def build_discriminator(
     Raises:
         PretrainedError: its pretrained body cannot be read.
     """
-    settings = config.discriminator
     with seeded_from(rng):
-        if isinstance(settings, CNNDiscriminatorConfig):
-            return CNNDiscriminator(settings, vocabulary, max_length).to(config.device)
-        if isinstance(settings, PretrainedDiscriminatorConfig):
-            return PretrainedDiscriminator(settings).to(config.device)
-        if isinstance(settings, TransformerDiscriminatorConfig):
-            return TransformerDiscriminator(settings, vocabulary, max_length).to(config.device)
-        return RecurrentDiscriminator(settings, vocabulary, max_length).to(config.device)
+        discriminator = _discriminator(config.discriminator, vocabulary, max_length)
+        if config.discriminator_training.spectral_norm:
+            normalize_spectrally(discriminator)
+    return discriminator.to(config.device)
+
+
+def _discriminator(settings: Any, vocabulary: Vocabulary, max_length: int) -> Discriminator:
+    if isinstance(settings, PretrainedDiscriminatorConfig):
+        return PretrainedDiscriminator(settings)
+    if isinstance(settings, CNNDiscriminatorConfig):
+        return CNNDiscriminator(settings, vocabulary, max_length)
+    if isinstance(settings, CausalDiscriminatorConfig):
+        return CausalDiscriminator(settings, vocabulary, max_length)
+    if isinstance(settings, TransformerDiscriminatorConfig):
+        return TransformerDiscriminator(settings, vocabulary, max_length)
+    return RecurrentDiscriminator(settings, vocabulary, max_length)
 
 
 def build_reward(
@@ -139,7 +191,7 @@ def build_discriminator_reward(
     config: TrainConfig, task: Task, rng: torch.Generator
 ) -> DiscriminatorReward:
     """An untrained discriminator with its optimiser."""
-    discriminator = build_discriminator(config, task.vocabulary, task.max_length, rng)
+    discriminator = build_discriminator(config, task.vocabulary, whole_length(task), rng)
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,
@@ -153,4 +205,7 @@ def build_discriminator_reward(
         training.l2,
         training.max_grad_norm,
         training.precision,
+        training.loss,
+        training.label_smoothing,
+        training.gradient_penalty,
     )

@@ -19,7 +19,7 @@ usage: seqgan COMMAND ...
 Train text generators with reinforcement learning and adversaries.
 
 commands:
-  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text
+  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text, prompts
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
   train --fork R    a new run from R's newest checkpoint, its settings changed by flags
@@ -40,7 +40,7 @@ commands:
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
-PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text")
+PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text", "prompts")
 # A module each in seqgan/commands.
 COMMANDS = (
     "train",

@@ -1,12 +1,15 @@
 """Stepping the environment with the generator: where trajectories come from."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from jaxtyping import Int
 from numpy.typing import NDArray
+from torch import Tensor
 
 from seqgan.generators.base import Generator
 from seqgan.losses import token_log_probs
@@ -22,13 +25,36 @@ from seqgan_envs import TextGenerationVectorEnv
 def make_env(
     task: Task, reward_model: RewardModel, num_envs: int, device: torch.device | str = "cpu"
 ) -> TextGenerationVectorEnv:
-    """The vector environment in which the task's texts are generated, one row per episode."""
-    reward = as_env_reward(reward_model, task.vocabulary, device)
-    return TextGenerationVectorEnv(reward=reward, **env_arguments(task, num_envs))
+    """The vector environment in which the task's texts are generated, one row per episode.
+
+    Where there are prompts, they are those of the training split, in its order.
+    """
+    data = partial(task.rows, "train") if task.max_prompt_length else None
+    reward = as_env_reward(reward_model, task.vocabulary, device, data)
+    return TextGenerationVectorEnv(
+        reward=reward, prompts=training_prompts(task), **env_arguments(task, num_envs)
+    )
+
+
+def training_prompts(task: Task) -> NDArray[np.int64] | None:
+    """Every training row's prompt (rows, longest prompt), left-padded; None without prompts."""
+    size = task.size("train") if task.max_prompt_length else 0
+    if not size:
+        return None
+    prompts = np.full((size, task.max_prompt_length), task.vocabulary.pad_id, np.int64)
+    first = 0
+    for chunk in task.chunks("train", 4096):
+        assert chunk.prompts is not None
+        assert chunk.prompt_mask is not None
+        ids = chunk.prompts.masked_fill(~chunk.prompt_mask, task.vocabulary.pad_id)
+        width = ids.shape[1]
+        prompts[first : first + len(chunk), prompts.shape[1] - width :] = ids.numpy()
+        first += len(chunk)
+    return prompts
 
 
 def env_arguments(task: Task, num_envs: int) -> dict[str, Any]:
-    """What that environment is made with, beside its reward.
+    """What that environment is made with, beside its reward and its prompts.
 
     Rows that end wait for the others (`AutoresetMode.DISABLED`), as `collect` expects.
     """
@@ -41,6 +67,7 @@ def env_arguments(task: Task, num_envs: int) -> dict[str, Any]:
         "pad_id": vocabulary.pad_id,
         "observation": "tokens",
         "separator": " " if vocabulary.level == "word" else "",
+        "decode": vocabulary.decode if vocabulary.level == "subword" else None,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
 
@@ -52,22 +79,33 @@ def collect(
     vocabulary: Vocabulary,
     max_length: int,
     rng: torch.Generator,
+    prompts: Sequences | None = None,
+    prompt_index: Int[Tensor, " batch"] | None = None,
 ) -> Trajectories:
     """One episode per row of the environment, all rows stepped together until the last ends.
 
     Args:
         env: a vector environment with `AutoresetMode.DISABLED`.
         rng: the source of the actions; the environment has its own.
+        prompts: what the generator continues, a row for each of the environment's.
+        prompt_index: the numbers of these prompts in the environment, which starts from them.
 
     Returns:
-        Trajectories of shape (num_envs, max_length).
+        Trajectories of shape (num_envs, max_length), with the prompts and columns of `prompts`.
+
+    Raises:
+        ValueError: the environment resets its rows itself, or only one of `prompts` and
+            `prompt_index` is given.
     """
+    if (prompts is None) != (prompt_index is None):
+        raise ValueError("collect takes prompts together with their numbers in the environment")
     if env.metadata["autoreset_mode"] is not AutoresetMode.DISABLED:
         raise ValueError("collect needs an environment whose autoreset mode is DISABLED")
     generator.eval()
-    env.reset()
+    start = None if prompt_index is None else {"prompt_index": prompt_index.numpy()}
+    env.reset(options=start)
     size = env.num_envs
-    logits, state = generator.start(size)
+    logits, state = generator.start(size, prompts)
     device = logits.device
     tokens = torch.full((size, max_length), vocabulary.pad_id, device=device)
     mask = torch.zeros((size, max_length), dtype=torch.bool, device=device)
@@ -90,8 +128,9 @@ def collect(
         if not bool(going.any()):
             break
         logits, state = generator.step(actions, state)
+    emitted = Sequences(tokens, mask, vocabulary=vocabulary)
     return Trajectories(
-        Sequences(tokens, mask, vocabulary=vocabulary),
+        emitted if prompts is None else prompts.with_completions(emitted),
         log_probs,
         rewards,
         None if parts is None else {name: part.to(device) for name, part in parts.items()},

@@ -15,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from seqgan.advantages import BaselineKind
+from seqgan.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
@@ -24,10 +25,11 @@ from seqgan.evaluation.texts import check_embeddings
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.rescaling import Aggregation, RescaleKind
-from seqgan.rewards.discriminator import Precision, RewardShape
+from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
+from seqgan.tasks.prompts import PromptsConfig
 from seqgan.tasks.text import TextConfig
 from seqgan.tracking.wandb_tracker import TrackerConfig
 from seqgan.updates import GeneratorUpdate
@@ -75,16 +77,42 @@ class DiscriminatorTrainingConfig:
     l2: float = 0.0  # half the squared norm of the output layer is added with this weight
     max_grad_norm: float = float("inf")  # the gradient's norm is clipped to this
     precision: Precision = "float32"  # of its arithmetic, in training and in scoring
+    loss: DiscriminatorLoss = "binary"  # each row for itself, or which of a pair is real
+    label_smoothing: float = 0.0  # share of the label of real rows that is given away
+    spectral_norm: bool = False  # divide weights by their largest singular value
+    gradient_penalty: float = 0.0  # weight of the logit's squared gradient by the embeddings
+    replay: float = 0.0  # share of a round's generated sequences that are of earlier rounds
+    replay_size: int = 10000  # sequences of earlier rounds that are kept for that
 
     def __post_init__(self) -> None:
         least = {"pretrain_rounds": 0, "pretrain_epochs": 1, "d_steps": 0, "d_epochs": 1}
-        least |= {"num_sequences": 1, "batch_size": 2, "l2": 0}
+        least |= {"num_sequences": 1, "batch_size": 2, "l2": 0, "replay_size": 1}
         _at_least("discriminator_training", self, least)
         _above_zero("discriminator_training", self, "learning_rate")
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ValueError(
                 f"discriminator_training.precision is one of {known}, got {self.precision!r}"
+            )
+        for name, bound in (("label_smoothing", 0.5), ("replay", 1)):
+            if not 0 <= getattr(self, name) < bound:
+                raise ValueError(
+                    f"discriminator_training.{name} is in [0, {bound}), got {getattr(self, name)}"
+                )
+        if not 0 <= self.gradient_penalty < float("inf"):
+            raise ValueError(
+                "discriminator_training.gradient_penalty is at least 0 and finite,"
+                f" got {self.gradient_penalty}"
+            )
+        if self.gradient_penalty > 0 and self.precision != "float32":
+            raise ValueError(
+                "discriminator_training.precision is float32 where there is a gradient_penalty,"
+                f" got {self.precision}"
+            )
+        if self.loss == "pairwise" and self.label_smoothing > 0:
+            raise ValueError(
+                "discriminator_training.label_smoothing is 0 with the pairwise loss, which has no"
+                f" labels, got {self.label_smoothing}"
             )
         if not self.max_grad_norm > 0:
             raise ValueError(
@@ -153,7 +181,9 @@ class EvaluationConfig:
 class TrainConfig:
     """A whole run."""
 
-    task: CaptionsConfig | OracleConfig | TextConfig = field(default_factory=CaptionsConfig)
+    task: CaptionsConfig | OracleConfig | TextConfig | PromptsConfig = field(
+        default_factory=CaptionsConfig
+    )
     generator: RecurrentGeneratorConfig | TransformerGeneratorConfig = field(
         default_factory=RecurrentGeneratorConfig
     )
@@ -161,6 +191,7 @@ class TrainConfig:
         RecurrentDiscriminatorConfig
         | CNNDiscriminatorConfig
         | TransformerDiscriminatorConfig
+        | CausalDiscriminatorConfig
         | PretrainedDiscriminatorConfig
     ) = field(default_factory=RecurrentDiscriminatorConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -192,6 +223,12 @@ class TrainConfig:
         for spec in self.reward:
             if self.reward.count(spec) > 1:
                 raise ValueError(f"reward names each reward once, got {spec!r} again")
+        judges_tokens = isinstance(self.discriminator, CausalDiscriminatorConfig)
+        if judges_tokens and self.discriminator_training.loss == "pairwise":
+            raise ValueError(
+                "discriminator_training.loss is binary for a causal discriminator, whose prefixes"
+                " have no pairs, got pairwise"
+            )
         if not all(map(math.isfinite, self.reward_weights)):
             raise ValueError(f"reward_weights are finite, got {self.reward_weights}")
         if self.reward_weights and len(self.reward_weights) != len(self.reward):
@@ -284,11 +321,23 @@ def text_preset() -> TrainConfig:
     )
 
 
+def prompts_preset() -> TrainConfig:
+    """Your own prompts and their continuations: `--task.path FILE`."""
+    return replace(
+        text_preset(),
+        task=PromptsConfig(),
+        # Attention looks at the prompt's words; a recurrent state has to carry all of them along.
+        generator=TransformerGeneratorConfig(dropout=0.2),
+        discriminator=TransformerDiscriminatorConfig(),
+    )
+
+
 PRESETS = {
     "captions": captions_preset,
     "oracle": oracle_preset,
     "oracle-paper": oracle_paper_preset,
     "text": text_preset,
+    "prompts": prompts_preset,
 }
 
 

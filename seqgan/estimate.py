@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from seqgan.collection import collect
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.sampling import sample
 from seqgan.seeding import seeded_from
+from seqgan.tasks.base import heldout_prompts
 from seqgan.timing import fastest
 from seqgan.trainer import Trainer
 
@@ -56,7 +56,7 @@ def estimate(trainer: Trainer) -> Estimate:
     epoch_size = config.pretrain.epoch_size or task.size("train")
     batches = -(-epoch_size // config.pretrain.batch_size)
     game, training = config.adversarial, config.discriminator_training
-    trajectories = collect(trainer.env, generator, task.vocabulary, task.max_length, rng)
+    trajectories = trainer.collect(generator, rng)
     one = fastest(
         lambda: monte_carlo_action_values(
             generator, trainer.reward, trajectories, min(game.num_rollouts, 1), rng
@@ -66,8 +66,10 @@ def estimate(trainer: Trainer) -> Estimate:
     if trainer.reward.learning is not None:
         reward = copy.deepcopy(trainer.reward.learning)
         half = training.batch_size // 2
-        drawn = sample(generator, task.vocabulary, 1000, task.max_length, rng)
-        draw = fastest(lambda: sample(generator, task.vocabulary, 1000, task.max_length, rng))
+        prompts = heldout_prompts(task, 1000, config.device, "train")
+        arguments = (generator, task.vocabulary, 1000, task.max_length, rng, None, prompts)
+        drawn = sample(*arguments)
+        draw = fastest(lambda: sample(*arguments))
         with seeded_from(rng, config.device):
             rows = torch.arange(half) % min(len(batch), len(drawn))
             update = fastest(lambda: reward.update(batch.select(rows), drawn.select(rows)))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator
+from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
 from seqgan.collection import env_arguments
 from seqgan.configuration import TrainConfig
 from seqgan.machine import versions
@@ -27,9 +27,12 @@ def environment_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
     arguments = env_arguments(task, config.adversarial.batch_size)
     words = arguments.pop("words")
     mode = arguments.pop("autoreset_mode")
+    del arguments["decode"]
+    prompts = {"num_prompts": task.size("train")} if task.max_prompt_length else {}
     return {
         "id": "seqgan/TextGeneration-v0",
         **arguments,
+        **prompts,
         "num_words": len(words),
         "autoreset_mode": mode.value,
     }
@@ -62,9 +65,8 @@ def num_parameters(config: TrainConfig, task: Task) -> dict[str, int]:
     rng = torch.Generator().manual_seed(0)
     networks: dict[str, Any] = {"generator": build_generator(config, task.vocabulary, rng)}
     if DISCRIMINATOR in config.reward:
-        networks["discriminator"] = build_discriminator(
-            config, task.vocabulary, task.max_length, rng
-        )
+        length = whole_length(task)
+        networks["discriminator"] = build_discriminator(config, task.vocabulary, length, rng)
     return {name: _count(network) for name, network in networks.items()}
 
 

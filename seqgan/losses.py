@@ -70,15 +70,73 @@ def reinforce(
 
 
 def minimax_discriminator_loss(
-    real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
+    real_logits: Float[Tensor, " real"],
+    generated_logits: Float[Tensor, " generated"],
+    smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """The discriminator's side of the GAN value function (Goodfellow et al., 2014, eq. 1).
 
     max over D of E_real[log D(x)] + E_generated[log(1 - D(x))] with D = sigmoid(logit); this is
     minus half of that sum, a binary cross-entropy in nats that is log 2 for a D that knows
     nothing, whatever the two counts are.
+
+    Args:
+        smoothing: share s of the label of real rows that is given away (Salimans et al., 2016,
+            sec. 3.4): their term becomes (1 - s) log D + s log(1 - D). One-sided: smoothing the
+            other label too would teach D to call what the generator writes real.
     """
-    return -0.5 * (logsigmoid(real_logits).mean() + logsigmoid(-generated_logits).mean())
+    known = logsigmoid(real_logits).mean()
+    if smoothing:
+        known = (1 - smoothing) * known + smoothing * logsigmoid(-real_logits).mean()
+    return -0.5 * (known + logsigmoid(-generated_logits).mean())
+
+
+def token_discriminator_loss(
+    real_logits: Float[Tensor, "real time"],
+    real_mask: Bool[Tensor, "real time"],
+    generated_logits: Float[Tensor, "generated time"],
+    generated_mask: Bool[Tensor, "generated time"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """`minimax_discriminator_loss` of every prefix (de Masson d'Autume et al., 2019, eq. 3).
+
+    -(E_real[sum over t of log D_t] + E_generated[sum over t of log(1 - D_t)]) / (mean length of a
+    real plus that of a generated row), nats a token. ScratchGAN divides each sum by the lengths of
+    its own kind; with one divisor for both the best logit of a prefix is log p/q of that prefix.
+    """
+
+    def total(values: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask, values, 0.0).sum() / len(mask)
+
+    known = total(logsigmoid(real_logits), real_mask)
+    if smoothing:
+        known = (1 - smoothing) * known + smoothing * total(logsigmoid(-real_logits), real_mask)
+    length = real_mask.sum() / len(real_mask) + generated_mask.sum() / len(generated_mask)
+    return -(known + total(logsigmoid(-generated_logits), generated_mask)) / length
+
+
+def pairwise_discriminator_loss(
+    real_logits: Float[Tensor, " pair"], generated_logits: Float[Tensor, " pair"]
+) -> Float[Tensor, ""]:
+    """How likely the real one of each pair is told (Bradley & Terry, 1952; RSGAN, 2019).
+
+    -E[log sigmoid(l(real) - l(generated))], nats; log 2 for a D that knows nothing. Only the
+    difference of two logits counts, so a logit may be anything plus a constant: see
+    `offset_penalty`.
+    """
+    return -logsigmoid(real_logits - generated_logits).mean()
+
+
+def offset_penalty(
+    real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
+) -> Float[Tensor, ""]:
+    """The square of the point in the middle between the two means.
+
+    Beside the pairwise loss it takes nothing from any difference of logits, and it makes 0 the
+    threshold between real and generated, as everything that reads D = sigmoid(logit) or clips the
+    logit takes for granted.
+    """
+    return (0.5 * (real_logits.mean() + generated_logits.mean())).square()
 
 
 def minimax_generator_loss(generated_logits: Float[Tensor, " generated"]) -> Float[Tensor, ""]:

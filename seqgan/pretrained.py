@@ -73,6 +73,20 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
         return getattr(transformers, auto_class).from_pretrained(place, **arguments)
 
 
+def context_window(place: str) -> int | None:
+    """Tokens that a model reads at once, prompt and completion together; None: it does not say.
+
+    Raises:
+        PretrainedError: the place holds no model.
+    """
+    check_place(place)
+    transformers = package("transformers")
+    with refusals(place, "configuration"):
+        config = transformers.AutoConfig.from_pretrained(place).get_text_config()
+    window = getattr(config, "max_position_embeddings", None)
+    return window if isinstance(window, int) and window > 0 else None
+
+
 def check_place(place: str) -> None:
     """That a place may hold a model: a folder with a config.json, or what could be a hub name.
 

@@ -5,7 +5,7 @@ for looking at a model; training always draws from the model itself (`Sampling()
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -143,7 +143,8 @@ def sample(
 
     Args:
         sampling: temperature, top-k and top-p; None draws from the generator itself.
-        prompts: n rows that carry prompts; each row's draw continues its prompt.
+        prompts: n rows that carry prompts; each row's draw continues its prompt, and keeps its
+            columns.
         forbidden: ids that are never emitted.
         batch_size: sequences that advance together; 0 makes it `rows_in_flight`.
 
@@ -171,9 +172,7 @@ def sample(
     result = joined(batches)
     if prompts is None:
         return result
-    return Sequences(
-        result.tokens, result.mask, prompts.prompts, prompts.prompt_mask, {}, vocabulary
-    )
+    return replace(prompts.with_completions(result), vocabulary=vocabulary)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from seqgan.advantages import (
+    at_their_tokens,
     earned_before,
     kl_to_go,
     make_baseline,
@@ -34,8 +35,9 @@ from seqgan.evaluation.health import Trouble, find_trouble
 from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.evaluation.positions import histograms_by_position
 from seqgan.evaluation.trajectories import describe_trajectories
-from seqgan.generators.base import frozen_copy
+from seqgan.generators.base import Generator, frozen_copy
 from seqgan.losses import minimax_generator_loss, reinforce
+from seqgan.replay import Replay
 from seqgan.rescaling import normalize_then_sum, rescale
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -46,7 +48,7 @@ from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences, Trajectories
 from seqgan.showing import sample_rows
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import Task, heldout_prompts, prompts_of, random_rows
 from seqgan.timing import Clock, profiled
 from seqgan.tracking.base import Histogram, Tracker
 from seqgan.tracking.metrics import Metrics
@@ -149,6 +151,8 @@ class Trainer:
         self.discriminator = next(
             (part for part in self.reward.parts if isinstance(part, DiscriminatorReward)), None
         )
+        training = config.discriminator_training
+        self.replay = Replay(training.replay, training.replay_size)
         self.baseline = make_baseline(
             config.adversarial.baseline, config.adversarial.baseline_decay
         )
@@ -263,7 +267,7 @@ class Trainer:
         while counters.discriminator_rounds < rounds:
             metrics = self.discriminator_round(settings.pretrain_epochs)
             counters.discriminator_rounds += 1
-            heldout = self.heldout_information(self.draw(self.config.evaluation.num_samples))
+            heldout = self.heldout_information(self.unseen(self.config.evaluation.num_samples))
             self.log(
                 {
                     "pretrain/round": counters.discriminator_rounds,
@@ -375,10 +379,9 @@ class Trainer:
                 )
         self._failed.clear()
         with clock.lap("collect"):
-            trajectories = collect(
-                self.env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
-            )
+            trajectories = self.collect(self.generator, self.rng)
         self.check_rewards_work(trajectories)
+        trajectories = self.with_increments(trajectories)
         with clock.lap("rollout"):
             action_values = self.action_values(trajectories)
         with clock.lap("update_generator"):
@@ -419,6 +422,22 @@ class Trainer:
         self.counters.global_step += int(trajectories.mask.sum())
         return metrics
 
+    def with_increments(self, trajectories: Trajectories) -> Trajectories:
+        """What the discriminator gives each token at that token, where it judges every prefix.
+
+        The environment rewards texts at their end. What was earned before a token is no credit of
+        its; values that are made comparable within the batch have another unit, and keep all of it.
+        """
+        settings, player = self.config.adversarial, self.discriminator
+        comparable = settings.rescale != "none"
+        comparable |= self.config.reward_aggregation != "sum_then_normalize"
+        if player is None or not player.per_token or comparable:
+            return trajectories
+        weight = float(self.reward.weights[self.reward.parts.index(player)])
+        increments = weight * player.score(trajectories.sequences)
+        rewards = at_their_tokens(trajectories.rewards, increments, trajectories.mask)
+        return replace(trajectories, rewards=rewards)
+
     def action_values(self, trajectories: Trajectories) -> torch.Tensor:
         """What each token is worth, by all rewards together; (batch, time), NaN for unknown."""
         settings, mask = self.config.adversarial, trajectories.mask
@@ -445,12 +464,19 @@ class Trainer:
         return metrics
 
     def discriminator_round(self, epochs: int) -> dict[str, float | int]:
-        """Fresh generated sequences against real training sequences."""
+        """Fresh generated sequences against real training sequences, of the same prompts."""
         assert self.reward.learning is not None
         settings = self.config.discriminator_training
         with profiled("update_discriminator / draw"):
-            generated = self.draw(settings.num_sequences)
-            real = self.real("train", settings.num_sequences)
+            fresh = settings.num_sequences - self.replay.num_older(settings.num_sequences)
+            if self.task.max_prompt_length:
+                real = self.real("train", settings.num_sequences)
+                generated = self.continued(real.select(torch.arange(fresh)), self.rng)
+            else:
+                generated = self.draw(fresh)
+                real = self.real("train", settings.num_sequences)
+            if settings.replay > 0:
+                generated = self.replay.mixed(generated, settings.num_sequences, self.rng)
         with profiled("update_discriminator / train"), seeded_from(self.rng, self.config.device):
             metrics = train_discriminator(
                 self.reward.learning, real, generated, epochs, settings.batch_size, self.rng
@@ -517,8 +543,11 @@ class Trainer:
                     for name, value in part.take_metrics().items()
                 }
                 metrics = reported | metrics  # the run's own names come first
-        # The discriminator has not been trained on these sequences.
-        metrics |= self.heldout_information(trajectories.sequences)
+        # The discriminator has not been trained on these sequences, but it has on their prompts.
+        unseen = trajectories.sequences
+        if self.task.max_prompt_length:
+            unseen = self.unseen(len(unseen))
+        metrics |= self.heldout_information(unseen)
         if self.discriminator is not None:
             logits = self.discriminator.logits(trajectories.sequences)
             metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
@@ -616,8 +645,32 @@ class Trainer:
     def real(self, split: Any, n: int) -> Sequences:
         return self.task.real(split, n, self.rng).to(self.config.device)
 
+    def collect(self, generator: Generator, rng: torch.Generator) -> Trajectories:
+        """A batch of episodes, of training prompts that `rng` draws where there are prompts."""
+        task, index, prompts = self.task, None, None
+        if task.max_prompt_length:
+            index = random_rows(task.size("train"), self.config.adversarial.batch_size, rng)
+            prompts = task.rows("train", index).to(self.config.device)
+        return collect(self.env, generator, task.vocabulary, task.max_length, rng, prompts, index)
+
     def draw(self, n: int) -> Sequences:
-        return sample(self.generator, self.task.vocabulary, n, self.task.max_length, self.rng)
+        """n generated sequences, of random training prompts where there are prompts."""
+        prompts = prompts_of(self.task, "train", n, self.rng, self.config.device)
+        return self.sample(n, prompts, self.rng)
+
+    def continued(self, prompts: Sequences, rng: torch.Generator) -> Sequences:
+        """A generated continuation of each row's prompt."""
+        return self.sample(len(prompts), prompts, rng)
+
+    def sample(self, n: int, prompts: Sequences | None, rng: torch.Generator) -> Sequences:
+        task = self.task
+        return sample(self.generator, task.vocabulary, n, task.max_length, rng, None, prompts)
+
+    def unseen(self, n: int) -> Sequences:
+        """Generated sequences that no reward was trained on, nor on their prompts."""
+        if not self.task.max_prompt_length:
+            return self.draw(n)
+        return self.continued(self.heldout(n), self._rng_of_evaluation())
 
     def axes(self) -> dict[str, float | int]:
         """How far the game is."""
@@ -629,11 +682,12 @@ class Trainer:
         if shown == 0:
             return
         rng = torch.Generator().manual_seed(self.config.seed)
-        texts = sample(self.generator, self.task.vocabulary, shown, self.task.max_length, rng)
+        prompts = heldout_prompts(self.task, shown, self.config.device, "dev")
+        texts = self.sample(shown, prompts, rng)
         self.log_samples(title, texts)
         self.progress.message(f"Samples {title}:")
-        for text in texts.texts:
-            self.progress.message(f"  {text}")
+        for prompt, text in zip(texts.prompt_texts, texts.texts, strict=True):
+            self.progress.message(f"  {prompt} => {text}" if prompt else f"  {text}")
 
     def log_samples(self, phase: str, sequences: Sequences) -> None:
         """Logs a few of the generator's samples, with the value of each token."""
@@ -728,6 +782,8 @@ class Trainer:
         }
         if self.rollout_policy is not self.generator:
             state["rollout_policy"] = self.rollout_policy.state_dict()
+        if self.replay.share > 0:
+            state["replay"] = self.replay.state_dict()
         for name, part in self._stateful_parts().items():
             state[name] = part.state_dict()
         return state
@@ -750,6 +806,9 @@ class Trainer:
         self.start_metrics = dict(state.get("start_metrics", {}))
         self.best_loss = state.get("best_loss", float("inf"))
         self.alerted = list(state.get("alerted", []))
+        self.replay.load_state_dict(
+            state.get("replay", {}), self.task.vocabulary, self.config.device
+        )
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
 

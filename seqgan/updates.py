@@ -140,6 +140,9 @@ def train_discriminator(
 ) -> Metrics:
     """`epochs` passes over both sets, each minibatch half real and half generated.
 
+    Where there are prompts, row i of both sets continues the same one, and the two stay at the same
+    place of a minibatch: like is compared with like.
+
     Args:
         batch_size: sequences per minibatch, both kinds together.
         progress: called after every minibatch.
@@ -152,11 +155,13 @@ def train_discriminator(
     """
     half = max(batch_size // 2, 1)
     num_batches = max(min(len(real), len(generated)) // half, 1)
+    paired = real.prompts is not None and len(real) == len(generated)
     means: dict[str, float] = {}
     for _ in range(epochs):
         means = {}
-        real_order = torch.randperm(len(real), generator=rng)
-        generated_order = torch.randperm(len(generated), generator=rng)
+        real_order = generated_order = torch.randperm(len(real), generator=rng)
+        if not paired:
+            generated_order = torch.randperm(len(generated), generator=rng)
         for index in range(num_batches):
             rows = slice(index * half, (index + 1) * half)
             metrics = reward.update(

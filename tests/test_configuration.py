@@ -24,6 +24,7 @@ from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.oracle import OracleConfig
+from seqgan.tasks.prompts import PromptsConfig
 from seqgan.tasks.text import TextConfig
 
 
@@ -160,7 +161,10 @@ class TestErrors:
                 "generator: {kind: rnn}",
                 "generator has a kind, one of lstm, gru, transformer, got 'rnn'",
             ),
-            ("task: {path: x}", "task has a kind, one of captions, oracle, text, got None"),
+            (
+                "task: {path: x}",
+                "task has a kind, one of captions, oracle, text, prompts, got None",
+            ),
             ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
             ("task: {kind: [oracle]}", "task has a kind, .* got \\['oracle'\\]"),
             ("task: oracle", "task has a kind, .* got None"),
@@ -247,6 +251,7 @@ def test_kinds_of_each_slot():
         "captions": CaptionsConfig,
         "oracle": OracleConfig,
         "text": TextConfig,
+        "prompts": PromptsConfig,
     }
     assert configs_by_kind("generator") == {
         "lstm": RecurrentGeneratorConfig,

@@ -11,14 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from seqgan.discriminators import cnn, pooled
+from seqgan.discriminators import causal, cnn, pooled
+from seqgan.discriminators.base import Discriminator, normalize_spectrally
+from seqgan.discriminators.causal import CausalDiscriminator, CausalDiscriminatorConfig
 from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
 from seqgan.discriminators.transformer import (
     TransformerDiscriminator,
     TransformerDiscriminatorConfig,
 )
-from seqgan.rewards.discriminator import discriminator_step
+from seqgan.rewards.discriminator import (
+    discriminator_step,
+    squared_gradient_norms,
+    twice_differentiable,
+)
 from seqgan.seeding import seeded_from
 from seqgan.sequences import Sequences
 from seqgan.vocabulary import Vocabulary
@@ -112,6 +118,8 @@ class DiscriminatorConformance:
     def test_gradient_reaches_every_parameter(self, discriminator, sequences):
         discriminator(sequences).square().sum().backward()
         for name, parameter in discriminator.named_parameters():
+            if not parameter.requires_grad:
+                continue
             assert parameter.grad is not None, name
             assert parameter.grad.abs().max() > 0, name
 
@@ -125,6 +133,102 @@ class DiscriminatorConformance:
         after = discriminator.embedding.weight.detach()
         assert torch.all(after[VOCABULARY.pad_id] == 0)
         assert torch.all((after != before)[:6].any(dim=1))  # bos, 6, is in no text
+
+    def test_the_prompt_is_read_and_its_padding_is_not(self, discriminator):
+        completions = Sequences.from_rows([[0, 1, 5], [5], [4, 4, 0]], VOCABULARY, 3)
+
+        def prompted(ids):
+            prompts = torch.tensor(ids)
+            mask = prompts != VOCABULARY.pad_id
+            return replace(completions, prompts=prompts, prompt_mask=mask)
+
+        expected = discriminator(prompted([[0, 1], [2, 3], [7, 1]]))
+        changed = discriminator(prompted([[1, 0], [2, 4], [7, 1]]))
+        assert (changed == expected).tolist() == [False, False, True]
+        assert torch.all(discriminator(completions) != expected)
+        wide = discriminator(prompted([[7, 7, 0, 1], [7, 7, 2, 3], [7, 7, 7, 1]]))
+        torch.testing.assert_close(wide, expected)
+
+    def test_gradients_of_gradients(self, discriminator, sequences):
+        """Of the logits by the embeddings, against differences of logits and of those."""
+        discriminator = discriminator.double()
+        step = 1e-6
+
+        def moved_by(shift):
+            hook = discriminator.embedding.register_forward_hook(
+                lambda module, given, output: output + shift
+            )
+            values = discriminator(sequences).detach()
+            hook.remove()
+            return values
+
+        def penalties():
+            with twice_differentiable(discriminator, True) as embeddings:
+                return squared_gradient_norms(discriminator(sequences), embeddings)
+
+        squares = penalties()
+        # Along a random direction of each row, the logit changes by gradient times direction.
+        with twice_differentiable(discriminator, True) as embeddings:
+            values = discriminator(sequences)
+            (gradient,) = torch.autograd.grad(values.sum(), embeddings)
+        torch.testing.assert_close(values, discriminator(sequences))
+        torch.testing.assert_close(squares, gradient.flatten(1).square().sum(dim=1))
+        direction = torch.randn(gradient.shape, generator=seeded(), dtype=torch.float64)
+        direction = direction * self.real_embeddings(gradient, sequences)
+        slope = (moved_by(step * direction) - moved_by(-step * direction)) / (2 * step)
+        torch.testing.assert_close(
+            slope, (gradient * direction).flatten(1).sum(dim=1), rtol=1e-4, atol=1e-7
+        )
+        # And what a step descends is the gradient of that.
+        trained = [p for p in discriminator.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(penalties().sum(), trained, allow_unused=True)
+        ways = [torch.randn(p.shape, generator=seeded(i)).double() for i, p in enumerate(trained)]
+        for parameter, way in zip(trained, ways, strict=True):
+            if parameter is discriminator.embedding.weight:
+                way[VOCABULARY.pad_id] = 0  # stays 0, and has no gradient
+        expected = sum(
+            float((g * way).sum()) for g, way in zip(gradients, ways, strict=True) if g is not None
+        )
+        totals = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                for parameter, way in zip(trained, ways, strict=True):
+                    parameter += sign * step * way
+            totals.append(float(penalties().sum().detach()))
+            with torch.no_grad():
+                for parameter, way in zip(trained, ways, strict=True):
+                    parameter -= sign * step * way
+        assert (totals[0] - totals[1]) / (2 * step) == pytest.approx(expected, rel=1e-4)
+
+    def real_embeddings(self, gradient, sequences):
+        """1 where an embedding of that shape is one of a real token's."""
+        mask = sequences.mask[:, :, None].to(gradient.dtype)
+        return torch.nn.functional.pad(mask, (0, 0, 0, gradient.shape[1] - mask.shape[1]))
+
+    def test_spectral_norms_of_one(self, sequences):
+        """Of every linear and convolutional layer, as soon as power iteration has converged."""
+        with seeded_from(seeded()):
+            discriminator = self.make(dropout=0.0)
+            normalize_spectrally(discriminator)
+            for _ in range(200):
+                discriminator.train()(sequences)
+        layers = [
+            module
+            for module in discriminator.modules()
+            if isinstance(module, nn.Linear | nn.Conv1d) and hasattr(module, "parametrizations")
+        ]
+        assert discriminator.output in layers
+        discriminator.eval()
+        for layer in layers:
+            largest = torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]
+            assert float(largest) == pytest.approx(1, abs=1e-3)
+        with seeded_from(seeded(5)):
+            other = self.make(dropout=0.0).eval()
+            normalize_spectrally(other)
+        other.load_state_dict(discriminator.state_dict())
+        assert torch.equal(other(sequences), discriminator(sequences))
+        # The vectors of the iteration are part of the state: the next pass is the same, too.
+        assert torch.equal(other.train()(sequences), discriminator.train()(sequences))
 
 
 class TestCNN(DiscriminatorConformance):
@@ -288,6 +392,67 @@ class TestTransformer(DiscriminatorConformance):
         monkeypatch.setattr(pooled, "JUDGED_TOGETHER", 2)
         with torch.no_grad():
             torch.testing.assert_close(discriminator(sequences), expected)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+class TestCausal(DiscriminatorConformance):
+    @pytest.fixture(autouse=True)
+    def configured(self, num_layers):
+        self.config = CausalDiscriminatorConfig(width=8, num_layers=num_layers, num_heads=2)
+
+    def make(self, dropout):
+        return CausalDiscriminator(replace(self.config, dropout=dropout), VOCABULARY, MAX_LENGTH)
+
+    def test_each_token_is_judged_as_the_end_of_its_prefix(self, discriminator, sequences):
+        """Each prefix by itself, with and without a prompt."""
+        prompts = torch.tensor([[7, 1], [2, 3], [7, 7], [0, 0], [7, 4]])
+        mask = prompts != VOCABULARY.pad_id
+        for given in (sequences, replace(sequences, prompts=prompts, prompt_mask=mask)):
+            logits = discriminator.token_logits(given)
+            assert logits.shape == given.tokens.shape
+            assert torch.all(logits[~given.mask] == 0)
+            for row, ids in enumerate(ROWS):
+                one = given.select(torch.tensor([row]))
+                for length in range(1, len(ids) + 1):
+                    prefix = replace(one, tokens=one.tokens[:, :length], mask=one.mask[:, :length])
+                    torch.testing.assert_close(discriminator(prefix)[0], logits[row, length - 1])
+
+    def test_many_texts_are_scored_in_parts(self, discriminator, sequences, monkeypatch):
+        expected = discriminator.token_logits(sequences).detach()
+        monkeypatch.setattr(causal, "JUDGED_TOGETHER", 2)
+        with torch.no_grad():
+            torch.testing.assert_close(discriminator.token_logits(sequences), expected)
+
+
+class LinearDiscriminator(Discriminator):
+    """The logit is the sum over real tokens of weight times embedding, plus a bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY.size, 3, padding_idx=VOCABULARY.pad_id)
+        self.output = nn.Linear(3, 1)
+
+    def features(self, sequences):
+        return (self.embedding(sequences.tokens) * sequences.mask[..., None]).sum(dim=1)
+
+    def forward(self, sequences):
+        return self.output(self.features(sequences))[:, 0]
+
+
+def test_gradient_penalty_of_a_linear_discriminator():
+    """Its squared gradient norm is L ||w||^2 for a text of L tokens, so that the weight of the
+    penalty, 4, adds 2 (mean L of real + mean L of generated) 2 w to the gradient by w."""
+    real = Sequences.from_rows([[0, 1, 2, 3, 5], [1, 5, 0]], VOCABULARY, MAX_LENGTH)
+    generated = Sequences.from_rows([[5], [2, 2, 5], [4, 5]], VOCABULARY, MAX_LENGTH)
+    weights = []
+    for penalty in (0.0, 4.0):
+        with seeded_from(seeded()):
+            discriminator = LinearDiscriminator()
+        before = discriminator.output.weight.detach().clone()
+        optimizer = torch.optim.SGD(discriminator.parameters(), 0.01)
+        discriminator_step(discriminator, optimizer, real, generated, gradient_penalty=penalty)
+        weights.append(discriminator.output.weight.detach())
+    torch.testing.assert_close(weights[1] - weights[0], -0.01 * 4.0 * (4 + 2) * before)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])

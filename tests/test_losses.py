@@ -10,8 +10,11 @@ from seqgan.losses import (
     minimax_discriminator_loss,
     minimax_generator_loss,
     negative_log_likelihood,
+    offset_penalty,
+    pairwise_discriminator_loss,
     reinforce,
     to_floats,
+    token_discriminator_loss,
     token_entropies,
     token_log_probs,
 )
@@ -257,3 +260,66 @@ def test_to_floats():
     metrics = to_floats({"a": tensor * 2, "b": 3, "c": torch.tensor(1)})
     assert metrics == {"a": 5.0, "b": 3.0, "c": 1.0}
     assert all(type(value) is float for value in metrics.values())
+
+
+class TestOtherDiscriminatorLosses:
+    def test_smoothing_by_hand(self):
+        """A tenth of the label of the real row, D = 3/4, is given away; none of the generated's."""
+        real, generated = torch.tensor([math.log(3)]), torch.tensor([math.log(1 / 4)])
+        known = 0.9 * math.log(3 / 4) + 0.1 * math.log(1 / 4)
+        expected = -0.5 * (known + math.log(4 / 5))
+        actual = minimax_discriminator_loss(real, generated, smoothing=0.1)
+        assert float(actual) == pytest.approx(expected)
+
+    def test_smoothed_labels_are_best_at_their_odds(self):
+        """Where only real rows are, D = 1 - s."""
+        logit = torch.tensor([math.log(0.9 / 0.1)], requires_grad=True)
+        minimax_discriminator_loss(logit, torch.zeros(1), smoothing=0.1).backward()
+        assert float(logit.grad) == pytest.approx(0, abs=1e-7)
+
+    def test_pairwise_by_hand(self):
+        """Odds of 3 and 1/2 that the real one is told."""
+        real = torch.tensor([math.log(6), math.log(2)])
+        generated = torch.tensor([math.log(2), math.log(4)])
+        expected = -(math.log(3 / 4) + math.log(1 / 3)) / 2
+        assert float(pairwise_discriminator_loss(real, generated)) == pytest.approx(expected)
+        shifted = pairwise_discriminator_loss(real + 7, generated + 7)
+        assert float(shifted) == pytest.approx(expected, abs=1e-6)
+
+    def test_the_offset_is_where_the_means_have_their_middle(self):
+        real, generated = torch.tensor([3.0, 5.0]), torch.tensor([-1.0, -1.0, -4.0])
+        assert float(offset_penalty(real, generated)) == pytest.approx(1.0)
+        assert float(offset_penalty(real - 1, generated - 1)) == 0
+
+    def test_tokens_by_hand(self):
+        """D = 3/4, 1/2 on the tokens of a real row, 1/5 on the one of a generated, 2/3 on
+        another's; lengths 2, 1 and 1. Padding would show."""
+        real = torch.tensor([[math.log(3), 0.0, PADDING]])
+        generated = torch.tensor([math.log(1 / 4), math.log(2)])[:, None]
+        generated = torch.nn.functional.pad(generated, (0, 2), value=PADDING)
+        masks = torch.tensor([[True, True, False]]), generated != PADDING
+        known = math.log(3 / 4) + math.log(1 / 2)
+        fake = (math.log(4 / 5) + math.log(1 / 3)) / 2
+        loss = token_discriminator_loss(real, masks[0], generated, masks[1])
+        assert float(loss) == pytest.approx(-(known + fake) / (2 + 1))
+        known = 0.9 * known + 0.1 * (math.log(1 / 4) + math.log(1 / 2))
+        loss = token_discriminator_loss(real, masks[0], generated, masks[1], smoothing=0.1)
+        assert float(loss) == pytest.approx(-(known + fake) / (2 + 1))
+
+    def test_the_best_logit_of_a_prefix_is_its_log_ratio(self):
+        """Of real rows a third is one token long, of generated ones a half: whatever the lengths,
+        the best logit of the second token of "a b" is log of its two probabilities."""
+        logit = torch.tensor(0.0, requires_grad=True)
+        real, generated = torch.zeros(3, 2), torch.zeros(2, 2)
+        real_mask = torch.tensor([[True, False], [True, True], [True, True]])
+        generated_mask = torch.tensor([[True, False], [True, True]])
+        best = math.log((2 / 3) / (1 / 2))
+        for start, sign in ((best, 0), (best + 1, 1), (best - 1, -1)):
+            logit = torch.tensor(start, requires_grad=True)
+            real_logits = torch.stack([real[:, 0], logit.expand(3)], dim=1)
+            generated_logits = torch.stack([generated[:, 0], logit.expand(2)], dim=1)
+            token_discriminator_loss(
+                real_logits, real_mask, generated_logits, generated_mask
+            ).backward()
+            found = float(logit.grad)
+            assert found == pytest.approx(0, abs=1e-7) if sign == 0 else found * sign > 0.01

@@ -1,15 +1,12 @@
 """The transition: what one token does to each of many texts, all rows at once."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.rewards import Reward, checked_judgement
 from seqgan_envs.rules import ActionMask, Observation, Rules
-
-_T = TypeVar("_T")
 
 
 class Outcome(NamedTuple):
@@ -99,7 +96,11 @@ class Episodes:
         self._update_masks(rows)
 
     def advance(
-        self, rows: NDArray[np.int64], actions: NDArray[np.integer[Any]], reward: Reward
+        self,
+        rows: NDArray[np.int64],
+        actions: NDArray[np.integer[Any]],
+        reward: Reward,
+        by_index: bool = False,
     ) -> Outcome:
         """Takes one action in each of the given rows, none of which has ended.
 
@@ -107,6 +108,7 @@ class Episodes:
             rows: indices (K,) of the rows that go on.
             actions: one action per row of the state, (rows,); those of other rows are not read.
             reward: called at most once, with the rows that an allowed action ended.
+            by_index: whether it is told the numbers of their prompts, too.
 
         Raises:
             ValueError: an action lies outside the space (then nothing has changed), or the reward
@@ -133,7 +135,9 @@ class Episodes:
         judged, parts = taken[finished], None
         if judged.size:
             self.ended[judged] = True
-            rewards[judged], parts = checked_judgement(self._ask(reward, judged), judged)
+            numbers = {"prompt_index": self.prompt_indices(judged)} if by_index else {}
+            judgement = reward(*self.texts(judged), **numbers)
+            rewards[judged], parts = checked_judgement(judgement, judged)
         self._update_masks(rows)
         return Outcome(rewards, invalid, judged, parts)
 
@@ -190,6 +194,10 @@ class Episodes:
             None if prompts is None else prompts[self._prompt_indices[rows]],
         )
 
+    def prompt_indices(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The number of each given row's prompt (K,), in fresh memory, or None."""
+        return None if self._rules.prompts is None else self._prompt_indices[rows]
+
     def token_ids(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
         """The emitted tokens of each given row, without padding."""
         pairs = zip(self.tokens[rows].tolist(), self.lengths[rows].tolist(), strict=True)
@@ -219,9 +227,6 @@ class Episodes:
             return np.ones((count, self._rules.num_actions), dtype=np.int8)
         return _copy_of_rows(self.allowed, rows).view(np.int8)
 
-    def _ask(self, function: Callable[..., _T], rows: NDArray[np.int64]) -> _T:
-        return function(*self.texts(rows))
-
     def _update_masks(self, rows: NDArray[np.int64]) -> None:
         if self._ask_mask is None:
             return
@@ -230,7 +235,7 @@ class Episodes:
         going = rows[~ended]
         if not going.size:
             return
-        masks = np.asarray(self._ask(self._ask_mask, going))
+        masks = np.asarray(self._ask_mask(*self.texts(going)))
         expected = (len(going), self._rules.num_actions)
         if masks.shape != expected or masks.dtype != np.bool_:
             raise ValueError(

@@ -1,5 +1,6 @@
 """What judges a finished text: the contract, the small default, and how the contract is checked."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from runpy import run_path
@@ -15,12 +16,16 @@ NaN in a part says that it did not apply to the row. A part is for the eye: it s
 as `reward_components`, and how the parts make up the reward is the function's own business.
 """
 
-Reward = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None], Judgement]
+Reward = Callable[..., Judgement]
 """`reward(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K,)` finite floats.
 
 Or a pair `(rewards, parts)`, see `Judgement`. `tokens` are right-padded, `lengths` count the eos,
 `prompts` are left-padded. The K rows are the texts that have just ended; the arrays are copies, the
 function may write to them.
+
+A function with a parameter `prompt_index` is also given, by that name, the number of each row's
+prompt among the environment's, (K,), or None where there are no prompts: so it can look up what
+else is known of a prompt, a reference answer for instance.
 """
 
 DEFAULT_REWARD = "seqgan_envs.rewards:distinct_token_fraction"
@@ -65,6 +70,14 @@ def load_reward(reward: Reward | str) -> Reward:
             f" got {reward!r}"
         )
     return loaded
+
+
+def wants_prompt_index(reward: Reward) -> bool:
+    """Whether a reward function has a parameter `prompt_index`."""
+    try:
+        return "prompt_index" in inspect.signature(reward).parameters
+    except (TypeError, ValueError):  # a function of a compiled module may have no signature
+        return False
 
 
 def checked_judgement(

@@ -15,6 +15,9 @@ ActionMask = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] |
 True where a token may come next. The K rows are texts that go on; the arrays are copies.
 """
 
+Decode = Callable[[Sequence[int]], str]
+"""`decode(ids) -> text`, given ids of words alone."""
+
 ObservationLayout = Literal["dict", "tokens"]
 Observation: TypeAlias = dict[str, Any] | NDArray[np.int64]
 
@@ -38,6 +41,7 @@ class Rules:
         invalid_action_penalty: the reward of a forbidden action.
         observation: "dict", or "tokens" for the bare token array.
         separator: what joins the words of a decoded text.
+        decode_words: makes a text of the ids of words instead, or None.
     """
 
     words: tuple[str, ...]
@@ -49,6 +53,7 @@ class Rules:
     invalid_action_penalty: float
     observation: ObservationLayout
     separator: str
+    decode_words: Decode | None = None
 
     @property
     def num_actions(self) -> int:
@@ -100,6 +105,8 @@ class Rules:
     def decode(self, ids: Sequence[int]) -> str:
         """The words among the ids, joined; eos, pad and other special ids are left out."""
         words, num_words = self.words, len(self.words)
+        if self.decode_words is not None:
+            return self.decode_words([int(i) for i in ids if i < num_words])
         return self.separator.join([words[i] for i in ids if i < num_words])
 
 
@@ -114,6 +121,7 @@ def checked_rules(
     invalid_action_penalty: float,
     observation: ObservationLayout,
     separator: str,
+    decode: Decode | None = None,
 ) -> Rules:
     """The rules that the constructor arguments of the environments describe.
 
@@ -133,6 +141,8 @@ def checked_rules(
         raise ValueError(f"observation is 'dict' or 'tokens', got {observation!r}")
     if not isinstance(separator, str):
         raise ValueError(f"separator is a string, got {separator!r}")
+    if decode is not None and not callable(decode):
+        raise ValueError(f"decode is a function of ids or None, got {decode!r}")
     return Rules(
         words=checked_words,
         max_length=int(max_length),
@@ -143,6 +153,7 @@ def checked_rules(
         invalid_action_penalty=float(invalid_action_penalty),
         observation=observation,
         separator=separator,
+        decode_words=decode,
     )
 
 

@@ -10,10 +10,11 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
-from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
+    Decode,
     Observation,
     ObservationLayout,
     check_render_mode,
@@ -56,13 +57,15 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         eos: whether one more action, after the words, ends the text.
         pad_id: the id that pads; by default the first that is not an action.
         reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or
-            the `package.module:attribute` or `file.py:attribute` that names it.
+            the `package.module:attribute` or `file.py:attribute` that names it. One with a
+            parameter `prompt_index` also gets the numbers of the texts' prompts, (K,).
         prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
         action_mask: which tokens may come next: booleans of shape (V,), or a function
             `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
         invalid_action_penalty: the reward of a forbidden action.
         observation: "dict" or "tokens".
         separator: what joins the words of a text, " " or for characters "".
+        decode: what makes a text of the ids of its words, where joining them does not (subwords).
         render_mode: None or "ansi".
 
     Attributes:
@@ -87,6 +90,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         invalid_action_penalty: float = -1.0,
         observation: ObservationLayout = "dict",
         separator: str = " ",
+        decode: Decode | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.rules = checked_rules(
@@ -99,6 +103,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
             invalid_action_penalty=invalid_action_penalty,
             observation=observation,
             separator=separator,
+            decode=decode,
         )
         check_render_mode(render_mode)
         self.render_mode = render_mode
@@ -113,6 +118,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         Gymnasium deep-copies the arguments of `make`; a live object is better set here.
         """
         self._reward = load_reward(reward)
+        self._by_index = wants_prompt_index(self._reward)
 
     @property
     def episodes(self) -> Episodes:
@@ -153,7 +159,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         checked = checked_actions(action, shape=())
         if self._episode.append(0, checked.item()):
             return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}
-        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward)
+        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward, self._by_index)
         terminated = bool(self._episode.ended[0])
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:

@@ -10,10 +10,11 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, Outcome, checked_actions, observation_of_row
-from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
+    Decode,
     Observation,
     ObservationLayout,
     check_at_least,
@@ -67,6 +68,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         invalid_action_penalty: float = -1.0,
         observation: ObservationLayout = "dict",
         separator: str = " ",
+        decode: Decode | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -80,6 +82,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             invalid_action_penalty=invalid_action_penalty,
             observation=observation,
             separator=separator,
+            decode=decode,
         )
         check_at_least("num_envs", 1, num_envs)
         check_render_mode(render_mode)
@@ -104,6 +107,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         Gymnasium deep-copies the arguments of `make_vec`; a live object is better set here.
         """
         self._reward = load_reward(reward)
+        self._by_index = wants_prompt_index(self._reward)
 
     def single_env(self) -> TextGenerationEnv:
         """A single environment with the rules and the reward of a row."""
@@ -119,6 +123,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             invalid_action_penalty=rules.invalid_action_penalty,
             observation=rules.observation,
             separator=rules.separator,
+            decode=rules.decode_words,
             render_mode=self.render_mode,
         )
 
@@ -179,7 +184,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         (waiting,) = episodes.ended.nonzero()
         (going,) = (~episodes.ended).nonzero()
         outcome = episodes.advance(
-            going, checked_actions(actions, shape=(self.num_envs,)), self._reward
+            going, checked_actions(actions, shape=(self.num_envs,)), self._reward, self._by_index
         )
         ending = going[episodes.ended[going]]
         terminated = episodes.ended.copy()

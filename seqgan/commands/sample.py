@@ -1,16 +1,37 @@
 """`seqgan sample`: texts from a run's generator, one a line on standard output."""
 
+import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+
+if TYPE_CHECKING:
+    from seqgan.configuration import TrainConfig
+    from seqgan.sequences import Sequences
+    from seqgan.vocabulary import Vocabulary
 
 
 def run(given: list[str]) -> int:
     """Prints texts, and gives the exit code."""
     parser = Parser(prog="seqgan sample", allow_abbrev=False)
     parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("-n", type=int, default=10, help="number of texts (10)")
+    parser.add_argument(
+        "-n", type=int, help="number of texts (10); of each prompt that is given (1)"
+    )
+    parser.add_argument(
+        "--prompt",
+        action="append",
+        metavar="TEXT",
+        help="what a text goes on from; may be given again (held-out prompts of the run's task)",
+    )
+    parser.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="a .jsonl, .csv or .txt file of prompts"
+    )
+    parser.add_argument(
+        "--prompt-column", metavar="NAME", help="of that file (the name in the run's task)"
+    )
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1 sharpens (1)")
     parser.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens (0: all)")
     parser.add_argument("--top-p", type=float, default=1.0, help="keep this probability (1: all)")
@@ -25,8 +46,13 @@ def run(given: list[str]) -> int:
     parser.add_argument("--unknown", action="store_true", help="allow the unknown word <unk>")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_all(given)
+    given_prompts = options.prompt is not None or options.prompts is not None
+    if options.n is None:
+        options.n = 1 if given_prompts else 10
     if options.n < 1:
         raise InputError(f"-n is at least 1, got {options.n}")
+    if options.prompt_column is not None and options.prompts is None:
+        raise InputError("--prompt-column goes with --prompts, got it without")
     check_seed(options.seed)
     import torch
 
@@ -39,6 +65,7 @@ def run(given: list[str]) -> int:
         folder, config = open_run(options.run)
         which = "pretrained" if options.pretrained else "generator"
         trained = load_generator(folder, config, which, options.checkpoint)
+        prompts = _prompts(options, config, trained.vocabulary)
     except (ValueError, CheckpointError) as error:
         raise InputError(str(error)) from error
     unknown = trained.vocabulary.unk_id
@@ -46,16 +73,45 @@ def run(given: list[str]) -> int:
     drawn = sample(
         trained.generator,
         trained.vocabulary,
-        options.n,
+        options.n if prompts is None else len(prompts),
         trained.max_length,
         torch.Generator().manual_seed(options.seed),
         sampling,
-        forbidden=forbidden,
+        prompts,
+        forbidden,
     )
     scores = sequence_log_probs(trained.generator, drawn).tolist()
-    for text, score in zip(drawn.texts, scores, strict=True):
+    for prompt, text, score in zip(drawn.prompt_texts, drawn.texts, scores, strict=True):
+        before = {} if prompts is None else {"prompt": prompt}
         if options.json:
-            print(json.dumps({"text": text, "log_prob": score}, ensure_ascii=False))
+            print(json.dumps(before | {"text": text, "log_prob": score}, ensure_ascii=False))
         else:
-            print(text)
+            print("\t".join([*before.values(), text]))
     return 0
+
+
+def _prompts(
+    options: argparse.Namespace, config: "TrainConfig", vocabulary: "Vocabulary"
+) -> "Sequences | None":
+    """A row for each text that is to be drawn; None for a run without prompts.
+
+    Raises:
+        ValueError: prompts that are none, or for a run without.
+    """
+    import torch
+
+    from seqgan.build import build_prompts, build_task
+    from seqgan.tasks.base import prompts_of
+    from seqgan.tasks.prompts import PromptsConfig, read_prompts
+
+    texts = list(options.prompt or [])
+    if options.prompts is not None:
+        column = options.prompt_column or getattr(config.task, "prompt_column", "prompt")
+        texts += read_prompts(options.prompts, column)
+    if texts:
+        rows = torch.arange(len(texts)).repeat_interleave(options.n)
+        return build_prompts(config, texts, vocabulary).select(rows).to(config.device)
+    if not isinstance(config.task, PromptsConfig):
+        return None
+    rng = torch.Generator().manual_seed(options.seed)
+    return prompts_of(build_task(config), "test", options.n, rng, config.device)

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import conv1d, pad
 
 from seqgan.discriminators.base import Discriminator
 from seqgan.discriminators.convolution import max_over_time, max_over_time_by_table
@@ -57,6 +57,8 @@ class CNNDiscriminator(Discriminator):
     Filters wider than `max_length` are left out, as there is no window for them.
     """
 
+    embedding: nn.Embedding
+
     def __init__(
         self, config: CNNDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
     ) -> None:
@@ -97,6 +99,7 @@ class CNNDiscriminator(Discriminator):
 
     def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
         """The features of all rows with a gradient; without one, of a few rows at a time."""
+        sequences = sequences.whole()
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
             raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
@@ -116,6 +119,12 @@ class CNNDiscriminator(Discriminator):
 
     def _peaks(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
         values = self.embedding(tokens)
+        if self.twice_differentiable:
+            # Where a text has ended, vectors are constants, not points that could be moved.
+            values = torch.where((tokens == self.pad_id)[..., None], values.detach(), values)
+            moved = values.transpose(1, 2)
+            peaks = [conv1d(moved, weight, bias).amax(dim=2) for weight, bias in self._kernels()]
+            return torch.cat(peaks, dim=1).relu()
         peaks = [max_over_time(values, weight, bias) for weight, bias in self._kernels()]
         return torch.cat(peaks, dim=1).relu()
 

@@ -13,7 +13,10 @@ JUDGED_TOGETHER = 2048  # texts that are scored together; bounds what is in memo
 
 
 class PooledDiscriminator(Discriminator):
-    """A vector for each token, mean and maximum over the real ones, dropout, logit."""
+    """A vector for each token, mean and maximum over the real ones, dropout, logit.
+
+    Reads the prompts, too, where there are any.
+    """
 
     dropout: nn.Dropout
 
@@ -33,6 +36,7 @@ class PooledDiscriminator(Discriminator):
         )
 
     def _pooled(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        sequences = sequences.whole()
         values = self.token_features(sequences)
         mean = values.sum(dim=1) / sequences.lengths[:, None]
         peak = values.masked_fill(~sequences.mask[..., None], -torch.inf).amax(dim=1)

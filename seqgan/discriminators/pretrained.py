@@ -14,21 +14,22 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from seqgan.discriminators.base import Discriminator
+from seqgan.discriminators.head import Head, pooled
 from seqgan.pretrained import PretrainedError, load_model, load_tokenizer, package
 from seqgan.sequences import Sequences
 
 Body = Literal["frozen", "lora", "full"]
 Pooling = Literal["auto", "mean", "last", "first"]
 Dtype = Literal["float32", "bfloat16"]
-Text = tuple[str, str]  # a prompt, empty where there is none, and a completion
+Text = tuple[str, str, bool]  # a prompt or "", a completion, and whether its end was emitted
 
 READ_TOGETHER = 32  # texts that go through the body together, without gradients
 ROWS, WIDTH = 8, 8  # batches without gradients are filled up to multiples of these
@@ -51,19 +52,16 @@ class PretrainedDiscriminatorConfig:
     cache_size: int = 50_000  # texts whose vectors are kept, where the body is frozen
 
     def __post_init__(self) -> None:
-        for name, known in (("body", Body), ("pooling", Pooling), ("dtype", Dtype)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(
-                    f"discriminator.{name} is one of {', '.join(get_args(known))},"
-                    f" got {getattr(self, name)!r}"
-                )
-        for name, least in (("head_size", 0), ("lora_rank", 1), ("max_tokens", 0)):
+        for name, least in (
+            ("head_size", 0),
+            ("lora_rank", 1),
+            ("max_tokens", 0),
+            ("cache_size", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(
                     f"discriminator.{name} is at least {least}, got {getattr(self, name)}"
                 )
-        if self.cache_size < 0:
-            raise ValueError(f"discriminator.cache_size is at least 0, got {self.cache_size}")
         if not 0 < self.lora_alpha < float("inf"):
             raise ValueError(
                 f"discriminator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
@@ -77,33 +75,14 @@ class PretrainedDiscriminatorConfig:
             )
 
 
-class Head(nn.Module):
-    """Normalisation, dropout, a hidden layer with dropout behind it, and the logit."""
-
-    def __init__(self, width: int, head_size: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.hidden = nn.Linear(width, head_size) if head_size else None
-        self.output = nn.Linear(head_size or width, 1)
-        self.dropout = nn.Dropout(dropout)
-
-    def features(self, vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch feature"]:
-        values = self.dropout(self.norm(vectors))
-        return values if self.hidden is None else self.dropout(gelu(self.hidden(values)))
-
-    def forward(self, vectors: Float[Tensor, "batch width"]) -> Float[Tensor, "batch one"]:
-        logits: Tensor = self.output(self.features(vectors))
-        return logits
-
-
 class PretrainedDiscriminator(Discriminator):
     """Decode, read with a pretrained body, pool, head.
 
     `state_dict` holds what trains: the head, and the adapters or the whole body where they do.
 
-    That a text ended before its length ran out is only seen by a body whose tokenizer has no
-    separators of its own, as most causal LMs': an eos token stands at the end of what such a body
-    reads, and `last` pooling reads there.
+    Its tokenizer marks the end of a text, with sep or, most causal LMs', with eos. A text that was
+    cut off by its length is read without that mark. `last` pooling takes the last token that is
+    read. Prompt and completion are a pair of texts to the tokenizer.
 
     Raises:
         PretrainedError: no such model, or one that has no window this long, encodes and decodes
@@ -127,6 +106,7 @@ class PretrainedDiscriminator(Discriminator):
             body = _with_adapters(body, config)
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
         self.head = Head(int(body.config.hidden_size), config.head_size, config.dropout)
+        self.taken = nn.Identity()  # what passes here is what the head reads
         self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
         self._untrained = frozenset(
             {f"body.{name}" for name, p in self.body.named_parameters() if not p.requires_grad}
@@ -139,6 +119,14 @@ class PretrainedDiscriminator(Discriminator):
     def output(self) -> nn.Linear:  # type: ignore[override]
         return self.head.output
 
+    @property
+    def embedding(self) -> nn.Module:  # type: ignore[override]
+        """Of the tokens; where the body is frozen, its vectors are all that could be moved."""
+        if self.config.body == "frozen":
+            return self.taken
+        module: nn.Module = self.body.get_input_embeddings()
+        return module
+
     def train(self, mode: bool = True) -> "PretrainedDiscriminator":
         super().train(mode)
         if self.config.body == "frozen":
@@ -146,18 +134,18 @@ class PretrainedDiscriminator(Discriminator):
         return self
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        vectors = self.vectors(sequences)
+        vectors = self.taken(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head(vectors)[:, 0]
 
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        vectors = self.vectors(sequences)
+        vectors = self.taken(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head.features(vectors)
 
     def vectors(self, sequences: Sequences) -> Float[Tensor, "batch width"]:
         """What the head reads: a float32 vector for each text."""
-        texts = list(zip(sequences.prompt_texts, sequences.texts, strict=True))
+        texts = list(zip(sequences.prompt_texts, sequences.texts, _ended(sequences), strict=True))
         if self.config.body == "frozen":
             with torch.no_grad():
                 return self._cached(texts)
@@ -188,7 +176,7 @@ class PretrainedDiscriminator(Discriminator):
         The products of matrices may round differently for other numbers of rows or columns. So a
         text's width is its own length, rounded up, and rows are filled up as well.
         """
-        order = sorted(set(texts), key=lambda text: (len(text[0]) + len(text[1]), text))
+        order = sorted(set(texts), key=lambda text: (len(text[0] + text[1]), text))
         by_width: dict[int, list[Text]] = {}
         for text, length in zip(order, self._lengths(order), strict=True):
             width = min(-(-length // WIDTH) * WIDTH, self.max_tokens)
@@ -211,7 +199,7 @@ class PretrainedDiscriminator(Discriminator):
         )
 
     def _encoded(self, texts: Sequence[Text], max_length: int, **arguments: Any) -> Any:
-        prompts, completions = (list(part) for part in zip(*texts, strict=True))
+        prompts, completions, _ = (list(part) for part in zip(*texts, strict=True))
         return self.tokenizer(
             *((prompts, completions) if any(prompts) else (completions,)),
             truncation=True,
@@ -224,22 +212,55 @@ class PretrainedDiscriminator(Discriminator):
         """One pass of the body over one batch, `width` tokens wide or as wide as its longest."""
         padding, max_length = ("max_length", width) if width else (True, self.max_tokens)
         encoded = self._encoded(texts, max_length, padding=padding, return_tensors="pt")
+        mask = encoded["attention_mask"]
+        lengths, ended = mask.sum(dim=1), torch.tensor([text[2] for text in texts])
+        open_ended = (~ended & (lengths > 1)).nonzero()[:, 0]
+        mask[open_ended, lengths[open_ended] - 1] = 0  # hides the token that says: the end
         encoded = encoded.to(self.output.weight.device)
         states = self.body(**encoded).last_hidden_state
         return pooled(states, encoded["attention_mask"], self.pooling)
 
+    def to_sequence_classifier(self) -> tuple[Any, Any]:
+        """A model of transformers that gives finished texts the same logits, and its tokenizer.
 
-def pooled(
-    states: Float[Tensor, "batch time width"], mask: Tensor, pooling: str
-) -> Float[Tensor, "batch width"]:
-    """One float32 vector for each text: the mean over its tokens, or its first or last one."""
-    states = states.float()
-    if pooling == "first":
-        return states[:, 0]
-    lengths = mask.sum(dim=1)
-    if pooling == "last":
-        return states[torch.arange(len(states), device=states.device), lengths - 1]
-    return (states * mask[:, :, None]).sum(dim=1) / lengths[:, None]
+        Adapters are merged into the body. Both have `save_pretrained`; the folder holds the code
+        of the head, and is read with `AutoModelForSequenceClassification.from_pretrained(folder,
+        trust_remote_code=True)`.
+        """
+        from seqgan.discriminators.classifier import PooledClassifier, PooledClassifierConfig
+
+        body = copy.deepcopy(self.body)
+        if self.config.body == "lora":
+            body = body.merge_and_unload()
+        body.config.name_or_path = ""  # where it lay on this machine says nothing to others
+        config = PooledClassifierConfig(
+            body_config=body.config,
+            pooling=self.pooling,
+            head_size=self.config.head_size,
+            num_labels=1,
+            id2label={0: "real"},
+            label2id={"real": 0},
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        classifier = PooledClassifier(config)
+        classifier.body = body.requires_grad_(True)
+        head = copy.deepcopy(self.head)
+        for module in head.modules():
+            if is_parametrized(module, "weight"):
+                remove_parametrizations(module, "weight")
+        classifier.head.load_state_dict(head.state_dict())
+        tokenizer = copy.deepcopy(self.tokenizer)
+        tokenizer.padding_side, tokenizer.model_max_length = "right", self.max_tokens
+        return classifier.eval(), tokenizer
+
+
+def _ended(sequences: Sequences) -> list[bool]:
+    """Whether each text has its eos; texts that know nothing of one have ended."""
+    vocabulary = sequences.vocabulary
+    if sequences.given_texts is not None or vocabulary is None or vocabulary.eos_id is None:
+        return [True] * len(sequences)
+    ended: list[bool] = (sequences.tokens == vocabulary.eos_id).any(dim=1).tolist()
+    return ended
 
 
 def minilm_folder() -> str:
@@ -320,7 +341,9 @@ def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
         fan_in_fan_out=transposed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft reads a name that transformers changed
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # peft reads a name that transformers changed
         return peft.get_peft_model(body, settings)
 
 

@@ -25,7 +25,7 @@ from seqgan.evaluation.texts import (
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sample
 from seqgan.sequences import Sequences
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import Task, heldout_prompts
 
 NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error
 
@@ -82,13 +82,17 @@ def measure(
     """Draws `num_samples` texts and says everything that the task lets one say about them.
 
     The generator's parameters are not touched. Held-out sequences are of the `test` split, always
-    the same ones, so that two measurements can be compared pair by pair.
+    the same ones, so that two measurements can be compared pair by pair; so are the prompts that
+    samples continue, where there are any.
 
     Args:
         texts: what compares the samples with real texts, from `text_measures`. Without it that is
             BLEU alone, and only where the task is `judged_as_texts`.
     """
-    samples = sample(generator, task.vocabulary, num_samples, task.max_length, rng, sampling)
+    prompts = heldout_prompts(task, num_samples, device)
+    samples = sample(
+        generator, task.vocabulary, num_samples, task.max_length, rng, sampling, prompts
+    )
     fixed = torch.Generator().manual_seed(0)
     heldout = task.real("test", min(num_heldout, task.size("test")), fixed).to(device)
     report = likelihood_report(generator, samples, heldout, task.exact, sampling)

@@ -20,7 +20,7 @@ from seqgan.evaluation.ngrams import sentence_bleu, sentence_self_bleu
 from seqgan.generators.base import Generator
 from seqgan.sampling import Sampling, sample, sequence_log_probs
 from seqgan.sequences import Sequences
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import Task, heldout_prompts
 
 Texts = Literal["samples", "heldout"]
 
@@ -123,7 +123,10 @@ def measure_point(
         heldout: real sequences that the generator was not trained on.
     """
     changed = None if sampling == Sampling() else sampling  # the generator itself is quicker
-    samples = sample(generator, task.vocabulary, num_samples, task.max_length, rng, changed)
+    prompts = heldout_prompts(task, num_samples, heldout.tokens.device)
+    samples = sample(
+        generator, task.vocabulary, num_samples, task.max_length, rng, changed, prompts
+    )
     own = -_array(sequence_log_probs(generator, samples, changed))
     # A token at the very edge of a nucleus may be drawn and then, rounded another way in scoring,
     # be cut off. Its text is in no mean over likelihoods.

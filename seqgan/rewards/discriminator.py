@@ -1,27 +1,37 @@
 """The discriminator as a reward model: the one owner of its training."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import logsigmoid
 
-from seqgan.discriminators.base import Discriminator
-from seqgan.losses import minimax_discriminator_loss, to_floats
+from seqgan.discriminators.base import Discriminator, TokenDiscriminator
+from seqgan.losses import (
+    minimax_discriminator_loss,
+    offset_penalty,
+    pairwise_discriminator_loss,
+    to_floats,
+    token_discriminator_loss,
+)
 from seqgan.rewards.base import Reward, RewardError
 from seqgan.sequences import Sequences, joined
 from seqgan.tracking.metrics import Metrics
 
-RewardShape = Literal["probability", "log_probability", "minimax", "logit"]
+RewardShape = Literal["probability", "log_probability", "minimax", "logit", "centred"]
+DiscriminatorLoss = Literal["binary", "pairwise"]
 Precision = Literal["float32", "bfloat16"]
 
 
 def shape_reward(
-    logits: Float[Tensor, " batch"], shape: RewardShape, clip: float
-) -> Float[Tensor, " batch"]:
+    logits: Float[Tensor, "*axes"], shape: RewardShape, clip: float
+) -> Float[Tensor, "*axes"]:
     """A reward from the discriminator's logit, D = sigmoid(logit).
 
     - `probability`: D, as in SeqGAN (Yu et al., 2017). Bounded; flat when D is sure.
@@ -29,12 +39,15 @@ def shape_reward(
     - `minimax`: -log(1 - D), the generator's side of the value function.
     - `logit`: log D/(1-D), clipped to +-clip. For the optimal D it is log p/q, and policy
       gradient then ascends exactly -KL(generator || data).
+    - `centred`: 2 D - 1, of each token in ScratchGAN (de Masson d'Autume et al., 2019).
 
     Both logarithms are clipped to [-clip, clip] as well, so that one sure D cannot make a reward
     without bound.
     """
     if shape == "probability":
         return torch.sigmoid(logits)
+    if shape == "centred":
+        return 2 * torch.sigmoid(logits) - 1
     value = {"log_probability": logsigmoid(logits), "minimax": -logsigmoid(-logits)}.get(
         shape, logits
     )
@@ -49,22 +62,55 @@ def discriminator_step(
     l2: float = 0.0,
     max_grad_norm: float = math.inf,
     precision: Precision = "float32",
+    loss_kind: DiscriminatorLoss = "binary",
+    label_smoothing: float = 0.0,
+    gradient_penalty: float = 0.0,
 ) -> Metrics:
-    """One optimiser step on the minimax discriminator loss of two minibatches.
+    """One optimiser step on the loss of two minibatches.
+
+    `losses/discriminator` is the loss without what regularises: the binary cross-entropy, or that
+    of telling the real one of a pair.
 
     Args:
         l2: weight of half the squared norm of the output layer, as in the paper.
         max_grad_norm: the gradient's norm is clipped to this.
         precision: of the products of matrices and of what they give, the logit included; the
             parameters, their gradients and the loss stay float32.
+        loss_kind: `binary`, each row for itself, or `pairwise`, row i of one against row i of the
+            other.
+        label_smoothing: share of the label of real rows that is given away; of the binary loss.
+        gradient_penalty: weight of half the sum of the two means of `squared_gradient_norms`.
     """
     discriminator.train()
-    with autocast(discriminator, precision):
-        logits = discriminator(joined([real, generated])).float()
-    real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
-    loss = minimax_discriminator_loss(real_logits, generated_logits)
-    penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
-    norm = descend(loss + 0.5 * l2 * penalty, discriminator, optimizer, max_grad_norm)
+    both = joined([real, generated])
+    per_token = isinstance(discriminator, TokenDiscriminator)
+    judge = methodcaller("token_logits" if per_token else "__call__", both)
+    with twice_differentiable(discriminator, gradient_penalty > 0) as embeddings:
+        with autocast(discriminator, precision):
+            given = judge(discriminator).float()
+        logits = last_of_each(given, both.mask) if per_token else given
+        real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
+        penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
+        regularisation = 0.5 * l2 * penalty
+        if gradient_penalty > 0:
+            squares = squared_gradient_norms(logits, embeddings)
+            means = squares[: len(real)].mean() + squares[len(real) :].mean()
+            regularisation = regularisation + 0.5 * gradient_penalty * means
+        if loss_kind == "pairwise":
+            pairs = min(len(real), len(generated))
+            loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
+            regularisation = regularisation + offset_penalty(real_logits, generated_logits)
+        elif per_token:
+            loss = token_discriminator_loss(
+                given[: len(real)],
+                both.mask[: len(real)],
+                given[len(real) :],
+                both.mask[len(real) :],
+                label_smoothing,
+            )
+        else:
+            loss = minimax_discriminator_loss(real_logits, generated_logits, label_smoothing)
+        norm = descend(loss + regularisation, discriminator, optimizer, max_grad_norm)
     return to_floats(
         {
             "losses/discriminator": loss,
@@ -73,6 +119,54 @@ def discriminator_step(
             "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
         }
     )
+
+
+@contextmanager
+def twice_differentiable(discriminator: Discriminator, wanted: bool) -> Iterator[list[Tensor]]:
+    """Inside, logits have gradients of gradients, and what is embedded is put into the list.
+
+    Fused attention and the convolution's own gradient can be differentiated once only.
+    """
+    embeddings: list[Tensor] = []
+    if not wanted:
+        yield embeddings
+        return
+
+    def watch(module: nn.Module, _: Any, output: Tensor) -> Tensor:
+        output = output if output.requires_grad else output.detach().requires_grad_()
+        embeddings.append(output)
+        return output
+
+    handle = discriminator.embedding.register_forward_hook(watch)
+    discriminator.twice_differentiable = True
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield embeddings
+    finally:
+        discriminator.twice_differentiable = False
+        handle.remove()
+
+
+def squared_gradient_norms(
+    logits: Float[Tensor, " batch"], embeddings: Sequence[Tensor]
+) -> Float[Tensor, " batch"]:
+    """||gradient of a row's logit by its embeddings||^2, with a graph of its own.
+
+    Half of its mean over real and over generated rows, weighted, is the zero-centred gradient
+    penalty (Mescheder et al., 2018, R1 + R2; of the logit, without Roth et al.'s (2017) weights).
+    Tokens have no points between them, so it is taken at the rows themselves, and not between
+    pairs of them as in WGAN-GP.
+    """
+    gradients = torch.autograd.grad(logits.sum(), embeddings, create_graph=True)
+    return torch.stack([part.flatten(1).square().sum(dim=1) for part in gradients]).sum(dim=0)
+
+
+def last_of_each(
+    values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
+) -> Float[Tensor, " batch"]:
+    """The value of each row's last real token."""
+    last = (mask.sum(dim=1) - 1).clamp(min=0)
+    return values.gather(1, last[:, None])[:, 0]
 
 
 def descend(
@@ -99,7 +193,14 @@ def autocast(discriminator: Discriminator, precision: Precision) -> torch.autoca
 
 
 class DiscriminatorReward(Reward):
-    """Scores with a discriminator in evaluation mode, and trains it."""
+    """Scores with a discriminator in evaluation mode, and trains it.
+
+    Where the discriminator judges every prefix, so does the reward: each token earns what its
+    prefix's logit says.
+
+    Raises:
+        ValueError: a pairwise loss for such a discriminator.
+    """
 
     name = "discriminator"
 
@@ -112,7 +213,11 @@ class DiscriminatorReward(Reward):
         l2: float = 0.0,
         max_grad_norm: float = math.inf,
         precision: Precision = "float32",
+        loss_kind: DiscriminatorLoss = "binary",
+        label_smoothing: float = 0.0,
+        gradient_penalty: float = 0.0,
     ) -> None:
+        self.per_token = isinstance(discriminator, TokenDiscriminator)
         self.discriminator = discriminator
         self.optimizer = optimizer
         self.shape: RewardShape = shape
@@ -120,6 +225,11 @@ class DiscriminatorReward(Reward):
         self.l2 = l2
         self.max_grad_norm = max_grad_norm
         self.precision: Precision = precision
+        self.loss_kind: DiscriminatorLoss = loss_kind
+        self.label_smoothing = label_smoothing
+        self.gradient_penalty = gradient_penalty
+        if loss_kind == "pairwise" and self.per_token:
+            raise ValueError("a discriminator of every token has the binary loss, got pairwise")
 
     @torch.no_grad()
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
@@ -128,12 +238,22 @@ class DiscriminatorReward(Reward):
         with autocast(self.discriminator, self.precision):
             return self.discriminator(sequences).float()
 
-    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        logits = self.logits(sequences)
+    @torch.no_grad()
+    def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        """log D/(1-D) of each prefix, of a discriminator that judges them."""
+        assert isinstance(self.discriminator, TokenDiscriminator)
+        self.discriminator.eval()
+        with autocast(self.discriminator, self.precision):
+            return self.discriminator.token_logits(sequences).float()
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
+        """The reward of each row; of each token where D judges every prefix, 0 on padding."""
+        logits = self.token_logits(sequences) if self.per_token else self.logits(sequences)
         if bool(logits.isnan().any()):  # as a reward, NaN would only say "does not apply"
             row = int(logits.isnan().nonzero()[0, 0])
             raise RewardError(self.name, "its logit is a number, got nan", row)
-        return shape_reward(logits, self.shape, self.clip)
+        rewards = shape_reward(logits, self.shape, self.clip)
+        return torch.where(sequences.mask, rewards, 0.0) if self.per_token else rewards
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
         return discriminator_step(
@@ -144,6 +264,9 @@ class DiscriminatorReward(Reward):
             self.l2,
             self.max_grad_norm,
             self.precision,
+            self.loss_kind,
+            self.label_smoothing,
+            self.gradient_penalty,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -55,6 +55,11 @@ class Task(Protocol):
         ...
 
     @property
+    def max_prompt_length(self) -> int:
+        """Tokens of the longest prompt; 0 where texts go on from nothing."""
+        ...
+
+    @property
     def exact(self) -> ExactDistribution | None:
         """The true distribution, where it is known."""
         ...
@@ -70,6 +75,10 @@ class Task(Protocol):
 
     def real(self, split: Split, n: int, rng: torch.Generator) -> Sequences:
         """n sequences of a split in random order."""
+        ...
+
+    def rows(self, split: Split, numbers: Int[Tensor, " rows"]) -> Sequences:
+        """The given rows of a split, by their places in the stored order; a row may repeat."""
         ...
 
     def batches(
@@ -108,6 +117,20 @@ def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
     return torch.cat([torch.randperm(size, generator=rng) for _ in range(passes)])[:n]
 
 
+def prompts_of(
+    task: Task, split: Split, n: int, rng: torch.Generator, device: torch.device | str = "cpu"
+) -> Sequences | None:
+    """n rows of a split whose prompts are to be continued; None, and no draw, without prompts."""
+    return task.real(split, n, rng).to(device) if task.max_prompt_length else None
+
+
+def heldout_prompts(
+    task: Task, n: int, device: torch.device | str = "cpu", split: Split = "test"
+) -> Sequences | None:
+    """`prompts_of` of a held-out split, always the same ones."""
+    return prompts_of(task, split, n, torch.Generator().manual_seed(0), device)
+
+
 @dataclass(frozen=True)
 class FixedTask:
     """A task whose splits are fixed sets, in memory or on a disk.
@@ -122,14 +145,17 @@ class FixedTask:
     exact: ExactDistribution | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     description: str = ""
+    max_prompt_length: int = 0
 
     def size(self, split: Split) -> int:
         return len(self.splits[split])
 
     def real(self, split: Split, n: int, rng: torch.Generator) -> Sequences:
         """n rows in random order, none repeated before every other was used equally often."""
-        data = self.splits[split]
-        return data.select(random_rows(len(data), n, rng))
+        return self.rows(split, random_rows(self.size(split), n, rng))
+
+    def rows(self, split: Split, numbers: Int[Tensor, " rows"]) -> Sequences:
+        return self.splits[split].select(numbers)
 
     def batches(
         self, split: Split, batch_size: int, rng: torch.Generator, part: slice = slice(None)

@@ -39,18 +39,25 @@ class PackedRows:
 
     def select(self, rows: Int[Tensor, " rows"]) -> Sequences:
         """The given rows, in the given order; a row may repeat."""
-        numbers = rows.numpy()
-        starts = self.starts[numbers]
-        lengths = self.starts[numbers + 1] - starts
+        ids, lengths = unpacked(self.ids, self.starts, rows.numpy())
         mask = np.arange(self.max_length) < lengths[:, None]
         tokens = np.full(mask.shape, self.vocabulary.pad_id, np.int64)
-        # The place of every token: its row's start, and how far the row has come.
-        before = np.cumsum(lengths) - lengths
-        places = np.repeat(starts - before, lengths) + np.arange(lengths.sum())
-        tokens[mask] = self.ids[places]
+        tokens[mask] = ids
         return Sequences(
             torch.from_numpy(tokens), torch.from_numpy(mask), vocabulary=self.vocabulary
         )
+
+
+def unpacked(
+    ids: NDArray[np.unsignedinteger], starts: NDArray[np.int64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+    """The ids of the given rows end to end, and how many each row has."""
+    firsts = starts[rows]
+    lengths = starts[rows + 1] - firsts
+    # The place of every token: its row's start, and how far the row has come.
+    before = np.cumsum(lengths) - lengths
+    places = np.repeat(firsts - before, lengths) + np.arange(lengths.sum())
+    return ids[places], lengths
 
 
 def id_type(vocabulary: Vocabulary) -> IdType:

@@ -13,12 +13,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.packed import PackedFile, PackedRows, id_type
+from seqgan.tasks.subwords import Subwords
 from seqgan.tasks.text_cache import (
     Facts,
     Files,
@@ -33,14 +35,16 @@ from seqgan.tasks.text_numbering import NumberedTexts, number_texts
 from seqgan.tasks.text_splits import (
     SPLITS,
     Labels,
+    check_split_settings,
     count_words,
     draw_splits,
     first_copies,
     new_ids,
     rank_words,
     split_chunks,
+    subword_ids,
 )
-from seqgan.vocabulary import Level, Vocabulary
+from seqgan.vocabulary import Vocabulary, subword_vocabulary
 
 # No text holds it as a token: splitting cuts it into "<", "unk" and ">", or into characters.
 UNKNOWN = "<unk>"
@@ -62,9 +66,12 @@ class TextConfig:
     path: str = ""
     # The field that holds the text, in .jsonl and .csv files.
     column: str = "text"
-    # What a token is: a word (punctuation split off) or a character.
-    level: Level = "word"
-    # Whether upper case becomes lower case.
+    # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
+    # characters, or the tokenizer of a pretrained generator.
+    tokenizer: str = ""
+    # What a token is without a tokenizer: a word (punctuation split off) or a character.
+    level: Literal["word", "character"] = "word"
+    # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True
     # Character level: whether white space counts as characters. Off for a file whose characters
     # are separated by spaces.
@@ -86,27 +93,18 @@ class TextConfig:
     cache: str = ""
 
     def __post_init__(self) -> None:
-        if self.level not in get_args(Level):
-            raise ValueError(
-                f"task.level is one of {', '.join(get_args(Level))}, got {self.level!r}"
-            )
+        if self.level not in ("word", "character"):
+            raise ValueError(f"task.level is one of word, character, got {self.level!r}")
         if self.min_count < 1:
             raise ValueError(f"task.min_count is at least 1, got {self.min_count}")
         if self.max_length < 2:
             raise ValueError(f"task.max_length is at least 2 (a token, eos), got {self.max_length}")
-        if not 0 < self.dev_fraction < 1:
-            raise ValueError(f"task.dev_fraction is between 0 and 1, got {self.dev_fraction}")
-        if not 0 < self.test_fraction < 1:
-            raise ValueError(f"task.test_fraction is between 0 and 1, got {self.test_fraction}")
-        if not self.dev_fraction + self.test_fraction < 1:
-            raise ValueError(
-                "task.dev_fraction and test_fraction sum to less than 1,"
-                f" got {self.dev_fraction} + {self.test_fraction}"
-            )
-        if self.max_heldout < 1:
-            raise ValueError(f"task.max_heldout is at least 1, got {self.max_heldout}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
+        check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+
+    @property
+    def unit(self) -> str:
+        """What a token is called."""
+        return "subword" if self.tokenizer else self.level
 
 
 def text_task(config: TextConfig) -> FixedTask:
@@ -114,7 +112,8 @@ def text_task(config: TextConfig) -> FixedTask:
 
     The words of the vocabulary are `<unk>`, then those of the training split by falling count,
     equal counts in code-point order. `<unk>` can be emitted, because the training data hold it
-    (with `min_count=1` they do not, and only dev and test can). Sequences are padded to
+    (with `min_count=1` they do not, and only dev and test can). With a tokenizer, they are all its
+    tokens but the special ones. Sequences are padded to
     `config.max_length` and end with eos. The description counts copies among its texts, `<unk>`
     among its words, and no eos among its test tokens.
 
@@ -125,6 +124,7 @@ def text_task(config: TextConfig) -> FixedTask:
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
             left: fewer than 3 distinct texts, or fewer than 2 words beside `<unk>`.
+        PretrainedError: the tokenizer cannot be read, or has no end-of-text token.
         CacheError: the cache cannot be written, as on a full disk.
     """
     if not config.path:
@@ -145,8 +145,10 @@ def text_task(config: TextConfig) -> FixedTask:
 def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
     """Everything that a cache depends on."""
     settings = asdict(config)
-    for place in ("path", "cache"):
+    for place in ("path", "cache", "tokenizer"):
         del settings[place]
+    if config.tokenizer:
+        settings["subwords"] = Subwords(subword_vocabulary(config.tokenizer)).digest
     # What is a letter, a space or lower case is for Unicode to say.
     settings |= {"format": CACHE_FORMAT, "unicode": unicodedata.unidata_version}
     return settings | {"sha256": digest, "suffix": path.suffix.lower()}
@@ -161,13 +163,15 @@ def _task(config: TextConfig, digest: str, facts: Facts, files: Files, note: str
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
     description = (
         f"{Path(config.path).name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
-        f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.level}s,"
+        f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.unit}s,"
         f" {facts['unknown_share']:.1%} of test tokens unknown; sha256 {digest[:12]}{note}"
     )
     return FixedTask(vocabulary, config.max_length, splits, description=description)
 
 
 def _vocabulary(config: TextConfig, words: list[str]) -> Vocabulary:
+    if config.tokenizer:
+        return subword_vocabulary(config.tokenizer)
     return Vocabulary((UNKNOWN, *words), level=config.level, unk_word=UNKNOWN)
 
 
@@ -178,6 +182,7 @@ def _names(split: Split) -> tuple[str, str]:
 
 def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
     """Fills `files` with the splits' rows of ids; returns what else there is to know."""
+    subwords = Subwords(subword_vocabulary(config.tokenizer)) if config.tokenizer else None
     with files.scratch() as scratch:
         texts = number_texts(
             stream_texts(path, config.column),
@@ -186,6 +191,7 @@ def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
             config.spaces,
             config.max_length - 1,  # one place is eos's
             scratch,
+            subwords,
         )
         if hash_file(path) != digest:
             raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
@@ -196,16 +202,25 @@ def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
             firsts, config.dev_fraction, config.test_fraction, config.max_heldout, config.seed
         )
         counts = dict(zip(SPLITS, count_words(texts, labels), strict=True))
-        ranked = rank_words(texts.words, counts["train"], config.min_count)
-        _check_words(path, config, len(ranked), int((counts["train"] > 0).sum()))
-        words = [texts.words[number] for number in ranked]
-        _write_splits(texts, labels, ranked, _vocabulary(config, words), files)
-    num_known, num_tokens = int(counts["test"][ranked].sum()), int(counts["test"].sum())
+        words: list[str] = []
+        if subwords is None:
+            ranked = rank_words(texts.words, counts["train"], config.min_count)
+            _check_words(path, config, len(ranked), int((counts["train"] > 0).sum()))
+            words = [texts.words[number] for number in ranked]
+            vocabulary = _vocabulary(config, words)
+            assert vocabulary.unk_id is not None
+            assert vocabulary.eos_id is not None
+            ids = new_ids(ranked, len(texts.words), vocabulary.unk_id, vocabulary.eos_id)
+        else:
+            vocabulary = subwords.vocabulary
+            ids = subword_ids(vocabulary)[: len(texts.words)]
+        _write_splits(texts, labels, ids, vocabulary, files)
+    num_unknown = int(counts["test"][ids == vocabulary.unk_id].sum())
     return {
         "num_texts": len(firsts),
         "num_distinct": num_distinct,
         "dropped": dropped,
-        "unknown_share": (num_tokens - num_known) / num_tokens,
+        "unknown_share": num_unknown / int(counts["test"].sum()),
         "words": words,
     }
 
@@ -238,12 +253,14 @@ def _check_words(path: Path, config: TextConfig, num_words: int, num_seen: int) 
 
 
 def _write_splits(
-    texts: NumberedTexts, labels: Labels, ranked: list[int], vocabulary: Vocabulary, files: Files
+    texts: NumberedTexts,
+    labels: Labels,
+    ids: NDArray[np.int64],
+    vocabulary: Vocabulary,
+    files: Files,
 ) -> None:
     """Every split's rows, in the file's order, with ids in place of numbers."""
-    assert vocabulary.unk_id is not None
     assert vocabulary.eos_id is not None
-    ids = new_ids(ranked, len(texts.words), vocabulary.unk_id, vocabulary.eos_id)
     with ExitStack() as stack:
         packed = []
         for split in SPLITS:

@@ -14,6 +14,7 @@ import json
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of the last line
 
@@ -60,6 +61,44 @@ def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
             return _csv_texts(path, lines, column)
         case _:
             return lines
+
+
+def stream_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every record of a .jsonl or .csv file that is not a blank line, with its place.
+
+    Raises:
+        TextFileError: the file cannot be read or decoded, or a record is malformed. What comes
+            before the place of an error is handed out first.
+    """
+    lines = _lines(path)
+    if path.suffix.lower() == ".csv":
+        yield from _csv_dicts(path, lines)
+        return
+    for number, line in enumerate(lines, 1):
+        place = f"{path}, line {number}"
+        if line.strip():
+            yield place, _json_record(place, line)
+
+
+def text_of(place: str, record: Mapping[str, Any], column: str) -> str:
+    """The text in a record's column.
+
+    Raises:
+        TextFileError: there is no such column, or it holds no string of valid Unicode.
+    """
+    if column not in record:
+        raise TextFileError(f"{place}: the column is {column!r}, got {_names(record)}")
+    text = record[column]
+    if not isinstance(text, str):
+        raise TextFileError(f"{place}: the column {column!r} is a string, got {reprlib.repr(text)}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:  # half a surrogate pair, which no file or tracker takes
+        raise TextFileError(
+            f"{place}: the column {column!r} is valid Unicode, got {text[error.start]!r}"
+            f" ({error.reason})"
+        ) from error
+    return text
 
 
 def check_file(path: Path) -> None:
@@ -131,8 +170,11 @@ def _decode(path: Path, block: bytes, first: int) -> str:
 
 def _json_text(place: str, line: str, column: str) -> str:
     """The text of one line of JSON; a blank line is a blank text."""
-    if not line.strip():
-        return ""
+    return text_of(place, _json_record(place, line), column) if line.strip() else ""
+
+
+def _json_record(place: str, line: str) -> dict[str, Any]:
+    """The object that a line of JSON holds."""
     rule = f"{place}: a line holds one JSON object, got {reprlib.repr(line)}"
     try:
         record = json.loads(line)
@@ -142,39 +184,52 @@ def _json_text(place: str, line: str, column: str) -> str:
         raise TextFileError(f"{rule} ({error})") from error
     if not isinstance(record, dict):
         raise TextFileError(rule)
-    if column not in record:
-        raise TextFileError(f"{place}: the column is {column!r}, got {_names(record)}")
-    text = record[column]
-    if not isinstance(text, str):
-        raise TextFileError(f"{place}: the column {column!r} is a string, got {reprlib.repr(text)}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:  # half a surrogate pair, which no file or tracker takes
-        raise TextFileError(
-            f"{place}: the column {column!r} is valid Unicode, got {text[error.start]!r}"
-            f" ({error.reason})"
-        ) from error
-    return text
+    return record
 
 
 def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str]:
     """The texts of a CSV file's records; an empty line is a blank text."""
-    records = _csv_records(path, lines)
-    line, header = next(records)
+    line, header, records = _csv_table(path, lines)
     if header.count(column) != 1:
         raise TextFileError(
             f"{path}, line {line}: the header names the column {column!r} once,"
             f" got {_names(header)}"
         )
     index = header.index(column)
-    for line, fields in records:
-        # A comma that should have been quoted would otherwise cut its text short in silence.
-        if fields and len(fields) != len(header):
-            raise TextFileError(
-                f"{path}, line {line}: a record has as many fields as the header, {len(header)},"
-                f" got {len(fields)}"
-            )
+    for _, fields in records:
         yield fields[index] if fields else ""
+
+
+def _csv_dicts(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The records of a CSV file by the header's names, empty lines left out."""
+    line, header, records = _csv_table(path, lines)
+    if len(set(header)) < len(header):
+        raise TextFileError(
+            f"{path}, line {line}: the header names each column once, got {_names(header)}"
+        )
+    for line, fields in records:
+        if fields:
+            yield f"{path}, line {line}", dict(zip(header, fields, strict=True))
+
+
+def _csv_table(
+    path: Path, lines: Iterable[str]
+) -> tuple[int, list[str], Iterator[tuple[int, list[str]]]]:
+    """The line of the header, the header, and the records, of as many fields or none."""
+    records = _csv_records(path, lines)
+    line, header = next(records)
+
+    def checked() -> Iterator[tuple[int, list[str]]]:
+        for line, fields in records:
+            # A comma that should have been quoted would otherwise cut its text short in silence.
+            if fields and len(fields) != len(header):
+                raise TextFileError(
+                    f"{path}, line {line}: a record has as many fields as the header,"
+                    f" {len(header)}, got {len(fields)}"
+                )
+            yield line, fields
+
+    return line, header, checked()
 
 
 def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -9,17 +9,19 @@ then works on arrays of numbers.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from seqgan.tasks.subwords import Subwords
 from seqgan.vocabulary import Level, split_words
 
 Numbers = NDArray[np.uint32]
 
 END = 0  # after the last word of every text; words have the numbers from 1 on
 CHUNK = 2**20  # numbers in memory at a time, and then the rest of the last text
+TOGETHER = 1024  # texts that a tokenizer cuts at a time
 MAX_PIECES = 2**18  # pieces between white space whose words are remembered
 
 
@@ -58,15 +60,22 @@ def number_texts(
     spaces: bool,
     max_words: int,
     file: BufferedIOBase,
+    subwords: Subwords | None = None,
 ) -> NumberedTexts:
     """Writes every text of 1 to `max_words` words (or characters) into `file` as numbers.
 
     Args:
         spaces: at character level, whether white space counts as characters.
         file: an empty file that can be read back, in memory or on a disk.
+        subwords: what cuts the texts instead; the words are then all subwords, in their order.
     """
     numbers = _Numbers()
-    number = _make_numberer(numbers, level, lowercase, spaces)
+    rows: Iterable[list[int]]
+    if subwords is None:
+        rows = map(_make_numberer(numbers, level, lowercase, spaces), texts)
+    else:
+        numbers.update((word, n) for n, word in enumerate(subwords.vocabulary.words, END + 1))
+        rows = _subword_rows(texts, subwords)
     buffer: list[int] = []
     chunk_sizes: list[int] = []
     digests = [np.empty(0, np.uint64)]
@@ -81,8 +90,7 @@ def number_texts(
         buffer.clear()
 
     num_blank = num_long = shortest = 0
-    for text in texts:
-        row = number(text)
+    for row in rows:
         length = len(row)
         if not length:
             num_blank += 1
@@ -100,6 +108,15 @@ def number_texts(
     return NumberedTexts(
         list(numbers), np.concatenate(digests), num_blank, num_long, shortest, file, chunk_sizes
     )
+
+
+def _subword_rows(texts: Iterable[str], subwords: Subwords) -> Iterator[list[int]]:
+    """The number of each text's subwords, none of a text that is blank; ids and numbers are one
+    apart, as `END` is the number 0."""
+    remaining = iter(texts)
+    while some := list(islice(remaining, TOGETHER)):
+        for text, row in zip(some, subwords.texts(some), strict=True):
+            yield (row + END + 1).tolist() if text.strip() else []
 
 
 class _Numbers(dict[str, int]):

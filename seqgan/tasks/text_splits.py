@@ -12,10 +12,30 @@ from numpy.typing import NDArray
 
 from seqgan.tasks.base import Split
 from seqgan.tasks.text_numbering import END, NumberedTexts
+from seqgan.vocabulary import Vocabulary
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
 Labels = NDArray[np.uint8]  # of each text, the place of its split in SPLITS
+
+
+def check_split_settings(
+    dev_fraction: float, test_fraction: float, max_heldout: int, seed: int
+) -> None:
+    """Raises ValueError for a setting of `draw_splits` out of its range."""
+    if not 0 < dev_fraction < 1:
+        raise ValueError(f"task.dev_fraction is between 0 and 1, got {dev_fraction}")
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"task.test_fraction is between 0 and 1, got {test_fraction}")
+    if not dev_fraction + test_fraction < 1:
+        raise ValueError(
+            "task.dev_fraction and test_fraction sum to less than 1,"
+            f" got {dev_fraction} + {test_fraction}"
+        )
+    if max_heldout < 1:
+        raise ValueError(f"task.max_heldout is at least 1, got {max_heldout}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"task.seed is 0 to 2**63 - 1, got {seed}")
 
 
 def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -76,6 +96,14 @@ def rank_words(words: Sequence[str], counts: NDArray[np.int64], min_count: int) 
     """Numbers of the words that occur often enough, by falling count, equal ones by code points."""
     often = np.flatnonzero(counts >= min_count).tolist()
     return sorted(often, key=lambda number: (-counts[number], words[number]))
+
+
+def subword_ids(vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """The id of every number that `number_texts` gives to subwords: one less, eos for `END`."""
+    assert vocabulary.eos_id is not None
+    ids = np.arange(vocabulary.size) - END - 1
+    ids[END] = vocabulary.eos_id
+    return ids
 
 
 def new_ids(ranked: Sequence[int], num_words: int, unk_id: int, eos_id: int) -> NDArray[np.int64]:
