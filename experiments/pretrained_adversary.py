@@ -54,7 +54,7 @@ PANELS = [
     Panel(Axis("frechet_wordllama", "Frechet distance", "WordLlama", False), NLL_HELDOUT),
 ]
 CNN = CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 5), num_filters=(50,) * 5)
-ENCODER = PretrainedDiscriminatorConfig(dropout=0.3, dtype="bfloat16")
+ENCODER = PretrainedDiscriminatorConfig(layers=(2, 4, 6), dropout=0.3, dtype="bfloat16")
 GAMES = {  # whose discriminator, and how many d-steps an iteration has
     "scratch, in turns": (
         CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 5), num_filters=(50,) * 5),
@@ -75,8 +75,8 @@ class Settings:
     train_size: int = 1000  # training captions; 500 more decide when MLE stops, 1,000 are held out
     hidden_size: int = 256  # of the LSTM
     rounds: int = 24  # of discriminator training before each game, each with 250 fresh samples
-    updates: int = 150  # of the generator in each game
-    learning_rate: float = 5e-4  # of these updates
+    updates: int = 200  # of the generator in each game
+    learning_rate: float = 3e-4  # of these updates
     num_samples: int = 2000  # generated texts per point
     temperatures: tuple[float, ...] = (1.0, 0.9, 0.8, 0.7, 0.6)  # of every generator
     results: Path = Path("results/pretrained_adversary.csv")  # CSV file to write, a picture beside
