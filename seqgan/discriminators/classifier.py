@@ -6,6 +6,7 @@ with the mean over tokens. So this one brings its code: `save_pretrained` puts t
 need of this package.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from .head import Head, pooled
+from .head import Head, pooled, read_states
 
 
 class PooledClassifierConfig(PreTrainedConfig):
@@ -21,6 +22,7 @@ class PooledClassifierConfig(PreTrainedConfig):
 
     Args:
         pooling: over a text's tokens: mean, first or last.
+        layers: whose states are read side by side; empty for the last.
         head_size: hidden units of the head; 0 makes it linear.
     """
 
@@ -30,12 +32,14 @@ class PooledClassifierConfig(PreTrainedConfig):
         self,
         body_config: Any = None,
         pooling: str = "mean",
+        layers: Sequence[int] = (),
         head_size: int = 128,
         **settings: Any,
     ) -> None:
         if isinstance(body_config, dict):
             body_config = AutoConfig.for_model(**body_config)
         self.body_config, self.pooling, self.head_size = body_config, pooling, head_size
+        self.layers = list(layers)
         super().__init__(**settings)
 
 
@@ -52,7 +56,8 @@ class PooledClassifier(PreTrainedModel):
         self.body = AutoModel.from_config(config.body_config)
         if hasattr(self.body, "pooler"):
             self.body.pooler = None
-        self.head = Head(config.body_config.hidden_size, config.head_size)
+        width = config.body_config.hidden_size * max(len(config.layers), 1)
+        self.head = Head(width, config.head_size)
         self.post_init()
 
     def forward(
@@ -65,8 +70,9 @@ class PooledClassifier(PreTrainedModel):
         """Texts are padded on the right. `labels` are 1 for real texts and 0 for others."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        states = self.body(input_ids=input_ids, attention_mask=attention_mask, **inputs)
-        logits = self.head(pooled(states.last_hidden_state, attention_mask, self.config.pooling))
+        inputs |= {"input_ids": input_ids, "attention_mask": attention_mask}
+        states = read_states(self.body, self.config.layers, inputs)
+        logits = self.head(pooled(states, attention_mask, self.config.pooling))
         loss = None
         if labels is not None:
             targets = labels.to(logits.dtype).view(-1, 1)

@@ -1,5 +1,7 @@
 """From the states of a text's tokens to its logit. Needs torch alone: exported folders hold it."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
@@ -42,3 +44,16 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     if pooling == "last":
         return states[torch.arange(len(states), device=states.device), lengths - 1]
     return (states * mask[:, :, None]).sum(dim=1) / lengths[:, None]
+
+
+def read_states(body: nn.Module, layers: Sequence[int], inputs: Mapping[str, Tensor]) -> Tensor:
+    """The states (batch, time, width) of the body's last layer, or of several side by side.
+
+    Args:
+        layers: which ones, 0 being the embeddings; empty for the last alone.
+    """
+    if not layers:
+        last: Tensor = body(**inputs).last_hidden_state
+        return last
+    states = body(**inputs, output_hidden_states=True).hidden_states
+    return torch.cat([states[layer] for layer in layers], dim=-1)

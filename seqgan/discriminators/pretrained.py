@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgan.discriminators.base import Discriminator
-from seqgan.discriminators.head import Head, pooled
+from seqgan.discriminators.head import Head, pooled, read_states
 from seqgan.pretrained import PretrainedError, load_model, load_tokenizer, package
 from seqgan.sequences import Sequences
 
@@ -41,6 +41,7 @@ class PretrainedDiscriminatorConfig:
     path: str = ""  # folder or hub name of the body; empty: all-MiniLM-L6-v2, of its package
     body: Body = "frozen"  # what of the body trains: nothing, low-rank adapters, or all of it
     pooling: Pooling = "auto"  # a text's vector: auto is the mean of an encoder, a causal LM's last
+    layers: tuple[int, ...] = ()  # whose states are read side by side, 0: embeddings; empty: last
     head_size: int = 128  # hidden units of the head; 0 makes it linear
     dropout: float = 0.2  # on the vector and on the hidden units, in training
     lora_rank: int = 8  # of the adapters, where body is lora
@@ -104,7 +105,13 @@ class PretrainedDiscriminator(Discriminator):
         if config.body == "lora":
             body = _with_adapters(body, config)
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
-        self.head = Head(int(body.config.hidden_size), config.head_size, config.dropout)
+        known = int(body.config.num_hidden_layers)
+        if any(not 0 <= layer <= known for layer in config.layers):
+            raise PretrainedError(
+                f"discriminator.layers are from 0 to the body's {known}, got {config.layers}"
+            )
+        width = int(body.config.hidden_size) * max(len(config.layers), 1)
+        self.head = Head(width, config.head_size, config.dropout)
         self.taken = nn.Identity()  # what passes here is what the head reads
         self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
         self._untrained = frozenset(
@@ -220,7 +227,7 @@ class PretrainedDiscriminator(Discriminator):
         open_ended = (~ended & (lengths > 1)).nonzero()[:, 0]
         mask[open_ended, lengths[open_ended] - 1] = 0  # hides the token that says: the end
         encoded = encoded.to(self.output.weight.device)
-        states = self.body(**encoded).last_hidden_state
+        states = read_states(self.body, self.config.layers, encoded)
         return pooled(states, encoded["attention_mask"], self.pooling)
 
     def to_sequence_classifier(self) -> tuple[Any, Any]:
@@ -239,6 +246,7 @@ class PretrainedDiscriminator(Discriminator):
         config = PooledClassifierConfig(
             body_config=body.config,
             pooling=self.pooling,
+            layers=list(self.config.layers),
             head_size=self.config.head_size,
             num_labels=1,
             id2label={0: "real"},
