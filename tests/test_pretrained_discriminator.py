@@ -305,6 +305,35 @@ def test_a_vector_from_the_states_of_each_text_alone(
         torch.testing.assert_close(vector, chosen[pooling])
 
 
+@pytest.mark.parametrize("model", ["gpt2", "bert"])
+def test_layers_side_by_side(folders: dict[str, str], model: str, tmp_path: Path) -> None:
+    """Read by the body itself, one text at a time; and so does the classifier that is saved."""
+    config = tiny(folders, model, layers=(0, 2), pooling="mean")
+    discriminator = PretrainedDiscriminator(config).eval()
+    first, eos = ([], 1) if model == "gpt2" else ([1], 2)
+    offset = 2 if model == "gpt2" else 4
+    for row, vector in zip(ROWS, discriminator.vectors(batch()), strict=True):
+        ids = torch.tensor([first + [eos if token == 5 else token + offset for token in row]])
+        states = discriminator.body(ids, output_hidden_states=True).hidden_states
+        expected = torch.cat([states[layer][0].mean(dim=0) for layer in (0, 2)])
+        torch.testing.assert_close(vector, expected)
+    classifier, tokenizer = discriminator.to_sequence_classifier()
+    classifier.save_pretrained(tmp_path)
+    read = package("transformers").AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, trust_remote_code=True, local_files_only=True
+    )
+    texts = [batch().texts[row] for row in (0, 1)]
+    with torch.no_grad():
+        logits = read(**tokenizer(texts, padding=True, return_tensors="pt")).logits[:, 0]
+        expected = discriminator(batch().select(torch.tensor([0, 1])))
+    torch.testing.assert_close(logits, expected)
+
+
+def test_layers_that_a_body_does_not_have(folders: dict[str, str]) -> None:
+    with pytest.raises(PretrainedError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
+        PretrainedDiscriminator(tiny(folders, "bert", layers=(3,)))
+
+
 def test_prompt_and_completion_are_a_pair(folders: dict[str, str]) -> None:
     discriminator = PretrainedDiscriminator(tiny(folders, "bert")).eval()
     prompted = with_prompts(batch([[0, 1, 5], [3, 5]]), torch.tensor([[2, 4], [7, 0]]))
