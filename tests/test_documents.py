@@ -16,8 +16,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALL_GENERATOR = "--generator.hidden-size 8 --generator.embedding-size 8".split()
 SMALL_TRANSFORMER = "--generator.width 8 --generator.num-heads 2".split()
 SMALL_RUN = (
-    "--discriminator.embedding-size 4 --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1"
-    " --discriminator-training.num-sequences 16 --adversarial.iterations 1"
+    "--discriminator.embedding-size 4 --pretrain.epochs 1"
+    " --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16"
+    " --adversarial.iterations 1"
     " --adversarial.batch-size 4 --adversarial.num-rollouts 1 --evaluation.num-samples 20"
     " --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.num-shown 1"
     " --evaluation.temperatures 1.0 0.8 --tracker.mode disabled"

@@ -476,3 +476,54 @@ def test_episode_statistics_of_a_random_agent(mode):
 def test_unusable_argument_raises(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         TextGenerationVectorEnv(**arguments)
+
+
+def test_a_reward_with_that_parameter_is_told_the_numbers_of_the_prompts():
+    """The rows that end, in one call, each beside its own prompt's number."""
+    calls = []
+
+    def by_number(tokens, lengths, prompts, prompt_index):
+        calls.append((prompts.tolist(), prompt_index.tolist()))
+        return prompt_index * 10.0
+
+    env = small_env(reward=by_number, prompts=[[0], [1], [2]])
+    env.reset(options={"prompt_index": [2, 0, 1]})
+    rewards = env.step([0, 3, 3])[1]
+    assert rewards.tolist() == [0, 0, 10]
+    rewards = env.step([3, 0, 0])[1]
+    assert rewards[0] == 20
+    assert calls == [([[0], [1]], [0, 1]), ([[2]], [2])]
+    single = env.single_env()
+    single.reset(options={"prompt_index": 1})
+    assert single.step(3)[1] == 10
+
+
+def test_there_are_no_numbers_without_prompts():
+    given = []
+
+    def by_number(tokens, lengths, prompts, prompt_index=3):
+        given.append(prompt_index)
+        return np.zeros(len(tokens))
+
+    env = small_env(reward=by_number)
+    env.reset()
+    env.step([3, 3, 3])
+    assert given == [None]
+
+
+def test_decode_makes_the_texts():
+    """Of the ids of words alone: no eos, no padding, no special token of a prompt."""
+    env = small_env(
+        decode=lambda ids: "+".join(map(str, ids)), prompts=[[5, 2]], pad_id=5, render_mode="ansi"
+    )
+    env.reset()
+    env.step([1, 0, 3])
+    assert env.render() == ("2+1", "2+0", "2")
+    *_, infos = env.step([3, 3, 3])
+    assert infos["text"].tolist() == ["1", "0", None]
+    assert env.single_env().rules.decode([2, 4, 5, 1]) == "2+1"
+
+
+def test_decode_is_a_function():
+    with pytest.raises(ValueError, match="decode is a function of ids or None, got ' '"):
+        small_env(decode=" ")
