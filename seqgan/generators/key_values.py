@@ -38,7 +38,7 @@ class KeyValues:
     def select(
         self, rows: Int[Tensor, " rows"], first: int, end: int
     ) -> tuple["KeyValues", int, int]:
-        """A copy of the columns `first` to `end - 1` of the given rows, and where they are in it."""
+        """A copy of columns `first` to `end - 1` of the given rows, and where they are in it."""
         capacity = self.written + self.room
         if end < capacity and 4 * (end - first) >= 3 * capacity:
             # The fastest way to copy is to copy all.
@@ -67,7 +67,7 @@ class KeyValues:
         return self.select(torch.arange(len(keys), device=keys.device), first, end)
 
     def as_cache(self, first: int, end: int) -> Any:
-        """A cache of transformers with the columns `first` to `end - 1`, which writes column `end`."""
+        """A cache of transformers with columns `first` to `end - 1`, which writes column `end`."""
         module = package("transformers.cache_utils")
         cache = module.DynamicCache()
         for keys, values in self.layers:
