@@ -76,7 +76,8 @@ def build_prompts(config: TrainConfig, texts: Sequence[str], vocabulary: Vocabul
 
 def _pretrained_place(config: TrainConfig) -> str:
     """Where a pretrained generator comes from; empty for another one."""
-    return str(getattr(config.generator, "path", ""))
+    generator = config.generator
+    return generator.path if isinstance(generator, PretrainedGeneratorConfig) else ""
 
 
 def _window(config: TrainConfig) -> int | None:

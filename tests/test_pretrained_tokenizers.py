@@ -12,6 +12,7 @@ import torch
 from seqgan.build import build_task
 from seqgan.collection import make_env
 from seqgan.configuration import TrainConfig
+from seqgan.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.pretrained import PretrainedError, context_window
 from seqgan.rewards.functions import as_reward
 from seqgan.sequences import Sequences
@@ -238,25 +239,16 @@ def test_the_cache_of_a_large_file_is_the_tokenizers(
     assert len(folders) == 2  # words, and subwords wherever their tokenizer lies
 
 
-class Pretrained:
-    """Stands where the configuration of a pretrained generator will."""
-
-    kind = "pretrained"
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-
 @pytest.mark.parametrize("kind", ["text", "prompts"])
 def test_a_pretrained_generators_tokenizer_is_the_tasks(place: str, data: Path, kind: str) -> None:
     config = TrainConfig(task=config_of(data, "", max_length=14))
     if kind == "text":
         config = TrainConfig(task=TextConfig(path=str(data), column="prompt"))
-    object.__setattr__(config, "generator", Pretrained(place))
+    config = replace(config, generator=PretrainedGeneratorConfig(path=place))
     assert build_task(config).vocabulary == subword_vocabulary(place)
     if kind == "prompts":
         long = replace(config.task, max_length=30)  # type: ignore[arg-type]
-        object.__setattr__(config, "task", long)
+        config = replace(config, task=long)
         with pytest.raises(TextFileError, match=r"line 1: .* window of 32 tokens"):
             build_task(config)
 
