@@ -86,3 +86,16 @@ def test_the_suite_in_a_small_size(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "speed.json").exists()
     assert "rollout rewards of one update" in done.stdout
+
+
+@pytest.mark.integration
+def test_cached_rollouts_in_a_small_size():
+    sizes = "--length 6 --batch 2 --rollouts 2 --width 8 --words 10 --repeats 1".split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "cached_rollouts.py"), *sizes],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "GPT-2's shape, against `generate`" in done.stdout
