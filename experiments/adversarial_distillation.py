@@ -1,4 +1,4 @@
-"""Claim: a student of a teacher's texts goes on against a discriminator, and both KLs tell the truth.
+"""Claim: a student of a teacher's texts goes on against a discriminator; two KLs tell its worth.
 
 As in generative adversarial distillation (Ye et al., 2025) the teacher is a black box: a larger
 transformer that continues a caption's first words. A small one learns its continuations by maximum
@@ -7,8 +7,8 @@ prompt. Evaluation alone sees the teacher's likelihood: both KLs on held-out pro
 
     python experiments/adversarial_distillation.py --texts captions.txt
 
-Expected of a few thousand captions and a scratch discriminator: it knows next to nothing on held-out
-prompts, and the game helps neither KL, as temperature does one. Numbers: experiments/README.md.
+Expected of a few thousand captions: a discriminator from scratch knows next to nothing on held-out
+prompts, and the game helps neither KL; temperature helps one. Numbers: experiments/README.md.
 """
 
 import csv
