@@ -294,7 +294,7 @@ def test_bfloat16_is_close_and_trains_in_float32(folder, adapter):
     log_probs, entropies = half.log_probs_and_entropies(sequences)
     assert log_probs.dtype == entropies.dtype == torch.float32
     expected, expected_entropies = exact.log_probs_and_entropies(sequences)
-    assert 0 < float((log_probs - expected).detach().abs().max()) < 0.05
+    assert 0 < float((log_probs - expected).detach().abs().max()) < 0.1
     torch.testing.assert_close(entropies, expected_entropies, atol=0.05, rtol=0)
     loss = half.negative_log_likelihood(sequences)
     torch.testing.assert_close(loss, exact.negative_log_likelihood(sequences), atol=0.02, rtol=0)
