@@ -23,7 +23,7 @@ from seqgan.generators.base import Generator
 from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.memory import keep_freed_memory
-from seqgan.pretrained import package
+from seqgan.pretrained import package, quietly
 from seqgan.rewards.base import Reward
 from seqgan.rollouts import monte_carlo_action_values
 from seqgan.sampling import complete, sample
@@ -39,7 +39,7 @@ class Settings:
     write: bool = False  # put the table into benchmarks/README.md
     threads: int = 1  # CPU threads
     length: int = 64  # tokens of a text
-    batch: int = 8  # texts
+    batches: tuple[int, ...] = (1, 8)  # texts whose prefixes are completed together
     rollouts: int = 8  # completions of each prefix
     width: int = 64  # of the models
     words: int = 1000  # of the vocabulary
@@ -87,7 +87,8 @@ def pretrained(settings: Settings, vocabulary: Vocabulary) -> PretrainedGenerato
         model.lm_head.weight[words["<end>"]] = 0.0
         model.lm_head.weight[words["<end>"], 0] = -100.0
     with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder)
+        with quietly(transformers):
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         settings_of = PretrainedGeneratorConfig(path=folder, adapter="none")
         return PretrainedGenerator(settings_of, vocabulary)
@@ -102,9 +103,9 @@ def scratch(settings: Settings, vocabulary: Vocabulary) -> TransformerGenerator:
 
 
 def trajectories_of(
-    generator: Generator, vocabulary: Vocabulary, settings: Settings
+    generator: Generator, vocabulary: Vocabulary, batch: int, length: int
 ) -> Trajectories:
-    texts = sample(generator, vocabulary, settings.batch, settings.length, seeded(1))
+    texts = sample(generator, vocabulary, batch, length, seeded(1))
     assert bool(texts.mask.all()), "no text ends early"
     rewards = torch.zeros(texts.tokens.shape)
     rewards[:, -1] = MeanId().score(texts)
@@ -199,10 +200,11 @@ def measured(
     generator: Generator,
     by_hand: Callable[..., torch.Tensor],
     vocabulary: Vocabulary,
+    batch: int,
     settings: Settings,
 ) -> list[str]:
     """A row of the table."""
-    given = trajectories_of(generator, vocabulary, settings)
+    given = trajectories_of(generator, vocabulary, batch, settings.length)
     difference = difference_of_forced_tokens(generator, given.sequences)
     assert difference < 2e-5, (
         f"cached prefixes equal whole passes, got {difference:.1e} between them"
@@ -218,30 +220,28 @@ def measured(
     slow = seconds_of(lambda: by_hand(generator, vocabulary, given, settings.rollouts), 1)
     strided = seconds_of(lambda: cached(4), settings.repeats)
     ratios = [f"{slow / fast:.1f}", f"{fast / strided:.1f}", f"{difference:.0e}"]
-    return [name, f"{fast:.2f}", f"{slow:.2f}", *ratios]
+    return [name, str(batch), f"{fast:.2f}", f"{slow:.2f}", *ratios]
 
 
 def main(settings: Settings) -> None:
     keep_freed_memory()
     torch.set_num_threads(settings.threads)
     vocabulary = vocabulary_of(settings)
-    rows = [
-        measured(
-            "GPT-2's shape, against `generate`",
-            pretrained(settings, vocabulary),
-            by_generate,
-            vocabulary,
-            settings,
-        ),
-        measured(
+    ways = [
+        ("GPT-2's shape, against `generate`", pretrained(settings, vocabulary), by_generate),
+        (
             "the library's transformer, against itself",
             scratch(settings, vocabulary),
             from_every_text,
-            vocabulary,
-            settings,
         ),
     ]
-    head = ["rollouts", "cached, s", "from every prefix, s", "ratio", "a stride of 4", "difference"]
+    rows = [
+        measured(name, generator, by_hand, vocabulary, batch, settings)
+        for name, generator, by_hand in ways
+        for batch in settings.batches
+    ]
+    head = ["rollouts", "texts", "cached, s", "from every prefix, s", "ratio"]
+    head += ["a stride of 4", "difference"]
     lines = [head, ["---"] * len(head), *rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     print(table)

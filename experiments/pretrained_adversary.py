@@ -7,7 +7,7 @@ generator is measured over temperatures: held-out NLL, the score under a languag
 captions, and the Frechet distance to these in an encoder that no discriminator has seen.
 
     python experiments/pretrained_adversary.py --captions coco/train.txt
-    python experiments/compare_curves.py results/pretrained_adversary.csv
+    python experiments/compare_curves.py --table results/pretrained_adversary.csv
 
 Expected: the encoder's discriminator has far more held-out information than the scratch one, and
 training against it moves the whole curve. Numbers, time and machine: experiments/README.md.

@@ -90,7 +90,7 @@ def test_the_suite_in_a_small_size(tmp_path):
 
 @pytest.mark.integration
 def test_cached_rollouts_in_a_small_size():
-    sizes = "--length 6 --batch 2 --rollouts 2 --width 8 --words 10 --repeats 1".split()
+    sizes = "--length 6 --batches 2 --rollouts 2 --width 8 --words 10 --repeats 1".split()
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "cached_rollouts.py"), *sizes],
         capture_output=True,
