@@ -215,7 +215,7 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
         ("sed: 3", "; the nearest known field is seed"),
         ("seed: three", "seed  is of type int, got 'three'"),
         ("adversarial: {num_rollouts: -3}", "adversarial.num_rollouts is at least 0, got -3"),
-        ("task: {kind: poems}", "has a kind, one of captions, oracle, text, got 'poems'"),
+        ("task: {kind: poems}", "has a kind, one of captions, oracle, text, prompts, got 'poems'"),
     ],
 )
 def test_a_bad_configuration_file(
