@@ -57,8 +57,14 @@ def difference(points: Points, model: str, seed: str, panel: Panel) -> float:
     return np.nan if common is None else panel.diversity.sign * float(gap(*pair, common).mean)
 
 
-def sentence(model: str, found: np.ndarray, panel: Panel) -> str:
+def sentence(points: Points, model: str, found: np.ndarray, panel: Panel) -> str:
     text = f"{model}, held-out NLL at equal {panel.quality.title} less MLE's: {found.round(4)}"
+    best = [
+        [max(goodness(some, panel.quality)) for (name, _), some in points.items() if name == which]
+        for which in (model, CONTROL)
+    ]
+    own, controls = (panel.quality.sign * np.mean(values) for values in best)
+    text = f"{text}; best {panel.quality.title} {own:.4f}, MLE's {controls:.4f}"
     if len(found) < 2 or np.isnan(found).any():
         return text
     mean = mean_over_runs(panel.diversity.sign * found)
@@ -85,7 +91,7 @@ def main(settings: Settings) -> None:
         for model in models:
             seeds = [seed for name, seed in points if name == model]
             found = np.array([difference(points, model, seed, panel) for seed in seeds])
-            print(sentence(model, found, panel))
+            print(sentence(points, model, found, panel))
             rows += [
                 {"quality": panel.quality.name, "model": model, "seed": seed, "difference": value}
                 for seed, value in zip(seeds, found, strict=True)
