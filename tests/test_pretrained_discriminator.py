@@ -331,6 +331,21 @@ def test_layers_side_by_side(folders: dict[str, str], model: str, tmp_path: Path
     torch.testing.assert_close(logits, expected)
 
 
+@pytest.mark.parametrize("body", ["lora", "full"])
+@pytest.mark.parametrize("layers", [(0,), (0, 1), (2,)])
+def test_what_is_not_read_does_not_train(
+    folders: dict[str, str], body: Any, layers: tuple[int, ...]
+) -> None:
+    """Nor does it stand in a checkpoint; what is read all trains."""
+    discriminator = PretrainedDiscriminator(tiny(folders, "bert", body=body, layers=layers))
+    discriminator(batch()).sum().backward()
+    trained = {n: p for n, p in discriminator.named_parameters() if p.requires_grad}
+    assert all(parameter.grad is not None for parameter in trained.values())
+    assert set(discriminator.state_dict()) == set(trained)
+    blocks = {name.split("layer.")[1][0] for name in trained if "layer." in name}
+    assert blocks == {str(number) for number in range(max(layers))}
+
+
 def test_layers_that_a_body_does_not_have(folders: dict[str, str]) -> None:
     with pytest.raises(PretrainedError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
         PretrainedDiscriminator(tiny(folders, "bert", layers=(3,)))

@@ -14,6 +14,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -110,6 +111,8 @@ class PretrainedDiscriminator(Discriminator):
             raise PretrainedError(
                 f"discriminator.layers are from 0 to the body's {known}, got {config.layers}"
             )
+        if config.layers and config.body != "frozen":
+            _freeze_unread(body, config.layers)
         width = int(body.config.hidden_size) * max(len(config.layers), 1)
         self.head = Head(width, config.head_size, config.dropout)
         self.taken = nn.Identity()  # what passes here is what the head reads
@@ -329,7 +332,7 @@ def _with_an_end(tokenizer: Any, place: str) -> Any:
 
 
 def _marks_ends(tokenizer: Any) -> bool:
-    """Whether it writes a mark behind a text; Llama's, for one, writes bos before it, and no more."""
+    """Whether it writes a mark behind a text; Llama's, for one, only writes bos before it."""
     sides = tokenizer("a").sequence_ids()  # None for what belongs to no text
     return bool(sides) and sides[-1] is None
 
@@ -369,6 +372,19 @@ def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
             "ignore", FutureWarning
         )  # peft reads a name that transformers changed
         return peft.get_peft_model(body, settings)
+
+
+def _freeze_unread(body: nn.Module, layers: Sequence[int]) -> None:
+    """What lies above the layers that are read does not train: several processes would wait for
+    its gradient for ever.
+    """
+    trained = [p for p in body.parameters() if p.requires_grad]
+    some = torch.tensor([[0, 1]])
+    inputs = {"input_ids": some, "attention_mask": torch.ones_like(some)}
+    read = read_states(body, layers, inputs).sum()
+    used = torch.autograd.grad(read, trained, allow_unused=True) if read.requires_grad else ()
+    for parameter, gradient in zip_longest(trained, used):
+        parameter.requires_grad_(gradient is not None)
 
 
 def _leave_out_untrained(
