@@ -189,6 +189,11 @@ class Trainer:
             raise ValueError(
                 f"there is a training sequence for each of {world_size} processes, got {size}"
             )
+        epoch = self.config.pretrain.epoch_size
+        if 0 < epoch < 2 * world_size:  # fewer may lie on both sides of the end of a pass
+            raise ValueError(
+                f"pretrain.epoch_size is at least 2 for each of {world_size} processes, got {epoch}"
+            )
         if (learning := self.reward.learning) is not None:
             if not isinstance(learning, DiscriminatorReward):
                 raise ValueError(

@@ -153,8 +153,8 @@ def train_discriminator(
 ) -> Metrics:
     """`epochs` passes over both sets, each minibatch half real and half generated.
 
-    Where there are prompts, row i of both sets continues the same one, and the two stay at the same
-    place of a minibatch: like is compared with like.
+    Where there are prompts, row i of both sets continues the same one (but for texts of earlier
+    rounds), and the two stay at the same place of a minibatch: like is compared with like.
 
     Args:
         real, generated: this process' own; each process has as many.

@@ -52,8 +52,10 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def save_tokenizer(folder: Path, special: dict[str, str], template: str = "") -> None:
-    """A tokenizer of whole words; `template` says what stands around a text."""
+def save_tokenizer(
+    folder: Path, special: dict[str, str], template: str = "", pair: str = ""
+) -> None:
+    """A tokenizer of whole words; the templates say what stands around a text, and around two."""
     transformers, tokenizers = package("transformers"), package("tokenizers")
     ids = {token: index for index, token in enumerate([*special.values(), *WORDS])}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token=special["unk_token"]))
@@ -61,10 +63,10 @@ def save_tokenizer(folder: Path, special: dict[str, str], template: str = "") ->
     if template:
         words.post_processor = tokenizers.processors.TemplateProcessing(
             single=template,
-            pair=template + " $B:1 [SEP]:1",
-            special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
+            pair=pair or template + " $B:1 [SEP]:1",
+            special_tokens=[(token, ids[token]) for token in special.values()],
         )
-    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if template else [])]
+    inputs = ["input_ids", "attention_mask", *(["token_type_ids"] if "[SEP]" in template else [])]
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=words, model_input_names=inputs, **special
     ).save_pretrained(folder)
@@ -329,6 +331,21 @@ def test_layers_side_by_side(folders: dict[str, str], model: str, tmp_path: Path
     torch.testing.assert_close(logits, expected)
 
 
+@pytest.mark.parametrize("body", ["lora", "full"])
+@pytest.mark.parametrize("layers", [(0,), (0, 1), (2,)])
+def test_what_is_not_read_does_not_train(
+    folders: dict[str, str], body: Any, layers: tuple[int, ...]
+) -> None:
+    """Nor does it stand in a checkpoint; what is read all trains."""
+    discriminator = PretrainedDiscriminator(tiny(folders, "bert", body=body, layers=layers))
+    discriminator(batch()).sum().backward()
+    trained = {n: p for n, p in discriminator.named_parameters() if p.requires_grad}
+    assert all(parameter.grad is not None for parameter in trained.values())
+    assert set(discriminator.state_dict()) == set(trained)
+    blocks = {name.split("layer.")[1][0] for name in trained if "layer." in name}
+    assert blocks == {str(number) for number in range(max(layers))}
+
+
 def test_layers_that_a_body_does_not_have(folders: dict[str, str]) -> None:
     with pytest.raises(PretrainedError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
         PretrainedDiscriminator(tiny(folders, "bert", layers=(3,)))
@@ -433,6 +450,22 @@ def test_other_arithmetic_has_vectors_of_its_own(folders: dict[str, str]) -> Non
     torch.testing.assert_close(fast, precise, atol=0.1, rtol=0.1)
 
 
+def test_a_step_of_power_iteration_for_each_pass(folders: dict[str, str]) -> None:
+    """Whatever has to be read for it: a run that goes on does so with an empty cache."""
+    with seeded_from(seeded()):
+        discriminator = PretrainedDiscriminator(tiny(folders, "bert"))
+        normalize_spectrally(discriminator)
+    reward = DiscriminatorReward(discriminator, torch.optim.SGD(discriminator.head.parameters()))
+    steps: list[str] = []
+    for name, module in discriminator.head.named_modules():
+        if hasattr(module, "_power_method"):
+            module.register_forward_hook(lambda *_, name=name: steps.append(name))
+    for _ in range(2):  # the second time the cache knows all texts
+        steps.clear()
+        reward.update(batch(), batch())
+        assert [name.split(".")[0] for name in steps] == ["hidden", "output"]
+
+
 # In a run
 
 
@@ -507,6 +540,22 @@ def test_a_tokenizer_without_marks(folders: dict[str, str], tmp_path: Path) -> N
     save_tokenizer(tmp_path, {"unk_token": "[UNK]"})
     with pytest.raises(PretrainedError, match=r"marks the ends of texts \(cls, sep or eos\)"):
         PretrainedDiscriminator(PretrainedDiscriminatorConfig(path=str(tmp_path)))
+
+
+def test_a_tokenizer_that_marks_beginnings_only(folders: dict[str, str], tmp_path: Path) -> None:
+    """As Llama's: the mark of the end is ours, and the last word of a text cut off is read."""
+    package("transformers").GPT2Model.from_pretrained(folders["gpt2"]).save_pretrained(tmp_path)
+    special = {"unk_token": "<unk>", "eos_token": "<eos>", "bos_token": "<eos>"}
+    save_tokenizer(tmp_path, special, "<eos> $A", "<eos> $A <eos>:1 $B:1")
+    discriminator = PretrainedDiscriminator(PretrainedDiscriminatorConfig(path=str(tmp_path)))
+    mark, a, b = discriminator.tokenizer.convert_tokens_to_ids(["<eos>", "a", "b"])
+    assert discriminator.tokenizer("a b")["input_ids"] == [mark, a, b, mark]
+    assert discriminator.tokenizer("a", "b")["input_ids"] == [mark, a, b, mark]
+    rows = [[0, 1, VOCABULARY.eos_id], [0, 1], [0]]
+    sequences = Sequences.from_rows(rows, VOCABULARY, MAX_LENGTH)
+    assert sequences.texts == ["a b", "a b", "a"]
+    states = discriminator.body(torch.tensor([[mark, a, b, mark]])).last_hidden_state[0]
+    torch.testing.assert_close(discriminator.vectors(sequences), states[[3, 2, 1]])
 
 
 def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:

@@ -318,6 +318,17 @@ class TestTrainer:
         made[0][0].counters.pretrain_epochs = 1
         assert not torch.equal(next(made[0][0].epoch_batches()).tokens, first[0].tokens)
 
+    def test_short_epochs_have_a_minibatch_for_all(self):
+        """Of the four, some may be the last of one pass, and some the first of the next."""
+        made = trainers(changed(TINY, {"pretrain.epoch_size": 4}))
+        for trainer, _ in made:
+            for done in range(61):
+                trainer.counters.pretrain_epochs = done
+                sizes = [len(batch) for batch in trainer.epoch_batches()]
+                assert sizes in ([2], [1, 1], [1])
+        with pytest.raises(ValueError, match="at least 2 for each of 2 processes, got 3"):
+            trainers(changed(TINY, {"pretrain.epoch_size": 3}))
+
     def test_a_stop_that_one_was_asked_for_is_everybodys(self):
         made = trainers(TINY)
         made[1][0].stop_requested, made[1][0].stop_signal = True, 15

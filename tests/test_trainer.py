@@ -371,10 +371,11 @@ def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("num_rollouts", [0, 2])
 def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int) -> None:
     """By a discriminator of every token. Without rollouts the value of a token is the sum of its
-    own reward and of those to come."""
+    own reward and of those to come. The discriminator counts half."""
     settings = {"adversarial.num_rollouts": num_rollouts, "adversarial.kl_weight": 0.0}
     settings |= {"adversarial.baseline": "none", "adversarial.reward_shape": "centred"}
-    trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
+    config = replace(changed(TINY, settings), discriminator=CAUSAL, reward_weights=(0.5,))
+    trainer, _ = make_trainer(config)
     assert trainer.discriminator is not None
     given: list[Trajectories] = []
     whole = trainer.with_increments
@@ -388,7 +389,7 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
     trainer.with_increments = watched  # type: ignore[method-assign]
     trainer.generator_step()
     (trajectories,) = given
-    increments = trainer.discriminator.score(trajectories.sequences)
+    increments = 0.5 * trainer.discriminator.score(trajectories.sequences)
     torch.testing.assert_close(trajectories.rewards, increments, atol=1e-6, rtol=1e-5)
     to_go = increments.flip(1).cumsum(dim=1).flip(1)
     values = trainer._valued["advantage"]

@@ -14,6 +14,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -110,6 +111,8 @@ class PretrainedDiscriminator(Discriminator):
             raise PretrainedError(
                 f"discriminator.layers are from 0 to the body's {known}, got {config.layers}"
             )
+        if config.layers and config.body != "frozen":
+            _freeze_unread(body, config.layers)
         width = int(body.config.hidden_size) * max(len(config.layers), 1)
         self.head = Head(width, config.head_size, config.dropout)
         self.taken = nn.Identity()  # what passes here is what the head reads
@@ -136,6 +139,13 @@ class PretrainedDiscriminator(Discriminator):
             return self.taken
         module: nn.Module = self.body.get_input_embeddings()
         return module
+
+    @property
+    def _device(self) -> torch.device:
+        """Not asked of a weight that may be normalised spectrally: in training, each look at one is
+        a step of power iteration.
+        """
+        return self.head.norm.weight.device
 
     def train(self, mode: bool = True) -> "PretrainedDiscriminator":
         super().train(mode)
@@ -165,8 +175,7 @@ class PretrainedDiscriminator(Discriminator):
 
     def _cached(self, texts: Sequence[Text]) -> Float[Tensor, "batch width"]:
         """`_read`, of a text that was asked about lately from memory."""
-        device = self.output.weight.device.type
-        fast = torch.is_autocast_enabled(device)  # other arithmetic, other vectors
+        fast = torch.is_autocast_enabled(self._device.type)  # other arithmetic, other vectors
         distinct = dict.fromkeys(texts)
         unknown = [text for text in distinct if (text, fast) not in self._kept]
         new = dict(zip(unknown, self._read(unknown), strict=True))
@@ -198,7 +207,7 @@ class PretrainedDiscriminator(Discriminator):
                 filled = some + some[:1] * (-len(some) % ROWS)
                 found |= zip(some, self._vectors(filled, width), strict=False)
         if not found:
-            return self.output.weight.new_zeros(0, self.head.norm.normalized_shape[0])
+            return torch.zeros(0, self.head.norm.normalized_shape[0], device=self._device)
         return torch.stack([found[text] for text in texts])
 
     def _lengths(self, texts: Sequence[Text]) -> list[int]:
@@ -226,7 +235,7 @@ class PretrainedDiscriminator(Discriminator):
         lengths, ended = mask.sum(dim=1), torch.tensor([text[2] for text in texts])
         open_ended = (~ended & (lengths > 1)).nonzero()[:, 0]
         mask[open_ended, lengths[open_ended] - 1] = 0  # hides the token that says: the end
-        encoded = encoded.to(self.output.weight.device)
+        encoded = encoded.to(self._device)
         states = read_states(self.body, self.config.layers, encoded)
         return pooled(states, encoded["attention_mask"], self.pooling)
 
@@ -300,25 +309,32 @@ def _load_body(place: str, config: PretrainedDiscriminatorConfig) -> Any:
 
 
 def _with_an_end(tokenizer: Any, place: str) -> Any:
-    """A copy that writes eos behind each text, unless it marks texts with tokens of its own."""
+    """A copy that writes eos behind each text, unless it marks ends with a token of its own."""
     tokenizer = copy.deepcopy(tokenizer)
-    if not tokenizer.num_special_tokens_to_add(pair=False):
+    if not _marks_ends(tokenizer):
         if tokenizer.eos_token is None:
             raise PretrainedError(
                 f"a discriminator's tokenizer marks the ends of texts (cls, sep or eos), {place}"
                 " has no such token"
             )
-        eos = tokenizer.eos_token
+        ids = tokenizer("")["input_ids"]  # bos, where there is one
+        before, eos = tokenizer.convert_ids_to_tokens(ids), tokenizer.eos_token
         tokenizer.backend_tokenizer.post_processor = package(
             "tokenizers"
         ).processors.TemplateProcessing(
-            single=f"$A {eos}",
-            pair=f"$A $B:1 {eos}:1",
-            special_tokens=[(eos, tokenizer.eos_token_id)],
+            single=[*before, "$A", eos],
+            pair=[*before, "$A", "$B:1", f"{eos}:1"],
+            special_tokens=[*zip(before, ids, strict=True), (eos, tokenizer.eos_token_id)],
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.sep_token
     return tokenizer
+
+
+def _marks_ends(tokenizer: Any) -> bool:
+    """Whether it writes a mark behind a text; Llama's, for one, only writes bos before it."""
+    sides = tokenizer("a").sequence_ids()  # None for what belongs to no text
+    return bool(sides) and sides[-1] is None
 
 
 def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) -> int:
@@ -356,6 +372,19 @@ def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
             "ignore", FutureWarning
         )  # peft reads a name that transformers changed
         return peft.get_peft_model(body, settings)
+
+
+def _freeze_unread(body: nn.Module, layers: Sequence[int]) -> None:
+    """What lies above the layers that are read does not train: several processes would wait for
+    its gradient for ever.
+    """
+    trained = [p for p in body.parameters() if p.requires_grad]
+    some = torch.tensor([[0, 1]])
+    inputs = {"input_ids": some, "attention_mask": torch.ones_like(some)}
+    read = read_states(body, layers, inputs).sum()
+    used = torch.autograd.grad(read, trained, allow_unused=True) if read.requires_grad else ()
+    for parameter, gradient in zip_longest(trained, used):
+        parameter.requires_grad_(gradient is not None)
 
 
 def _leave_out_untrained(

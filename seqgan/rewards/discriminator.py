@@ -195,8 +195,10 @@ def descend(
 
 def autocast(discriminator: Discriminator, precision: Precision) -> torch.autocast:
     """A context in which the discriminator multiplies matrices in that precision."""
-    device = discriminator.output.weight.device.type
-    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+    device = next(
+        discriminator.parameters()
+    ).device  # a normalised weight changes by being looked at
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class DiscriminatorReward(Reward):
