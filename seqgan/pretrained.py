@@ -38,12 +38,18 @@ def load_tokenizer(place: str) -> Any:
     A missing padding token is no obstacle: rows are padded with a mask, and never shown to a model.
 
     Raises:
-        PretrainedError: there is none.
+        PretrainedError: there is none, or an empty one.
     """
     check_place(place)
     transformers = package("transformers")
     with refusals(place, "tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        # What transformers makes of a folder that has a model's configuration alone.
+        raise PretrainedError(
+            f"a model folder has its tokenizer's files (tokenizer.json), got {place} without a"
+            " token that is not a special one"
+        )
     return tokenizer
 
 

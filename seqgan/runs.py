@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator
+from seqgan.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
 from seqgan.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.configuration import TrainConfig, load_config, save_config
 from seqgan.discriminators.base import Discriminator
@@ -108,6 +108,7 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     plain = {
         "description": getattr(task, "description", ""),
         "max_length": task.max_length,
+        "whole_length": whole_length(task),
         "vocabulary": task.vocabulary.to_dict(),
     }
     folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
@@ -199,7 +200,10 @@ def restored_discriminator(
             f" {', '.join(config.reward)}"
         )
     rng = torch.Generator().manual_seed(0)
-    discriminator = build_discriminator(config, *_vocabulary_and_length(folder), rng)
+    vocabulary, max_length = _vocabulary_and_length(folder)
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    length = plain.get("whole_length", max_length)  # runs that are older have no prompts
+    discriminator = build_discriminator(config, vocabulary, length, rng)
     discriminator.load_state_dict(state["reward"][DISCRIMINATOR]["module"])
     return discriminator.eval()
 

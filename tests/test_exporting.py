@@ -13,17 +13,26 @@ import yaml
 from recorded_runs import results, write_lines, write_run
 
 from seqgan import cli
-from seqgan.build import build_discriminator, build_generator
+from seqgan.build import (
+    build_discriminator,
+    build_generator,
+    build_prompts,
+    build_task,
+    whole_length,
+)
 from seqgan.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.configuration import text_preset
+from seqgan.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.discriminators.recurrent import RecurrentDiscriminatorConfig
-from seqgan.exporting.card import Exported, write_card
+from seqgan.exporting.card import Exported, Form, write_card
 from seqgan.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.generators.transformer import TransformerGeneratorConfig
+from seqgan.pretrained import load_tokenizer, package
 from seqgan.runs import create_run, load_generator, open_run
 from seqgan.sampling import sample
+from seqgan.tasks.prompts import PromptsConfig
 from seqgan.tasks.text import TextConfig, text_task
-from seqgan.vocabulary import Vocabulary
+from seqgan.vocabulary import Vocabulary, tokenizer_ids
 
 TEXTS = "\n".join(
     f"The {size} {noun} doesn't {verb} ."
@@ -117,7 +126,9 @@ class TestBadInput:
         assert line.endswith("got one of kind lstm without")
         line = self.refused(capsys, trained, "--which", "discriminator")
         assert line.endswith("got a RecurrentDiscriminator")
-        assert not list((trained / "export").iterdir())
+        assert not (trained / "export").exists()
+        line = self.refused(capsys, trained, "--out", trained / "config.yaml" / "model")
+        assert "an export's folder can be made, got" in line
 
 
 @pytest.mark.integration
@@ -180,6 +191,103 @@ class TestScratchGenerators:
         assert len(set(texts)) > 8
 
 
+@pytest.mark.integration
+class TestPrompts:
+    RECORDS = tuple(
+        {"prompt": f"the {noun}", "continuation": f" can {verb}"}
+        for noun in ("dog", "cat", "fox", "owl")
+        for verb in ("sit", "run", "wait")
+    )
+
+    def made_run(self, folder: Path, discriminator: Any, chat: bool = False) -> Path:
+        """A run of subwords whose tokenizer puts bos before each text."""
+        tokenizers, transformers = package("tokenizers"), package("transformers")
+        bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+        bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = tokenizers.decoders.ByteLevel()
+        special = ["<|end|>", "<|start|>"]
+        texts = [record["prompt"] + record["continuation"] for record in self.RECORDS]
+        alphabet = sorted({letter for text in texts for letter in text.replace(" ", "\u0120")})
+        bpe.train_from_iterator(
+            texts,
+            tokenizers.trainers.BpeTrainer(
+                special_tokens=special, initial_alphabet=alphabet, show_progress=False
+            ),
+        )
+        bpe.post_processor = tokenizers.processors.TemplateProcessing(
+            single="<|start|> $A", special_tokens=[("<|start|>", 1)]
+        )
+        fast = transformers.PreTrainedTokenizerFast(
+            tokenizer_object=bpe,
+            eos_token="<|end|>",
+            bos_token="<|start|>",
+            chat_template="{% for m in messages %}{{ m['content'] }}{% endfor %}",
+        )
+        fast.save_pretrained(folder / "tokenizer")
+        transformers.GPT2Config().save_pretrained(folder / "tokenizer")
+        data = folder / "data.jsonl"
+        data.write_text("\n".join(map(json.dumps, self.RECORDS)), encoding="utf-8")
+        config = replace(
+            text_preset(),
+            task=PromptsConfig(
+                path=str(data),
+                tokenizer=str(folder / "tokenizer"),
+                chat_template=chat,
+                max_length=12,
+                dev_fraction=0.25,
+                test_fraction=0.25,
+            ),
+            generator=TransformerGeneratorConfig(width=16, num_heads=2),
+            discriminator=discriminator,
+            output=str(folder / "run"),
+        )
+        made, rng = create_run(config, task := build_task(config)), torch.Generator().manual_seed(1)
+        judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
+        generator = build_generator(config, task.vocabulary, rng).state_dict()
+        state = {"generator": generator, "counters": {"iterations": 3}}
+        state |= {"reward": {"discriminator": {"module": judge.state_dict()}}}
+        save_checkpoint(made.checkpoints, 5, state)
+        write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
+        return made.path
+
+    def test_bos_stands_between_a_prompt_of_subwords_and_its_continuation(
+        self, tmp_path: Path
+    ) -> None:
+        transformers = pytest.importorskip("transformers")
+        folder = self.made_run(tmp_path, RecurrentDiscriminatorConfig())
+        assert run("export", folder, "--out", tmp_path / "model") == 0
+        where = {"pretrained_model_name_or_path": tmp_path / "model", "trust_remote_code": True}
+        model = transformers.AutoModelForCausalLM.from_pretrained(**where)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        ours = load_generator(*(opened := open_run(folder)))
+        read = tokenizer(["the dog"], return_tensors="pt")["input_ids"]
+        assert read[0, [0, -1]].tolist() == [1, 1]
+        assert tokenizer.decode(read[0, 1:-1]) == "the dog"
+        ids = tokenizer_ids(ours.vocabulary, tokenizer)[: ours.vocabulary.num_actions]
+        with torch.no_grad():
+            logits = model(input_ids=read).logits[0, -1, ids]
+            prompts = build_prompts(opened[1], ["the dog"], ours.vocabulary)
+            expected, _ = ours.generator.start(1, prompts)
+        torch.testing.assert_close(logits, expected[0], rtol=0, atol=1e-5)
+        again = load_tokenizer(str(tmp_path / "tokenizer"))("the dog")["input_ids"]
+        assert again == read[0, :-1].tolist()  # the task's own tokenizer is as it was
+
+    def test_what_cannot_be_exported_is_one_line(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A discriminator's filters are as many as prompt and completion have room for."""
+        folder = self.made_run(tmp_path, CNNDiscriminatorConfig(), chat=True)
+        capsys.readouterr()
+        for which, rule in (
+            ("discriminator", "got a CNNDiscriminator"),
+            ("generator", "was trained without task.chat_template, got one of kind transformer"),
+        ):
+            assert run("export", folder, "--which", which) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert rule in line
+        assert not (folder / "export").exists()
+
+
 class TestCard:
     def card(self, folder: Path, exported: Exported = CARD) -> tuple[dict[str, Any], str]:
         """Front matter and text."""
@@ -231,6 +339,17 @@ class TestCard:
         assert "base_model" not in front
         assert "| started from | small (a local folder) |" in text
         assert str(tmp_path) not in text
+
+    @pytest.mark.parametrize("form", ["model", "adapter"])
+    def test_a_chat_template_s_prompts_are_messages(self, form: Form, tmp_path: Path) -> None:
+        folder = write_run(tmp_path / "run")
+        chat = Exported("generator", form, "someone/small", "", True, 10, "00000018", chat=True)
+        _, text = self.card(folder, chat)
+        assert '[{"role": "user", "content": "a prompt"}]' in text
+        assert "with prompts in the tokenizer's chat template |" in text
+        _, text = self.card(folder, replace(chat, chat=False))
+        assert '("a prompt"' in text
+        assert "role" not in text
 
     def test_a_discriminator_is_no_generator(self, tmp_path: Path) -> None:
         judge = Exported("discriminator", "classifier", "someone/x", "", False, 10, "00000018")

@@ -392,6 +392,29 @@ def test_a_model_without_keys_and_values_is_refused(tmp_path):
     refused(tmp_path, "remembers a text as keys and values of all its tokens", Vocabulary(WORDS))
 
 
+def test_tokens_that_the_model_does_not_know_are_refused(tmp_path):
+    """As after tokens were added to a tokenizer alone; a model with more of them is usual."""
+    pretrained_models.save_tokenizer(tmp_path, ("<|end|>", *WORDS), eos_token="<|end|>")
+    size = len(WORDS) + 1
+    pretrained_models.save_model(tmp_path, pretrained_models.small_config("gpt2", size - 1))
+    refused(
+        tmp_path,
+        f"with {size - 1} of them and the id {size - 1} in its tokenizer$",
+        Vocabulary(WORDS),
+    )
+    pretrained_models.save_model(tmp_path, pretrained_models.small_config("gpt2", size + 3))
+    drawn = sample(make(tmp_path, vocabulary=Vocabulary(WORDS)), Vocabulary(WORDS), 4, 6, seeded())
+    assert int(drawn.tokens[drawn.mask].max()) <= len(WORDS)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path, gpt2):
+    """transformers makes an empty one of the model's configuration."""
+    shutil.copytree(gpt2, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.glob("*token*"):
+        file.unlink()
+    refused(tmp_path, "^a model folder has its tokenizer's files")
+
+
 def test_weights_that_are_missing_are_refused(tmp_path, gpt2):
     from safetensors.torch import load_file, save_file
 

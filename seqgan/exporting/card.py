@@ -61,6 +61,7 @@ class Exported:
         prompted: whether the run's texts go on from prompts.
         iterations: of the game, when the checkpoint was written.
         checkpoint: its name.
+        chat: whether the prompts were put into the tokenizer's chat template.
     """
 
     what: What
@@ -70,6 +71,7 @@ class Exported:
     prompted: bool
     iterations: int
     checkpoint: str
+    chat: bool = False
 
 
 def write_card(run: Path, exported: Exported, folder: Path) -> None:

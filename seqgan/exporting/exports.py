@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +67,7 @@ def export_run(
             prompted=config.task.kind == "prompts",
             iterations=int(state["counters"]["iterations"]),
             checkpoint=place.name,
+            chat=getattr(config.task, "chat_template", False),
         )
         write_card(run, exported, writing)
     return exported
@@ -98,6 +99,12 @@ def save_generator(
     if isinstance(generator, PretrainedGenerator):
         return _save_pretrained(generator, trained, folder, merge_lora)
     assert isinstance(generator, RecurrentGenerator | TransformerGenerator)
+    if getattr(config.task, "chat_template", False):
+        # bos would have to stand behind the template, whose eos may be the same token.
+        raise ValueError(
+            "a generator from scratch that is exported was trained without task.chat_template, got"
+            f" one of kind {settings.kind} with it"
+        )
     tokenizer = save_scratch_generator(
         generator,
         trained.vocabulary,
@@ -183,12 +190,24 @@ def save_sampling(
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name when all is in it, and leaves nothing before."""
+    """A folder to write into, which gets its name when all is in it, and leaves nothing before.
+
+    Raises:
+        ValueError: it cannot be made.
+    """
     temporary = folder.with_name(f".{folder.name}.writing")
+    missing = [parent for parent in folder.parents if not parent.exists()]  # innermost first
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(f"an export's folder can be made, got {folder}: {error}") from error
     try:
         yield temporary
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.exists():
+            for parent in missing:
+                with suppress(OSError):  # somebody else uses it
+                    parent.rmdir()

@@ -1,5 +1,6 @@
 """A task's vocabulary as a tokenizer of transformers, for models that were made for it."""
 
+import copy
 from typing import Any
 
 from seqgan.pretrained import PretrainedError, load_tokenizer, package
@@ -11,20 +12,21 @@ BOS, EOS, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) -> Any:
     """A tokenizer that cuts texts as the task did.
 
-    Of words and characters its ids are the vocabulary's; subwords have their own tokenizer. bos is
-    put in front of a text, where its continuation is asked for, or behind it, where it is a prompt
-    that the generator answers.
+    Of words and characters its ids are the vocabulary's; subwords have their own tokenizer, or a
+    copy of it. bos is put in front of a text, where its continuation is asked for, or behind it,
+    where it is a prompt that the generator answers.
 
     Args:
         lowercase: whether the task made upper case lower case.
         prompted: whether the generator was trained with prompts.
 
     Raises:
-        PretrainedError: the extra is not installed, or a word is spelt like a special token.
+        PretrainedError: the extra is not installed, a word is spelt like a special token, or a
+            tokenizer of subwords cannot put bos where it belongs.
     """
     transformers, tokenizers = package("transformers"), package("tokenizers")
     if vocabulary.level == "subword":
-        return load_tokenizer(vocabulary.tokenizer)
+        return _with_bos(load_tokenizer(vocabulary.tokenizer), prompted, tokenizers)
     ids: dict[str, int | None] = {word: index for index, word in enumerate(vocabulary.words)}
     special = {"pad_token": PAD}
     if vocabulary.eos_id is not None:
@@ -63,6 +65,37 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
         padding_side="left",
         **special,
     )
+
+
+def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
+    """A tokenizer of subwords that puts bos (or eos, without one) where the generator expects it.
+
+    What it puts around a text itself is around a prompt in training as well, and stays.
+    """
+    bos = tokenizer.bos_token or tokenizer.eos_token
+    index = tokenizer.convert_tokens_to_ids(bos)
+    if not prompted and list(tokenizer("").input_ids) == [index]:
+        return tokenizer
+    if not tokenizer.is_fast:
+        raise PretrainedError(
+            "an exported generator's tokenizer of subwords is a fast one, got a"
+            f" {type(tokenizer).__name__}"
+        )
+    pieces = [bos, "$A"]
+    if prompted:
+        plain = tokenizer("a", add_special_tokens=False).input_ids
+        whole = tokenizer("a").input_ids
+        first = next(  # where the text begins among what is put around it
+            start for start in range(len(whole)) if whole[start : start + len(plain)] == plain
+        )
+        tokens = tokenizer.convert_ids_to_tokens(whole)
+        pieces = [*tokens[:first], "$A", *tokens[first + len(plain) :], bos]
+    special = {token: tokenizer.convert_tokens_to_ids(token) for token in pieces if token != "$A"}
+    tokenizer = copy.deepcopy(tokenizer)  # others use it as it is
+    tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single=pieces, special_tokens=list(special.items())
+    )
+    return tokenizer
 
 
 def _cutter(vocabulary: Vocabulary, tokenizers: Any) -> Any:

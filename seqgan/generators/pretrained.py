@@ -124,8 +124,9 @@ class PretrainedGenerator(ProjectedGenerator):
         vocabulary: a subword one of the same tokenizer, or words that are tokens of it.
 
     Raises:
-        PretrainedError: there is no such model, its tokenizer has no eos or lacks a word, the
-            model is not causal, or it remembers a text in another way than by keys and values.
+        PretrainedError: there is no such model, its tokenizer has no eos or lacks a word, or has
+            tokens that the model does not know; the model is not causal, or it remembers a text in
+            another way than by keys and values.
     """
 
     ids: Int[Tensor, " id"]  # the model's own, of each of ours
@@ -138,6 +139,14 @@ class PretrainedGenerator(ProjectedGenerator):
         self.bos_id = vocabulary.bos_id
         ids = torch.tensor(tokenizer_ids(vocabulary, ending_tokenizer(config.path)))
         self.model = _load(config)  # of transformers, or of peft with the adapter
+        num_rows = min(
+            len(layer.weight) for layer in (self._head, self.causal_model.get_input_embeddings())
+        )
+        if int(ids.max()) >= num_rows:
+            raise PretrainedError(
+                f"each token of the task is one of the model's, got {config.path} with {num_rows}"
+                f" of them and the id {int(ids.max())} in its tokenizer"
+            )
         self.register_buffer("ids", ids, persistent=False)
         emitted = ids[: self.num_actions]
         self.in_order = torch.equal(emitted, torch.arange(len(emitted)))
@@ -388,7 +397,8 @@ def _with_adapter(model: Any, config: PretrainedGeneratorConfig) -> Any:
     except ValueError as error:
         said = " ".join(str(error).split())[:200]
         raise PretrainedError(
-            f"generator.lora_targets are layers of the model, got {', '.join(targets)}: {said}"
+            "generator.lora_targets are layers of the model, got"
+            f" {', '.join(config.lora_targets) or 'those usual for it'}: {said}"
         ) from error
 
 
