@@ -116,6 +116,8 @@ def check_models(config: TrainConfig, task: Task) -> None:
     """
     rng = torch.Generator().manual_seed(0)
     if isinstance(config.generator, PretrainedGeneratorConfig):
+        if not config.generator.path:
+            raise PretrainedError("generator.path is a model folder or a hub name, got nothing")
         window = context_window(config.generator.path)
         needed = task.max_length + 1  # at least a start token stands before a text
         if window is not None and needed > window:

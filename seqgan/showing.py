@@ -76,7 +76,7 @@ def sample_rows(
 
 
 def token_texts(sequences: Sequences) -> list[list[str]]:
-    """Each row's tokens as text, the eos as `EOS`.
+    """Each row's tokens as text, the eos as `EOS`; of a subword, what it adds to the text.
 
     Raises:
         ValueError: the sequences carry no vocabulary.
@@ -85,11 +85,24 @@ def token_texts(sequences: Sequences) -> list[list[str]]:
     if vocabulary is None:
         raise ValueError("only sequences that carry a vocabulary can be decoded")
     rows = zip(sequences.tokens.tolist(), sequences.lengths.tolist(), strict=True)
-    return [[_token_text(index, vocabulary) for index in row[:length]] for row, length in rows]
+    return [_token_texts(row[:length], vocabulary) for row, length in rows]
 
 
-def _token_text(index: int, vocabulary: Vocabulary) -> str:
-    return EOS if index == vocabulary.eos_id else vocabulary.words[index]
+def _token_texts(row: list[int], vocabulary: Vocabulary) -> list[str]:
+    if vocabulary.level != "subword":
+        return [EOS if index == vocabulary.eos_id else vocabulary.words[index] for index in row]
+    # A part of a character adds nothing until it is whole.
+    texts, shown = [], ""
+    for end, index in enumerate(row, 1):
+        whole = vocabulary.decode(row[:end])
+        if index == vocabulary.eos_id:
+            texts.append(EOS)
+        elif whole.startswith(shown) and not whole.endswith("\N{REPLACEMENT CHARACTER}"):
+            texts.append(whole[len(shown) :])
+            shown = whole
+        else:
+            texts.append("")
+    return texts
 
 
 def token_values(

@@ -149,7 +149,9 @@ def test_a_run_from_the_command_line_with_what_comes_after_it(
     assert run("sample", fork, "-n", "2", "--pretrained") == 0
 
 
-@pytest.mark.parametrize("kind", ["empty", "missing", "hub", "words", "eos", "window", "weights"])
+@pytest.mark.parametrize(
+    "kind", ["none", "empty", "missing", "hub", "words", "eos", "window", "weights"]
+)
 def test_a_wrong_model_is_one_line_before_anything_is_made(
     kind: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +161,8 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
     given, rule = str(place), ""
     if kind == "empty":
         rule = f"a model folder has a config.json, got {place} without one"
+    if kind == "none":
+        given, rule = "", "generator.path is a model folder or a hub name, got nothing"
     if kind == "missing":
         given, rule = "./nowhere", "got ./nowhere: no such folder"
     if kind == "hub":

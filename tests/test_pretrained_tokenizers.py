@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from seqgan import showing
 from seqgan.build import build_task
 from seqgan.collection import make_env
 from seqgan.configuration import TrainConfig
 from seqgan.generators.pretrained import PretrainedGeneratorConfig
-from seqgan.pretrained import PretrainedError, context_window
+from seqgan.pretrained import PretrainedError, context_window, load_tokenizer
 from seqgan.rewards.functions import as_reward
 from seqgan.sequences import Sequences
 from seqgan.tasks.base import FixedTask
@@ -198,6 +199,24 @@ def test_a_prompt_beyond_the_models_window_is_named_by_its_line(place: str, tmp_
     rule = r"data.jsonl, line 9: .* context window of 32 tokens, got \d+ \+ 12"
     with pytest.raises(TextFileError, match=rule):
         prompts_task(config_of(path, place), context_window(place))
+
+
+def test_a_continuation_that_leaves_no_room_for_a_prompt(place: str, data: Path) -> None:
+    config = replace(config_of(data, place), max_length=32)
+    with pytest.raises(TextFileError, match="window of 32 tokens, got 32"):
+        prompts_task(config, context_window(place))
+
+
+def test_shown_tokens_add_up_to_their_text(place: str) -> None:
+    """Whatever a token adds, and a character of several bytes with the last of them."""
+    vocabulary = subword_vocabulary(place)
+    pieces = load_tokenizer(place)("The cat né \N{FOX FACE} is", add_special_tokens=False).tokens()
+    row = [*vocabulary.encode(pieces), vocabulary.eos_id]
+    [shown] = showing.token_texts(Sequences.from_rows([row], vocabulary, len(row)))
+    assert len(shown) == len(row)
+    assert shown[-1] == showing.EOS
+    assert "".join(shown[:-1]) == vocabulary.decode(row) == "The cat né \N{FOX FACE} is"
+    assert "" in shown
 
 
 def test_texts_of_a_file_as_subwords(place: str, tmp_path: Path) -> None:

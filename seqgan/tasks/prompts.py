@@ -101,6 +101,11 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
             long, or too little is left: fewer than 3 distinct prompts, or fewer than 2 words.
         PretrainedError: the tokenizer cannot be read, or the package `datasets` is missing.
     """
+    if window is not None and config.max_length >= window:
+        raise TextFileError(
+            f"task.max_length leaves room for a prompt in the model's context window of {window}"
+            f" tokens, got {config.max_length}"
+        )
     name, records, note = open_records(config.path)
     cut: SubwordNumbers | WordNumbers = WordNumbers(
         config.level, config.lowercase, config.min_count
