@@ -91,7 +91,7 @@ class Accelerated(Runtime):
                 f" device {device}"
             )
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def prepare(self, module: nn.Module) -> None:
         with _losing():
             self._wrapped[module] = self._accelerator.prepare_model(Called(module))
 

@@ -129,7 +129,7 @@ def refusals(place: str, what: str) -> Iterator[None]:
         yield
     except PretrainedError:
         raise
-    except Exception as error:
+    except Exception as error:  # each parser behind it, and code of the folder's own, has others
         if not Path(place).is_dir():
             raise PretrainedError(
                 f"{place!r} is no local folder, and as a hub name it is neither in the local cache"

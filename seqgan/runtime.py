@@ -35,7 +35,7 @@ class Runtime(ABC):
     world_size: int = 1  # number of processes
 
     @abstractmethod
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def prepare(self, module: nn.Module) -> None:
         """Says that `module` will be trained here: its parameters become the main process'.
 
         The module stays what it is; whoever samples from it or measures it uses it as before.
@@ -113,7 +113,7 @@ class Runtime(ABC):
 class SingleProcess(Runtime):
     """One process on one device: nothing to prepare, gather or wait for."""
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def prepare(self, module: nn.Module) -> None:
         return None
 
     def forward(self, module: Trained, function: Callable[[Trained], Result]) -> Result:

@@ -138,7 +138,7 @@ class Trainer:
             weight_decay=config.pretrain.weight_decay,
             fused=True,
         )
-        self.runtime.prepare(self.generator, self.pretrain_optimizer)
+        self.runtime.prepare(self.generator)
         self.optimizer = torch.optim.Adam(trained, config.adversarial.learning_rate, fused=True)
         # The MLE generator: the reference of the KL penalty and the control of the final table.
         self.pretrained = frozen_copy(self.generator)

@@ -1,6 +1,8 @@
 """Shape checks on (jaxtyping + beartype), and the reference data that may be missing."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tiny networks gain nothing from a second thread, and lose much where cores are busy. Set before
@@ -8,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("seqgan", "beartype.beartype")
@@ -23,3 +26,14 @@ def reference_data() -> Path:
             " repositories LantaoYu/SeqGAN, geek-ai/Texygen and pclucas14/GansFallingShort"
         )
     return Path(folder).resolve()
+
+
+@pytest.fixture
+def process_as_before() -> Iterator[None]:
+    """The command line sets handlers and threads for its process, here that of all tests."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)

@@ -22,7 +22,7 @@ class FakeProcess(Runtime):
         self.prepared: list[nn.Module] = []
         self.forwarded: nn.Module | None = None  # what the next backward pass is about
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    def prepare(self, module: nn.Module) -> None:
         self.prepared.append(module)
 
     def forward(self, module: Trained, function: Callable[[Trained], Result]) -> Result:

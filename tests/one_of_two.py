@@ -68,7 +68,7 @@ def compare(
 def pretrained(batch: Sequences) -> Callable[[torch.nn.Module, Runtime], Metrics]:
     def train(generator: Generator, runtime: Runtime) -> Metrics:
         optimizer = torch.optim.AdamW(generator.parameters(), 0.01, fused=True)
-        runtime.prepare(generator, optimizer)
+        runtime.prepare(generator)
         return pretrain_epoch(generator, optimizer, [batch] * 3, 0.5, runtime)
 
     return train
@@ -81,7 +81,7 @@ def played(
 
     def train(generator: Generator, runtime: Runtime) -> Metrics:
         optimizer = torch.optim.SGD(generator.parameters(), 0.1)
-        runtime.prepare(generator, optimizer)
+        runtime.prepare(generator)
         rewards = sequences.tokens.sum(dim=1).float() + sequences.lengths
         given = as_trajectories(generator, sequences, rewards)
         everyones = gathered(given, runtime)

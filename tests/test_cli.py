@@ -4,19 +4,18 @@ import json
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from seqgan import cli
 from seqgan.configuration import PRESETS
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
 
 TASK = """
     captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
@@ -37,17 +36,6 @@ TEXTS = "\n".join(
     for noun in ("dog", "cat")
     for verb in ("sits", "runs", "waits", "sleeps")
 )
-
-
-@pytest.fixture(autouse=True)
-def process_as_before() -> Iterator[None]:
-    """The command line sets handlers and threads for its process, here that of all tests."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
 
 
 def run(*arguments: str | Path) -> int:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from seqgan.checkpoints import load_checkpoint
 
 psutil = pytest.importorskip("psutil")
 accelerate = pytest.importorskip("accelerate")
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
 
 TESTS = Path(__file__).parent
 # Sizes as in test_resume.py; a game without an end.
@@ -42,17 +41,6 @@ ACCELERATE = (
     *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
     *("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"),
 )
-
-
-@pytest.fixture(autouse=True)
-def signals_and_threads_as_before() -> Iterator[None]:
-    """The command line sets both for its process, which here is that of all tests."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
 
 
 def alone(*arguments: str) -> None:

@@ -1,8 +1,6 @@
 """Runs with a pretrained generator: from a folder to a trained one, and what is refused before."""
 
 import json
-import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.trainer import Trainer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
 
 CAPTIONS = CaptionsConfig(train_size=80, dev_size=20, test_size=20)
 TINY = TrainConfig(
@@ -54,17 +52,6 @@ FLAGS = """
     --evaluation.num-shown 1 --threads 1 --tracker.mode disabled --checkpoint-seconds 0
     --generator.kind pretrained
 """.split()
-
-
-@pytest.fixture(autouse=True)
-def process_as_before() -> Iterator[None]:
-    """The command line sets handlers and threads for its process, here that of all tests."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,7 @@ class TestTwoProcesses:
         def train(runtime, batches):
             trained = generator()
             optimizer = torch.optim.AdamW(trained.parameters(), 0.01)
-            runtime.prepare(trained, optimizer)
+            runtime.prepare(trained)
             metrics = pretrain_epoch(trained, optimizer, batches, 0.5, runtime)
             return weights(trained), metrics
 
@@ -176,7 +176,7 @@ class TestTwoProcesses:
             trained = generator()
             trajectories = as_trajectories(trained, sequences, torch.zeros(len(sequences)))
             optimizer = torch.optim.SGD(trained.parameters(), 0.01)
-            runtime.prepare(trained, optimizer)
+            runtime.prepare(trained)
             for _ in range(2):
                 metrics = update_generator(
                     trained, optimizer, reinforce, trajectories, advantages, settings, runtime, real

@@ -243,7 +243,7 @@ class DiscriminatorReward(Reward):
 
     def train_in(self, runtime: Runtime) -> None:
         """From here on, each `update` is one step of all processes together."""
-        runtime.prepare(self.discriminator, self.optimizer)
+        runtime.prepare(self.discriminator)
         self.runtime = runtime
 
     @torch.no_grad()
