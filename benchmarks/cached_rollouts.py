@@ -19,17 +19,17 @@ from pathlib import Path
 import torch
 import tyro
 
-from seqgan.generators.base import Generator
-from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
-from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.memory import keep_freed_memory
-from seqgan.pretrained import package, quietly
+from seqgan.data.model_folders import package, quietly
+from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.learning.rollouts import monte_carlo_action_values
+from seqgan.models.generators.base import Generator
+from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
+from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
+from seqgan.models.sampling import complete, sample
 from seqgan.rewards.base import Reward
-from seqgan.rollouts import monte_carlo_action_values
-from seqgan.sampling import complete, sample
-from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences, Trajectories
-from seqgan.vocabulary import Vocabulary
+from seqgan.system.memory import keep_freed_memory
+from seqgan.system.seeding import seeded_from
 
 MARK, END = "<!-- cached rollouts -->", "<!-- end of cached rollouts -->"
 

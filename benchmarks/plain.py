@@ -7,9 +7,9 @@ does beyond that. `tests/test_benchmarks.py` checks that both compute the same.
 import torch
 from torch.nn.functional import conv1d, cross_entropy
 
-from seqgan.discriminators.cnn import CNNDiscriminator
-from seqgan.generators.recurrent import RecurrentGenerator
-from seqgan.sequences import Sequences, Trajectories
+from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.models.discriminators.cnn import CNNDiscriminator
+from seqgan.models.generators.recurrent import RecurrentGenerator
 
 
 def nll(generator: RecurrentGenerator, batch: Sequences) -> torch.Tensor:

@@ -24,20 +24,20 @@ import plain
 import torch
 import tyro
 
-from seqgan.build import build_discriminator_reward, build_generator, build_task
-from seqgan.collection import collect, make_env
-from seqgan.configuration import TrainConfig, captions_preset, oracle_paper_preset
+from seqgan.data.sequences import Sequences
 from seqgan.evaluation.measure import token_rows
-from seqgan.evaluation.ngrams import bleu, distinct, self_bleu
-from seqgan.memory import keep_freed_memory
+from seqgan.evaluation.metrics.ngrams import bleu, distinct, self_bleu
+from seqgan.learning.collection import collect, make_env
+from seqgan.learning.rollouts import monte_carlo_action_values
+from seqgan.learning.updates import pretrain_epoch, train_discriminator
+from seqgan.models.sampling import sample
 from seqgan.rewards.discriminator import Precision
-from seqgan.rollouts import monte_carlo_action_values
-from seqgan.runtime import SingleProcess
-from seqgan.sampling import sample
-from seqgan.sequences import Sequences
+from seqgan.system.memory import keep_freed_memory
+from seqgan.system.runtime import SingleProcess
+from seqgan.system.timing import fastest
 from seqgan.tasks.oracle import OracleConfig
-from seqgan.timing import fastest
-from seqgan.updates import pretrain_epoch, train_discriminator
+from seqgan.training.build import build_discriminator_reward, build_generator, build_task
+from seqgan.training.configuration import TrainConfig, captions_preset, oracle_paper_preset
 from seqgan_envs import TextGenerationVectorEnv
 
 MARK = "<!-- measured -->"

@@ -20,16 +20,16 @@ from time import process_time
 import torch
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import PretrainConfig, TrainConfig, text_preset
-from seqgan.generators.transformer import TransformerGeneratorConfig
-from seqgan.sampling import Sampling, sample, sequence_log_probs
+from seqgan.models.generators.transformer import TransformerGeneratorConfig
+from seqgan.models.sampling import Sampling, sample, sequence_log_probs
 from seqgan.tasks.captions import CaptionsConfig, captions_task
-from seqgan.tasks.prompts import PromptsConfig
-from seqgan.tasks.text_files import read_texts
+from seqgan.tasks.files.prompts import PromptsConfig
+from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
+from seqgan.training.build import build_task
+from seqgan.training.configuration import PretrainConfig, TrainConfig, text_preset
+from seqgan.training.trainer import Trainer
 
 HEAD = ("seed", "student", "temperature", "kl_student_teacher", "error_student_teacher")
 HEAD += ("kl_teacher_student", "error_teacher_student", "nll_heldout", "entropy", "information")

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from seqgan.evaluation.curves import Line, common_range, gap, mean_over_runs
-from seqgan.evaluation.points import NATS, NLL_HELDOUT, Axis, Panel
-from seqgan.frontier_chart import Series, frontier_figure
+from seqgan.evaluation.planes.curves import Line, common_range, gap, mean_over_runs
+from seqgan.evaluation.planes.points import NATS, NLL_HELDOUT, Axis, Panel
+from seqgan.report.frontier_chart import Series, frontier_figure
 
 CONTROL = "MLE"
 QUALITIES = (

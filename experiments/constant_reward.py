@@ -19,14 +19,14 @@ from pathlib import Path
 
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import EvaluationConfig, PretrainConfig, oracle_paper_preset
 from seqgan.evaluation.measure import Measurement
-from seqgan.memory import keep_freed_memory
+from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
+from seqgan.training.build import build_task
+from seqgan.training.configuration import EvaluationConfig, PretrainConfig, oracle_paper_preset
+from seqgan.training.trainer import Trainer
 
 COLUMNS = ("nll_oracle", "entropy", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator")
 BASELINES = ("none", "leave_one_out")

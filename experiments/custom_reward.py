@@ -20,18 +20,23 @@ from typing import Literal
 
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import AdversarialConfig, EvaluationConfig, PretrainConfig, TrainConfig
-from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.rewards.functions import as_reward
-from seqgan.sampling import sequence_log_probs
-from seqgan.summary import result_table
+from seqgan.learning.updates import GeneratorUpdate
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.sampling import sequence_log_probs
+from seqgan.report.summary import result_table
+from seqgan.rewards.adapters.functions import as_reward
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
-from seqgan.updates import GeneratorUpdate
+from seqgan.training.build import build_task
+from seqgan.training.configuration import (
+    AdversarialConfig,
+    EvaluationConfig,
+    PretrainConfig,
+    TrainConfig,
+)
+from seqgan.training.trainer import Trainer
 
 KINDS = (  # of subjects: the same words go with the nouns of a kind
     "man boy gentleman fisherman grandfather father groom",

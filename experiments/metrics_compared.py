@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from seqgan.evaluation.divergences import frechet_distance, mauve_over_seeds
-from seqgan.evaluation.embeddings import load_embedding
-from seqgan.evaluation.ngrams import bleu, self_bleu
-from seqgan.tasks.text_files import read_texts
-from seqgan.vocabulary import split_words
+from seqgan.data.vocabulary import split_words
+from seqgan.evaluation.metrics.divergences import frechet_distance, mauve_over_seeds
+from seqgan.evaluation.metrics.embeddings import load_embedding
+from seqgan.evaluation.metrics.ngrams import bleu, self_bleu
+from seqgan.tasks.files.text_files import read_texts
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,22 @@ from time import process_time
 
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import AdversarialConfig, EvaluationConfig, PretrainConfig, TrainConfig
-from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.rewards.functions import as_reward
+from seqgan.learning.updates import GeneratorUpdate
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.sampling import sequence_log_probs
+from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.weighted import WeightedSum
-from seqgan.sampling import sequence_log_probs
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
-from seqgan.updates import GeneratorUpdate
+from seqgan.training.build import build_task
+from seqgan.training.configuration import (
+    AdversarialConfig,
+    EvaluationConfig,
+    PretrainConfig,
+    TrainConfig,
+)
+from seqgan.training.trainer import Trainer
 
 COLUMNS = ("grammatical", "distance", "mean_length", "nll_heldout", "entropy", "distinct_2")
 RULES = ("sum_then_normalize", "normalize_then_sum")

@@ -20,14 +20,14 @@ from typing import Literal
 
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import EvaluationConfig, TrainConfig, oracle_preset
-from seqgan.memory import keep_freed_memory
+from seqgan.learning.updates import GeneratorUpdate
+from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
-from seqgan.updates import GeneratorUpdate
+from seqgan.training.build import build_task
+from seqgan.training.configuration import EvaluationConfig, TrainConfig, oracle_preset
+from seqgan.training.trainer import Trainer
 
 Reward = Literal["discriminator", "constant"]
 PUBLISHED = 8.736  # SeqGAN's NLL_oracle

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import tyro
 
-from seqgan.build import build_task
-from seqgan.configuration import text_preset
-from seqgan.memory import keep_freed_memory
-from seqgan.summary import information_sentence, result_table
-from seqgan.tasks.text import TextConfig
+from seqgan.report.summary import information_sentence, result_table
+from seqgan.system.memory import keep_freed_memory
+from seqgan.tasks.files.text import TextConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
+from seqgan.training.build import build_task
+from seqgan.training.configuration import text_preset
+from seqgan.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

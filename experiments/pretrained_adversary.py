@@ -25,21 +25,21 @@ import numpy as np
 import torch
 import tyro
 
-from seqgan import configuration as settings_of
-from seqgan.discriminators.cnn import CNNDiscriminatorConfig
-from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
-from seqgan.evaluation.adversary import heldout_information
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary, split_words
+from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.evaluation.measure import measure, token_rows
 from seqgan.evaluation.texts import TextMeasures
-from seqgan.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.sampling import Sampling
-from seqgan.sequences import Sequences
+from seqgan.learning.updates import train_discriminator
+from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.sampling import Sampling
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
-from seqgan.updates import train_discriminator
-from seqgan.vocabulary import Vocabulary, split_words
+from seqgan.training import configuration as settings_of
+from seqgan.training.trainer import Trainer
 
 CNN = CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 5), num_filters=(50,) * 5, dropout=0.5)
 ENCODER = PretrainedDiscriminatorConfig(layers=(2, 4, 6), dropout=0.3, dtype="bfloat16")

@@ -21,18 +21,18 @@ import tyro
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from seqgan.build import build_task
-from seqgan.configuration import PretrainConfig, TrainConfig, text_preset
-from seqgan.discriminators.pretrained import PretrainedDiscriminatorConfig
-from seqgan.discriminators.transformer import TransformerDiscriminatorConfig
-from seqgan.generators.pretrained import PretrainedGeneratorConfig
-from seqgan.summary import information_sentence, result_table
+from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
+from seqgan.models.discriminators.transformer import TransformerDiscriminatorConfig
+from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
+from seqgan.report.summary import information_sentence, result_table
 from seqgan.tasks.captions import CaptionsConfig, captions_task
-from seqgan.tasks.prompts import PromptsConfig
-from seqgan.tasks.text_files import read_texts
+from seqgan.tasks.files.prompts import PromptsConfig
+from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.trainer import Trainer
+from seqgan.training.build import build_task
+from seqgan.training.configuration import PretrainConfig, TrainConfig, text_preset
+from seqgan.training.trainer import Trainer
 
 END = "<|endoftext|>"
 

@@ -19,14 +19,14 @@ from typing import Annotated
 import torch
 import tyro
 
-from seqgan.build import build_generator
-from seqgan.configuration import oracle_paper_preset
 from seqgan.evaluation.measure import measure
-from seqgan.memory import keep_freed_memory
-from seqgan.runtime import SingleProcess
-from seqgan.seeding import seeded_from
+from seqgan.learning.updates import pretrain_epoch
+from seqgan.system.memory import keep_freed_memory
+from seqgan.system.runtime import SingleProcess
+from seqgan.system.seeding import seeded_from
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.updates import pretrain_epoch
+from seqgan.training.build import build_generator
+from seqgan.training.configuration import oracle_paper_preset
 
 COLUMNS = (
     "nll_oracle",

@@ -20,13 +20,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
-from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
-from seqgan.evaluation.adversary import heldout_information
+from seqgan.data.sequences import Sequences
+from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.integrations.trl import AdversarialCallback
+from seqgan.learning.updates import train_discriminator
+from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.sequences import Sequences
 from seqgan.tasks.captions import CaptionsConfig, captions_task
-from seqgan.updates import train_discriminator
 
 HEAD = ("seed", "model", "grammatical", "nll_heldout", "information_heldout")
 SPECIAL = {"eos_token": "</s>", "bos_token": "<s>", "pad_token": "<pad>"}

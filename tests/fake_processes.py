@@ -1,4 +1,4 @@
-"""Processes of a run as threads of one: what `seqgan.runtime` asks of many, without a network."""
+"""Processes of a run as threads of one: what `system.runtime` asks of many, without a network."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from seqgan.runtime import Result, Runtime, Trained
+from seqgan.system.runtime import Result, Runtime, Trained
 
 Outcome = TypeVar("Outcome")
 

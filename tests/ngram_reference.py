@@ -1,6 +1,6 @@
 """What the n-gram metrics are, in plain Python: one text after the other, one n-gram at a time.
 
-`seqgan.evaluation.ngrams` computes the same numbers with sorted arrays.
+`seqgan.evaluation.metrics.ngrams` computes the same numbers with sorted arrays.
 """
 
 import math

@@ -12,22 +12,30 @@ from typing import Any
 import torch
 from toys import ENDING, MAX_LENGTH, as_trajectories, every_sequence, seeded
 
-from seqgan.accelerated import runtime_for
-from seqgan.advantages import leave_one_out, standardize
-from seqgan.collection import gathered
-from seqgan.discriminators.base import Discriminator
-from seqgan.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
-from seqgan.discriminators.recurrent import RecurrentDiscriminator, RecurrentDiscriminatorConfig
-from seqgan.generators.base import Generator
-from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.losses import reinforce
+from seqgan.data.sequences import Sequences
+from seqgan.functional.advantages import leave_one_out, standardize
+from seqgan.functional.losses import reinforce
+from seqgan.learning.collection import gathered
+from seqgan.learning.updates import (
+    GeneratorUpdate,
+    pretrain_epoch,
+    train_discriminator,
+    update_generator,
+)
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
+from seqgan.models.discriminators.recurrent import (
+    RecurrentDiscriminator,
+    RecurrentDiscriminatorConfig,
+)
+from seqgan.models.generators.base import Generator
+from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
+from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.runtime import ALONE, Runtime
-from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences
+from seqgan.system.accelerated import runtime_for
+from seqgan.system.runtime import ALONE, Runtime
+from seqgan.system.seeding import seeded_from
 from seqgan.tracking.metrics import Metrics
-from seqgan.updates import GeneratorUpdate, pretrain_epoch, train_discriminator, update_generator
 
 SHARED = runtime_for("cpu")
 ORDER = every_sequence(ENDING).lengths.argsort(stable=True)

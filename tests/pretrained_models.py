@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from seqgan.pretrained import package, quietly
-from seqgan.seeding import seeded_from
+from seqgan.data.model_folders import package, quietly
+from seqgan.system.seeding import seeded_from
 
 EOS, BOS, UNKNOWN = "<|end|>", "<|start|>", "<|unknown|>"
 

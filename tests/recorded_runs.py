@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from seqgan.configuration import captions_preset, save_config
+from seqgan.training.configuration import captions_preset, save_config
 
 INFORMATION = "discriminator/information_heldout"
 

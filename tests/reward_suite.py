@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.rewards.adapters.environment import as_env_reward
 from seqgan.rewards.base import RewardModel, returns
 from seqgan.rewards.conformance import check_reward
-from seqgan.rewards.environment import as_env_reward
-from seqgan.sequences import Sequences
-from seqgan.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
 MAX_LENGTH = 5

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from seqgan.generators.base import Generator, State
-from seqgan.sequences import Sequences, Trajectories
-from seqgan.vocabulary import Vocabulary
+from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.generators.base import Generator, State
 
 # Tensors this small gain nothing from threads, and lose much to them on a busy machine.
 torch.set_num_threads(1)

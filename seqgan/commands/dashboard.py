@@ -93,9 +93,9 @@ def run(given: list[str]) -> int:
 
 
 def _read(folder: Path) -> _Run:
-    from seqgan.runs import open_run
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.workspace import results_table
+    from seqgan.training.runs import open_run
 
     try:
         opened, config = open_run(folder)

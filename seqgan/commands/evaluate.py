@@ -42,7 +42,7 @@ def run(given: list[str]) -> int:
     """Prints the numbers, and gives the exit code."""
     options = _parse(given)
     scores = _of_files(options) if options.run is None else _of_run(options)
-    from seqgan.evaluation.intervals import bootstrap_intervals
+    from seqgan.evaluation.metrics.intervals import bootstrap_intervals
 
     intervals = bootstrap_intervals(scores.per_text, options.seed)
     metrics = scores.metrics
@@ -118,14 +118,14 @@ def _parse(given: list[str]) -> argparse.Namespace:
 def _of_files(options: argparse.Namespace) -> "Scores":
     import numpy as np
 
-    from seqgan.evaluation.copies import copies_from_texts
+    from seqgan.data.vocabulary import split_words
+    from seqgan.evaluation.metrics.copies import copies_from_texts
     from seqgan.evaluation.texts import (
         TextMeasures,
         bleu_scores,
         copy_scores,
         repetition_scores,
     )
-    from seqgan.vocabulary import split_words
 
     try:
         samples, references = (
@@ -165,7 +165,7 @@ def _of_files(options: argparse.Namespace) -> "Scores":
 
 def _read(path: Path, with_blank: bool) -> list[str]:
     """The texts of a file in its order; blank ones only where lines have to stay in their place."""
-    from seqgan.tasks.text_files import full_texts, stream_texts
+    from seqgan.tasks.files.text_files import full_texts, stream_texts
 
     texts = list(stream_texts(path))
     full = full_texts(path, texts)
@@ -177,9 +177,9 @@ def _read(path: Path, with_blank: bool) -> list[str]:
 
 def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
     """The texts of a file of any size, word by word; the first of them are kept as strings."""
+    from seqgan.data.vocabulary import split_words
     from seqgan.evaluation.texts import MAX_TEXTS
-    from seqgan.tasks.text_files import stream_texts
-    from seqgan.vocabulary import split_words
+    from seqgan.tasks.files.text_files import stream_texts
 
     for text in stream_texts(path):
         words = split_words(text)
@@ -191,12 +191,12 @@ def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
 def _of_run(options: argparse.Namespace) -> "Scores":
     import torch
 
-    from seqgan.build import build_task
-    from seqgan.checkpoints import CheckpointError
     from seqgan.evaluation.measure import measure, text_measures
     from seqgan.evaluation.texts import Scores
-    from seqgan.runs import load_generator, open_run
-    from seqgan.sampling import Sampling
+    from seqgan.models.sampling import Sampling
+    from seqgan.training.build import build_task
+    from seqgan.training.checkpoints import CheckpointError
+    from seqgan.training.runs import load_generator, open_run
 
     try:
         folder, config = open_run(options.run)

@@ -29,8 +29,8 @@ def run(given: list[str]) -> int:
         "--merge-lora", action="store_true", help="a whole model instead of an adapter"
     )
     options = parser.parse_all(given)
-    from seqgan.checkpoints import CheckpointError
     from seqgan.exporting.exports import export_run
+    from seqgan.training.checkpoints import CheckpointError
 
     folder = options.out or options.run / "export" / options.which
     try:

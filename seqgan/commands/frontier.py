@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
-from seqgan.tables import aligned
+from seqgan.system.tables import aligned
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -19,15 +19,15 @@ def run(given: list[str]) -> int:
     options = _options(given)
     import matplotlib
 
-    from seqgan import frontiers
-    from seqgan.charts import font_families
-    from seqgan.checkpoints import CheckpointError
-    from seqgan.evaluation.points import panels
-    from seqgan.evaluation.published import read_points
-    from seqgan.frontier_chart import frontier_figure
-    from seqgan.memory import keep_freed_memory
-    from seqgan.sampling import Sampling
+    from seqgan.evaluation.planes.points import panels
+    from seqgan.evaluation.planes.published import read_points
+    from seqgan.models.sampling import Sampling
+    from seqgan.report import frontiers
+    from seqgan.report.charts import font_families
+    from seqgan.report.frontier_chart import frontier_figure
+    from seqgan.system.memory import keep_freed_memory
     from seqgan.tracking.progress import Progress
+    from seqgan.training.checkpoints import CheckpointError
 
     keep_freed_memory()
     picture = options.output or options.runs[0] / "frontier.png"
@@ -71,7 +71,7 @@ def run(given: list[str]) -> int:
 
 
 def _options(given: list[str]) -> argparse.Namespace:
-    from seqgan.evaluation.frontier import TEMPERATURES
+    from seqgan.evaluation.planes.temperatures import TEMPERATURES
 
     parser = Parser(prog="seqgan frontier", allow_abbrev=False)
     parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
-from seqgan.tables import aligned
+from seqgan.system.tables import aligned
 
 if TYPE_CHECKING:
     from seqgan.judging.scoring import Scores
@@ -93,7 +93,6 @@ def _prepare(given: list[str]) -> int:
     check_seed(options.seed)
     page, key = _targets(options.output)
 
-    from seqgan.checkpoints import CheckpointError
     from seqgan.judging.page import render
     from seqgan.judging.sources import (
         WantedFile,
@@ -106,6 +105,7 @@ def _prepare(given: list[str]) -> int:
         with_short_names,
     )
     from seqgan.judging.study import DEFAULT_QUESTION, lowercased_words, plan
+    from seqgan.training.checkpoints import CheckpointError
 
     try:
         wanted: list[WantedRun | WantedFile] = [parse_run(spec) for spec in options.systems]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from seqgan.commands.parsing import InputError, Parser, check_seed
 
 if TYPE_CHECKING:
-    from seqgan.configuration import TrainConfig
-    from seqgan.sequences import Sequences
-    from seqgan.vocabulary import Vocabulary
+    from seqgan.data.sequences import Sequences
+    from seqgan.data.vocabulary import Vocabulary
+    from seqgan.training.configuration import TrainConfig
 
 
 def run(given: list[str]) -> int:
@@ -56,9 +56,9 @@ def run(given: list[str]) -> int:
     check_seed(options.seed)
     import torch
 
-    from seqgan.checkpoints import CheckpointError
-    from seqgan.runs import load_generator, open_run
-    from seqgan.sampling import Sampling, sample, sequence_log_probs
+    from seqgan.models.sampling import Sampling, sample, sequence_log_probs
+    from seqgan.training.checkpoints import CheckpointError
+    from seqgan.training.runs import load_generator, open_run
 
     try:
         sampling = Sampling(options.temperature, options.top_k, options.top_p)
@@ -100,9 +100,9 @@ def _prompts(
     """
     import torch
 
-    from seqgan.build import build_prompts, build_task
     from seqgan.tasks.base import prompts_of
-    from seqgan.tasks.prompts import PromptsConfig, read_prompts
+    from seqgan.tasks.files.prompts import PromptsConfig, read_prompts
+    from seqgan.training.build import build_prompts, build_task
 
     texts = list(options.prompt or [])
     if options.prompts is not None:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from seqgan.commands.parsing import InputError, take, unknown_flag
 
 if TYPE_CHECKING:
-    from seqgan.configuration import TrainConfig
-    from seqgan.runs import RunFolder
-    from seqgan.runtime import Runtime
+    from seqgan.system.runtime import Runtime
     from seqgan.tracking.base import Trackers
-    from seqgan.trainer import Result, Trainer
+    from seqgan.training.configuration import TrainConfig
+    from seqgan.training.runs import RunFolder
+    from seqgan.training.trainer import Result, Trainer
 
 Made = TypeVar("Made")
 
@@ -59,7 +59,7 @@ def run(given: list[str]) -> int:
 
 
 def _check_alone() -> None:
-    from seqgan.runtime import launched_processes
+    from seqgan.system.runtime import launched_processes
 
     if launched_processes() > 1:
         raise InputError(f"--profile is for one process, got {launched_processes()}")
@@ -74,7 +74,7 @@ def _said_once() -> Iterator[None]:
     try:
         yield
     except InputError:
-        from seqgan.runtime import launched_rank
+        from seqgan.system.runtime import launched_rank
 
         if launched_rank() > 0:
             time.sleep(SECONDS_FOR_MAIN)
@@ -93,7 +93,7 @@ def configuration(given: list[str]) -> "TrainConfig":
 
 
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
-    from seqgan.configuration import PRESETS, load_config
+    from seqgan.training.configuration import PRESETS, load_config
 
     asks_help = any(flag in ("-h", "--help") for flag in flags)
     if preset is None and path is None and not asks_help:
@@ -116,7 +116,7 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     """The configuration with what the flags change."""
     import tyro
 
-    from seqgan.configuration import PRESETS, TrainConfig
+    from seqgan.training.configuration import PRESETS, TrainConfig
 
     try:
         config = _with_kinds(config, flags)
@@ -153,7 +153,7 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> "TrainConfig":
     """The configuration with other dataclasses where a `--slot.kind` flag asks for them."""
     from dataclasses import replace
 
-    from seqgan.configuration import configs_by_kind
+    from seqgan.training.configuration import configs_by_kind
 
     for slot in ("task", "generator", "discriminator"):
         kinds = configs_by_kind(slot)
@@ -192,8 +192,8 @@ def _first_line_of_box(text: str) -> str:
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.build import try_rewards
-    from seqgan.runs import create_run
+    from seqgan.training.build import try_rewards
+    from seqgan.training.runs import create_run
 
     runtime, config = _processes(config)
 
@@ -211,7 +211,7 @@ def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
     """How this process trains with others, if there are any, and the settings of this one."""
     from dataclasses import replace
 
-    from seqgan.accelerated import Accelerated, runtime_for
+    from seqgan.system.accelerated import Accelerated, runtime_for
 
     with _said_once():
         try:
@@ -243,7 +243,7 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
 
 
 def _task_and_rewards(config: "TrainConfig") -> tuple[Any, Mapping[str, Any]]:
-    from seqgan.build import build_task, check_models, named_rewards
+    from seqgan.training.build import build_task, check_models, named_rewards
 
     _use_machine(config)
     task = build_task(config)
@@ -255,12 +255,12 @@ def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from dataclasses import replace
 
-    from seqgan.build import build_task, check_models, named_rewards
-    from seqgan.profiling import profile_iteration
+    from seqgan.learning.updates import DivergedError
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
-    from seqgan.trainer import Trainer
-    from seqgan.updates import DivergedError
+    from seqgan.training.build import build_task, check_models, named_rewards
+    from seqgan.training.profiling import profile_iteration
+    from seqgan.training.trainer import Trainer
 
     epochs = min(config.pretrain.epochs, 1)
     config = replace(
@@ -288,8 +288,8 @@ def _profile(config: "TrainConfig") -> int:
 
 
 def _resume(path: Path) -> int:
-    from seqgan.runs import open_run
-    from seqgan.runtime import launched_rank
+    from seqgan.system.runtime import launched_rank
+    from seqgan.training.runs import open_run
 
     with _said_once():
         try:
@@ -311,8 +311,8 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     Raises:
         InputError: all checkpoints are damaged.
     """
-    from seqgan.checkpoints import CheckpointError, load_checkpoint
     from seqgan.tracking.jsonl import KINDS
+    from seqgan.training.checkpoints import CheckpointError, load_checkpoint
 
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
@@ -334,8 +334,8 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
 
 def _fork(path: Path, flags: list[str]) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
-    from seqgan.runs import open_run
-    from seqgan.runtime import launched_processes
+    from seqgan.system.runtime import launched_processes
+    from seqgan.training.runs import open_run
 
     if launched_processes() == 1:
         return _run(*_branch_off(path, flags))
@@ -356,13 +356,13 @@ def _branch_off(
     path: Path, flags: list[str]
 ) -> tuple["TrainConfig", Any, Mapping[str, Any], "RunFolder", dict[str, Any]]:
     """What `_run` takes to go on from there; the new run's folder has its first checkpoint."""
-    from seqgan.build import build_task, check_models, named_rewards, try_rewards
-    from seqgan.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-    from seqgan.forking import check_fork, copy_record, forked_state
-    from seqgan.runs import check_vocabulary, create_run, open_run
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
-    from seqgan.trainer import Trainer
+    from seqgan.training.build import build_task, check_models, named_rewards, try_rewards
+    from seqgan.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+    from seqgan.training.forking import check_fork, copy_record, forked_state
+    from seqgan.training.runs import check_vocabulary, create_run, open_run
+    from seqgan.training.trainer import Trainer
 
     try:
         parent, before = open_run(path)
@@ -402,7 +402,7 @@ def _branch_off(
 def _use_machine(config: "TrainConfig") -> None:
     import torch
 
-    from seqgan.memory import keep_freed_memory
+    from seqgan.system.memory import keep_freed_memory
 
     keep_freed_memory()
     if config.threads:
@@ -428,13 +428,13 @@ def _run(
     Args:
         runtime: of several processes, of which only the main one touches the folder; None for one.
     """
-    from seqgan.checkpoints import CheckpointError, last_good_checkpoint
-    from seqgan.runtime import ALONE, ProcessLostError
-    from seqgan.summary import results_dict
+    from seqgan.learning.updates import DivergedError
+    from seqgan.report.summary import results_dict
+    from seqgan.system.runtime import ALONE, ProcessLostError
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
-    from seqgan.trainer import Interrupted, Trainer
-    from seqgan.updates import DivergedError
+    from seqgan.training.checkpoints import CheckpointError, last_good_checkpoint
+    from seqgan.training.trainer import Interrupted, Trainer
 
     runtime = ALONE if runtime is None else runtime
     is_main = runtime.is_main()
@@ -458,7 +458,7 @@ def _run(
                 trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)
             if config.estimate_time and is_main:
-                from seqgan.estimate import estimate
+                from seqgan.training.estimate import estimate
 
                 progress.message(estimate(trainer).sentence())
             result = trainer.train()
@@ -491,12 +491,12 @@ def _tracker(
     config: "TrainConfig", task: Any, folder: "RunFolder", state: Mapping[str, Any]
 ) -> "Trackers":
     """The trackers of a run, which go on where `state` says that they stood."""
-    from seqgan.build import reward_files
-    from seqgan.facts import run_facts
-    from seqgan.runs import config_to_dict
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.jsonl import JsonlTracker
     from seqgan.tracking.wandb_tracker import WandbTracker
+    from seqgan.training.build import reward_files
+    from seqgan.training.facts import run_facts
+    from seqgan.training.runs import config_to_dict
 
     position = state.get("tracker", {}) if state else {}
     try:
@@ -512,8 +512,8 @@ def _tracker(
 def _save(folder: "RunFolder", result: "Result") -> None:
     from seqgan.report.page import write_page
     from seqgan.report.picture import draw_report
-    from seqgan.runs import save_results
-    from seqgan.summary import results_dict
+    from seqgan.report.summary import results_dict
+    from seqgan.training.runs import save_results
 
     save_results(folder, results_dict(result))
     draw_report(folder.path)
@@ -526,7 +526,7 @@ def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
     Args:
         results: what `results.json` holds.
     """
-    from seqgan.summary import reward_sentences, stored_table
+    from seqgan.report.summary import reward_sentences, stored_table
 
     print("\n".join(stored_table(results).lines()))
     print(results["comparison"]["sentence"])

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqgan.evaluation.copies import copies_from_training
-from seqgan.evaluation.intervals import PerText
-from seqgan.evaluation.likelihood import likelihood_report
-from seqgan.evaluation.ngrams import sentence_bleu
+from seqgan.data.sequences import Sequences
+from seqgan.evaluation.metrics.copies import copies_from_training
+from seqgan.evaluation.metrics.intervals import PerText
+from seqgan.evaluation.metrics.likelihood import likelihood_report
+from seqgan.evaluation.metrics.ngrams import sentence_bleu
 from seqgan.evaluation.texts import (
     MAX_TEXTS,
     BleuScores,
@@ -22,9 +23,8 @@ from seqgan.evaluation.texts import (
     repetition_scores,
     summarize_bleu,
 )
-from seqgan.generators.base import Generator
-from seqgan.sampling import Sampling, sample
-from seqgan.sequences import Sequences
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import Sampling, sample
 from seqgan.tasks.base import Task, heldout_prompts
 
 NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error

@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from seqgan.evaluation.copies import Copies
-from seqgan.evaluation.divergences import frechet_distance, frechet_floor, mauve
-from seqgan.evaluation.embeddings import EMBEDDINGS, FITTED, Embedding, load_embedding
-from seqgan.evaluation.intervals import PerText
-from seqgan.evaluation.language_model import LanguageModel
-from seqgan.evaluation.ngrams import distinct, duplicate_rate, sentence_bleu, sentence_self_bleu
-from seqgan.evaluation.rouge import RougeReferences, rouge_pairs
-from seqgan.evaluation.shapes import length_divergence, zipf_divergence
-from seqgan.rewards.packages import Profanity
+from seqgan.evaluation.metrics.copies import Copies
+from seqgan.evaluation.metrics.divergences import frechet_distance, frechet_floor, mauve
+from seqgan.evaluation.metrics.embeddings import EMBEDDINGS, FITTED, Embedding, load_embedding
+from seqgan.evaluation.metrics.intervals import PerText
+from seqgan.evaluation.metrics.language_model import LanguageModel
+from seqgan.evaluation.metrics.ngrams import (
+    distinct,
+    duplicate_rate,
+    sentence_bleu,
+    sentence_self_bleu,
+)
+from seqgan.evaluation.metrics.rouge import RougeReferences, rouge_pairs
+from seqgan.evaluation.metrics.shapes import length_divergence, zipf_divergence
+from seqgan.rewards.shipped.packages import Profanity
 from seqgan.tracking.metrics import Metrics
 
 Text = Sequence[Hashable]

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seqgan import __version__
 from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.report.settings import flatten
-from seqgan.summary import COLUMNS, stored_table
+from seqgan.report.summary import COLUMNS, stored_table
 
 What = Literal["generator", "pretrained", "discriminator"]
 Form = Literal["model", "code", "adapter", "classifier"]
@@ -81,7 +81,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
         ValueError: the run has not logged anything, or a file of it is damaged.
     """
     pages = Environment(
-        loader=PackageLoader("seqgan", "pages"),
+        loader=PackageLoader("seqgan.exporting"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

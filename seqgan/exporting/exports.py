@@ -6,16 +6,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from seqgan.configuration import TrainConfig
-from seqgan.discriminators.base import Discriminator
-from seqgan.discriminators.pretrained import PretrainedDiscriminator
+from seqgan.data.model_folders import load_tokenizer, package, quietly
 from seqgan.exporting.card import Exported, Form, What, write_card
 from seqgan.exporting.scratch import save_scratch_generator
-from seqgan.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
-from seqgan.generators.recurrent import RecurrentGenerator
-from seqgan.generators.transformer import TransformerGenerator
-from seqgan.pretrained import load_tokenizer, package, quietly
-from seqgan.runs import (
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.discriminators.pretrained import PretrainedDiscriminator
+from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
+from seqgan.models.generators.recurrent import RecurrentGenerator
+from seqgan.models.generators.transformer import TransformerGenerator
+from seqgan.training.configuration import TrainConfig
+from seqgan.training.runs import (
     TrainedGenerator,
     Which,
     checkpoint_state,

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from seqgan.data.model_folders import package
+from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.exporting.tokenizers import exported_tokenizer
-from seqgan.generators.recurrent import RecurrentGenerator
-from seqgan.generators.transformer import TransformerGenerator
-from seqgan.pretrained import package
-from seqgan.vocabulary import Vocabulary, tokenizer_ids
+from seqgan.models.generators.recurrent import RecurrentGenerator
+from seqgan.models.generators.transformer import TransformerGenerator
 
 ScratchGenerator = RecurrentGenerator | TransformerGenerator
 CODE = Path(__file__).with_name("modeling_seqgan.py")

@@ -3,8 +3,8 @@
 import copy
 from typing import Any
 
-from seqgan.pretrained import PretrainedError, load_tokenizer, package
-from seqgan.vocabulary import WORD_PATTERN, Vocabulary, split_words
+from seqgan.data.model_folders import PretrainedError, load_tokenizer, package
+from seqgan.data.vocabulary import WORD_PATTERN, Vocabulary, split_words
 
 BOS, EOS, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 

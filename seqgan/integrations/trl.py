@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from seqgan.checkpoints import load_checkpoint, save_checkpoint
+from seqgan.data.sequences import Sequences
+from seqgan.learning.updates import train_discriminator
+from seqgan.rewards.adapters.trl import TrlFunction
 from seqgan.rewards.base import TrainableReward
-from seqgan.rewards.trl import TrlFunction
-from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences
+from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Rows, Task, random_rows
 from seqgan.tracking.metrics import Metrics
-from seqgan.updates import train_discriminator
+from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
 FOLDER = "adversary"  # in each of TRL's checkpoints
 

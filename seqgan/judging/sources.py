@@ -8,14 +8,14 @@ from typing import Literal
 import numpy as np
 import torch
 
-from seqgan.build import build_task
-from seqgan.configuration import TrainConfig
+from seqgan.data.sequences import Sequences
 from seqgan.judging.study import Source, prompts_of, shuffled_parts, texts_needed
-from seqgan.runs import RunFolder, TrainedGenerator, load_generator, open_run
-from seqgan.sampling import Sampling, sample
-from seqgan.sequences import Sequences
+from seqgan.models.sampling import Sampling, sample
 from seqgan.tasks.base import Task
-from seqgan.tasks.text_files import read_texts
+from seqgan.tasks.files.text_files import read_texts
+from seqgan.training.build import build_task
+from seqgan.training.configuration import TrainConfig
+from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, open_run
 
 Which = Literal["generator", "pretrained", "real"]
 

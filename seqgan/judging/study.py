@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from seqgan.vocabulary import split_words
+from seqgan.data.vocabulary import split_words
 
 Kind = Literal["comparison", "repeat", "control"]
 Pair = tuple[str, str]  # two systems, in the order in which they were named

@@ -15,10 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from seqgan import frontier_chart
-from seqgan.charts import BLACK, GREEN, GREY, MARKERS, SERIES
-from seqgan.evaluation.points import NLL_HELDOUT, NLL_ORACLE, Axis, Panel
-from seqgan.frontier_chart import Kind, Series
+from seqgan.evaluation.planes.points import NLL_HELDOUT, NLL_ORACLE, Axis, Panel
+from seqgan.report import frontier_chart
+from seqgan.report.charts import BLACK, GREEN, GREY, MARKERS, SERIES
+from seqgan.report.frontier_chart import Kind, Series
 from seqgan.report.recorded import Recorded, Row
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart

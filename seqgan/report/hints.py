@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqgan.evaluation.health import find_trouble
+from seqgan.evaluation.game.health import find_trouble
 from seqgan.report.recorded import Recorded, Row
 
 RECENT = 5  # rows whose mean is where a metric has got to

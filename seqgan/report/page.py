@@ -13,8 +13,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqgan.charts import SERIES
 from seqgan.report.cards import STEPS, before_and_after
+from seqgan.report.charts import SERIES
 from seqgan.report.curves import (
     Chart,
     adversary_charts,
@@ -29,8 +29,8 @@ from seqgan.report.hints import hints
 from seqgan.report.positions import draw_positions, early_and_late, told_of_positions
 from seqgan.report.recorded import Recorded, read_runs
 from seqgan.report.settings import compared_settings
+from seqgan.report.summary import Table, reward_sentences, stored_table
 from seqgan.report.svg import SIZE, STYLE, inline_svg
-from seqgan.summary import Table, reward_sentences, stored_table
 from seqgan.tracking.metrics import find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
@@ -107,7 +107,7 @@ def check_target(target: Path) -> None:
 def render(runs: Sequence[Recorded]) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqgan", "pages"),
+        loader=jinja2.PackageLoader("seqgan.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seqgan.charts import drawable, font_families
+from seqgan.report.charts import drawable, font_families
 from seqgan.report.curves import (
     ACCURACY,
     DIVERSITY,

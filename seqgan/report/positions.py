@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
-from seqgan.charts import BLUE, ORANGE
+from seqgan.report.charts import BLUE, ORANGE
 from seqgan.report.recorded import Recorded, Row
 
 LEVELS = (0.1, 0.5, 0.9)  # quantiles: the ends of the band, and the line in it

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seqgan.configuration import PRESETS
 from seqgan.report.recorded import Recorded
+from seqgan.training.configuration import PRESETS
 
 
 @dataclass(frozen=True)

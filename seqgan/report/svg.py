@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from seqgan.charts import SERIES
+from seqgan.report.charts import SERIES
 
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 INK, GRID = "#101112", "#d0d1d2"  # stand for the page's colours until they are replaced

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqgan.sequences import Sequences
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.tracking.metrics import Metrics
-from seqgan.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    import seqgan.rewards.trl
+    import seqgan.rewards.adapters.trl
 
 
 @runtime_checkable
@@ -85,9 +85,9 @@ class Reward(ABC):
         remember: int = 0,
         eos_token_id: int | None = None,
         device: torch.device | str = "cpu",
-    ) -> "seqgan.rewards.trl.TrlFunction":
-        """This reward as a reward function of TRL's trainers; see `seqgan.rewards.trl.as_trl`."""
-        from seqgan.rewards.trl import as_trl
+    ) -> "seqgan.rewards.adapters.trl.TrlFunction":
+        """This reward as a reward function of TRL's trainers; see `rewards.adapters.trl.as_trl`."""
+        from seqgan.rewards.adapters.trl import as_trl
 
         return as_trl(self, vocabulary, max_length, remember, eos_token_id, device)
 

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.rewards.base import RewardModel, TrainableReward, text_of
 from seqgan.rewards.guard import described
-from seqgan.sequences import Sequences
 from seqgan.tracking.metrics import find_metric
-from seqgan.vocabulary import Vocabulary
 
 WIDER = 3  # columns of padding that are added to see whether they matter
 

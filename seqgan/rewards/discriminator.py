@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import logsigmoid
 
-from seqgan.discriminators.base import Discriminator, TokenDiscriminator
-from seqgan.losses import (
+from seqgan.data.sequences import Sequences, joined
+from seqgan.functional.losses import (
     minimax_discriminator_loss,
     offset_penalty,
     pairwise_discriminator_loss,
     to_floats,
     token_discriminator_loss,
 )
+from seqgan.models.discriminators.base import Discriminator, TokenDiscriminator
 from seqgan.rewards.base import Reward, RewardError
-from seqgan.runtime import ALONE, Runtime
-from seqgan.sequences import Sequences, joined
+from seqgan.system.runtime import ALONE, Runtime
 from seqgan.tracking.metrics import Metrics
 
 RewardShape = Literal["probability", "log_probability", "minimax", "logit", "centred"]

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import RewardError, RewardModel, returns, text_of
-from seqgan.sequences import Sequences
 
 OnFailure = Literal["stop", "skip"]
 Watch = Callable[[str], AbstractContextManager[Any]]

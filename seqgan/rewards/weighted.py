@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqgan.rescaling import weighted_sum
+from seqgan.data.sequences import Sequences
+from seqgan.functional.rescaling import weighted_sum
 from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, Watch, careful_returns
-from seqgan.sequences import Sequences
 
 
 class WeightedSum(Reward):

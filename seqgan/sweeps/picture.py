@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from seqgan.charts import GREY, font_families
+from seqgan.report.charts import GREY, font_families
 from seqgan.sweeps.distributions import Choice, IntUniform, Uniform
 from seqgan.sweeps.ranking import Row, short_names
 from seqgan.sweeps.reading import Sweep

@@ -12,7 +12,7 @@ from typing import Any
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
 from seqgan.sweeps.trials import SweepFolder, Trial, last_row_with
-from seqgan.tables import aligned
+from seqgan.system.tables import aligned
 
 GUARDS = ("nll_heldout", "entropy", "duplicate_rate")  # of `eval/`, beside the quality
 

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from seqgan.configuration import load_config
 from seqgan.sweeps.proposals import Point
 from seqgan.tracking.jsonl import read_rows
+from seqgan.training.configuration import load_config
 
 # An interrupted trial goes on when its sweep does; all but that and `running` are final.
 Status = Literal["running", "finished", "stopped early", "failed", "interrupted"]

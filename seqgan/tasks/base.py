@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seqgan.sequences import Sequences
-from seqgan.vocabulary import Vocabulary
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 
 Split = Literal["train", "dev", "test"]
 Check = Callable[[Sequence[str]], Sequence[bool]]

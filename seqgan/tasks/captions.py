@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from seqgan.sequences import Sequences
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
 from seqgan.tasks.base import FixedTask, Split
-from seqgan.vocabulary import Vocabulary
 
 # What a subject can be: a man or boy, a woman or girl, people, an animal, animals.
 KINDS = ("he", "she", "they", "it", "pack")

@@ -19,13 +19,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqgan.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.losses import token_entropies
-from seqgan.sampling import sample, sequence_log_probs, sequences_at_once
-from seqgan.seeding import seeded_from
-from seqgan.sequences import Sequences
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.functional.losses import token_entropies
+from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
+from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
+from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import FixedTask
-from seqgan.vocabulary import Vocabulary
 
 GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
 

@@ -1,0 +1,223 @@
+"""The two things that flow through the library: token sequences, and sequences with rewards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from seqgan.data.vocabulary import Vocabulary
+
+
+def masked_mean(values: Shaped[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> Float[Tensor, ""]:
+    """Mean of `values` where `mask` is True; 0 where nothing is. Padding has no weight."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Completions, right-padded; their prompts stand beside them, never mixed in.
+
+    Args:
+        tokens: int64 ids, `pad_id` where `mask` is False.
+        mask: True on real tokens, the eos included; True cells are a prefix of each row.
+        prompts: int64 ids of the contexts, left-padded, or None.
+        prompt_mask: True on real prompt tokens, or None.
+        columns: whatever else the data rows carried, one entry a row.
+        vocabulary: what decodes the ids; without it `texts` raises ValueError.
+        given_texts: the completions as somebody else spelt them, one a row; `texts` are then these.
+        given_prompt_texts: the same of the prompts.
+    """
+
+    tokens: Int[Tensor, "batch time"]
+    mask: Bool[Tensor, "batch time"]
+    prompts: Int[Tensor, "batch prompt_time"] | None = None
+    prompt_mask: Bool[Tensor, "batch prompt_time"] | None = None
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    vocabulary: Vocabulary | None = None
+    given_texts: Sequence[str] | None = None
+    given_prompt_texts: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    @cached_property
+    def lengths(self) -> Int[Tensor, " batch"]:
+        """Number of real tokens of each row, eos included."""
+        return self.mask.sum(dim=1)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The completions as text, decoded on first use."""
+        if self.given_texts is not None:
+            return list(self.given_texts)
+        vocabulary = self._known_vocabulary()
+        return [vocabulary.decode(row) for row in self.tokens.tolist()]
+
+    @cached_property
+    def prompt_texts(self) -> list[str]:
+        """The prompts as text, decoded on first use; empty where there are none."""
+        if self.given_prompt_texts is not None:
+            return list(self.given_prompt_texts)
+        if self.prompts is None or self.prompt_mask is None:
+            return [""] * len(self)
+        vocabulary = self._known_vocabulary()
+        rows = zip(self.prompts, self.prompt_mask, strict=True)
+        return [vocabulary.decode_prompt(prompt[real].tolist()) for prompt, real in rows]
+
+    def _known_vocabulary(self) -> Vocabulary:
+        if self.vocabulary is None:
+            raise ValueError("only sequences that carry a vocabulary can be decoded")
+        return self.vocabulary
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
+        """The given rows, in the given order; a row may repeat."""
+        given, given_prompts = self.given_texts, self.given_prompt_texts
+        by_number = bool(self.columns) or given is not None or given_prompts is not None
+        index = rows.tolist() if by_number else []
+        return replace(
+            self,
+            tokens=self.tokens[rows],
+            mask=self.mask[rows],
+            prompts=None if self.prompts is None else self.prompts[rows],
+            prompt_mask=None if self.prompt_mask is None else self.prompt_mask[rows],
+            columns={name: [values[i] for i in index] for name, values in self.columns.items()},
+            given_texts=None if given is None else [given[i] for i in index],
+            given_prompt_texts=None if given_prompts is None else [given_prompts[i] for i in index],
+        )
+
+    def trimmed(self) -> "Sequences":
+        """The same rows without the columns in which every row is padding."""
+        width = max(int(self.lengths.max()), 1) if len(self) else self.tokens.shape[1]
+        return replace(self, tokens=self.tokens[:, :width], mask=self.mask[:, :width])
+
+    def whole(self) -> "Sequences":
+        """Prompt, bos and completion of each row as one text, right-padded.
+
+        Without prompts the sequences as they are. This is what a discriminator reads of conditional
+        texts; bos says where the completion begins.
+        """
+        if self.prompts is None or self.prompt_mask is None:
+            return self
+        if self.vocabulary is None:
+            raise ValueError("prompts and completions are joined by a vocabulary's bos, got none")
+        bos = torch.full_like(self.tokens[:, :1], self.vocabulary.bos_id)
+        tokens = torch.cat([self.prompts, bos, self.tokens], dim=1)
+        mask = torch.cat([self.prompt_mask, torch.ones_like(bos, dtype=torch.bool), self.mask], 1)
+        order = (~mask).long().argsort(dim=1, stable=True)  # real tokens first, in their order
+        tokens, mask = tokens.gather(1, order), mask.gather(1, order)
+        return Sequences(
+            tokens.masked_fill(~mask, self.vocabulary.pad_id), mask, vocabulary=self.vocabulary
+        )
+
+    def with_completions(self, completions: "Sequences") -> "Sequences":
+        """The same prompts and columns with other completions."""
+        return replace(
+            self,
+            tokens=completions.tokens,
+            mask=completions.mask,
+            given_texts=completions.given_texts,
+        )
+
+    def to(self, device: torch.device | str) -> "Sequences":
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            mask=self.mask.to(device),
+            prompts=None if self.prompts is None else self.prompts.to(device),
+            prompt_mask=None if self.prompt_mask is None else self.prompt_mask.to(device),
+        )
+
+    @classmethod
+    def from_rows(
+        cls, rows: Sequence[Sequence[int]], vocabulary: Vocabulary, max_length: int
+    ) -> "Sequences":
+        """Pads rows of ids (eos already included) on the right to `max_length`.
+
+        Raises:
+            ValueError: a row is empty or longer than `max_length`.
+        """
+        tokens = torch.full((len(rows), max_length), vocabulary.pad_id, dtype=torch.long)
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        for index, row in enumerate(rows):
+            if not 1 <= len(row) <= max_length:
+                raise ValueError(f"row {index} has 1 to {max_length} tokens, got {len(row)}")
+            tokens[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask = torch.arange(max_length)[None, :] < lengths[:, None]
+        return cls(tokens, mask, vocabulary=vocabulary)
+
+
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """The completions of all parts, of one width, in one batch, with their prompts.
+
+    Columns and texts as somebody else spelt them are left out. Parts without prompts beside parts
+    that have some get empty ones.
+    """
+    prompts, prompt_mask = _joined_prompts(parts)
+    return Sequences(
+        torch.cat([part.tokens for part in parts]),
+        torch.cat([part.mask for part in parts]),
+        prompts,
+        prompt_mask,
+        vocabulary=parts[0].vocabulary,
+    )
+
+
+def _joined_prompts(parts: Sequence[Sequences]) -> tuple[Tensor | None, Tensor | None]:
+    """All prompts, padded on the left to one width; None where no part has any."""
+    width = max(0 if part.prompts is None else part.prompts.shape[1] for part in parts)
+    if all(part.prompts is None for part in parts):
+        return None, None
+    ids, masks = [], []
+    for part in parts:
+        given = part.prompts
+        if given is None or part.prompt_mask is None:
+            given = part.tokens.new_zeros(len(part), 0)
+            known = part.mask.new_zeros(len(part), 0)
+        else:
+            known = part.prompt_mask
+        fill = 0 if part.vocabulary is None else part.vocabulary.pad_id
+        ids.append(pad(given, (width - given.shape[1], 0), value=fill))
+        masks.append(pad(known, (width - known.shape[1], 0), value=False))
+    return torch.cat(ids), torch.cat(masks)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Collected episodes: what the generator emitted, how likely it was, what came back.
+
+    Args:
+        sequences: the emitted tokens.
+        log_probs: log pi(y_t | y_<t) at collection, nats; 0 on padding.
+        rewards: the environment's reward of each step; 0 on padding.
+        parts: the unweighted reward of each part of the reward, by its name; NaN where that part
+            does not apply to a sequence. None where the environment does not tell.
+    """
+
+    sequences: Sequences
+    log_probs: Float[Tensor, "batch time"]
+    rewards: Float[Tensor, "batch time"]
+    parts: Mapping[str, Float[Tensor, " batch"]] | None = None
+
+    @property
+    def tokens(self) -> Int[Tensor, "batch time"]:
+        return self.sequences.tokens
+
+    @property
+    def mask(self) -> Bool[Tensor, "batch time"]:
+        return self.sequences.mask
+
+    @cached_property
+    def returns(self) -> Float[Tensor, " batch"]:
+        """Undiscounted sum of each row's rewards."""
+        return self.rewards.sum(dim=1)
+
+    def part(self, name: str) -> Float[Tensor, " batch"]:
+        """The reward that one part gave each sequence; the return where nobody told parts apart."""
+        if self.parts is None:
+            return self.returns
+        return self.parts.get(name, torch.full_like(self.returns, torch.nan))

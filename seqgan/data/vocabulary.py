@@ -1,0 +1,191 @@
+"""Text to token ids and back, and the layout of the ids.
+
+The ids are laid out so that the first `num_actions` are exactly what a generator may emit:
+
+    0 .. num_words-1   words (or characters)
+    eos_id             the end of a text, where the task has one
+    bos_id             the generator's first input; may instead equal a word (the paper's oracle)
+    specials           tokens that prompts may hold and no generator emits
+    pad_id             fills the right of shorter rows, in observations and batches only
+
+A pretrained tokenizer's ids lie in another order; whoever runs its model translates, by the tokens.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from seqgan.data.model_folders import PretrainedError, ending_tokenizer, load_tokenizer
+
+Level = Literal["word", "character", "subword"]
+
+WORD_PATTERN = r"\w+(?:['\u2019]\w+)*|[^\w\s]"  # a word with its apostrophes, or a punctuation mark
+_WORD = re.compile(WORD_PATTERN)
+
+
+def split_words(text: str, lowercase: bool = True) -> list[str]:
+    """Words with punctuation split off; an apostrophe inside a word stays (`don't`)."""
+    return _WORD.findall(text.lower() if lowercase else text)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The emittable words and the special ids around them.
+
+    Args:
+        words: every word, or every character, in id order; all distinct.
+        level: decides what joins the tokens of a decoded text: a space, nothing, or for subwords
+            what their tokenizer says.
+        has_eos: whether a text ends with an emitted end token.
+        bos_word: id of the word that also starts every text; by default bos is an id of its own.
+        unk_word: the word that stands for any unknown word; without it, unknown words raise.
+        specials: further tokens of prompts, between bos and pad.
+        tokenizer: of subwords: the folder or hub name of their tokenizer.
+
+    Raises:
+        ValueError: fewer than two words, a repeated word, a special word that is not a word, or
+            subwords without a tokenizer.
+    """
+
+    words: tuple[str, ...]
+    level: Level = "word"
+    has_eos: bool = True
+    bos_word: int | None = None
+    unk_word: str | None = None
+    specials: tuple[str, ...] = ()
+    tokenizer: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.words) < 2:
+            raise ValueError(f"a vocabulary has at least 2 words, got {len(self.words)}")
+        if len(self._ids) != len(self.words):
+            raise ValueError("the words of a vocabulary are distinct, got a repeated one")
+        if (self.level == "subword") != bool(self.tokenizer):
+            raise ValueError(
+                f"a vocabulary has a tokenizer where its level is subword, got level {self.level}"
+                f" and tokenizer {self.tokenizer!r}"
+            )
+        if self.bos_word is not None and not 0 <= self.bos_word < len(self.words):
+            raise ValueError(f"bos_word is the id of a word, got {self.bos_word}")
+        if self.unk_word is not None and self.unk_word not in self._ids:
+            raise ValueError(f"unk_word is one of the words, got {self.unk_word!r}")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
+    @property
+    def num_actions(self) -> int:
+        """How many tokens can be emitted: the words, and eos where there is one."""
+        return len(self.words) + self.has_eos
+
+    @property
+    def eos_id(self) -> int | None:
+        return len(self.words) if self.has_eos else None
+
+    @property
+    def bos_id(self) -> int:
+        return self.num_actions if self.bos_word is None else self.bos_word
+
+    @property
+    def pad_id(self) -> int:
+        return max(self.num_actions, self.bos_id + 1) + len(self.specials)
+
+    @property
+    def special_ids(self) -> dict[str, int]:
+        """Ids of the tokens that only prompts hold."""
+        first = self.pad_id - len(self.specials)
+        return {token: first + index for index, token in enumerate(self.specials)}
+
+    @property
+    def unk_id(self) -> int | None:
+        return None if self.unk_word is None else self._ids[self.unk_word]
+
+    @property
+    def size(self) -> int:
+        """Number of ids in all, specials included: one more than the largest, `pad_id`."""
+        return self.pad_id + 1
+
+    def encode(self, tokens: Sequence[str]) -> list[int]:
+        """Ids of a tokenised text, without eos. Raises KeyError for a word without an id."""
+        if self.unk_word is None:
+            return [self._ids[token] for token in tokens]
+        unknown = self._ids[self.unk_word]
+        return [self._ids.get(token, unknown) for token in tokens]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a row of ids, up to its eos or its padding."""
+        tokens = []
+        for index in ids:
+            if index >= len(self.words):
+                break
+            tokens.append(self.words[index])
+        if self.level == "subword":
+            return str(load_tokenizer(self.tokenizer).convert_tokens_to_string(tokens))
+        return (" " if self.level == "word" else "").join(tokens)
+
+    def decode_prompt(self, ids: Sequence[int]) -> str:
+        """The text of a prompt's ids; special ones among them are left out."""
+        return self.decode([index for index in ids if index < len(self.words)])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Vocabulary":
+        lists = {name: tuple(fields.get(name, ())) for name in ("words", "specials")}
+        return cls(**{**fields, **lists})
+
+
+def subword_vocabulary(tokenizer: str) -> Vocabulary:
+    """The tokens of a pretrained tokenizer, as a vocabulary.
+
+    Words are all tokens but the special ones, in the tokenizer's order. eos ends a text, and bos
+    (eos, where the tokenizer has none) starts it; the other special tokens are for prompts only.
+
+    Args:
+        tokenizer: a model folder, or a hub name.
+
+    Raises:
+        PretrainedError: there is no tokenizer, or it has no eos.
+    """
+    loaded = ending_tokenizer(tokenizer)
+    by_id = sorted((index, token) for token, index in loaded.get_vocab().items())
+    special = set(loaded.all_special_tokens)
+    special |= {token.content for token in loaded.added_tokens_decoder.values() if token.special}
+    ends = {loaded.eos_token, loaded.bos_token}
+    unknown = loaded.unk_token if loaded.unk_token not in ends else None
+    special -= {unknown}  # real texts hold it, so it can be emitted
+    return Vocabulary(
+        tuple(token for _, token in by_id if token not in special),
+        level="subword",
+        unk_word=unknown,
+        specials=tuple(token for _, token in by_id if token in special - ends),
+        tokenizer=tokenizer,
+    )
+
+
+def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
+    """The tokenizer's id of each id below `pad_id`: how a pretrained model is asked.
+
+    Args:
+        tokenizer: a pretrained one, with an eos; its bos is eos where it has none.
+
+    Raises:
+        PretrainedError: a word is no token of the tokenizer, or the vocabulary has no eos.
+    """
+    if not vocabulary.has_eos:
+        raise PretrainedError("a pretrained model ends its texts, got a vocabulary without eos")
+    known = tokenizer.get_vocab()
+    eos_token = tokenizer.eos_token
+    bos = [] if vocabulary.bos_word is not None else [tokenizer.bos_token or eos_token]
+    tokens = [*vocabulary.words, eos_token, *bos, *vocabulary.specials]
+    missing = [token for token in tokens if token not in known]
+    if missing:
+        raise PretrainedError(
+            f"each word of the task is a token of the model's tokenizer, got {len(missing)} that"
+            f" are none, {missing[0]!r} first"
+        )
+    return [known[token] for token in tokens]

@@ -1,0 +1,49 @@
+"""What one batch of trajectories looks like, in numbers."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seqgan.data.sequences import Trajectories, masked_mean
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.tracking.metrics import Metrics
+
+
+def describe_trajectories(
+    trajectories: Trajectories,
+    advantages: Float[Tensor, "batch time"],
+    vocabulary: Vocabulary,
+    rewards: Sequence[str],
+) -> Metrics:
+    """Lengths, endings (where texts have an eos) and repeated rows, returns, the advantages, and
+    each of the named rewards.
+
+    The mean and the deviation of a reward are over the sequences that it applies to.
+    """
+    lengths, mask = trajectories.sequences.lengths, trajectories.mask
+    mean = masked_mean(advantages, mask)
+    unique = torch.unique(trajectories.tokens, dim=0).shape[0] / len(lengths)
+    metrics: dict[str, float | int] = {
+        "charts/episodic_length": float(lengths.float().mean()),
+        "advantage/mean": float(mean),
+        "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
+        "completions/mean_length": float(lengths.float().mean()),
+        "completions/unique_fraction": unique,
+    }
+    if (eos := vocabulary.eos_id) is not None:
+        last = trajectories.tokens.gather(1, lengths[:, None] - 1)
+        metrics["completions/clipped_ratio"] = float((last != eos).float().mean())
+    scored = torch.stack([trajectories.part(name) for name in rewards])
+    some_apply = ~scored.isnan().all(dim=0)
+    if bool(some_apply.any()):
+        metrics["charts/episodic_return"] = float(trajectories.returns[some_apply].mean())
+    for name in rewards:
+        scores = trajectories.part(name)
+        applies = ~scores.isnan()
+        metrics[f"rewards/{name}/not_applicable"] = float((~applies).float().mean())
+        if bool(applies.any()):
+            metrics[f"rewards/{name}/mean"] = float(scores[applies].mean())
+            metrics[f"rewards/{name}/std"] = float(scores[applies].std(correction=0))
+    return metrics

@@ -1,0 +1,120 @@
+"""Published points from a CSV file, matched to the axes of a plane by the names of its columns."""
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from seqgan.evaluation.planes.points import Axis, Panel
+
+MODEL = "model"
+# What others call an axis. NLL_gen is not among them: papers compute it on training data.
+ALIASES = {"nlltest": "nllheldout"}
+
+
+@dataclass(frozen=True)
+class PublishedCurve:
+    """A model's points, in the order of the file; a point lacks the axes that have no number."""
+
+    model: str
+    points: tuple[dict[str, float], ...]
+
+    def on(self, panel: Panel) -> list[tuple[float, float]]:
+        """(quality, diversity) of the points that have both."""
+        names = panel.quality.name, panel.diversity.name
+        return [
+            (point[names[0]], point[names[1]])
+            for point in self.points
+            if all(name in point for name in names)
+        ]
+
+
+def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
+    """Reads points: a line each, a column for each axis, and a column `model` if there are several.
+
+    Case, `_`, `-` and an `eval/` in front are no part of a column's name, `nll_test` is
+    `nll_heldout`, and other columns are passed over. An empty cell, or one that is not finite, is
+    a point that cannot be shown on that axis.
+
+    Raises:
+        ValueError: no such file, no CSV, no plane whose two axes are columns, a cell that is no
+            number (with the line), or no point that a plane can show.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(rows, [])]
+            columns = _columns(path, header, panels)
+            curves: dict[str, list[dict[str, float]]] = {}
+            for row in rows:
+                if not any(cell.strip() for cell in row):
+                    continue
+                where = f"{path} line {rows.line_num}"
+                if len(row) != len(header):
+                    raise ValueError(
+                        f"{where}: a row has a cell for each of {len(header)} columns,"
+                        f" got {len(row)}"
+                    )
+                model = next(
+                    (
+                        cell.strip()
+                        for name, cell in zip(header, row, strict=True)
+                        if _plain(name) == MODEL
+                    ),
+                    path.stem,
+                )
+                point = {
+                    axis: _number(row[index], f"{where}: {header[index]}")
+                    for axis, index in columns.items()
+                }
+                curves.setdefault(model, []).append(
+                    {axis: value for axis, value in point.items() if math.isfinite(value)}
+                )
+    except FileNotFoundError as error:
+        raise ValueError(f"--points names a CSV file, got {path}: no such file") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"--points names a readable CSV file, {path}: {error}") from error
+    found = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
+    if not any(curve.on(panel) for curve in found for panel in panels):
+        raise ValueError(f"{path}: a file of points has at least one with both axes, got none")
+    return found
+
+
+def _columns(path: Path, header: Sequence[str], panels: Sequence[Panel]) -> dict[str, int]:
+    """The place of the column of each axis, of those that the file has."""
+    axes = {axis.name: axis for panel in panels for axis in (panel.quality, panel.diversity)}
+    found: dict[str, int] = {}
+    for name in axes:
+        places = [index for index, column in enumerate(header) if _matches(column, axes[name])]
+        if len(places) > 1:
+            both = " and ".join(repr(header[index]) for index in places)
+            raise ValueError(f"{path}: one column is {name}, got {both}")
+        if places:
+            found[name] = places[0]
+    if not any({panel.quality.name, panel.diversity.name} <= set(found) for panel in panels):
+        needed = " or ".join(f"{panel.quality.name} and {panel.diversity.name}" for panel in panels)
+        raise ValueError(
+            f"{path}: the columns are {needed}, got {', '.join(header) if header else 'none'}"
+        )
+    return found
+
+
+def _matches(column: str, axis: Axis) -> bool:
+    plain = _plain(column)
+    return ALIASES.get(plain, plain) == _plain(axis.name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower().removeprefix("eval/"))
+
+
+def _number(cell: str, where: str) -> float:
+    """A number; NaN for an empty cell."""
+    if not cell.strip():
+        return math.nan
+    try:
+        return float(cell)
+    except ValueError as error:
+        raise ValueError(f"{where} is a number, got {cell!r}") from error

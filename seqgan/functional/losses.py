@@ -1,0 +1,158 @@
+"""Losses: maximum likelihood, policy gradient, and the two sides of the GAN's value function.
+
+Pure functions of tensors. Every mean is over real tokens (or rows), so padding has no weight.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from seqgan.data.sequences import masked_mean
+from seqgan.tracking.metrics import Metrics
+
+
+@runtime_checkable
+class PolicyGradientLoss(Protocol):
+    """(log_probs, old_log_probs, advantages, mask) -> loss and metrics."""
+
+    def __call__(
+        self,
+        log_probs: Float[Tensor, "batch time"],
+        old_log_probs: Float[Tensor, "batch time"],
+        advantages: Float[Tensor, "batch time"],
+        mask: Bool[Tensor, "batch time"],
+    ) -> tuple[Float[Tensor, ""], Metrics]: ...
+
+
+def token_log_probs(
+    logits: Float[Tensor, "batch time vocab"],
+    tokens: Int[Tensor, "batch time"],
+    mask: Bool[Tensor, "batch time"],
+) -> Float[Tensor, "batch time"]:
+    """log softmax(logits)[tokens], nats; 0 on padding (whose ids may lie outside the logits)."""
+    chosen = logits.gather(-1, tokens.masked_fill(~mask, 0)[..., None])[..., 0]
+    return torch.where(mask, chosen - logits.logsumexp(dim=-1), 0.0)
+
+
+def token_entropies(
+    logits: Float[Tensor, "batch time vocab"], mask: Bool[Tensor, "batch time"]
+) -> Float[Tensor, "batch time"]:
+    """Exact entropy of each step's distribution, nats; 0 on padding."""
+    log_probs = logits.log_softmax(dim=-1)
+    return torch.where(mask, -(log_probs.exp() * log_probs).sum(dim=-1), 0.0)
+
+
+def negative_log_likelihood(
+    log_probs: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
+) -> Float[Tensor, ""]:
+    """Maximum likelihood: minus the mean over real tokens of log pi(y_t | y_<t), nats."""
+    return -masked_mean(log_probs, mask)
+
+
+def reinforce(
+    log_probs: Float[Tensor, "batch time"],
+    old_log_probs: Float[Tensor, "batch time"],
+    advantages: Float[Tensor, "batch time"],
+    mask: Bool[Tensor, "batch time"],
+) -> tuple[Float[Tensor, ""], Metrics]:
+    """REINFORCE (Williams, 1992): minus the mean over real tokens of A_t log pi(y_t | y_<t).
+
+    Its gradient is minus the policy gradient of SeqGAN's eq. 7 (Yu et al., 2017), divided by the
+    number of tokens. The reference code sums over batch and time instead (`reduction="sum"` of
+    the update). `old_log_probs` is unused here: every policy-gradient loss takes the same
+    arguments.
+    """
+    return -masked_mean(log_probs * advantages.detach(), mask), {}
+
+
+def minimax_discriminator_loss(
+    real_logits: Float[Tensor, " real"],
+    generated_logits: Float[Tensor, " generated"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """The discriminator's side of the GAN value function (Goodfellow et al., 2014, eq. 1).
+
+    max over D of E_real[log D(x)] + E_generated[log(1 - D(x))] with D = sigmoid(logit); this is
+    minus half of that sum, a binary cross-entropy in nats that is log 2 for a D that knows
+    nothing, whatever the two counts are.
+
+    Args:
+        smoothing: share s of the label of real rows that is given away (Salimans et al., 2016,
+            sec. 3.4): their term becomes (1 - s) log D + s log(1 - D). One-sided: smoothing the
+            other label too would teach D to call what the generator writes real.
+    """
+    known = logsigmoid(real_logits).mean()
+    if smoothing:
+        known = (1 - smoothing) * known + smoothing * logsigmoid(-real_logits).mean()
+    return -0.5 * (known + logsigmoid(-generated_logits).mean())
+
+
+def token_discriminator_loss(
+    real_logits: Float[Tensor, "real time"],
+    real_mask: Bool[Tensor, "real time"],
+    generated_logits: Float[Tensor, "generated time"],
+    generated_mask: Bool[Tensor, "generated time"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """`minimax_discriminator_loss` of every prefix (de Masson d'Autume et al., 2019, eq. 3).
+
+    -(E_real[sum over t of log D_t] + E_generated[sum over t of log(1 - D_t)]) / (mean length of a
+    real plus that of a generated row), nats a token. ScratchGAN divides each sum by the lengths of
+    its own kind; with one divisor for both the best logit of a prefix is log p/q of that prefix.
+    """
+
+    def total(values: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask, values, 0.0).sum() / len(mask)
+
+    known = total(logsigmoid(real_logits), real_mask)
+    if smoothing:
+        known = (1 - smoothing) * known + smoothing * total(logsigmoid(-real_logits), real_mask)
+    length = real_mask.sum() / len(real_mask) + generated_mask.sum() / len(generated_mask)
+    return -(known + total(logsigmoid(-generated_logits), generated_mask)) / length
+
+
+def pairwise_discriminator_loss(
+    real_logits: Float[Tensor, " pair"], generated_logits: Float[Tensor, " pair"]
+) -> Float[Tensor, ""]:
+    """How likely the real one of each pair is told (Bradley & Terry, 1952; RSGAN, 2019).
+
+    -E[log sigmoid(l(real) - l(generated))], nats; log 2 for a D that knows nothing. Only the
+    difference of two logits counts, so a logit may be anything plus a constant: see
+    `offset_penalty`.
+    """
+    return -logsigmoid(real_logits - generated_logits).mean()
+
+
+def offset_penalty(
+    real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
+) -> Float[Tensor, ""]:
+    """The square of the point in the middle between the two means.
+
+    Beside the pairwise loss it takes nothing from any difference of logits, and it makes 0 the
+    threshold between real and generated, as everything that reads D = sigmoid(logit) or clips the
+    logit takes for granted.
+    """
+    return (0.5 * (real_logits.mean() + generated_logits.mean())).square()
+
+
+def minimax_generator_loss(generated_logits: Float[Tensor, " generated"]) -> Float[Tensor, ""]:
+    """The generator's side of the GAN value function: min over G of E_generated[log(1 - D(x))].
+
+    For text it is reported, not differentiated: tokens pass no gradient. Policy gradient on the
+    reward -log(1 - D) (`reward_shape="minimax"`) descends the same objective.
+    """
+    return logsigmoid(-generated_logits).mean()
+
+
+def to_floats(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Metrics as plain floats, detached from the graph and fetched from a device all at once."""
+    tensors = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
+    if not tensors:
+        return {name: float(value) for name, value in metrics.items()}
+    fetched = torch.stack([value.detach().double() for value in tensors.values()]).tolist()
+    plain = dict(zip(tensors, fetched, strict=True))
+    return {name: plain[name] if name in plain else float(metrics[name]) for name in metrics}

@@ -1,0 +1,91 @@
+"""A discriminator that judges each token given those before it (de Masson d'Autume et al., 2019).
+
+ScratchGAN's idea: a text is judged at every one of its prefixes, in training as in scoring, so that
+each token gets a reward of its own at the price of one pass, without a single rollout. Departures:
+a transformer in place of an LSTM, and no discount of later rewards.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.attention import TransformerLayer, check_sizes
+from seqgan.models.discriminators.base import TokenDiscriminator
+
+JUDGED_TOGETHER = 2048  # texts that are scored together; bounds what is in memory
+
+
+@dataclass(frozen=True)
+class CausalDiscriminatorConfig:
+    kind: Literal["causal"] = "causal"  # a transformer that judges every prefix of a text
+    width: int = 64  # of the residual stream
+    num_layers: int = 2  # transformer layers
+    num_heads: int = 4  # attention heads
+    dropout: float = 0.2  # on embeddings, branches and the features, in training
+
+    def __post_init__(self) -> None:
+        check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
+
+
+class CausalDiscriminator(TokenDiscriminator):
+    """Embedding, attention to the tokens before, a logit at every token.
+
+    The logit of a text is that at its last token, whose optimum is log p/q of the whole text. The
+    prompt is read, where there is one, and not judged.
+    """
+
+    def __init__(
+        self, config: CausalDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.pad_id = vocabulary.pad_id
+        self.embedding = nn.Embedding(vocabulary.size, config.width, padding_idx=vocabulary.pad_id)
+        self.layers = nn.ModuleList(
+            TransformerLayer(config.width, config.num_heads, config.dropout)
+            for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.width, 1)
+
+    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return self.output(self.features(sequences))[:, 0]
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        values = self._of_completions(sequences)
+        rows = torch.arange(len(values), device=values.device)
+        return values[rows, (sequences.lengths - 1).clamp(min=0)]
+
+    def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        logits = self.output(self._of_completions(sequences))[..., 0]
+        return torch.where(sequences.mask, logits, 0.0)
+
+    def _of_completions(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        """A vector for each token, that knows of those before it."""
+        if torch.is_grad_enabled():
+            return self._read(sequences)
+        rows = torch.arange(len(sequences), device=sequences.tokens.device)
+        return torch.cat(
+            [self._read(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
+        )
+
+    def _read(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        whole = sequences.whole()
+        tokens = whole.tokens.masked_fill(~whole.mask, self.pad_id)
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        values = self.dropout(self.embedding(tokens))
+        for layer in self.layers:
+            values, _ = layer(values, positions, None)
+        values = self.dropout(self.norm(values))
+        if sequences.prompts is None:
+            return values
+        before = whole.lengths - sequences.lengths  # the prompt's tokens, and bos
+        places = before[:, None] + torch.arange(sequences.tokens.shape[1], device=tokens.device)
+        places = places.clamp(max=tokens.shape[1] - 1)
+        return values.gather(1, places[..., None].expand(-1, -1, values.shape[-1]))

@@ -1,0 +1,160 @@
+"""The paper's convolutional discriminator (Yu et al., 2017, sec. 3.3; Kim, 2014).
+
+Departures: one logit in place of two softmax outputs (the same family of functions). Rows shorter
+than `max_length` are filled with a zero vector that is never trained, and the input always has
+`max_length` positions, so that the width of a batch changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, pad
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.discriminators.convolution import max_over_time, max_over_time_by_table
+
+PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
+PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
+
+BLOCK_SIZE = 16384  # texts scored with the same table, whose features are in memory together
+JUDGED_TOGETHER = 2048  # texts that pass the highway layer together
+LARGEST_TABLE = 2**26  # numbers in a table of embedding x kernel; 256 MiB
+
+
+@dataclass(frozen=True)
+class CNNDiscriminatorConfig:
+    kind: Literal["cnn"] = "cnn"  # the paper's convolutional classifier
+    embedding_size: int = 64  # width of the token embedding
+    filter_sizes: tuple[int, ...] = PAPER_FILTER_SIZES  # tokens seen by each group of filters
+    num_filters: tuple[int, ...] = PAPER_NUM_FILTERS  # filters in each group
+    dropout: float = 0.25  # share of features dropped before the output, in training
+
+    def __post_init__(self) -> None:
+        if self.embedding_size < 1:
+            raise ValueError(
+                f"discriminator.embedding_size is at least 1, got {self.embedding_size}"
+            )
+        if len(self.filter_sizes) != len(self.num_filters) or not self.filter_sizes:
+            raise ValueError(
+                "discriminator.filter_sizes and num_filters have one entry per group, got"
+                f" {len(self.filter_sizes)} and {len(self.num_filters)}"
+            )
+        if min(*self.filter_sizes, *self.num_filters, 1) < 1:
+            raise ValueError("discriminator.filter_sizes and num_filters are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+
+
+class CNNDiscriminator(Discriminator):
+    """Embedding, convolutions of many widths, maximum over time, highway layer, logit.
+
+    Filters wider than `max_length` are left out, as there is no window for them.
+    """
+
+    embedding: nn.Embedding
+
+    def __init__(
+        self, config: CNNDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.pad_id = vocabulary.pad_id
+        self.embedding = nn.Embedding(
+            vocabulary.size, config.embedding_size, padding_idx=vocabulary.pad_id
+        )
+        # The reference code draws embeddings from U(-1, 1).
+        nn.init.uniform_(self.embedding.weight, -1.0, 1.0)
+        with torch.no_grad():
+            self.embedding.weight[vocabulary.pad_id] = 0.0
+        groups = [
+            (size, count)
+            for size, count in zip(config.filter_sizes, config.num_filters, strict=True)
+            if size <= max_length
+        ]
+        if not groups:
+            raise ValueError(f"a filter is at most max_length ({max_length}) wide, got none")
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(config.embedding_size, count, size) for size, count in groups
+        )
+        self.widest = max(size for size, _ in groups)
+        num_features = sum(count for _, count in groups)
+        self.highway = nn.Linear(num_features, num_features)
+        self.gate = nn.Linear(num_features, num_features)
+        nn.init.zeros_(self.highway.bias)
+        nn.init.zeros_(self.gate.bias)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(num_features, 1)
+
+    def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return torch.cat([self.output(rows)[:, 0] for rows in self._blocks(sequences)])
+
+    def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
+        return torch.cat(list(self._blocks(sequences)))
+
+    def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
+        """The features of all rows with a gradient; without one, of a few rows at a time."""
+        sequences = sequences.whole()
+        longest = int(sequences.lengths.max()) if len(sequences) else 0
+        if longest > self.max_length:
+            raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
+        # Beyond the longest text and one window of padding, every window is all padding again.
+        width = min(self.max_length, longest + self.widest)
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
+        tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
+        if torch.is_grad_enabled():
+            yield self._through_highway(self._peaks(tokens))
+            return
+        for block in tokens.split(BLOCK_SIZE):
+            # A table costs a pass over the vocabulary, a convolution one over the tokens.
+            many = block.numel() >= 2 * self.embedding.num_embeddings
+            peaks = self._peaks_by_table(block) if many else self._peaks(block)
+            for rows in peaks.split(JUDGED_TOGETHER):
+                yield self._through_highway(rows)
+
+    def _peaks(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+        values = self.embedding(tokens)
+        if self.twice_differentiable:
+            # Where a text has ended, vectors are constants, not points that could be moved.
+            values = torch.where((tokens == self.pad_id)[..., None], values.detach(), values)
+            moved = values.transpose(1, 2)
+            peaks = [conv1d(moved, weight, bias).amax(dim=2) for weight, bias in self._kernels()]
+            return torch.cat(peaks, dim=1).relu()
+        peaks = [max_over_time(values, weight, bias) for weight, bias in self._kernels()]
+        return torch.cat(peaks, dim=1).relu()
+
+    def _peaks_by_table(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+        embedding = self.embedding.weight
+        features = embedding.new_empty(len(tokens), self.highway.in_features)
+        first = 0
+        for weight, bias in self._kernels():
+            group = slice(first, first + len(bias))
+            if len(embedding) * weight[:, 0].numel() <= LARGEST_TABLE:
+                features[:, group] = max_over_time_by_table(tokens, embedding, weight, bias)
+            else:
+                rows = tokens.split(JUDGED_TOGETHER)
+                features[:, group] = torch.cat(
+                    [max_over_time(self.embedding(texts), weight, bias) for texts in rows]
+                )
+            first = group.stop
+        return features.relu_()
+
+    def _kernels(self) -> list[tuple[Tensor, Tensor]]:
+        """The weight (filter, embedding, width) and bias of each group of filters."""
+        return [
+            (convolution.weight, convolution.bias)
+            for convolution in self.convolutions
+            if isinstance(convolution, nn.Conv1d) and convolution.bias is not None
+        ]
+
+    def _through_highway(
+        self, peaks: Float[Tensor, "batch feature"]
+    ) -> Float[Tensor, "batch feature"]:
+        """Srivastava et al. (2015): t g(W x) + (1 - t) x with t = sigmoid(V x); then dropout."""
+        gate = torch.sigmoid(self.gate(peaks))
+        return self.dropout(peaks + gate * (torch.relu(self.highway(peaks)) - peaks))

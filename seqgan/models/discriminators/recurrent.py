@@ -1,0 +1,65 @@
+"""A bidirectional GRU discriminator."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.discriminators.pooled import PooledDiscriminator
+
+
+@dataclass(frozen=True)
+class RecurrentDiscriminatorConfig:
+    kind: Literal["gru"] = "gru"  # bidirectional GRU
+    embedding_size: int = 64  # width of the token embedding
+    hidden_size: int = 64  # width of each direction's state
+    num_layers: int = 1  # recurrent layers
+    dropout: float = 0.2  # on embeddings and on the features before the output, in training
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"discriminator.{name} is at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+
+
+class RecurrentDiscriminator(PooledDiscriminator):
+    """Embedding, bidirectional GRU over the real tokens, mean and maximum over time, logit."""
+
+    def __init__(
+        self, config: RecurrentDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.pad_id = vocabulary.pad_id
+        self.embedding = nn.Embedding(
+            vocabulary.size, config.embedding_size, padding_idx=vocabulary.pad_id
+        )
+        self.recurrent = nn.GRU(
+            config.embedding_size,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(4 * config.hidden_size, 1)
+
+    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
+        # Packing keeps the backward direction from reading padding before the text.
+        packed = pack_padded_sequence(
+            self.dropout(self.embedding(tokens)),
+            sequences.lengths.cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        values, _ = pad_packed_sequence(
+            self.recurrent(packed)[0], batch_first=True, total_length=tokens.shape[1]
+        )
+        return values

@@ -1,0 +1,55 @@
+"""A bidirectional transformer discriminator."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.attention import TransformerLayer, check_sizes
+from seqgan.models.discriminators.pooled import PooledDiscriminator
+
+
+@dataclass(frozen=True)
+class TransformerDiscriminatorConfig:
+    kind: Literal["transformer"] = "transformer"  # bidirectional, with rotary positions
+    width: int = 64  # of the residual stream
+    num_layers: int = 2  # transformer layers
+    num_heads: int = 4  # attention heads
+    dropout: float = 0.2  # on embeddings, branches and the features, in training
+
+    def __post_init__(self) -> None:
+        check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
+
+
+class TransformerDiscriminator(PooledDiscriminator):
+    """Embedding, attention among the real tokens, mean and maximum over time, logit."""
+
+    def __init__(
+        self, config: TransformerDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
+    ) -> None:
+        super().__init__()
+        self.max_length = max_length
+        self.pad_id = vocabulary.pad_id
+        self.embedding = nn.Embedding(vocabulary.size, config.width, padding_idx=vocabulary.pad_id)
+        self.layers = nn.ModuleList(
+            TransformerLayer(config.width, config.num_heads, config.dropout)
+            for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(2 * config.width, 1)
+
+    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        mask = sequences.mask
+        tokens = sequences.tokens.masked_fill(~mask, self.pad_id)
+        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        # Padding looks at the text too, so that its softmax is over something; nobody looks at it.
+        visible = mask[:, None].expand(-1, tokens.shape[1], -1)
+        values = self.dropout(self.embedding(tokens))
+        for layer in self.layers:
+            values, _ = layer(values, positions, visible)
+        return self.norm(values) * mask[..., None]

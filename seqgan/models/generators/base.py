@@ -1,0 +1,114 @@
+"""The generator's contract: a policy over token sequences with re-usable prefix states.
+
+Whoever samples, rolls out or scores never learns what a state is made of. A recurrent network
+indexes stored hidden vectors; a network with a cache crops it.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Protocol, TypeVar, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from seqgan.data.sequences import Sequences
+from seqgan.functional.losses import negative_log_likelihood, token_entropies, token_log_probs
+
+
+@runtime_checkable
+class State(Protocol):
+    """What a generator remembers of a batch of prefixes."""
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "State":
+        """The states of the given rows; a row may repeat (rollouts) or be missing (ended)."""
+        ...
+
+
+@runtime_checkable
+class PrefixStates(Protocol):
+    """The states of every prefix of a batch, from one pass over it."""
+
+    def gather(
+        self, rows: Int[Tensor, " prefixes"], lengths: Int[Tensor, " prefixes"]
+    ) -> tuple[Float[Tensor, "prefixes vocab"], State]:
+        """Next-token logits and states of the prefixes `tokens[rows, :lengths]`.
+
+        Any mix of lengths from 0 (the empty prefix) to `time` may be asked for.
+        """
+        ...
+
+
+class Generator(nn.Module, ABC):
+    """A policy pi(y_t | y_<t) over the first `num_actions` token ids.
+
+    The logits of `start`, `step` and `PrefixStates.gather` belong to the caller, who may write over
+    them: they are no view of a parameter or of a state.
+    """
+
+    num_actions: int
+
+    @property
+    def row_elements(self) -> int:
+        """Numbers in memory for each row that advances: its logits, and a state where it is large.
+
+        Decides how many rows advance together.
+        """
+        return self.num_actions
+
+    @abstractmethod
+    def forward(self, sequences: Sequences) -> Float[Tensor, "batch time vocab"]:
+        """Teacher-forced logits: `[:, t]` is the distribution of `tokens[:, t]` given the rest."""
+
+    def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        """log pi(y_t | y_<t) of every token, nats; 0 on padding.
+
+        All that evaluation needs of `forward`; a generator may find it cheaper than the logits.
+        """
+        return token_log_probs(self(sequences), sequences.tokens, sequences.mask)
+
+    def log_probs_and_entropies(
+        self, sequences: Sequences
+    ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
+        """`log_probs`, and the entropy of pi(. | y_<t) at every token, nats; 0 on padding.
+
+        What a policy-gradient update needs of `forward`.
+        """
+        logits = self(sequences)
+        log_probs = token_log_probs(logits, sequences.tokens, sequences.mask)
+        return log_probs, token_entropies(logits, sequences.mask)
+
+    def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
+        """The loss of maximum likelihood: minus the mean of `log_probs` over real tokens, nats."""
+        return negative_log_likelihood(self.log_probs(sequences), sequences.mask)
+
+    @abstractmethod
+    def start(
+        self, batch_size: int, prompts: Sequences | None = None
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """Logits of the first token and the state before it.
+
+        `prompts` gives the contexts (`prompts.prompts`), one a row; None means no context.
+        """
+
+    @abstractmethod
+    def step(
+        self, tokens: Int[Tensor, " batch"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """Logits after one more token, and the new state. The old state stays valid."""
+
+    @abstractmethod
+    def encode(self, sequences: Sequences) -> PrefixStates:
+        """The states of all prefixes, in one pass over the whole batch."""
+
+
+Copied = TypeVar("Copied", bound=nn.Module)
+
+
+def frozen_copy(module: Copied) -> Copied:
+    """A copy that does not train, and shares the memory of parameters that the module does not.
+
+    Of a large model with a small adapter only the adapter is copied.
+    """
+    shared = {id(p): p for p in module.parameters() if not p.requires_grad}
+    copied: Copied = copy.deepcopy(module, shared)
+    return copied.requires_grad_(False)

@@ -1,0 +1,167 @@
+"""LSTM and GRU generators.
+
+Departures from the paper's generator (Yu et al., 2017, a hand-rolled LSTM): any number of layers,
+dropout between them, and a GRU as an alternative. With `single_bias` the cell has the paper's one
+bias a gate; PyTorch's two are equivalent in what they can express but not under Adam.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.generators.base import State
+from seqgan.models.generators.projected import ProjectedGenerator
+
+
+@dataclass(frozen=True)
+class RecurrentGeneratorConfig:
+    kind: Literal["lstm", "gru"] = "lstm"  # recurrent cell
+    embedding_size: int = 64  # width of the token embedding
+    hidden_size: int = 128  # width of each layer's state
+    num_layers: int = 1  # recurrent layers
+    dropout: float = 0.0  # on embeddings, between layers and on the output, in pretraining only
+    single_bias: bool = False  # one bias per gate, as in the paper, instead of PyTorch's two
+    init_std: float = 0.0  # standard deviation of a normal start; 0 keeps PyTorch's uniform start
+
+    def __post_init__(self) -> None:
+        for name in ("embedding_size", "hidden_size", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"generator.{name} is at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"generator.dropout is in [0, 1), got {self.dropout}")
+        if self.init_std < 0:
+            raise ValueError(f"generator.init_std is at least 0, got {self.init_std}")
+
+
+@dataclass(frozen=True)
+class RecurrentState:
+    """One tensor (layer, batch, hidden) per part: h and c for an LSTM, h for a GRU."""
+
+    parts: tuple[Float[Tensor, "layer batch hidden"], ...]
+
+    def select(self, rows: Int[Tensor, " rows"]) -> "RecurrentState":
+        return RecurrentState(tuple(part[:, rows] for part in self.parts))
+
+
+@dataclass(frozen=True)
+class RecurrentPrefixStates:
+    """Stored states of all prefixes; `generator` turns the top layer into logits on demand."""
+
+    generator: "RecurrentGenerator"
+    parts: tuple[Float[Tensor, "length layer batch hidden"], ...]
+
+    def gather(
+        self, rows: Int[Tensor, " prefixes"], lengths: Int[Tensor, " prefixes"]
+    ) -> tuple[Float[Tensor, "prefixes vocab"], RecurrentState]:
+        # Two index tensors around a slice put the indexed axis first: (prefix, layer, hidden).
+        parts = tuple(part[lengths, :, rows].transpose(0, 1) for part in self.parts)
+        return self.generator.project(parts[0][-1]), RecurrentState(parts)
+
+
+class RecurrentGenerator(ProjectedGenerator):
+    """A recurrent policy whose first input is bos.
+
+    `forward` runs whole layers at once; `step`, `encode` and `start` advance the same weights one
+    token at a time. The two agree within float rounding.
+    """
+
+    def __init__(self, config: RecurrentGeneratorConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.config = config
+        self.num_actions = vocabulary.num_actions
+        self.bos_id = vocabulary.bos_id
+        # Every id but pad can be an input; pad is the last id.
+        self.embedding = nn.Embedding(vocabulary.pad_id, config.embedding_size)
+        layer = nn.LSTM if config.kind == "lstm" else nn.GRU
+        sizes = [config.embedding_size] + [config.hidden_size] * (config.num_layers - 1)
+        self.layers = nn.ModuleList(
+            layer(size, config.hidden_size, batch_first=True) for size in sizes
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.output = nn.Linear(config.hidden_size, vocabulary.num_actions)
+        if config.init_std > 0:
+            for parameter in self.parameters():
+                nn.init.normal_(parameter, std=config.init_std)
+        if config.single_bias:
+            for module in self.layers:
+                bias: Any = module.bias_hh_l0
+                nn.init.zeros_(bias)
+                bias.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "RecurrentGenerator":
+        super().train(mode)
+        # The layers hold no dropout of their own, and cuDNN refuses the backward pass of a
+        # recurrent layer in evaluation mode, where policy-gradient updates run.
+        for module in self.layers:
+            module.train(True)
+        return self
+
+    def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
+        # Padding is masked out wherever the result is used, but it needs a row to look up.
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
+        bos = torch.full_like(tokens[:, :1], self.bos_id)
+        values = self.embedding(torch.cat([bos, tokens[:, :-1]], dim=1))
+        state = self._initial(len(sequences), sequences)
+        for index, layer in enumerate(self.layers):
+            hidden = tuple(part[index : index + 1] for part in state.parts)
+            values, _ = layer(self.dropout(values), hidden if len(hidden) == 2 else hidden[0])
+        return values
+
+    def start(
+        self, batch_size: int, prompts: Sequences | None = None
+    ) -> tuple[Float[Tensor, "batch vocab"], RecurrentState]:
+        device = self.output.weight.device
+        bos = torch.full((batch_size,), self.bos_id, dtype=torch.long, device=device)
+        return self.step(bos, self._initial(batch_size, prompts))
+
+    def step(
+        self, tokens: Int[Tensor, " batch"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], RecurrentState]:
+        advanced = self._advance(tokens, state)
+        return self.project(advanced.parts[0][-1]), advanced
+
+    def encode(self, sequences: Sequences) -> RecurrentPrefixStates:
+        bos = torch.full_like(sequences.tokens[:, 0], self.bos_id)
+        state = self._advance(bos, self._initial(len(sequences), sequences))
+        states = [state]
+        for tokens in sequences.tokens.masked_fill(~sequences.mask, self.bos_id).unbind(dim=1):
+            state = self._advance(tokens, state)
+            states.append(state)
+        parts = zip(*(state.parts for state in states), strict=True)
+        return RecurrentPrefixStates(self, tuple(torch.stack(part) for part in parts))
+
+    def _advance(self, tokens: Int[Tensor, " batch"], state: State) -> RecurrentState:
+        assert isinstance(state, RecurrentState)
+        values = self.embedding(tokens)[:, None]
+        advanced = []
+        for index, layer in enumerate(self.layers):
+            hidden = tuple(part[index : index + 1].contiguous() for part in state.parts)
+            values, new = layer(self.dropout(values), hidden if len(hidden) == 2 else hidden[0])
+            advanced.append(new if isinstance(new, tuple) else (new,))
+        return RecurrentState(tuple(torch.cat(part) for part in zip(*advanced, strict=True)))
+
+    def _initial(self, batch_size: int, sequences: Sequences | None) -> RecurrentState:
+        """The state before bos: zeros, or what reading the prompts left behind."""
+        zeros = self.output.weight.new_zeros(len(self.layers), batch_size, self.config.hidden_size)
+        state = RecurrentState((zeros,) * (2 if self.config.kind == "lstm" else 1))
+        if sequences is None or sequences.prompts is None or sequences.prompt_mask is None:
+            return state
+        prompts = sequences.prompts.masked_fill(~sequences.prompt_mask, self.bos_id)
+        for tokens, mask in zip(
+            prompts.unbind(dim=1), sequences.prompt_mask.unbind(dim=1), strict=True
+        ):
+            state = _where(mask, self._advance(tokens, state), state)
+        return state
+
+
+def _where(
+    mask: Bool[Tensor, " batch"], new: RecurrentState, old: RecurrentState
+) -> RecurrentState:
+    """The new state where `mask` is True, the old one elsewhere."""
+    parts = zip(new.parts, old.parts, strict=True)
+    return RecurrentState(tuple(torch.where(mask[None, :, None], a, b) for a, b in parts))

@@ -1,0 +1,254 @@
+"""Drawing sequences, from nothing or from a prefix that has a state, and how likely they are.
+
+Every draw takes its randomness from the `rng` it is given. Temperature, top-k and top-p are
+for looking at a model; training always draws from the model itself (`Sampling()`).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from seqgan.data.sequences import Sequences, joined
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.functional.losses import token_log_probs
+from seqgan.models.generators.base import Generator, State
+
+LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
+LOGITS_AT_ONCE = 2**23  # of all steps of sequences that are teacher-forced together; 32 MiB
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How logits become a distribution. The default leaves them alone."""
+
+    temperature: float = 1.0  # logits are divided by this; below 1 sharpens
+    top_k: int = 0  # keep the k likeliest tokens; 0 keeps all
+    top_p: float = 1.0  # keep the likeliest tokens up to this total probability; 1 keeps all
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature is above 0 and finite, got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k is at least 0, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is in (0, 1], got {self.top_p}")
+
+    def apply(self, logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes vocab"]:
+        """Logits of the adjusted distribution, -inf where a token is cut off.
+
+        Nucleus sampling (Holtzman et al., 2020) keeps the smallest set of likeliest tokens whose
+        probability reaches `top_p`, after temperature and top-k.
+        """
+        logits = logits / self.temperature
+        if 0 < self.top_k < logits.shape[-1]:
+            least = logits.topk(self.top_k, dim=-1).values[..., -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        if self.top_p < 1:
+            ordered, order = logits.sort(dim=-1, descending=True)
+            before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
+            cut = torch.zeros_like(logits, dtype=torch.bool)
+            cut.scatter_(-1, order, before >= self.top_p)
+            logits = logits.masked_fill(cut, -torch.inf)
+        return logits
+
+
+def sample_categorical(
+    logits: Float[Tensor, "batch vocab"], rng: torch.Generator
+) -> Int[Tensor, " batch"]:
+    """One draw per row from softmax(logits). Raises ValueError as `sample_repeatedly` does."""
+    return sample_repeatedly(logits, 1, rng)[:, 0]
+
+
+def sample_repeatedly(
+    logits: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """Independent draws from softmax(logits) of each row, by inverting the running sum.
+
+    Raises:
+        ValueError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
+    """
+    return _draw(logits.softmax(dim=-1), num_draws, rng)
+
+
+def _draw(
+    probs: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """The draws of `sample_repeatedly`, from probabilities.
+
+    In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
+    which block of tokens a draw falls into, then which token of that block.
+    """
+    num_rows, num_tokens = probs.shape
+    width = math.isqrt(num_tokens - 1) + 1
+    full = num_tokens - num_tokens % width
+    of_blocks = probs[:, :full].unflatten(1, (-1, width)).sum(dim=-1)
+    if full < num_tokens:
+        of_blocks = torch.cat([of_blocks, probs[:, full:].sum(dim=-1, keepdim=True)], dim=1)
+    cumulative = of_blocks.cumsum(dim=-1)
+    if not bool(torch.isfinite(cumulative[:, -1]).all()):
+        raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
+    block = _invert(cumulative, num_draws, rng)
+    # The tokens of that block; the last block of a vocabulary may start among those before it.
+    start = (block * width).clamp(max=num_tokens - width)
+    row = torch.arange(num_rows, device=probs.device)[:, None]
+    inside = probs.unfold(1, width, 1)[row, start].flatten(0, 1)
+    skipped = block * width - start
+    if full < num_tokens:
+        inside[torch.arange(width, device=probs.device) < skipped.view(-1, 1)] = 0.0
+    return start + _invert(inside.cumsum(dim=-1), 1, rng).view_as(start)
+
+
+def _invert(
+    cumulative: Float[Tensor, "batch choice"], num_draws: int, rng: torch.Generator
+) -> Int[Tensor, "batch draw"]:
+    """Draws of choices from each row's running sum of their weights."""
+    total = cumulative[:, -1:]
+    uniform = torch.rand(len(total), num_draws, generator=rng, device=rng.device, dtype=total.dtype)
+    # rand is below 1 but its product with the total may round up to it. The first choice whose
+    # running sum is above a number below the total exists, and has a weight.
+    below = torch.nextafter(total, torch.zeros_like(total))
+    place = torch.minimum(uniform.to(total.device) * total, below)
+    return torch.searchsorted(cumulative, place, right=True)
+
+
+def rows_in_flight(generator: Generator) -> int:
+    """How many rows advance together: as many as keep their logits in a processor's cache.
+
+    Where a row's state is larger than its logits, fewer: memory is bounded too.
+    """
+    return max(LOGITS_IN_FLIGHT // generator.row_elements, 64)
+
+
+def sequences_at_once(generator: Generator, length: int) -> int:
+    """How many sequences of that length are read with the logits of all steps in memory."""
+    return max(LOGITS_AT_ONCE // (generator.num_actions * length), 1)
+
+
+@torch.no_grad()
+def sample(
+    generator: Generator,
+    vocabulary: Vocabulary,
+    n: int,
+    max_length: int,
+    rng: torch.Generator,
+    sampling: Sampling | None = None,
+    prompts: Sequences | None = None,
+    forbidden: Int[Tensor, " forbidden"] | None = None,
+    batch_size: int = 0,
+) -> Sequences:
+    """n sequences drawn token by token.
+
+    Args:
+        sampling: temperature, top-k and top-p; None draws from the generator itself.
+        prompts: n rows that carry prompts; each row's draw continues its prompt, and keeps its
+            columns.
+        forbidden: ids that are never emitted.
+        batch_size: sequences that advance together; 0 makes it `rows_in_flight`.
+
+    Raises:
+        ValueError: there are more or fewer prompts than sequences to draw.
+    """
+    if prompts is not None and len(prompts) != n:
+        raise ValueError(f"there is one prompt for each of the {n} sequences, got {len(prompts)}")
+    generator.eval()
+    batches = []
+    batch_size = batch_size or rows_in_flight(generator)
+    for first in range(0, n, batch_size):
+        size = min(batch_size, n - first)
+        contexts = prompts
+        if prompts is not None:
+            contexts = prompts.select(torch.arange(first, first + size))
+        logits, state = generator.start(size, contexts)
+        tokens = torch.full((size, max_length), vocabulary.pad_id, device=logits.device)
+        lengths = torch.zeros(size, dtype=torch.long, device=logits.device)
+        batches.append(
+            complete(
+                generator, vocabulary, tokens, lengths, logits, state, rng, sampling, forbidden
+            )
+        )
+    result = joined(batches)
+    if prompts is None:
+        return result
+    return replace(prompts.with_completions(result), vocabulary=vocabulary)
+
+
+@torch.no_grad()
+def complete(
+    generator: Generator,
+    vocabulary: Vocabulary,
+    tokens: Int[Tensor, "batch time"],
+    lengths: Int[Tensor, " batch"],
+    logits: Float[Tensor, "batch vocab"],
+    state: State,
+    rng: torch.Generator,
+    sampling: Sampling | None = None,
+    forbidden: Int[Tensor, " forbidden"] | None = None,
+    num_completions: int = 1,
+) -> Sequences:
+    """Draws the rest of every prefix, from any mix of lengths, all rows together.
+
+    Rows leave the batch as they end, at eos or at `time` tokens.
+
+    Args:
+        tokens: the prefixes, `pad_id` beyond them; not changed.
+        lengths: tokens in each prefix; a prefix is unfinished (shorter than `time`, no eos).
+        logits, state: the generator's, after each prefix; the logits are written over.
+        num_completions: independent completions of each prefix.
+
+    Returns:
+        batch x num_completions rows; the completions of one prefix are neighbours.
+    """
+    max_length = tokens.shape[1]
+    # Which row of the state a completion goes on from: first its prefix's, then its own.
+    source = torch.arange(len(tokens), device=tokens.device).repeat_interleave(num_completions)
+    tokens, lengths = tokens[source], lengths[source]
+    rows = torch.arange(len(tokens), device=tokens.device)
+    while len(rows):
+        if forbidden is not None:
+            logits = logits.index_fill(1, forbidden, -torch.inf)
+        if sampling is not None:
+            logits = sampling.apply(logits)
+        probs = torch.softmax(logits, dim=-1, out=logits)  # in place: nothing else needs them
+        drawn = _draw(probs, len(rows) // len(probs), rng).flatten()
+        tokens[rows, lengths[rows]] = drawn
+        lengths[rows] += 1
+        going: Bool[Tensor, " rows"] = lengths[rows] < max_length
+        if vocabulary.eos_id is not None:
+            going &= drawn != vocabulary.eos_id
+        kept = going.nonzero()[:, 0]
+        rows = rows[kept]
+        if len(rows):
+            logits, state = generator.step(drawn[kept], state.select(source[kept]))
+        source = torch.arange(len(rows), device=tokens.device)
+    mask = torch.arange(max_length, device=tokens.device)[None, :] < lengths[:, None]
+    return Sequences(tokens, mask, vocabulary=vocabulary)
+
+
+@torch.no_grad()
+def sequence_log_probs(
+    generator: Generator,
+    sequences: Sequences,
+    sampling: Sampling | None = None,
+    batch_size: int = 512,
+) -> Float[Tensor, " batch"]:
+    """log pi(sequence), nats per sequence, in evaluation mode.
+
+    With `sampling`, the probability under the adjusted distribution that is drawn from then; that
+    takes all logits, so fewer sequences than `batch_size` may go at a time.
+    """
+    generator.eval()
+    if sampling is not None:
+        batch_size = min(batch_size, sequences_at_once(generator, sequences.tokens.shape[1]))
+    rows = torch.arange(len(sequences), device=sequences.tokens.device)
+    parts = []
+    for chunk in rows.split(batch_size):
+        batch = sequences.select(chunk).trimmed()
+        if sampling is None:
+            log_probs = generator.log_probs(batch)
+        else:
+            log_probs = token_log_probs(sampling.apply(generator(batch)), batch.tokens, batch.mask)
+        parts.append(log_probs.sum(dim=1))
+    return torch.cat(parts)

@@ -1,0 +1,274 @@
+"""The quality-diversity frontier of runs: measured, judged against MLE, and as rows and curves."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.evaluation.planes.curves import MeanStanding, Standing, mean_over_runs
+from seqgan.evaluation.planes.points import Panel, Point, measure_point
+from seqgan.evaluation.planes.published import PublishedCurve
+from seqgan.evaluation.planes.standing import (
+    mean_sentence,
+    plain_standing,
+    standing,
+    standing_sentence,
+)
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import Sampling
+from seqgan.report.frontier_chart import Kind, Series, generator_series, published_series
+from seqgan.tasks.base import Task
+from seqgan.tracking.progress import Progress
+from seqgan.training.build import build_task
+from seqgan.training.checkpoints import load_checkpoint
+from seqgan.training.configuration import TrainConfig
+from seqgan.training.runs import load_generator, open_run
+
+MLE, AFTER = "MLE", "after the game"
+# Settings in which runs of one method may differ.
+INCIDENTAL = (
+    "seed",
+    "output",
+    "device",
+    "threads",
+    "checkpoint_seconds",
+    "estimate_time",
+    "evaluation",
+    "tracker",
+)
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run's generators: `MLE`, the pretrained one, and `AFTER` it, if the game has begun."""
+
+    name: str
+    path: Path
+    config: TrainConfig
+    vocabulary: Vocabulary
+    generators: dict[str, Generator]
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run's points, by its generators; all of them on the same held-out texts."""
+
+    name: str
+    path: Path
+    config: TrainConfig
+    points: dict[str, list[Point]]
+
+    @property
+    def played(self) -> bool:
+        return AFTER in self.points
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a plane says of runs that played the game, by name; None: not comparable."""
+
+    panel: Panel
+    standings: dict[str, Standing | None]
+    mean: MeanStanding | None  # over runs that differ in their seed alone
+    no_mean: str = ""  # why there is none over several runs
+
+
+def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
+    """Runs of one task, named by their folders.
+
+    Raises:
+        ValueError: a folder is no run or is given twice, or the runs have different tasks.
+        CheckpointError: a run has no intact checkpoint.
+    """
+    resolved = [path.resolve() for path in paths]
+    for index, path in enumerate(resolved):
+        if path in resolved[:index]:
+            raise ValueError(f"each run is given once, got {paths[index]} again")
+    names = [path.name for path in resolved]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    runs = [_opened(path, name) for path, name in zip(paths, names, strict=True)]
+    for other in runs[1:]:
+        one, another = _flat(asdict(runs[0].config.task)), _flat(asdict(other.config.task))
+        for name in one | another:
+            if one.get(name) != another.get(name):
+                raise ValueError(
+                    f"runs of one task are compared, got {runs[0].path} with task.{name}"
+                    f" {one.get(name)!r} and {other.path} with {another.get(name)!r}"
+                )
+    return runs
+
+
+def common_task(runs: Sequence[OpenedRun]) -> Task:
+    """The task of runs that `open_runs` gave.
+
+    Raises:
+        ValueError: it cannot be built, or has become another since a run was made.
+    """
+    task = build_task(runs[0].config)
+    for run in runs:
+        if run.vocabulary != task.vocabulary:
+            raise ValueError(
+                f"a run is measured on the task it was made for, got {run.path} with another"
+                f" vocabulary ({len(run.vocabulary.words)} words) than the task has now"
+                f" ({len(task.vocabulary.words)} words)"
+            )
+    return task
+
+
+def measure_run(
+    run: OpenedRun,
+    task: Task,
+    samplings: Sequence[Sampling],
+    num_texts: int,
+    seeds: Sequence[int],
+    progress: Progress,
+) -> MeasuredRun:
+    """Measures every generator of the run under each way to sample it.
+
+    Args:
+        num_texts: drawn for each point, and at most as many held-out ones.
+        seeds: together the seed of all draws; other runs have others.
+    """
+    fixed = torch.Generator().manual_seed(0)
+    heldout = task.real("test", min(num_texts, task.size("test")), fixed).to(run.config.device)
+    points: dict[str, list[Point]] = {}
+    for number, (which, generator) in enumerate(run.generators.items()):
+        state = np.random.SeedSequence([*seeds, number]).generate_state(1)
+        rng = torch.Generator().manual_seed(int(state[0]))
+        progress.phase(f"{run.name}: {which}", len(samplings))
+        points[which] = []
+        for sampling in samplings:
+            points[which].append(measure_point(generator, task, heldout, num_texts, rng, sampling))
+            progress.advance(1, {"temperature": sampling.temperature, "top_p": sampling.top_p})
+    return MeasuredRun(run.name, run.path, run.config, points)
+
+
+def judge_runs(runs: Sequence[MeasuredRun], panel: Panel, seed: int) -> Judgement:
+    """Every run that was played beside its own control, and the mean over them."""
+    played = [run for run in runs if run.played]
+    standings = {
+        run.name: standing(run.points[AFTER], run.points[MLE], panel, seed + number)
+        for number, run in enumerate(played)
+    }
+    if len(played) < 2:
+        return Judgement(panel, standings, None)
+    known = [found for found in standings.values() if found is not None]
+    configs = [run.config for run in played]
+    if differing := _differing_settings(configs):
+        return Judgement(panel, standings, None, f"they differ in {', '.join(differing[:3])}")
+    if len({config.seed for config in configs}) < len(configs):
+        return Judgement(panel, standings, None, "some have the same seed, and are one run twice")
+    if len(known) < len(played):
+        return Judgement(panel, standings, None, "some have no quality in common with MLE")
+    mean = mean_over_runs(np.array([found.difference for found in known]))
+    return Judgement(panel, standings, mean)
+
+
+def sentences(judgement: Judgement, runs: Sequence[MeasuredRun]) -> list[str]:
+    """What a plane says: a sentence for each run that was played, and one for their mean."""
+    panel = judgement.panel
+    by_name = {run.name: run.points for run in runs}
+    said = [
+        standing_sentence(name, found, by_name[name][AFTER], by_name[name][MLE], panel)
+        for name, found in judgement.standings.items()
+    ]
+    if judgement.mean is not None:
+        said.append(mean_sentence(judgement.mean, panel))
+    elif judgement.no_mean:
+        said.append(f"No mean is taken over the runs: {judgement.no_mean}.")
+    return said
+
+
+def verdict_rows(judgement: Judgement) -> list[dict[str, Any]]:
+    """What a plane says as JSON-able values, a row for each run and one for the mean."""
+    panel = judgement.panel
+    rows = [
+        {"run": name, **(plain_standing(one, panel) if one else {"place": None})}
+        for name, one in judgement.standings.items()
+    ]
+    if judgement.mean is not None:
+        rows.append({"run": None, **plain_standing(judgement.mean, panel)})
+    axes = {"quality": panel.quality.name, "diversity": panel.diversity.name}
+    return [{**axes, **row} for row in rows]
+
+
+def heading(judgement: Judgement) -> str:
+    """What a plane says, in a few words."""
+    if (mean := judgement.mean) is not None:
+        return f"mean of {mean.num_runs} runs: {mean.place} the MLE curve"
+    words = []
+    for name, found in judgement.standings.items():
+        said = "no quality in common with MLE"
+        if found is not None:
+            said = f"{found.place} the MLE curve"
+            said += ", and reaches further" if found.further == "above" else ""
+        words.append(f"{name}: {said}")
+    return "\n".join(words)
+
+
+def series(
+    runs: Sequence[MeasuredRun], panel: Panel, published: Sequence[PublishedCurve]
+) -> list[Series]:
+    """What a plane shows: each generator's curves, then published ones."""
+    found = []
+    for number, run in enumerate(runs):
+        for which, points in run.points.items():
+            kind: Kind = "control" if which == MLE else "run"
+            found += generator_series(f"{run.name}: {which}", kind, points, panel, number)
+    return found + published_series(published, panel)
+
+
+def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
+    """A row for each point, with the columns that `read_points` reads; None: not defined."""
+    metrics = dict.fromkeys(
+        name for run in runs for points in run.points.values() for p in points for name in p.rates
+    )
+    return [
+        {
+            "model": f"{run.name}: {which}" + (", by top-p" if point.sampling.top_p < 1 else ""),
+            "temperature": point.sampling.temperature,
+            "top_p": point.sampling.top_p,
+        }
+        | dict.fromkeys(metrics)
+        | point.values
+        for run in runs
+        for which, points in run.points.items()
+        for point in points
+    ]
+
+
+def _opened(path: Path, name: str) -> OpenedRun:
+    folder, config = open_run(path)
+    pretrained = load_generator(folder, config, "pretrained")
+    generators = {MLE: pretrained.generator}
+    _, state = load_checkpoint(folder.checkpoints)
+    if state["counters"]["iterations"] > 0:
+        generators[AFTER] = load_generator(folder, config).generator
+    return OpenedRun(name, path, config, pretrained.vocabulary, generators)
+
+
+def _differing_settings(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
+    """Settings that are not equal in all runs, but for those that say nothing of the method."""
+    flat = [_flat(asdict(config)) for config in configs]
+    return tuple(
+        name
+        for name in dict.fromkeys(name for one in flat for name in one)
+        if name.partition(".")[0] not in INCIDENTAL
+        and any(one.get(name) != flat[0].get(name) for one in flat)
+    )
+
+
+def _flat(plain: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{before}{name}.")
+        else:
+            flat[f"{before}{name}"] = value
+    return flat

@@ -1,0 +1,65 @@
+"""A neural network that judges token ids, as a reward model."""
+
+import inspect
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqgan.data.sequences import Sequences
+from seqgan.rewards.base import Reward, RewardError, text_of
+
+
+class ModuleReward(Reward):
+    """A frozen `nn.Module`: `module(ids)` gives one number per row.
+
+    The ids are padded, (batch, time); the mask of real tokens is passed as `mask` where `forward`
+    has such a parameter. A module whose `forward` has a parameter `sequences`, as a
+    `Discriminator` has, gets the sequences themselves. The module gives (batch,) or (batch, 1),
+    is in evaluation mode from the first scoring on, and gets no gradient. Where it lives, it is
+    asked.
+
+    Raises:
+        ValueError: the module comes from transformers, and so judges other ids than these.
+    """
+
+    def __init__(self, module: nn.Module, name: str | None = None) -> None:
+        if any(cls.__module__.startswith("transformers.") for cls in type(module).__mro__):
+            raise ValueError(
+                "a classifier of transformers judges text through its own tokenizer: give its"
+                " folder to seqgan.rewards.adapters.huggingface.ClassifierReward, got a"
+                f" {type(module).__name__}"
+            )
+        self.module = module
+        self.name = type(module).__name__ if name is None else name
+        self.takes_mask = _declares(module, "mask")
+        self.takes_sequences = _declares(module, "sequences")
+
+    @torch.no_grad()
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        here = sequences.tokens.device
+        device = next((parameter.device for parameter in self.module.parameters()), here)
+        given = sequences.to(device)
+        mask = {"mask": given.mask} if self.takes_mask else {}
+        self.module.eval()
+        scores = self.module(given if self.takes_sequences else given.tokens, **mask)
+        size = len(sequences)
+        if not isinstance(scores, Tensor) or scores.shape not in ((size,), (size, 1)):
+            got = (
+                tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+            )
+            raise RewardError(self.name, f"gives one value per text, ({size},), got {got}")
+        scores = scores.view(size).float().to(here)
+        wrong = ~scores.isfinite()
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            problem = f"a value is a finite number, got {float(scores[row])}"
+            raise RewardError(self.name, problem, row, text_of(sequences, row))
+        return scores
+
+
+def _declares(module: nn.Module, parameter: str) -> bool:
+    try:
+        return parameter in inspect.signature(module.forward).parameters
+    except (ValueError, TypeError):  # a compiled or scripted one may have no readable signature
+        return False

@@ -1,0 +1,273 @@
+"""A reward model as a reward function of TRL's trainers.
+
+TRL calls `f(prompts=..., completions=..., completion_ids=..., **columns)` and expects one number a
+completion, None where the reward does not apply. Nothing of TRL is imported here.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary, split_words
+from seqgan.rewards.base import RewardError, RewardModel, returns
+from seqgan.tracking.metrics import Metrics
+
+Message = Mapping[str, Any]
+Text = str | Sequence[Message]  # as TRL has it: a string, or the messages of a conversation
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One completion as TRL spelt it, and as the reward model reads it."""
+
+    prompt: str
+    text: str
+    prompt_ids: list[int]
+    ids: list[int]  # never empty
+    columns: Mapping[str, Any]
+
+
+class TrlFunction:
+    """A reward model as a function that `GRPOTrainer` and `RLOOTrainer` take.
+
+    With a vocabulary the reward model sees its own numbering of TRL's text: split into words (or
+    characters), lower-cased where the vocabulary knows no capitals, cut at `max_length`, and with
+    an eos where one fits. Without one it sees TRL's token ids. Either way `texts` and
+    `prompt_texts` are TRL's own, and the data set's columns come along.
+
+    An empty completion is a lone eos; where there is nothing to judge, not even that, the reward
+    does not apply. Words of a prompt that the vocabulary lacks (a start symbol, say) are left out:
+    a prompt is context, and is not judged.
+
+    Args:
+        reward_model: judges finished completions; `__name__`, which TRL logs, is its name.
+        vocabulary: the reward model's, where it reads numbers and not texts.
+        max_length: tokens that are judged at most, eos included, and the width of each batch; by
+            default a batch is as wide as its longest row.
+        remember: how many of the last judged completions are kept for `take_generated`.
+        eos_token_id: TRL's id of the end of a completion; a completion without it then gets no
+            eos. By default every completion counts as finished.
+        device: the reward model's.
+    """
+
+    def __init__(
+        self,
+        reward_model: RewardModel,
+        vocabulary: Vocabulary | None = None,
+        max_length: int | None = None,
+        remember: int = 0,
+        eos_token_id: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length is at least 1, got {max_length}")
+        if remember < 0:
+            raise ValueError(f"remember is at least 0, got {remember}")
+        self.__name__ = reward_model.name
+        self.reward_model = reward_model
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+        self.remember = remember
+        self.eos_token_id = eos_token_id
+        self.device = device
+        self.metrics: Metrics = {}  # handed to TRL's log with the next batch
+        words = () if vocabulary is None else vocabulary.words
+        self._known = frozenset(words)
+        unk_word = None if vocabulary is None else vocabulary.unk_word
+        self._lowercase = all(word == word.lower() for word in words if word != unk_word)
+        self._judged: deque[Completion] = deque(maxlen=remember)
+
+    def __call__(
+        self,
+        prompts: Sequence[Text],
+        completions: Sequence[Text],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """One reward a completion, None where it does not apply.
+
+        Args:
+            columns: what else TRL hands over; of it, lists with an entry for each completion.
+
+        Raises:
+            RewardError: a completion has a word that the vocabulary lacks; there are neither a
+                vocabulary nor token ids; the reward model failed.
+        """
+        log_metric = columns.get("log_metric")
+        if log_metric is not None:
+            for name, value in self.metrics.items():
+                log_metric(name, value)
+            self.metrics = {}
+        read = self._read(prompts, completions, completion_ids, columns)
+        judged = [completion for completion in read if completion is not None]
+        self._judged.extend(judged)
+        rewards = iter(self._score(judged))
+        return [None if completion is None else next(rewards) for completion in read]
+
+    def take_generated(self) -> Sequences | None:
+        """The last `remember` completions judged since the last call; None where there are none."""
+        judged = list(self._judged)
+        self._judged.clear()
+        return self._batch(judged) if judged else None
+
+    def encode(self, texts: Sequence[str]) -> Sequences:
+        """Texts as the reward model sees finished completions: real ones for its training.
+
+        Raises:
+            RewardError: there is no vocabulary, a word is not in it, or a text has no token.
+        """
+        if self.vocabulary is None:
+            raise RewardError(self.__name__, "only a vocabulary can number texts, got none")
+        rows = []
+        for index, text in enumerate(texts):
+            ids = self._ended(self._number(index, text))
+            if not ids:
+                raise RewardError(self.__name__, "a real text has a token, got none", index, text)
+            rows.append(Completion("", text, [], ids, {}))
+        return self._batch(rows)
+
+    @torch.no_grad()
+    def _score(self, judged: Sequence[Completion]) -> list[float | None]:
+        if not judged:
+            return []
+        values = returns(self.reward_model, self._batch(judged)).tolist()
+        return [None if math.isnan(value) else value for value in values]
+
+    def _read(
+        self,
+        prompts: Sequence[Text],
+        completions: Sequence[Text],
+        completion_ids: Sequence[Sequence[int]] | None,
+        columns: Mapping[str, Any],
+    ) -> list[Completion | None]:
+        """The completions in order, None for those without a token."""
+        size = len(completions)
+        by_row = {
+            name: values
+            for name, values in columns.items()
+            if isinstance(values, list | tuple) and len(values) == size
+        }
+        read: list[Completion | None] = []
+        for index, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            text = _text(completion, only="assistant")
+            emitted = None if completion_ids is None else list(completion_ids[index])
+            ids = self._ids(index, text, emitted)
+            context = _text(prompt)
+            row = {name: values[index] for name, values in by_row.items()}
+            numbered = Completion(context, text, self._context_ids(context), ids, row)
+            read.append(numbered if ids else None)
+        return read
+
+    def _ids(self, index: int, text: str, emitted: list[int] | None) -> list[int]:
+        """What the reward model reads of one completion; empty where that is nothing."""
+        if self.vocabulary is None:
+            if emitted is None:
+                raise RewardError(
+                    self.__name__, "without a vocabulary completion_ids are needed, got none", index
+                )
+            return emitted[: self.max_length]
+        ids = self._number(index, text)
+        finished = self.eos_token_id is None or emitted is None or self.eos_token_id in emitted
+        return self._ended(ids) if finished else ids[: self.max_length]
+
+    def _ended(self, ids: list[int]) -> list[int]:
+        """With an eos, where the vocabulary has one; cut at `max_length`."""
+        eos_id = None if self.vocabulary is None else self.vocabulary.eos_id
+        return [*ids, *([] if eos_id is None else [eos_id])][: self.max_length]
+
+    def _number(self, index: int, text: str) -> list[int]:
+        assert self.vocabulary is not None
+        tokens = self._split(text)
+        try:
+            return self.vocabulary.encode(tokens)
+        except KeyError as error:
+            raise RewardError(
+                self.__name__,
+                f"every word is in the vocabulary where that has no unk_word, got {error}",
+                index,
+                text,
+            ) from error
+
+    def _context_ids(self, prompt: str) -> list[int]:
+        if self.vocabulary is None:
+            return []
+        tokens = self._split(prompt)
+        if self.vocabulary.unk_word is None:
+            tokens = [token for token in tokens if token in self._known]
+        return self.vocabulary.encode(tokens)
+
+    def _split(self, text: str) -> list[str]:
+        assert self.vocabulary is not None
+        if self.vocabulary.level == "word":
+            return split_words(text, self._lowercase)
+        cased = text.lower() if self._lowercase else text
+        return [token for token in cased if not token.isspace() or token in self._known]
+
+    def _batch(self, completions: Sequence[Completion]) -> Sequences:
+        pad_id = 0 if self.vocabulary is None else self.vocabulary.pad_id
+        rows = [completion.ids for completion in completions]
+        width = self.max_length or max(map(len, rows))
+        tokens, mask = _padded(rows, width, pad_id), _padded([[1] * len(r) for r in rows], width, 0)
+        contexts = [completion.prompt_ids for completion in completions]
+        width = max(map(len, contexts))
+        prompts = prompt_mask = None
+        if width:
+            backwards = _padded([row[::-1] for row in contexts], width, pad_id)
+            there = _padded([[1] * len(row) for row in contexts], width, 0)
+            prompts, prompt_mask = backwards.flip(1), there.flip(1).bool()
+        return Sequences(
+            tokens,
+            mask.bool(),
+            prompts,
+            prompt_mask,
+            columns={
+                name: [completion.columns[name] for completion in completions]
+                for name in completions[0].columns
+            },
+            vocabulary=self.vocabulary,
+            given_texts=[completion.text for completion in completions],
+            given_prompt_texts=[completion.prompt for completion in completions],
+        ).to(self.device)
+
+
+def as_trl(
+    reward_model: RewardModel,
+    vocabulary: Vocabulary | None = None,
+    max_length: int | None = None,
+    remember: int = 0,
+    eos_token_id: int | None = None,
+    device: torch.device | str = "cpu",
+) -> TrlFunction:
+    """Any reward model as a reward function of TRL's trainers; the arguments are `TrlFunction`'s.
+
+    Raises:
+        ValueError: `max_length` is less than 1, or `remember` less than 0.
+    """
+    return TrlFunction(reward_model, vocabulary, max_length, remember, eos_token_id, device)
+
+
+def _text(given: Text, only: str | None = None) -> str:
+    """A string as it is; of messages the contents, one a line, of one role or of all."""
+    if isinstance(given, str):
+        return given
+    return "\n".join(_content(m) for m in given if only is None or m.get("role") == only)
+
+
+def _content(message: Message) -> str:
+    """A message's text: a string, the text parts of a list, or nothing, as in a call of a tool."""
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Int[Tensor, "batch width"]:
+    """The rows, filled on the right."""
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.long)

@@ -1,0 +1,70 @@
+"""Rewards from probabilities: how likely a frozen model, or the true one, finds a text."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from seqgan.data.sequences import Sequences
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import sequence_log_probs
+from seqgan.rewards.base import Reward
+from seqgan.tasks.base import ExactDistribution, Task
+
+
+class Fluency(Reward):
+    """The mean log-likelihood of a text's tokens under a language model, nats per token.
+
+    At most 0; the eos is one of the tokens. The model is asked and never trained. Its favourite
+    texts are short and repetitive, so this reward wants another one, or a KL penalty, beside it.
+
+    Args:
+        generator: any generator over the same token ids.
+    """
+
+    name = "fluency"
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        device = next(self.generator.parameters()).device
+        log_probs = sequence_log_probs(self.generator, sequences.to(device))
+        return log_probs.to(sequences.tokens.device) / sequences.lengths
+
+
+class TrueLikelihood(Reward):
+    """The mean log-likelihood of a text's tokens under the true model, nats per token.
+
+    For controls: no model of real text is known. The eos is one of the tokens.
+
+    Args:
+        exact: the true distribution.
+        floor: the least reward, which a text outside the distribution's support gets.
+
+    Raises:
+        ValueError: `floor` is not below 0 and finite.
+    """
+
+    name = "true_likelihood"
+
+    def __init__(self, exact: ExactDistribution, floor: float = -10.0) -> None:
+        if not -float("inf") < floor < 0:
+            raise ValueError(f"true_likelihood's floor is below 0 and finite, got {floor}")
+        self.exact = exact
+        self.floor = floor
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        rates = self.exact.log_prob(sequences) / sequences.lengths
+        return rates.clamp(min=self.floor).float()
+
+
+def true_likelihood(task: Task, floor: float = -10.0) -> TrueLikelihood:
+    """`TrueLikelihood` of a task whose distribution is known.
+
+    Raises:
+        ValueError: the task's distribution is not known.
+    """
+    if task.exact is None:
+        raise ValueError(
+            "true_likelihood needs a task whose distribution is known, got one without"
+        )
+    return TrueLikelihood(task.exact, floor)

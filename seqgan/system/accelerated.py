@@ -1,0 +1,129 @@
+"""Several processes, by accelerate: each holds all parameters, and gradients are averaged.
+
+accelerate is imported when a launcher has started more than one process, and not before.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqgan.system.runtime import (
+    ALONE,
+    ProcessLostError,
+    Result,
+    Runtime,
+    Trained,
+    launched_processes,
+)
+
+# What gloo and PyTorch's wrapper of it say when the other side of a connection is gone.
+LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+
+
+def runtime_for(device: str) -> Runtime:
+    """The runtime of this process: with others where a launcher started several.
+
+    Args:
+        device: where the networks are to live, as PyTorch names it; of several GPUs each process
+            gets its own.
+
+    Raises:
+        ValueError: accelerate is not there, or is configured for what is not supported.
+    """
+    return ALONE if launched_processes() == 1 else Accelerated(device)
+
+
+class Called(nn.Module):
+    """Calls any function of a module as its own `forward`, which is what wrappers wrap."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[nn.Module], Any]) -> Any:
+        return function(self.module)
+
+
+class Accelerated(Runtime):
+    """One of several processes that a launcher has started.
+
+    Arithmetic is as the run's settings say: accelerate's own mixed precision and accumulation of
+    gradients are off.
+
+    Args:
+        device: its kind (`cpu`, `cuda`) is where the networks live.
+
+    Attributes:
+        device: of this process.
+    """
+
+    def __init__(self, device: str) -> None:
+        try:
+            import accelerate
+        except ImportError as error:
+            raise ValueError(
+                f"{launched_processes()} processes need the package accelerate: pip install"
+                f" 'seqgan[distributed]' ({error})"
+            ) from error
+        kind = torch.device(device).type
+        self._accelerator = accelerate.Accelerator(
+            cpu=kind == "cpu",
+            mixed_precision="no",
+            gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(num_steps=1),
+        )
+        self.device: torch.device = self._accelerator.device
+        self.rank = int(self._accelerator.process_index)
+        self.world_size = int(self._accelerator.num_processes)
+        self._wrapped: dict[nn.Module, nn.Module] = {}
+        kinds = accelerate.utils.DistributedType
+        distributed = self._accelerator.distributed_type
+        if distributed in (kinds.FSDP, kinds.DEEPSPEED, kinds.MEGATRON_LM):
+            raise ValueError(
+                "each process holds all parameters (accelerate's multi-GPU or multi-CPU kind),"
+                f" got {distributed.value}; docs/scale.md says why"
+            )
+        if self.device.type != kind:
+            raise ValueError(
+                f"accelerate and the run use one kind of device, got {self.device.type} and"
+                f" device {device}"
+            )
+
+    def prepare(self, module: nn.Module) -> None:
+        with _losing():
+            self._wrapped[module] = self._accelerator.prepare_model(Called(module))
+
+    def forward(self, module: Trained, function: Callable[[Trained], Result]) -> Result:
+        with _losing():
+            result: Result = self._wrapped[module](function)
+        return result
+
+    def backward(self, loss: Tensor) -> None:
+        with _losing():
+            self._accelerator.backward(loss)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        with _losing():
+            gathered: Tensor = self._accelerator.gather(rows.to(self.device))
+        return gathered.to(rows.device)
+
+    def gather_objects(self, item: Any) -> list[Any]:
+        from accelerate.utils import gather_object
+
+        with _losing():
+            gathered: list[Any] = gather_object([item])
+        return gathered
+
+
+@contextmanager
+def _losing() -> Iterator[None]:
+    """Turns what a broken connection says, often over a page, into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        known = isinstance(error, torch.distributed.DistError)
+        if not known and not any(said in str(error) for said in LOST):
+            raise
+        raise ProcessLostError("another process of this run ended") from error

@@ -1,0 +1,52 @@
+"""Where prompts and continuations come from: files with columns, and Hugging Face's data sets."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from seqgan.data.model_folders import package
+from seqgan.tasks.files.text_files import TextFileError, hash_file, stream_records
+
+Record = tuple[str, Mapping[str, Any]]  # where it stands, and what it holds
+
+
+def open_records(path: str) -> tuple[str, Iterator[Record], str]:
+    """What to call the data, their records, and what else the description says of them.
+
+    Raises:
+        TextFileError: there are no such data, or they cannot be read.
+        PretrainedError: the package `datasets` is missing.
+    """
+    if not path:
+        raise TextFileError("task.path names prompts and continuations (--task.path FILE)")
+    place = Path(path)
+    if place.suffix.lower() in (".jsonl", ".csv") and not place.is_dir():
+        return place.name, stream_records(place), f"; sha256 {hash_file(place)[:12]}"
+    if place.is_dir():
+        return place.name, _dataset_records(path, package("datasets").load_from_disk, path), ""
+    name, _, split = path.partition(":")
+    if place.exists() or path.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise TextFileError(
+            "prompts come from a .jsonl or .csv file, a folder that save_to_disk wrote or a hub"
+            f" name (user/name:split), got {path}"
+        )
+    load = package("datasets").load_dataset
+    return path, _dataset_records(path, load, name, split=split or "train"), ""
+
+
+def _dataset_records(
+    path: str, load: Callable[..., Any], *arguments: Any, **options: Any
+) -> Iterator[Record]:
+    """The rows of a data set of Hugging Face's `datasets`; of several splits, the one `train`."""
+    try:
+        data = load(*arguments, **options)
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise TextFileError(
+            f"{path} is a data set on the disk, or on a hub that can be reached: {said}"
+        ) from error
+    if isinstance(data, Mapping):
+        if "train" not in data:
+            raise TextFileError(f"{path}: a data set has a split train, got {', '.join(data)}")
+        data = data["train"]
+    return ((f"{path}, row {number}", row) for number, row in enumerate(data, 1))

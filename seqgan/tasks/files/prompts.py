@@ -1,0 +1,271 @@
+"""Prompts and their continuations as a task: a file with two columns, or a data set.
+
+The splits are drawn over *distinct* prompts, where two prompts are the same if their tokens are:
+all continuations of a prompt land in one split, and no prompt of dev or test was trained on. The
+vocabulary comes from the training split alone, or from a pretrained tokenizer. Whatever other
+columns the data have go along with each row, for rewards that ask for them by name.
+
+With a tokenizer, prompts and continuations are cut apart from each other, each as it stands. In
+the texts of most tokenizers a word begins with its space, so that after a prompt that ends in a
+word a continuation begins with one (" blue."), as in the prompt-completion data of TRL.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.tasks.base import FixedTask, Split
+from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers, split_text
+from seqgan.tasks.files.prompt_rows import PromptRows, ReadRows, left_padded
+from seqgan.tasks.files.prompt_sources import Record, open_records
+from seqgan.tasks.files.subwords import Subwords
+from seqgan.tasks.files.text_files import TextFileError, read_texts, stream_records, text_of
+from seqgan.tasks.files.text_numbering import END
+from seqgan.tasks.files.text_splits import SPLITS, Labels, check_split_settings, draw_splits
+
+TOGETHER = 1024  # records that are cut into tokens at a time
+
+
+@dataclass(frozen=True)
+class PromptsConfig:
+    """Which data to read, and how to cut them into tokens and splits.
+
+    Raises:
+        ValueError: a field breaks the rule that its comment states.
+    """
+
+    kind: Literal["prompts"] = "prompts"
+    # The data: .jsonl (one object a line), .csv (with a header), a folder that `save_to_disk` of
+    # Hugging Face's datasets wrote, or a hub name, as user/name or user/name:split.
+    path: str = ""
+    # The column that holds what is to be continued.
+    prompt_column: str = "prompt"
+    # The column that holds how it goes on. Other columns are there for rewards.
+    continuation_column: str = "continuation"
+    # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
+    # characters, or the tokenizer of a pretrained generator.
+    tokenizer: str = ""
+    # Whether a prompt is put into the tokenizer's chat template, as what a user says.
+    chat_template: bool = False
+    # What a token is without a tokenizer: a word (punctuation split off) or a character.
+    level: Literal["word", "character"] = "word"
+    # Whether upper case becomes lower case, without a tokenizer.
+    lowercase: bool = True
+    # Words (or characters) that the training split holds fewer times become <unk>; at least 1.
+    min_count: int = 2
+    # Longest prompt in tokens, at least 1; a longer one is an error.
+    max_prompt_length: int = 512
+    # Longest continuation in tokens, eos included, at least 2; longer ones are dropped and counted.
+    max_length: int = 64
+    # Share of the distinct prompts held out for dev: above 0, and with test_fraction below 1.
+    dev_fraction: float = 0.05
+    # Share of the distinct prompts held out for test: above 0, and with dev_fraction below 1.
+    test_fraction: float = 0.05
+    # Distinct prompts that dev and test have at most, each; the rest is for training; at least 1.
+    max_heldout: int = 10_000
+    # Decides which prompts fall into which split; 0 to 2**63 - 1.
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.level not in ("word", "character"):
+            raise ValueError(f"task.level is one of word, character, got {self.level!r}")
+        for name, least in (("min_count", 1), ("max_prompt_length", 1), ("max_length", 2)):
+            if getattr(self, name) < least:
+                raise ValueError(f"task.{name} is at least {least}, got {getattr(self, name)}")
+        if self.prompt_column == self.continuation_column:
+            raise ValueError(
+                "task.prompt_column and continuation_column are two columns,"
+                f" got {self.prompt_column!r} twice"
+            )
+        check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+
+
+def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
+    """Reads prompts and continuations into train, dev and test splits, in the order of the data.
+
+    The words of the vocabulary are `<unk>`, then those of the training split's prompts and
+    continuations by falling count; or the tokenizer's. Continuations end with eos.
+
+    Args:
+        window: tokens that the generator reads at once, where that is limited.
+
+    Raises:
+        TextFileError: the data cannot be read, a record is malformed, a prompt is blank or too
+            long, or too little is left: fewer than 3 distinct prompts, or fewer than 2 words.
+        PretrainedError: the tokenizer cannot be read, or the package `datasets` is missing.
+    """
+    if window is not None and config.max_length >= window:
+        raise TextFileError(
+            f"task.max_length leaves room for a prompt in the model's context window of {window}"
+            f" tokens, got {config.max_length}"
+        )
+    name, records, note = open_records(config.path)
+    cut: SubwordNumbers | WordNumbers = WordNumbers(
+        config.level, config.lowercase, config.min_count
+    )
+    if config.tokenizer:
+        cut = SubwordNumbers(config.tokenizer, config.chat_template)
+    data = ReadRows()
+    for some in _batches(records):
+        _read(some, config, cut, window, data)
+    labels = _draw_splits(name, data, config)
+    vocabulary, ids = cut.vocabulary(name, data, labels)
+    splits: dict[Split, PromptRows] = {
+        split: data.rows(np.flatnonzero(labels == number), ids, vocabulary, config.max_length)
+        for number, split in enumerate(SPLITS)
+    }
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
+    description = (
+        f"{name}: {data.num_records} records, {_dropped(data, config)};"
+        f" {data.num_distinct} distinct prompts, {sizes}; {len(vocabulary.words)} {cut.unit}s"
+        f"{cut.note(splits['test'], data)}{note}"
+    )
+    return FixedTask(
+        vocabulary,
+        config.max_length,
+        splits,
+        description=description,
+        max_prompt_length=max(map(len, data.prompts)),
+    )
+
+
+def encode_prompts(
+    texts: Sequence[str],
+    config: PromptsConfig,
+    vocabulary: Vocabulary,
+    window: int | None = None,
+) -> Sequences:
+    """Prompts of a user's own, as a task of that vocabulary reads its own; nothing is emitted yet.
+
+    Raises:
+        ValueError: there is no prompt, or one is blank, or too long for the window.
+        PretrainedError: the tokenizer cannot be read, or has become another.
+    """
+    if vocabulary.level == "subword":
+        rows = Subwords(vocabulary).prompts(texts, config.chat_template)
+    else:
+        rows = [
+            np.array(vocabulary.encode(split_text(text, config.level, config.lowercase)), np.int64)
+            for text in texts
+        ]
+    if not rows:
+        raise ValueError("at least one prompt is continued, got none")
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
+        if not text.strip():
+            raise ValueError(f"prompt {number}: a prompt is a text, got {text!r}")
+        _check_window(f"prompt {number}", len(row), config, window)
+    lengths = np.array([len(row) for row in rows])
+    prompts, mask = left_padded(np.concatenate(rows), lengths, vocabulary.pad_id)
+    nothing = torch.zeros(len(rows), 0, dtype=torch.long)
+    return Sequences(
+        nothing,
+        nothing.bool(),
+        prompts,
+        mask,
+        vocabulary=vocabulary,
+        given_prompt_texts=list(texts),
+    )
+
+
+def read_prompts(path: Path, column: str) -> list[str]:
+    """A file's prompts: of a column of .jsonl or .csv, else its lines that are not blank.
+
+    Raises:
+        TextFileError: the file cannot be read, or a record is malformed.
+    """
+    if path.suffix.lower() in (".jsonl", ".csv"):
+        return [text_of(place, record, column) for place, record in stream_records(path)]
+    return read_texts(path)
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while batch := list(islice(records, TOGETHER)):
+        yield batch
+
+
+def _read(
+    records: Sequence[Record],
+    config: PromptsConfig,
+    cut: WordNumbers | SubwordNumbers,
+    window: int | None,
+    data: ReadRows,
+) -> None:
+    """Cuts records into tokens, and keeps those whose continuation is neither blank nor long."""
+    names = config.prompt_column, config.continuation_column
+    pairs = [
+        (
+            _column(place, record, "prompt_column", names[0]),
+            _column(place, record, "continuation_column", names[1]),
+        )
+        for place, record in records
+    ]
+    for (place, _), (prompt, _) in zip(records, pairs, strict=True):
+        if not prompt.strip():
+            raise TextFileError(f"{place}: a prompt is a text, got {prompt!r}")
+    prompts = cut.prompts([prompt for prompt, _ in pairs])
+    continuations = cut.texts([continuation for _, continuation in pairs])
+    rows = zip(records, pairs, prompts, continuations, strict=True)
+    for (place, record), (text, spelt), prompt_row, continuation in rows:
+        _check_length(place, len(prompt_row), config, window)
+        data.num_records += 1
+        data.num_blank += not spelt.strip()
+        data.num_long += len(continuation) >= config.max_length
+        if not spelt.strip() or len(continuation) >= config.max_length:
+            continue
+        data.num_spaced += text[-1].isspace() or spelt[0].isspace()
+        more = {name: value for name, value in record.items() if name not in names}
+        ended = np.append(continuation, np.uint32(END))
+        data.add(text, prompt_row, ended, more)
+
+
+def _column(place: str, record: Mapping[str, Any], setting: str, column: str) -> str:
+    if column not in record:
+        there = ", ".join(map(repr, record)) or "no columns"
+        raise TextFileError(f"{place}: task.{setting} is one of {there}, got {column!r}")
+    return text_of(place, record, column)
+
+
+def _check_length(place: str, length: int, config: PromptsConfig, window: int | None) -> None:
+    _check_window(place, length, config, window)
+    if length > config.max_prompt_length:
+        raise TextFileError(
+            f"{place}: a prompt has at most task.max_prompt_length={config.max_prompt_length}"
+            f" tokens, got {length}"
+        )
+
+
+def _check_window(place: str, length: int, config: PromptsConfig, window: int | None) -> None:
+    if window is not None and length + config.max_length > window:
+        raise TextFileError(
+            f"{place}: a prompt and a continuation (task.max_length) fit the model's context window"
+            f" of {window} tokens, got {length} + {config.max_length}"
+        )
+
+
+def _draw_splits(name: str, data: ReadRows, config: PromptsConfig) -> Labels:
+    if data.num_distinct < 3:
+        raise TextFileError(
+            f"{name}: at least 3 distinct prompts are needed, one for each of train, dev and test,"
+            f" got {data.num_distinct} ({_dropped(data, config)})"
+        )
+    return draw_splits(
+        np.array(data.firsts),
+        config.dev_fraction,
+        config.test_fraction,
+        config.max_heldout,
+        config.seed,
+    )
+
+
+def _dropped(data: ReadRows, config: PromptsConfig) -> str:
+    return (
+        f"{data.num_blank} blank and {data.num_long} too long (over {config.max_length} tokens)"
+        " dropped"
+    )

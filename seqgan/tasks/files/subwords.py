@@ -1,0 +1,87 @@
+"""A pretrained tokenizer as a task uses it: texts and prompts as rows of a vocabulary's ids."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqgan.data.model_folders import PretrainedError, load_tokenizer
+from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
+
+Ids = NDArray[np.int64]
+
+
+class Subwords:
+    """Cuts texts into the subwords of a vocabulary's own tokenizer.
+
+    Args:
+        vocabulary: from `subword_vocabulary`.
+
+    Raises:
+        PretrainedError: the tokenizer cannot be read, or has become another.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.tokenizer: Any = load_tokenizer(vocabulary.tokenizer)
+        theirs = np.array(tokenizer_ids(vocabulary, self.tokenizer))
+        self._ours = np.full(int(theirs.max()) + 1, -1)
+        # Backwards, so that where bos and eos are one token it is read as eos.
+        self._ours[theirs[::-1]] = np.arange(len(theirs))[::-1]
+
+    def texts(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text as it stands: nothing is put around it, and what is spelt like a
+        special token is text like any other."""
+        rows = self.tokenizer(
+            list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
+        )
+        return self._translated(rows["input_ids"])
+
+    def prompts(self, prompts: Sequence[str], chat_template: bool) -> list[Ids]:
+        """The ids of each prompt, with the special tokens that the tokenizer puts around it.
+
+        Args:
+            chat_template: each prompt is what a user says, and the model's answer begins where it
+                ends, in the words of the tokenizer's chat template.
+
+        Raises:
+            PretrainedError: there is no chat template, or it refuses the prompt.
+        """
+        if not chat_template:
+            return self._translated(self.tokenizer(list(prompts), verbose=False)["input_ids"])
+        if not self.tokenizer.chat_template:
+            raise PretrainedError(
+                f"task.chat_template takes a tokenizer with a chat template,"
+                f" {self.vocabulary.tokenizer} has none"
+            )
+        import jinja2
+
+        messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        try:
+            rows = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_dict=True
+            )
+        except jinja2.TemplateError as error:
+            raise PretrainedError(
+                f"the chat template of {self.vocabulary.tokenizer} takes one user's message,"
+                f" got: {' '.join(str(error).split())}"
+            ) from error
+        return self._translated(rows["input_ids"])
+
+    def _translated(self, rows: Sequence[Sequence[int]]) -> list[Ids]:
+        return [self._ours[np.array(row, np.int64)] for row in rows]
+
+    @property
+    def minds_spaces(self) -> bool:
+        """Whether a word is another token where a space stands before it."""
+        bare, spaced = self.texts(["a", " a"])
+        return not np.array_equal(bare, spaced)
+
+    @property
+    def digest(self) -> str:
+        """A hash of how the tokenizer cuts texts."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        known = backend.to_str() if backend is not None else str(self.tokenizer.get_vocab())
+        return hashlib.sha256(known.encode()).hexdigest()

@@ -1,0 +1,276 @@
+"""The user's own text file as a task: read, tokenised, split, and counted in one line.
+
+The splits are drawn over *distinct* texts, where two texts are the same if their tokens are
+(before rare words become `<unk>`). Dev and test get a share of them each, at most `max_heldout`.
+All copies of a text land in one split, so no text of dev or test was trained on, and the copies
+stay, so a common text is as common in training as in the file. The vocabulary comes from the
+training split alone. Two texts that differ in unknown words only decode to the same text, and may
+do so from different splits.
+"""
+
+import unicodedata
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
+from seqgan.tasks.base import FixedTask, Split
+from seqgan.tasks.files.packed import PackedFile, PackedRows, id_type
+from seqgan.tasks.files.subwords import Subwords
+from seqgan.tasks.files.text_cache import (
+    Facts,
+    Files,
+    FolderFiles,
+    MemoryFiles,
+    cache_folder,
+    cache_key,
+    read_or_make,
+)
+from seqgan.tasks.files.text_files import TextFileError, check_file, hash_file, stream_texts
+from seqgan.tasks.files.text_numbering import NumberedTexts, number_texts
+from seqgan.tasks.files.text_splits import (
+    SPLITS,
+    Labels,
+    check_split_settings,
+    count_words,
+    draw_splits,
+    first_copies,
+    new_ids,
+    rank_words,
+    split_chunks,
+    subword_ids,
+)
+
+# No text holds it as a token: splitting cuts it into "<", "unk" and ">", or into characters.
+UNKNOWN = "<unk>"
+
+CACHE_FROM = 50_000_000  # bytes of the smallest file that is cached; smaller ones take seconds
+CACHE_FORMAT = 1  # raised whenever the same settings would fill a cache with something else
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Which file to read, and how to cut it into tokens and splits.
+
+    Raises:
+        ValueError: a field breaks the rule that its comment states.
+    """
+
+    kind: Literal["text"] = "text"
+    # The file: .txt (one text a line), .jsonl (one object a line) or .csv (with a header).
+    path: str = ""
+    # The field that holds the text, in .jsonl and .csv files.
+    column: str = "text"
+    # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
+    # characters, or the tokenizer of a pretrained generator.
+    tokenizer: str = ""
+    # What a token is without a tokenizer: a word (punctuation split off) or a character.
+    level: Literal["word", "character"] = "word"
+    # Whether upper case becomes lower case, without a tokenizer.
+    lowercase: bool = True
+    # Character level: whether white space counts as characters. Off for a file whose characters
+    # are separated by spaces.
+    spaces: bool = True
+    # Words (or characters) that the training split holds fewer times become <unk>; at least 1.
+    min_count: int = 2
+    # Longest sequence in tokens, eos included, at least 2; longer texts are dropped and counted.
+    max_length: int = 40
+    # Share of the distinct texts held out for dev: above 0, and with test_fraction below 1.
+    dev_fraction: float = 0.05
+    # Share of the distinct texts held out for test: above 0, and with dev_fraction below 1.
+    test_fraction: float = 0.05
+    # Distinct texts that dev and test have at most, each; the rest is for training; at least 1.
+    max_heldout: int = 10_000
+    # Decides which texts fall into which split; 0 to 2**63 - 1.
+    seed: int = 0
+    # Folder for the token caches of large files; empty: seqgan/texts in $XDG_CACHE_HOME, or in
+    # ~/.cache.
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        if self.level not in ("word", "character"):
+            raise ValueError(f"task.level is one of word, character, got {self.level!r}")
+        if self.min_count < 1:
+            raise ValueError(f"task.min_count is at least 1, got {self.min_count}")
+        if self.max_length < 2:
+            raise ValueError(f"task.max_length is at least 2 (a token, eos), got {self.max_length}")
+        check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+
+    @property
+    def unit(self) -> str:
+        """What a token is called."""
+        return "subword" if self.tokenizer else self.level
+
+
+def text_task(config: TextConfig) -> FixedTask:
+    """Reads a file into train, dev and test splits; within a split, texts keep the file's order.
+
+    The words of the vocabulary are `<unk>`, then those of the training split by falling count,
+    equal counts in code-point order. `<unk>` can be emitted, because the training data hold it
+    (with `min_count=1` they do not, and only dev and test can). With a tokenizer, they are all its
+    tokens but the special ones. Sequences are padded to
+    `config.max_length` and end with eos. The description counts copies among its texts, `<unk>`
+    among its words, and no eos among its test tokens.
+
+    A file of `CACHE_FROM` bytes or more is read once into a cache, and from there, row by row,
+    whenever a task is made from the same bytes with the same settings. A damaged cache is made
+    again, and the description says so.
+
+    Raises:
+        TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
+            left: fewer than 3 distinct texts, or fewer than 2 words beside `<unk>`.
+        PretrainedError: the tokenizer cannot be read, or has no end-of-text token.
+        CacheError: the cache cannot be written, as on a full disk.
+    """
+    if not config.path:
+        raise TextFileError("task.path names a text file (--task.path FILE), got nothing")
+    path = Path(config.path)
+    check_file(path)
+    digest = hash_file(path)
+    make = partial(_pack, path, digest, config)
+    if path.stat().st_size < CACHE_FROM:
+        memory = MemoryFiles()
+        return _task(config, digest, make(memory), memory, "")
+    folder = cache_folder(config.cache) / cache_key(_cached_settings(path, digest, config))
+    facts, fault = read_or_make(folder, make)
+    note = f"; cached in {folder}" + (f", made again because {fault}" if fault else "")
+    return _task(config, digest, facts, FolderFiles(folder), note)
+
+
+def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
+    """Everything that a cache depends on."""
+    settings = asdict(config)
+    for place in ("path", "cache", "tokenizer"):
+        del settings[place]
+    if config.tokenizer:
+        settings["subwords"] = Subwords(subword_vocabulary(config.tokenizer)).digest
+    # What is a letter, a space or lower case is for Unicode to say.
+    settings |= {"format": CACHE_FORMAT, "unicode": unicodedata.unidata_version}
+    return settings | {"sha256": digest, "suffix": path.suffix.lower()}
+
+
+def _task(config: TextConfig, digest: str, facts: Facts, files: Files, note: str) -> FixedTask:
+    vocabulary = _vocabulary(config, facts["words"])
+    splits: dict[Split, PackedRows] = {}
+    for split in SPLITS:
+        ids, starts = map(files.load, _names(split))
+        splits[split] = PackedRows(ids, starts, vocabulary, config.max_length)
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
+    description = (
+        f"{Path(config.path).name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
+        f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.unit}s,"
+        f" {facts['unknown_share']:.1%} of test tokens unknown; sha256 {digest[:12]}{note}"
+    )
+    return FixedTask(vocabulary, config.max_length, splits, description=description)
+
+
+def _vocabulary(config: TextConfig, words: list[str]) -> Vocabulary:
+    if config.tokenizer:
+        return subword_vocabulary(config.tokenizer)
+    return Vocabulary((UNKNOWN, *words), level=config.level, unk_word=UNKNOWN)
+
+
+def _names(split: Split) -> tuple[str, str]:
+    """The files of a split's ids, and of where its rows start."""
+    return f"{split}_ids.npy", f"{split}_starts.npy"
+
+
+def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
+    """Fills `files` with the splits' rows of ids; returns what else there is to know."""
+    subwords = Subwords(subword_vocabulary(config.tokenizer)) if config.tokenizer else None
+    with files.scratch() as scratch:
+        texts = number_texts(
+            stream_texts(path, config.column),
+            config.level,
+            config.lowercase,
+            config.spaces,
+            config.max_length - 1,  # one place is eos's
+            scratch,
+            subwords,
+        )
+        if hash_file(path) != digest:
+            raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
+        firsts = first_copies(texts.digests)
+        num_distinct = int((firsts == np.arange(len(firsts))).sum())
+        dropped = _check_texts(path, config, texts, num_distinct)
+        labels = draw_splits(
+            firsts, config.dev_fraction, config.test_fraction, config.max_heldout, config.seed
+        )
+        counts = dict(zip(SPLITS, count_words(texts, labels), strict=True))
+        words: list[str] = []
+        if subwords is None:
+            ranked = rank_words(texts.words, counts["train"], config.min_count)
+            _check_words(path, config, len(ranked), int((counts["train"] > 0).sum()))
+            words = [texts.words[number] for number in ranked]
+            vocabulary = _vocabulary(config, words)
+            assert vocabulary.unk_id is not None
+            assert vocabulary.eos_id is not None
+            ids = new_ids(ranked, len(texts.words), vocabulary.unk_id, vocabulary.eos_id)
+        else:
+            vocabulary = subwords.vocabulary
+            ids = subword_ids(vocabulary)[: len(texts.words)]
+        _write_splits(texts, labels, ids, vocabulary, files)
+    num_unknown = int(counts["test"][ids == vocabulary.unk_id].sum())
+    return {
+        "num_texts": len(firsts),
+        "num_distinct": num_distinct,
+        "dropped": dropped,
+        "unknown_share": num_unknown / int(counts["test"].sum()),
+        "words": words,
+    }
+
+
+def _check_texts(path: Path, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
+    """That enough texts are left; returns what was dropped, in words."""
+    if texts.num_long and not num_distinct:
+        raise TextFileError(
+            f"{path}: max_length is at least the length of the shortest text,"
+            f" {texts.shortest + 1} tokens with eos, got {config.max_length}"
+        )
+    dropped = (
+        f"{texts.num_blank} blank and {texts.num_long} too long"
+        f" (over {config.max_length} tokens) dropped"
+    )
+    if num_distinct < 3:
+        raise TextFileError(
+            f"{path}: at least 3 distinct texts are needed, one for each of train, dev and test,"
+            f" got {num_distinct} ({dropped})"
+        )
+    return dropped
+
+
+def _check_words(path: Path, config: TextConfig, num_words: int, num_seen: int) -> None:
+    if num_words < 2:
+        raise TextFileError(
+            f"{path}: at least 2 {config.level}s occur min_count={config.min_count} times or more"
+            f" in the training texts, got {num_words} of {num_seen}"
+        )
+
+
+def _write_splits(
+    texts: NumberedTexts,
+    labels: Labels,
+    ids: NDArray[np.int64],
+    vocabulary: Vocabulary,
+    files: Files,
+) -> None:
+    """Every split's rows, in the file's order, with ids in place of numbers."""
+    assert vocabulary.eos_id is not None
+    with ExitStack() as stack:
+        packed = []
+        for split in SPLITS:
+            ids_file, starts_file = (
+                stack.enter_context(files.create(name)) for name in _names(split)
+            )
+            dtype = id_type(vocabulary)
+            packed.append(PackedFile(ids_file, starts_file, dtype, vocabulary.eos_id))
+        for chunk in split_chunks(texts, labels):
+            for file, numbers in zip(packed, chunk, strict=True):
+                file.append(ids[numbers])
+        for file in packed:
+            file.finish()

@@ -1,0 +1,114 @@
+"""Which texts are copies of each other, which split each falls into, and the split's rows of ids.
+
+Splits are drawn over distinct texts, told apart by their digests. Should two different texts ever
+share one, they only count as one text and land in one split.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.tasks.base import Split
+from seqgan.tasks.files.text_numbering import END, NumberedTexts
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+Labels = NDArray[np.uint8]  # of each text, the place of its split in SPLITS
+
+
+def check_split_settings(
+    dev_fraction: float, test_fraction: float, max_heldout: int, seed: int
+) -> None:
+    """Raises ValueError for a setting of `draw_splits` out of its range."""
+    if not 0 < dev_fraction < 1:
+        raise ValueError(f"task.dev_fraction is between 0 and 1, got {dev_fraction}")
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"task.test_fraction is between 0 and 1, got {test_fraction}")
+    if not dev_fraction + test_fraction < 1:
+        raise ValueError(
+            "task.dev_fraction and test_fraction sum to less than 1,"
+            f" got {dev_fraction} + {test_fraction}"
+        )
+    if max_heldout < 1:
+        raise ValueError(f"task.max_heldout is at least 1, got {max_heldout}")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"task.seed is 0 to 2**63 - 1, got {seed}")
+
+
+def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Of each text, the number of the first text that is the same."""
+    order = np.argsort(digests, kind="stable")  # copies side by side, in file order
+    ordered = digests[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    del ordered
+    firsts = np.empty(len(order), np.int64)
+    firsts[order] = order[is_first][np.cumsum(is_first) - 1]
+    return firsts
+
+
+def draw_splits(
+    firsts: NDArray[np.int64], dev_fraction: float, test_fraction: float, most: int, seed: int
+) -> Labels:
+    """Splits at least 3 distinct texts, at least one in each split, copies kept together.
+
+    Args:
+        firsts: of each text, the first that is the same.
+        most: distinct texts that dev and test have at most, each.
+    """
+    distinct = np.flatnonzero(firsts == np.arange(len(firsts)))
+    size = len(distinct)
+    num_dev = min(max(round(dev_fraction * size), 1), size - 2, most)
+    num_test = min(max(round(test_fraction * size), 1), size - num_dev - 1, most)
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(size, generator=rng)[: num_dev + num_test].numpy()
+    labels = np.zeros(len(firsts), np.uint8)
+    labels[distinct[order[:num_dev]]] = SPLITS.index("dev")
+    labels[distinct[order[num_dev:]]] = SPLITS.index("test")
+    return labels[firsts]
+
+
+def split_chunks(texts: NumberedTexts, labels: Labels) -> Iterator[tuple[NDArray[np.uint32], ...]]:
+    """Chunk by chunk, the numbers of each split's texts, `END`s included, in file order."""
+    first = 0  # number of a chunk's first text
+    for chunk in texts.chunks():
+        ends = np.flatnonzero(chunk == END)
+        lengths = np.diff(ends, prepend=-1)
+        split_of = np.repeat(labels[first : first + len(ends)], lengths)
+        yield tuple(chunk[split_of == place] for place in range(len(SPLITS)))
+        first += len(ends)
+
+
+def count_words(texts: NumberedTexts, labels: Labels) -> NDArray[np.int64]:
+    """How often each split (a row) holds the word of each number (a column); no word is 0."""
+    counts = np.zeros((len(SPLITS), len(texts.words)), np.int64)
+    for chunk in split_chunks(texts, labels):
+        for row, numbers in zip(counts, chunk, strict=True):
+            row += np.bincount(numbers, minlength=len(row))
+    counts[:, END] = 0
+    return counts
+
+
+def rank_words(words: Sequence[str], counts: NDArray[np.int64], min_count: int) -> list[int]:
+    """Numbers of the words that occur often enough, by falling count, equal ones by code points."""
+    often = np.flatnonzero(counts >= min_count).tolist()
+    return sorted(often, key=lambda number: (-counts[number], words[number]))
+
+
+def subword_ids(vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """The id of every number that `number_texts` gives to subwords: one less, eos for `END`."""
+    assert vocabulary.eos_id is not None
+    ids = np.arange(vocabulary.size) - END - 1
+    ids[END] = vocabulary.eos_id
+    return ids
+
+
+def new_ids(ranked: Sequence[int], num_words: int, unk_id: int, eos_id: int) -> NDArray[np.int64]:
+    """The id of every number: `eos_id` for `END`, 1, 2, ... for the ranked, else `unk_id`."""
+    ids = np.full(num_words, unk_id, np.int64)
+    ids[END] = eos_id
+    ids[np.array(ranked)] = np.arange(1, len(ranked) + 1)
+    return ids

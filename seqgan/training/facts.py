@@ -1,0 +1,74 @@
+"""What is known of a run before it starts, beside its settings: for a tracker's configuration."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from seqgan.learning.collection import env_arguments
+from seqgan.system.machine import versions
+from seqgan.tasks.base import Task
+from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
+from seqgan.training.configuration import TrainConfig
+
+
+def run_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
+    """Versions, the environment, the task and the sizes of the networks, nested, in JSON types."""
+    return {
+        "versions": versions(),
+        "environment": environment_facts(config, task),
+        "facts": task_facts(task),
+        "num_parameters": num_parameters(config, task),
+    }
+
+
+def environment_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
+    """The environment's id, and what it is made with; of its words only their number."""
+    arguments = env_arguments(task, config.adversarial.batch_size)
+    words = arguments.pop("words")
+    mode = arguments.pop("autoreset_mode")
+    del arguments["decode"]
+    prompts = {"num_prompts": task.size("train")} if task.max_prompt_length else {}
+    return {
+        "id": "seqgan/TextGeneration-v0",
+        **arguments,
+        **prompts,
+        "num_words": len(words),
+        "autoreset_mode": mode.value,
+    }
+
+
+def task_facts(task: Task) -> dict[str, Any]:
+    """What the task says of itself, the sizes of its splits, and of its true model what is known.
+
+    The entropy is in nats, of a sequence; `hash` is that of an oracle's weights.
+    """
+    facts: dict[str, Any] = {
+        "description": getattr(task, "description", ""),
+        "num_words": len(task.vocabulary.words),
+        "max_length": task.max_length,
+        "train_size": task.size("train"),
+        "dev_size": task.size("dev"),
+        "test_size": task.size("test"),
+        "checks": list(task.checks),
+    }
+    if task.exact is not None:
+        facts["entropy"] = task.exact.entropy()
+        facts["full_support"] = task.exact.full_support
+        if hasattr(task.exact, "hash"):
+            facts["hash"] = task.exact.hash
+    return facts
+
+
+def num_parameters(config: TrainConfig, task: Task) -> dict[str, int]:
+    """Of each network that the run trains. They are built for it, and thrown away."""
+    rng = torch.Generator().manual_seed(0)
+    networks: dict[str, Any] = {"generator": build_generator(config, task.vocabulary, rng)}
+    if DISCRIMINATOR in config.reward:
+        length = whole_length(task)
+        networks["discriminator"] = build_discriminator(config, task.vocabulary, length, rng)
+    return {name: _count(network) for name, network in networks.items()}
+
+
+def _count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

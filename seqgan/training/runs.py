@@ -1,0 +1,243 @@
+"""A run's folder: made once, never overwritten, and everything needed to go on or to look back.
+
+runs/<name>/  config.yaml  task.json  machine.json
+              metrics.jsonl  samples.jsonl  histograms.jsonl  alerts.jsonl  checkpoints/  best/
+              results.json  report.png  report.html  wandb/
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.generators.base import Generator
+from seqgan.rewards.shipped.likelihood import Fluency
+from seqgan.system.machine import describe_machine
+from seqgan.tasks.base import Task
+from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
+from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
+from seqgan.training.configuration import TrainConfig, load_config, save_config
+
+Which = Literal["newest", "best"]  # of a run's checkpoints
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the parts of a run lie."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def task(self) -> Path:
+        return self.path / "task.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best evaluation in the game; absent before the first one."""
+        return self.path / "best"
+
+    @property
+    def fork(self) -> Path:
+        """Where the run branched off, of a run that did."""
+        return self.path / "fork.json"
+
+    def origin(self) -> dict[str, Any]:
+        """What `fork.json` says, under `forked_from`; empty for a run from the beginning."""
+        if not self.fork.is_file():
+            return {}
+        return {"forked_from": json.loads(self.fork.read_text(encoding="utf-8"))}
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.json"
+
+    @property
+    def machine(self) -> Path:
+        """What `describe_machine` said when the run began."""
+        return self.path / "machine.json"
+
+    @property
+    def picture(self) -> Path:
+        return self.path / "report.png"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator with what it takes to draw texts from it."""
+
+    generator: Generator
+    vocabulary: Vocabulary
+    max_length: int
+
+
+def create_run(config: TrainConfig, task: Task) -> RunFolder:
+    """A new folder with the configuration, the vocabulary and the length of its texts in it.
+
+    Raises:
+        ValueError: the folder exists, or cannot be made.
+    """
+    name = f"{config.task.kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
+    try:
+        folder.path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ValueError(
+            f"a run gets a folder of its own, got {folder.path}, which exists"
+            " (--resume continues a run)"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"a run's folder can be made, got {folder.path}: {error}") from error
+    save_config(replace(config, output=""), folder.config)
+    plain = {
+        "description": getattr(task, "description", ""),
+        "max_length": task.max_length,
+        "whole_length": whole_length(task),
+        "vocabulary": task.vocabulary.to_dict(),
+    }
+    folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    folder.machine.write_text(json.dumps(describe_machine(), indent=2), encoding="utf-8")
+    return folder
+
+
+def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
+    """An existing run and its configuration.
+
+    Raises:
+        ValueError: the folder is not a run.
+    """
+    folder = RunFolder(path)
+    for file in (folder.config, folder.task):
+        if not file.is_file():
+            raise ValueError(f"a run is a folder with a {file.name}, got {path}")
+    return folder, load_config(folder.config)
+
+
+def check_vocabulary(folder: RunFolder, task: Task) -> None:
+    """That a task has the vocabulary of a run, word for word.
+
+    Raises:
+        ValueError: it has another.
+    """
+    vocabulary, _ = _vocabulary_and_length(folder)
+    if vocabulary != task.vocabulary:
+        raise ValueError(
+            f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
+            f" got another ({len(task.vocabulary.words)} words)"
+        )
+
+
+def load_generator(
+    folder: RunFolder,
+    config: TrainConfig,
+    which: str = "generator",
+    checkpoint: Which = "newest",
+) -> TrainedGenerator:
+    """A generator of a run: the trained one or the `pretrained` one.
+
+    Args:
+        checkpoint: the newest intact one, or that of the best evaluation.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+    """
+    return restored_generator(folder, config, checkpoint_state(folder, checkpoint)[1], which)
+
+
+def checkpoint_state(
+    folder: RunFolder, checkpoint: Which = "newest"
+) -> tuple[Path, dict[str, Any]]:
+    """Where a checkpoint of a run lies, and what it holds.
+
+    Args:
+        checkpoint: the newest intact one, or that of the best evaluation.
+
+    Raises:
+        CheckpointError: there is no intact checkpoint.
+    """
+    if checkpoint == "best":
+        return folder.best, read_checkpoint(folder.best)
+    return load_checkpoint(folder.checkpoints)
+
+
+def restored_generator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any], which: str = "generator"
+) -> TrainedGenerator:
+    """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
+    vocabulary, max_length = _vocabulary_and_length(folder)
+    generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
+    generator.load_state_dict(state[which])
+    return TrainedGenerator(generator.eval(), vocabulary, max_length)
+
+
+def restored_discriminator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any]
+) -> Discriminator:
+    """A run's discriminator as a checkpoint's state holds it.
+
+    Raises:
+        ValueError: no discriminator was in the game.
+    """
+    if DISCRIMINATOR not in config.reward:
+        raise ValueError(
+            f"a discriminator is among the rewards of a run that has one, {folder.path} has"
+            f" {', '.join(config.reward)}"
+        )
+    rng = torch.Generator().manual_seed(0)
+    vocabulary, max_length = _vocabulary_and_length(folder)
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    length = plain.get("whole_length", max_length)  # runs that are older have no prompts
+    discriminator = build_discriminator(config, vocabulary, length, rng)
+    discriminator.load_state_dict(state["reward"][DISCRIMINATOR]["module"])
+    return discriminator.eval()
+
+
+def _vocabulary_and_length(folder: RunFolder) -> tuple[Vocabulary, int]:
+    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    return Vocabulary.from_dict(plain["vocabulary"]), plain["max_length"]
+
+
+def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
+    """The likelihood under another run's generator, frozen, as a reward.
+
+    Args:
+        run: that run's folder. Its vocabulary has to be the task's, word for word.
+        pretrained: its generator before the game, not the trained one.
+
+    Raises:
+        ValueError: the folder is no run, or one with another vocabulary.
+        CheckpointError: there is no intact checkpoint.
+    """
+    folder, config = open_run(Path(run))
+    trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
+    if trained.vocabulary != task.vocabulary:
+        raise ValueError(
+            f"fluency needs a run with the task's vocabulary ({len(task.vocabulary.words)} words),"
+            f" got {run} with another ({len(trained.vocabulary.words)} words)"
+        )
+    return Fluency(trained.generator)
+
+
+def save_results(folder: RunFolder, results: dict[str, Any]) -> None:
+    folder.results.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def config_to_dict(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as nested plain values, for a tracker."""
+    return asdict(config)

@@ -1,0 +1,550 @@
+"""The command line: exit codes, one line for every error, and what each command prints."""
+
+import json
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqgan import cli
+from seqgan.training.configuration import PRESETS
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
+
+TASK = """
+    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
+    --task.train-size 60 --task.dev-size 30 --task.test-size 30
+""".split()
+TINY = """
+    --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.hidden-size 4
+    --discriminator.embedding-size 4 --pretrain.epochs 2
+    --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16
+    --adversarial.iterations 3 --adversarial.batch-size 4 --adversarial.num-rollouts 1
+    --evaluation.every 1 --evaluation.num-samples 20 --evaluation.num-final 20
+    --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
+    --threads 1 --tracker.mode disabled
+""".split()
+TEXTS = "\n".join(
+    f"the {size} {noun} {verb} ."
+    for size in ("small", "big", "old")
+    for noun in ("dog", "cat")
+    for verb in ("sits", "runs", "waits", "sleeps")
+)
+
+
+def run(*arguments: str | Path) -> int:
+    """The exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "seqgan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; nothing may be written into it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    ended = process("train", *TASK, *TINY, "--output", folder)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.fixture
+def error(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command with a wrong input; gives its one line."""
+
+    def error(*arguments: str | Path) -> str:
+        assert run(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("seqgan: ")
+        assert said.err.count("\n") == 1
+        assert said.err.endswith("\n")
+        return said.err.removeprefix("seqgan: ").rstrip("\n")
+
+    return error
+
+
+# Help
+
+
+def test_help_is_quick_and_imports_no_torch() -> None:
+    code = (
+        "import sys\nfrom seqgan import cli\n"
+        "try:\n    cli.main(['--help'])\n"
+        "finally:\n    assert 'torch' not in sys.modules and 'wandb' not in sys.modules\n"
+    )
+    started = time.perf_counter()
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert time.perf_counter() - started < 3
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("usage: seqgan COMMAND")
+    for command in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
+        assert command in ended.stdout
+
+
+def test_module_and_version() -> None:
+    from seqgan import __version__
+
+    ended = process("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"seqgan {__version__}\n")
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert capsys.readouterr().out == cli.HELP
+
+
+def test_the_help_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tuple(PRESETS) == cli.PRESET_NAMES
+    assert ", ".join(PRESETS) in " ".join(cli.HELP.split())
+    assert run("train", "--help") == 0
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert ", ".join(PRESETS) in said
+    assert "--adversarial.num-rollouts" in said
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    assert "--temperature" in capsys.readouterr().out
+
+
+# Wrong inputs of train
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian", "captions"], "got 'trian'; the nearest one is train"),
+        (["train"], "train takes a preset"),
+        (["train", "capton"], "got 'capton'; the nearest one is captions"),
+        (["train", "--seed", "3"], "train takes a preset"),
+        (["train", "captions", "--config", "x.yaml"], "got more than one"),
+        (["train", "captions", "--config"], "--config takes a value, got none"),
+        (["train", "--resume", "nowhere"], "a run is a folder with a config.yaml, got nowhere"),
+        (["train", "--resume", "nowhere", "--seed", "2"], "got --seed beside it"),
+        (
+            ["train", "captions", "--adversarial.num-rolouts", "3"],
+            "unknown flag --adversarial.num-rolouts; the nearest known one is"
+            " --adversarial.num-rollouts",
+        ),
+        (
+            ["train", "captions", "--adversarial.num-rollouts", "-3"],
+            "adversarial.num_rollouts is at least 0, got -3",
+        ),
+        (["train", "captions", "--adversarial.num-rollouts", "many"], "--adversarial.num-rollouts"),
+        (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
+        (["train", "captions", "--reward", "./my.py:f"], "there is no file ./my.py"),
+        (["train", "captions", "--reward", "constant(wert=2)"], "constant(wert=2)': its arguments"),
+        (
+            ["train", "captions", "--reward", "constant", "random", "--reward-weights", "1"],
+            "reward_weights has one weight for each of 2 rewards, got 1",
+        ),
+        (["train", "captions", "--reward-failure", "ignore"], "--reward-failure"),
+        (["train", "captions", "--task.kind", "poems"], "--task.kind is one of captions, oracle"),
+        (["train", "captions", "--device", "abacus"], "got 'abacus'"),
+        (["train", "captions", "--pretrain.learning-rate", "0"], "is above 0 and finite, got 0"),
+    ],
+)
+def test_a_wrong_input_is_one_line_and_makes_nothing(
+    arguments: list[str],
+    message: str,
+    error: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in error(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"a text file can be read, got .*texts.txt \(No such file or directory\)"),
+        (b"", r"texts.txt: a text file holds texts, got no bytes"),
+        (b"one line only\n", "at least 3 distinct texts are needed"),
+        (b"a line\nanother\nPK\0\1\2\n", "texts.txt, line 3: a text file is UTF-8 without NUL"),
+        (b"a line\nbad \xff byte\n", "texts.txt, line 2: .* valid UTF-8, got the byte 0xff"),
+        (b"a\na a\na a a\na a a a\n", "at least 2 words occur"),
+        (b" ".join([b"word"] * 60) + b"\n", "max_length is at least .* 61 tokens"),
+    ],
+    ids=["missing", "empty", "one line", "binary", "invalid UTF-8", "one word", "all too long"],
+)
+def test_a_bad_text_file_is_one_line_and_makes_nothing(
+    content: bytes | None, message: str, error: Any, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "texts.txt", tmp_path / "run"
+    if content is not None:
+        path.write_bytes(content)
+    said = error("train", "text", "--task.path", path, *TINY, "--output", output)
+    assert re.search(message, said)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("seed: [1", "a configuration is a YAML file"),
+        ("- seed", "a configuration is a YAML mapping"),
+        ("sed: 3", "; the nearest known field is seed"),
+        ("seed: three", "seed  is of type int, got 'three'"),
+        ("adversarial: {num_rollouts: -3}", "adversarial.num_rollouts is at least 0, got -3"),
+        ("task: {kind: poems}", "has a kind, one of captions, oracle, text, prompts, got 'poems'"),
+    ],
+)
+def test_a_bad_configuration_file(
+    content: str | None, message: str, error: Any, tmp_path: Path
+) -> None:
+    path, output = tmp_path / "config.yaml", tmp_path / "run"
+    if content is not None:
+        path.write_text(content)
+    assert " ".join(message.split()) in error("train", "--config", path, "--output", output)
+    assert not output.exists()
+
+
+def test_a_folder_that_exists_is_left_alone(error: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    said = error("train", *TASK, *TINY, "--output", tmp_path)
+    assert f"a run gets a folder of its own, got {tmp_path}, which exists" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = error("train", *TASK, *TINY, "--output", tmp_path / "file" / "run")
+    assert "a run's folder can be made, got" in said
+
+
+# A finished run
+
+
+def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
+    names = {"config.yaml", "task.json", "machine.json", "checkpoints", "best"}
+    names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
+    names |= {"results.json", "report.png", "report.html"}
+    assert {path.name for path in finished.iterdir()} == names
+    assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    results = json.loads((finished / "results.json").read_text())
+    assert results["comparison"]["verdict"] in ("better", "level", "worse")
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    assert results["comparison"]["sentence"] in page
+    assert "Monte Carlo value" in page  # of the tokens of its samples
+    assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
+
+
+def test_its_configuration_makes_the_same_run(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again"
+    assert run("train", "--config", finished / "config.yaml", "--output", again) == 0
+    results = [json.loads((folder / "results.json").read_text()) for folder in (finished, again)]
+    assert results[0] == results[1]
+    assert (again / "config.yaml").read_text() == (finished / "config.yaml").read_text()
+    assert (again / "samples.jsonl").read_text() == (finished / "samples.jsonl").read_text()
+    said = capsys.readouterr().out
+    assert results[0]["comparison"]["sentence"] in said
+    assert results[0]["information_sentence"] in said
+
+
+def test_a_flag_beside_a_file_changes_it(finished: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    arguments = ("--config", finished / "config.yaml", "--seed", "2", "--output", again)
+    assert run("train", *arguments) == 0
+    configs = [(folder / "config.yaml").read_text() for folder in (finished, again)]
+    assert configs[1] == configs[0].replace("\nseed: 1\n", "\nseed: 2\n")
+
+
+def test_a_text_file_and_the_expected_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, folder = tmp_path / "texts.txt", tmp_path / "run"
+    path.write_text(TEXTS)
+    flags = ("--task.path", path, "--task.min-count", "1", "--task.test-fraction", "0.25")
+    flags += ("--estimate-time",)
+    assert run("train", "text", *TINY, *flags, "--output", folder) == 0
+    said = capsys.readouterr()
+    assert "expected time of the whole run:" in said.err
+    assert "24 texts (24 distinct)" in said.err
+    assert "bleu_4" in said.out
+    assert run("sample", folder, "-n", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert not [line for line in lines if "<unk>" in line]
+
+
+# sample
+
+
+def sampled(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[str]:
+    assert run("sample", *arguments) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    return said.out.splitlines()
+
+
+def test_sample_prints_the_texts_and_nothing_else(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = sampled(capsys, finished, "-n", "7")
+    assert len(lines) == 7
+    assert {len(line.split()) for line in lines} == {5}
+    assert sampled(capsys, finished, "-n", "7") == lines
+    assert sampled(capsys, finished, "-n", "7", "--seed", "1") != lines
+    assert sampled(capsys, finished, "-n", "7", "--temperature", "0.01") != lines
+
+
+def test_sample_as_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = [json.loads(line) for line in sampled(capsys, finished, "-n", "4", "--json")]
+    assert [record["text"] for record in records] == sampled(capsys, finished, "-n", "4")
+    assert all(record["log_prob"] < 0 for record in records)
+
+
+def test_one_likeliest_token_is_greedy(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = sampled(capsys, finished, "-n", "5", "--top-k", "1")
+    assert len(set(lines)) == 1
+    assert sampled(capsys, finished, "-n", "5", "--top-p", "1e-9", "--seed", "4") == lines
+
+
+def test_sample_before_the_game(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scored = [
+        sampled(capsys, finished, "--json"),
+        sampled(capsys, finished, "--json", "--pretrained"),
+    ]
+    assert scored[0] != scored[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-n", "0"], "-n is at least 1, got 0"),
+        (["-n", "x"], "argument -n: invalid int value: 'x'"),
+        (["--temperature", "0"], "temperature is above 0 and finite, got 0.0"),
+        (["--temperature", "nan"], "temperature is above 0 and finite, got nan"),
+        (["--top-k", "-1"], "top_k is at least 0, got -1"),
+        (["--top-p", "2"], "top_p is in (0, 1], got 2.0"),
+        (["--seed", "-1"], "--seed is 0 to 2**63 - 1, got -1"),
+        (["--seed", str(2**70)], "--seed is 0 to 2**63 - 1, got"),
+        (
+            ["--temprature", "1"],
+            "unknown flag --temprature; the nearest known one is --temperature",
+        ),
+        (["another"], "unexpected argument 'another'"),
+    ],
+)
+def test_a_wrong_input_of_sample(
+    flags: list[str], message: str, error: Any, finished: Path
+) -> None:
+    assert message in error("sample", finished, *flags)
+
+
+def test_sample_of_what_is_no_run(error: Any, finished: Path, tmp_path: Path) -> None:
+    assert "the following arguments are required: run" in error("sample")
+    assert f"a run is a folder with a config.yaml, got {tmp_path}" in error("sample", tmp_path)
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.rmtree(folder / "checkpoints")
+    assert "has an intact checkpoint, got none" in error("sample", folder)
+    (folder / "task.json").unlink()
+    assert "a run is a folder with a task.json" in error("sample", folder)
+
+
+def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
+    """As in `seqgan sample RUN | head`: the pipe is closed before anything is written."""
+    command = [sys.executable, "-m", "seqgan", "sample", str(finished), "-n", "5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        said = child.stderr.read()
+    assert (child.returncode, said) == (0, b"")
+
+
+def test_an_output_that_is_full_is_one_line(finished: Path) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "seqgan", "sample", str(finished)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "seqgan: [Errno 28] No space left on device\n"
+
+
+def test_an_interrupt_outside_training_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(given: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqgan.commands.sample.run", interrupted)
+    assert run("sample", "run") == 130
+    assert capsys.readouterr().err == "seqgan: stopped\n"
+
+
+# Rewards of one's own
+
+MY_REWARDS = """
+def short(text):
+    return -float(len(text.split()))
+
+
+def first_word(token_ids, word=0):
+    return float(token_ids[0] == word)
+
+
+def picky(text):
+    if text.count("2") > 1:
+        raise ZeroDivisionError("two twos")
+    return 1.0
+"""
+
+
+def test_rewards_of_a_file_and_their_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_rewards.py").write_text(MY_REWARDS)
+    rewards = ("./my_rewards.py:short", "my_rewards:first_word(word=3)", "discriminator")
+    flags = ("--reward", *rewards, "--reward-weights", "1", "0.5", "2", "--output", "run")
+    assert run("train", *TASK, *TINY, *flags) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"Mean reward 'short': -\d.* before the game, -\d.* after it\.", said)
+    assert "Mean reward 'first_word'" in said
+    assert "Mean reward 'discriminator'" not in said
+    with Path("run/metrics.jsonl").open() as file:
+        logged = [json.loads(line) for line in file]
+    for name in ("short", "first_word", "discriminator"):
+        assert sum(f"rewards/{name}/mean" in metrics for metrics in logged) == 3
+    assert run("train", "--resume", "run") == 0
+
+
+def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_rewards.py").write_text(MY_REWARDS)
+    flags = ("--reward", "./my_rewards.py:picky", "--adversarial.batch-size", "64")
+    assert run("train", *TASK, *TINY, *flags, "--output", "stopped") == 1
+    line = last_line(capfd.readouterr().err)
+    assert re.match(
+        r"seqgan: reward 'picky' failed on row \d+ \('[\d ]*2[\d ]*2[\d ]*'\):"
+        r" ZeroDivisionError: two twos; the last good checkpoint is stopped/checkpoints/\d+$",
+        line,
+    )
+    skipped = ("--reward-failure", "skip", "--reward-retries", "1", "--output", "skipped")
+    assert run("train", *TASK, *TINY, *flags, *skipped) == 0
+    with Path("skipped/metrics.jsonl").open() as file:
+        shares = [json.loads(line).get("rewards/picky/not_applicable", 0) for line in file]
+    assert 0 < max(shares) < 1
+    # Mended, the stopped run goes on.
+    Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
+    monkeypatch.delitem(sys.modules, f"reward_file:{tmp_path / 'my_rewards.py'}")
+    assert run("train", "--resume", "stopped") == 0
+
+
+# Runs that have to stop
+
+
+def last_line(said: str) -> str:
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+def test_numbers_that_are_not_finite_stop_a_run_with_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first step of the game is so large that the second meets an overflow."""
+    flags = ("--generator.hidden-size", "64", "--adversarial.learning-rate", "1e38")
+    flags += ("--checkpoint-seconds", "0")
+    assert run("train", *TASK, *TINY, *flags, "--output", tmp_path / "run") == 1
+    said = last_line(capfd.readouterr().err)
+    assert said.startswith("seqgan: ")
+    assert "finite" in said
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert said.endswith(f"; the last good checkpoint is {newest}")
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_run_that_stops_before_any_checkpoint_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--generator.hidden-size", "64", "--pretrain.learning-rate", "1e37")
+    assert run("train", *TASK, *TINY, *flags, "--output", tmp_path / "run") == 1
+    said = last_line(capfd.readouterr().err)
+    assert "finite, got" in said
+    assert said.endswith("there is no checkpoint yet")
+
+
+def limit_file_size() -> None:
+    """Files end at 60 kB, as on a full disk: logs fit, the tensors of 64 hidden units do not."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+
+def test_a_full_disk_stops_a_run_with_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    flags = ("--generator.hidden-size", "64", "--checkpoint-seconds", "0", "--output", folder)
+    ended = process("train", *TASK, *TINY, *flags, preexec_fn=limit_file_size)
+    assert ended.returncode == 1
+    said = last_line(ended.stderr)
+    assert said.startswith(f"seqgan: checkpoint {folder}/checkpoints/00000001 cannot be written")
+    assert "File too large" in said
+    assert said.endswith("there is no checkpoint yet")
+    assert list((folder / "checkpoints").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_later_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The limit falls, in this process, once two checkpoints are written."""
+    from seqgan.training.trainer import Trainer
+
+    folder = tmp_path / "run"
+    original, before = Trainer.save, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def save(trainer: Trainer) -> None:
+        if trainer.counters.discriminator_rounds == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        try:
+            original(trainer)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save)
+        flags = ("--checkpoint-seconds", "0", "--output", folder)
+        assert run("train", *TASK, *TINY, *flags) == 1
+    said = last_line(capfd.readouterr().err)
+    assert said.count("the last good checkpoint is") == 1
+    assert said.endswith(f"the last good checkpoint is {folder}/checkpoints/00000002")
+    assert run("sample", folder) == 0  # which is intact
+
+
+def test_profile_prints_where_the_time_goes_and_leaves_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run("train", *TASK, *TINY, "--output", folder, "--profile") == 0
+    printed = capsys.readouterr().out
+    assert "one iteration of the game:" in printed
+    assert "update_discriminator" in printed
+    assert not folder.exists()
+
+
+def test_profile_is_for_new_runs(finished: Path, error: Any) -> None:
+    assert "beside --resume" in error("train", "--resume", finished, "--profile")

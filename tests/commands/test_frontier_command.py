@@ -1,0 +1,373 @@
+"""`seqgan frontier`: what it says and draws, from points made by hand and from small runs."""
+
+import json
+import re
+import shutil
+import signal
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+from seqgan import cli
+from seqgan.evaluation.planes.points import (
+    ENTROPY,
+    NLL_HELDOUT,
+    NLL_ORACLE,
+    Axis,
+    Panel,
+    Point,
+    Rate,
+)
+from seqgan.evaluation.planes.published import PublishedCurve, read_points
+from seqgan.evaluation.planes.standing import standing, standing_sentence
+from seqgan.models.sampling import Sampling
+from seqgan.report import frontiers
+from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
+from seqgan.training.configuration import TrainConfig
+
+PLANE = Panel(NLL_ORACLE, NLL_HELDOUT)
+NUM_TEXTS = 200
+
+
+def rate(value, wobble, over="samples"):
+    """Texts that differ by `wobble` from each other, so that the error is wobble / sqrt(n)."""
+    signs = np.resize([1.0, -1.0], NUM_TEXTS)
+    return Rate(value + wobble * signs, np.ones(NUM_TEXTS), over)
+
+
+def points(shift, qualities=(6.0, 7.5, 9.0), wobble=0.2):
+    """A curve on which NLL_oracle and held-out NLL add up to 16 + shift."""
+    return [
+        Point(
+            Sampling(temperature),
+            {
+                "nll_oracle": rate(quality, wobble),
+                "nll_heldout": rate(16 + shift - quality, wobble, "heldout"),
+            },
+        )
+        for temperature, quality in zip((0.5, 0.8, 1.0), qualities, strict=True)
+    ]
+
+
+def measured(name, shift, seed=1, **settings):
+    return frontiers.MeasuredRun(
+        name,
+        frontiers.Path(name),
+        TrainConfig(seed=seed, **settings),
+        {frontiers.MLE: points(0), frontiers.AFTER: points(shift)},
+    )
+
+
+# What is said.
+
+
+@pytest.mark.parametrize(
+    ("shift", "place", "words"),
+    [
+        (-0.5, "above", "game is above the MLE curve (better): at equal NLL under the oracle,"),
+        (0.0, "on", "game is on the MLE curve (no difference beyond noise): at equal NLL"),
+        (0.5, "under", "game is under the MLE curve (worse): at equal NLL under the oracle,"),
+    ],
+)
+def test_the_sentence_of_a_shifted_curve(shift, place, words):
+    found = standing(points(shift), points(0), PLANE)
+    assert found.place == place
+    sentence = standing_sentence("game", found, points(shift), points(0), PLANE)
+    assert sentence.startswith(words)
+    assert f"over 6 to 9, its held-out NLL differs by {shift:+.4f} (nats per token; 95%" in sentence
+    assert "by bootstrap over samples and held-out texts; below 0 is better)." in sentence
+    low, high = map(float, re.findall(r"interval (\S+) to (\S+) by", sentence)[0])
+    assert low <= shift <= high
+    # Held-out texts are paired: what is left are the samples of two curves along a slope of 1.
+    assert 0.01 < high - low < 0.1
+
+
+def test_crossing_curves_say_where_and_how_far():
+    # At 6 it is 0.6 worse, at 7.5 level, at 9 0.6 better: the signed areas cancel.
+    crossing = points(0, (5.0, 7.5, 9.0))
+    for point, nll in zip(crossing, (12.0, 8.5, 6.4), strict=True):
+        point.rates["nll_heldout"].values[:] = rate(nll, 0.2).values
+    found = standing(crossing, points(0), PLANE)
+    assert found.place == "on"
+    sentence = standing_sentence("game", found, crossing, points(0), PLANE)
+    said = re.findall(r"It is (\w+) at NLL under the oracle (\S+) to (\S+)\. ", sentence)
+    assert [word for word, *_ in said] == ["better", "worse"]
+    ends = np.array([ends for _, *ends in said], float)
+    assert ends == pytest.approx(np.array([[7.6, 9], [6, 7.4]]), abs=0.1)
+    assert "It reaches NLL under the oracle 5, which MLE does not (at best 6)." in sentence
+
+
+def test_no_common_quality_is_said():
+    far = points(0, (1.0, 2.0, 3.0))
+    found = standing(far, points(0), PLANE)
+    assert found is None
+    assert standing_sentence("game", found, far, points(0), PLANE) == (
+        "game cannot be compared with the MLE curve: they have no NLL under the oracle in common"
+        " (MLE 6 to 9 and game 1 to 3); sample further temperatures."
+    )
+
+
+def test_the_mean_over_seeds():
+    runs = [measured(f"s{seed}", shift, seed) for seed, shift in enumerate((-0.4, -0.5, -0.6))]
+    judgement = frontiers.judge_runs(runs, PLANE, 0)
+    # Student's interval of three: 4.303 * 0.1 / sqrt(3).
+    assert judgement.mean.difference == pytest.approx(0.5)
+    assert judgement.mean.interval == pytest.approx((0.2516, 0.7484), abs=1e-4)
+    *_, said = frontiers.sentences(judgement, runs)
+    assert said == (
+        "Over 3 runs the game is above the MLE curve (better): the mean difference of held-out NLL"
+        " is -0.5000 (nats per token; 95% interval -0.7484 to -0.2516 by Student's t over runs;"
+        " below 0 is better)."
+    )
+    assert frontiers.heading(judgement) == "mean of 3 runs: above the MLE curve"
+    rows = frontiers.verdict_rows(judgement)
+    assert [row["run"] for row in rows] == ["s0", "s1", "s2", None]
+    assert rows[-1]["interval"] == pytest.approx([-0.7484, -0.2516], abs=1e-4)
+    assert rows[0]["common"] == (6, 9)
+    assert rows[0]["difference"] == pytest.approx(-0.4)
+
+
+def test_a_mean_is_of_independent_runs_of_one_method_and_of_all_of_them():
+    far = measured("far", 0, 3)
+    far.points[frontiers.AFTER] = points(0, (1.0, 2.0, 3.0))
+    first, second = measured("a", -0.4, 1), measured("b", -0.5, 2)
+    for other, reason in (
+        (measured("c", -0.5, 2, reward=("novelty",)), "they differ in reward"),
+        (measured("d", -0.5, 1), "some have the same seed, and are one run twice"),
+        (far, "some have no quality in common with MLE"),
+    ):
+        runs = [first, second, other]
+        judgement = frontiers.judge_runs(runs, PLANE, 0)
+        assert judgement.mean is None
+        assert frontiers.sentences(judgement, runs)[-1] == (
+            f"No mean is taken over the runs: {reason}."
+        )
+    alone = frontiers.judge_runs([first], PLANE, 0)
+    assert alone.mean is None
+    assert len(frontiers.sentences(alone, [first])) == 1
+
+
+# What is drawn.
+
+
+def test_the_shaded_region_is_what_the_control_dominates():
+    figure = matplotlib.figure.Figure()
+    axes = figure.add_subplot()
+    control = Series("MLE", "control", np.array([9.0, 8.0, 6.0]), np.array([7.5, 7.0, 9.0]))
+    draw_frontier(axes, PLANE, [control])
+    (shade,) = axes.collections
+    path = shade.get_paths()[0]
+
+    def inside(x, y):
+        return path.contains_point((x, y))
+
+    # Lower is better on both axes. From 8 on, the best held-out NLL is 7.0, the bend included.
+    assert inside(8.9, 7.1)
+    assert not inside(8.9, 6.95)
+    assert inside(7.0, 8.05)
+    assert not inside(7.0, 7.95)
+    assert not inside(5.95, 9.0)
+
+
+def test_axes_say_unit_and_direction():
+    axes = matplotlib.figure.Figure().add_subplot()
+    check = Axis("valid", "valid rate", "share of samples", True)
+    draw_frontier(axes, Panel(check, ENTROPY), [Series("MLE", "control", *np.eye(2))])
+    assert axes.get_xlabel() == "valid rate (share of samples)\nbetter →"
+    assert axes.get_ylabel() == "entropy of the generator (nats per token)\nbetter →"
+    draw_frontier(axes, PLANE, [Series("MLE", "control", *np.eye(2))])
+    assert axes.get_xlabel() == "NLL under the oracle (nats per token)\nbetter →"
+
+
+def test_published_points_far_away_do_not_squeeze_the_curves():
+    control = Series("MLE", "control", np.array([6.0, 9.0]), np.array([9.0, 7.0]))
+    known = published_series(
+        [
+            PublishedCurve("near", ({"nll_oracle": 9.5, "nll_heldout": 7.5},)),
+            PublishedCurve("far", ({"nll_oracle": 7.0, "nll_heldout": 22.0}, {"entropy": 1.0})),
+            PublishedCurve("elsewhere", ({"entropy": 1.0},)),
+        ],
+        PLANE,
+    )
+    assert [one.label for one in known] == ["near", "far"]
+    axes = matplotlib.figure.Figure().add_subplot()
+    assert draw_frontier(axes, PLANE, [control, *known]) == 1
+    # Lower is better on both axes, so the first limits are the larger ones.
+    assert axes.get_xlim()[0] > 9.5 > 6 > axes.get_xlim()[1]
+    assert 9 < axes.get_ylim()[0] < 10
+    assert axes.get_ylim()[1] < 7
+
+
+def test_numbers_stand_beside_points_and_not_upon_each_other():
+    notes = tuple(f"{note:g}" for note in range(60))
+    x = np.linspace(6, 9, 60)
+    figure = frontier_figure(
+        [(PLANE, [Series("MLE", "control", x, 16 - x, notes=notes)], "heading")]
+    )
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert {"0", "59"} <= {text.get_text() for text in axes.texts}
+    assert 5 < len(boxes) < 40
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+# The command, on small runs.
+
+TINY = """
+    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
+    --task.train-size 60 --task.dev-size 30 --task.test-size 30
+    --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.hidden-size 4
+    --discriminator.embedding-size 4 --pretrain.epochs 2
+    --discriminator-training.pretrain-rounds 0 --discriminator-training.num-sequences 16
+    --adversarial.batch-size 4 --adversarial.num-rollouts 1
+    --evaluation.num-samples 20 --evaluation.num-final 20 --evaluation.every 9
+    --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
+    --threads 1 --tracker.mode disabled
+""".split()
+SMALL = ("--temperatures", "1", "0.5", "-n", "40")
+
+
+def run(*arguments):
+    """The exit code of a command in this process."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of one task that differ in their seed, and one without a game."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    folder = tmp_path_factory.mktemp("runs")
+    for name, seed, iterations in (("one", 1, 1), ("two", 2, 1), ("mle", 1, 0)):
+        arguments = ("--seed", seed, "--adversarial.iterations", iterations)
+        assert run("train", *TINY, *arguments, "--output", folder / name) == 0
+    torch.set_num_threads(threads)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+    return folder
+
+
+def test_json_is_one_object_and_the_same_seed_gives_the_same(runs, tmp_path, capsys):
+    said = []
+    for number in range(2):
+        output = tmp_path / f"{number}.png"
+        arguments = (*SMALL, "--top-p", "0.5", "--json", "--output", output)
+        assert run("frontier", runs / "one", *arguments) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    first, second = said
+    assert (first["points"], first["verdicts"]) == (second["points"], second["verdicts"])
+    assert [(row["model"], row["temperature"], row["top_p"]) for row in first["points"]] == [
+        ("one: MLE", 0.5, 1.0),
+        ("one: MLE", 1.0, 1.0),
+        ("one: MLE, by top-p", 1.0, 0.5),
+        ("one: after the game", 0.5, 1.0),
+        ("one: after the game", 1.0, 1.0),
+        ("one: after the game, by top-p", 1.0, 0.5),
+    ]
+    assert first["points"][2]["nll_heldout"] is None
+    assert first["points"][2]["entropy"] is not None
+    axes = [(row["quality"], row["diversity"]) for row in first["verdicts"]]
+    assert axes[0] == ("nll_oracle", "nll_heldout")
+    assert axes[2] == ("nll_oracle", "entropy")
+    assert (tmp_path / "0.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_its_own_points_are_published_points(runs, tmp_path, capsys):
+    arguments = ("--output", tmp_path / "mine.png")
+    assert run("frontier", runs / "one", *SMALL, *arguments, "--json") == 0
+    told = json.loads(capsys.readouterr().out)["points"]
+    curves = read_points(tmp_path / "mine.csv", [PLANE])
+    assert [curve.model for curve in curves] == ["one: MLE", "one: after the game"]
+    assert curves[1].on(PLANE)[0] == (told[2]["nll_oracle"], told[2]["nll_heldout"])
+    again = ("--points", tmp_path / "mine.csv", "--output", tmp_path / "again.svg")
+    assert run("frontier", runs / "one", *SMALL, *again) == 0
+    assert b"</svg>" in (tmp_path / "again.svg").read_bytes()
+
+
+def test_an_mle_run_has_a_curve_and_no_verdict(runs, capsys):
+    assert run("frontier", runs / "mle", *SMALL) == 0
+    said = capsys.readouterr().out
+    assert "No run has played the game: the curves are MLE's, and there is no verdict." in said
+    assert "after the game" not in said
+    assert (runs / "mle" / "frontier.png").is_file()
+    assert run("frontier", runs / "mle", *SMALL, "--json") == 0  # its own files are written again
+    assert json.loads(capsys.readouterr().out)["verdicts"] == []
+
+
+def test_several_runs(runs, tmp_path, capsys):
+    arguments = ("--output", tmp_path / "all.png")
+    assert run("frontier", runs / "one", runs / "two", runs / "mle", *SMALL, *arguments) == 0
+    said = capsys.readouterr().out
+    assert "one is " in said
+    assert "two is " in said
+    assert "Over 2 runs the game is " in said
+    assert "mle: MLE" in said
+
+
+@pytest.fixture
+def error(capsys):
+    """Runs a command with a wrong input; gives its one line."""
+
+    def error(*arguments):
+        assert run(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("seqgan: ")
+        assert said.err.count("\n") == 1
+        return said.err.removeprefix("seqgan: ").rstrip("\n")
+
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--temperatures 1", "--temperatures are at least two different ones, got 1"),
+        ("--temperatures 1 1.0", "--temperatures are at least two different ones, got 1 1"),
+        ("--temperatures 1 0", "temperature is above 0 and finite, got 0.0"),
+        ("--temperatures 1 -1", "temperature is above 0 and finite, got -1.0"),
+        ("--temperatures 1 nan", "temperature is above 0 and finite, got nan"),
+        ("--top-p 0", "top_p is in (0, 1], got 0.0"),
+        ("--top-p 1.5", "top_p is in (0, 1], got 1.5"),
+        ("-n 19", "-n is at least 20, got 19"),
+        ("--seed -1", "--seed is 0 to 2**63 - 1, got -1"),
+        ("--output a.txt", "--output ends in one of .png, .pdf, .svg, got a.txt"),
+        ("--output absent/a.png", "--output is in a folder that can be written to, got absent/a"),
+        ("--points absent.csv", "--points names a CSV file, got absent.csv: no such file"),
+        ("--tempratures 1 2", "unknown flag --tempratures; the nearest known one is"),
+    ],
+)
+def test_wrong_arguments(runs, error, arguments, message):
+    assert error("frontier", runs / "one", *arguments.split()).startswith(message)
+
+
+def test_wrong_runs(runs, error, tmp_path):
+    assert error("frontier").startswith("the following arguments are required: run")
+    assert "a run is a folder with a config.yaml" in error("frontier", tmp_path)
+    assert "each run is given once" in error("frontier", runs / "one", runs / "mle/../one")
+    other = tmp_path / "other"
+    shutil.copytree(runs / "one", other)
+    config = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(config.replace("oracle_seed: 0", "oracle_seed: 5"))
+    said = error("frontier", runs / "one", other)
+    assert said.startswith("runs of one task are compared, got ")
+    assert "task.oracle_seed 0 and" in said
+    (other / "config.yaml").write_text(config.replace("vocabulary_size: 6", "vocabulary_size: 7"))
+    assert "with another vocabulary (6 words) than the task has now (7 words)" in error(
+        "frontier", other, *SMALL
+    )
+    (other / "config.yaml").write_text(config)
+    shutil.rmtree(other / "checkpoints")
+    assert "intact checkpoint" in error("frontier", other)
+
+
+def test_a_file_of_another_is_not_overwritten(runs, error, tmp_path):
+    (tmp_path / "mine.csv").write_text("nll_oracle,nll_test\n1,2\n")
+    said = error("frontier", runs / "one", "--output", tmp_path / "mine.png")
+    assert said == f"--output names new files, got {tmp_path / 'mine.csv'}, which exists"
+    assert (tmp_path / "mine.csv").read_text() == "nll_oracle,nll_test\n1,2\n"

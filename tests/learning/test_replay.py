@@ -1,0 +1,57 @@
+"""Older generated sequences beside fresh ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from reward_suite import VOCABULARY, from_rows, seeded
+
+from seqgan.data.sequences import Sequences
+from seqgan.learning.replay import Replay
+
+
+def numbered(first: int, count: int) -> Sequences:
+    """Texts of two tokens, each another one."""
+    return from_rows([[number // 4, number % 4] for number in range(first, first + count)])
+
+
+def numbers(sequences: Sequences) -> list[int]:
+    return (sequences.tokens[:, 0] * 4 + sequences.tokens[:, 1]).tolist()
+
+
+def test_a_share_of_each_round_is_older() -> None:
+    replay, rng = Replay(share=0.5, size=5), seeded()
+    assert replay.num_older(4) == 0  # nothing is known yet
+    assert numbers(replay.mixed(numbered(0, 4), 4, rng)) == [0, 1, 2, 3]
+    assert replay.num_older(4) == 2
+    second = numbers(replay.mixed(numbered(4, 2), 4, rng))
+    assert second[:2] == [4, 5]
+    assert len(set(second[2:])) == 2
+    assert set(second[2:]) < {0, 1, 2, 3}
+    assert replay.kept is not None
+    assert numbers(replay.kept) == [1, 2, 3, 4, 5]  # the last five
+    assert replay.num_older(100) == 5
+    seen = set()
+    for _ in range(40):
+        older = numbers(replay.mixed(numbered(6, 1), 2, rng))[1]
+        replay.kept = numbered(1, 5)
+        seen.add(older)
+    assert seen == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_goes_on_from_its_state(prompted: bool) -> None:
+    replay = Replay(share=0.5, size=5)
+    fresh = numbered(0, 4)
+    if prompted:
+        ids = torch.tensor([[6, 0], [1, 2], [6, 3], [2, 2]])
+        fresh = replace(fresh, prompts=ids, prompt_mask=ids != VOCABULARY.pad_id)
+    replay.mixed(fresh, 4, seeded())
+    again = Replay(share=0.5, size=5)
+    again.load_state_dict(replay.state_dict(), VOCABULARY, "cpu")
+    first, second = (each.mixed(fresh, 6, seeded(1)) for each in (replay, again))
+    assert torch.equal(first.tokens, second.tokens)
+    assert first.prompt_texts == second.prompt_texts
+    assert any(first.prompt_texts) == prompted
+    again.load_state_dict({}, VOCABULARY, "cpu")
+    assert again.kept is None

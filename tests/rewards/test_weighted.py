@@ -1,0 +1,277 @@
+"""Several rewards as one: weights, rows that a part does not apply to, and parts that learn."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+import torch
+from toys import (
+    ENDING,
+    TableGenerator,
+    TableReward,
+    as_trajectories,
+    every_sequence,
+    exact_action_values,
+)
+
+from seqgan.data.sequences import Sequences
+from seqgan.learning.collection import collect, make_env
+from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
+from seqgan.rewards.base import RewardError
+from seqgan.rewards.guard import FailurePolicy
+from seqgan.rewards.shipped.controls import ConstantReward
+from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
+from seqgan.tasks.base import FixedTask
+
+NAN = math.nan
+
+
+class Fixed:
+    """The given rewards, whatever the sequences are."""
+
+    per_token = False
+
+    def __init__(self, name, values):
+        self.name, self.values = name, torch.tensor(values)
+
+    def score(self, sequences):
+        return self.values[: len(sequences)]
+
+
+class Learning(Fixed):
+    """A reward with a state: it adds one to its rewards in each update."""
+
+    def update(self, real, generated):
+        self.values = self.values + 1
+        return {}
+
+    def state_dict(self):
+        return {"values": self.values}
+
+    def load_state_dict(self, state):
+        self.values = state["values"]
+
+
+class ShortOnly:
+    """The length of a text, and no reward for one of more than two tokens."""
+
+    name = "short_only"
+    per_token = False
+
+    def score(self, sequences):
+        lengths = sequences.lengths.float()
+        return torch.where(lengths > 2, NAN, lengths)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def some(count):
+    return every_sequence(ENDING).select(torch.arange(count))
+
+
+def test_weights_and_rows_that_a_part_does_not_apply_to():
+    parts = [Fixed("a", [1.0, 2.0, NAN, NAN]), Fixed("b", [10.0, NAN, 30.0, NAN])]
+    rewards = WeightedSum(parts, [2.0, -0.5])
+    expected = torch.tensor([2.0 - 5.0, 4.0, -15.0, NAN])
+    torch.testing.assert_close(rewards.score(some(4)), expected, equal_nan=True)
+    expected = torch.stack([part.values for part in parts])
+    torch.testing.assert_close(rewards.score_parts(some(4)), expected, equal_nan=True)
+    assert rewards.name == "a+b"
+
+
+def test_a_weight_is_one_by_default():
+    rewards = WeightedSum([Fixed("a", [1.0, 2.0]), Fixed("b", [10.0, 20.0])])
+    assert rewards.score(some(2)).tolist() == [11.0, 22.0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "weights", "rule"),
+    [
+        ([], None, "at least one reward, got none"),
+        ([Fixed("a", [1.0])], [1.0, 2.0], "one weight per reward, 1, got 2"),
+        ([Fixed("a", [1.0])], [math.inf], r"weights are finite, got \[inf\]"),
+        ([Fixed("a", [1.0]), Fixed("a", [2.0])], None, "distinct names, got 'a' twice"),
+        ([Fixed("_a", [1.0])], None, "name is not empty, does not begin with _ and has no /"),
+        ([Fixed("a/b", [1.0])], None, "since metrics are named after it, got 'a/b'"),
+        (
+            [Learning("a", [1.0]), Learning("b", [2.0])],
+            None,
+            "at most one reward learns along with the generator, got a and b",
+        ),
+    ],
+)
+def test_what_is_no_sum(parts, weights, rule):
+    with pytest.raises(ValueError, match=rule):
+        WeightedSum(parts, weights)
+
+
+def test_the_part_that_learns_is_found_and_its_state_kept():
+    rewards = WeightedSum([Fixed("a", [1.0]), Learning("b", [2.0])])
+    assert rewards.learning is rewards.parts[1]
+    rewards.learning.update(some(1), some(1))
+    state = rewards.state_dict()
+    assert state.keys() == {"b"}
+    restored = WeightedSum([Fixed("a", [1.0]), Learning("b", [0.0])])
+    restored.load_state_dict(state)
+    assert restored.score(some(1)).tolist() == [4.0]
+    assert WeightedSum([Fixed("a", [1.0])]).learning is None
+
+
+def test_a_sum_is_not_wrapped_again():
+    rewards = WeightedSum([Fixed("a", [1.0])])
+    assert as_weighted_sum(rewards) is rewards
+    assert as_weighted_sum(ConstantReward()).names == ("constant",)
+
+
+def test_a_failing_part_stops_or_is_skipped():
+    parts = [Fixed("a", [1.0, math.inf, 3.0]), Fixed("b", [10.0, 20.0, 30.0])]
+    with pytest.raises(RewardError, match="reward 'a' failed"):
+        WeightedSum(parts).score(some(3))
+
+    class ByText(Fixed):
+        def score(self, sequences):
+            bad = sequences.tokens[:, 0] == 1
+            return torch.where(bad, math.inf, 1.0)
+
+    heard = []
+    rewards = WeightedSum(
+        [ByText("a", [0.0]), Fixed("b", [10.0] * 121)],
+        failures=FailurePolicy(on_failure="skip"),
+        on_skip=heard.append,
+    )
+    everything = every_sequence(ENDING)
+    bad = everything.tokens[:, 0] == 1
+    assert torch.equal(rewards.score(everything), torch.where(bad, 10.0, 11.0))
+    assert len(heard) == int(bad.sum())
+
+
+def test_parts_that_wait_wait_together():
+    barrier = threading.Barrier(2, timeout=10)  # breaks if only one of them comes
+
+    class Waiting(Fixed):
+        is_async = True
+
+        def score(self, sequences):
+            barrier.wait()
+            return super().score(sequences)
+
+    parts = [Waiting("a", [1.0]), Fixed("b", [10.0]), Waiting("c", [100.0])]
+    assert WeightedSum(parts).score_parts(some(1)).tolist() == [[1.0], [10.0], [100.0]]
+
+
+def test_each_call_is_watched():
+    seen = []
+
+    class Context:
+        def __init__(self, name):
+            self.name = name
+
+        def __enter__(self):
+            seen.append(f"in {self.name}")
+
+        def __exit__(self, *error):
+            seen.append(f"out {self.name}")
+
+    WeightedSum([Fixed("a", [1.0]), Fixed("b", [1.0])], watch=Context).score(some(1))
+    assert seen == ["in a", "out a", "in b", "out b"]
+
+
+class TestPartsInRollouts:
+    """One set of completions, valued by each part."""
+
+    def trajectories(self, policy, rewards, count=40):
+        task = FixedTask(ENDING, 4, {})
+        return collect(make_env(task, rewards, count), policy, ENDING, 4, seeded(1))
+
+    def test_collection_keeps_what_each_part_gave(self):
+        policy = TableGenerator(ENDING)
+        table = TableReward(ENDING.num_actions)
+        trajectories = self.trajectories(policy, WeightedSum([table, ShortOnly()], [2.0, 0.5]))
+        expected = table.score(trajectories.sequences)
+        torch.testing.assert_close(trajectories.part("table"), expected)
+        lengths = trajectories.sequences.lengths
+        short = torch.where(lengths > 2, NAN, lengths.float())
+        assert 0 < int(short.isnan().sum()) < 40
+        torch.testing.assert_close(trajectories.part("short_only"), short, equal_nan=True)
+        total = 2 * expected + 0.5 * short.nan_to_num(nan=0.0)
+        torch.testing.assert_close(trajectories.returns, total)
+
+    def test_a_part_that_applied_to_nothing(self):
+        never = Fixed("never", [NAN] * 4)
+        trajectories = self.trajectories(TableGenerator(ENDING), never, 4)
+        assert bool(trajectories.part("never").isnan().all())
+        assert trajectories.returns.tolist() == [0.0] * 4
+
+    def test_values_of_the_parts_add_up(self):
+        """The same random numbers, so the same completions: the weighted sum is exact."""
+        policy = TableGenerator(ENDING)
+        parts = [TableReward(ENDING.num_actions), TableReward(ENDING.num_actions, True, seed=3)]
+        parts[1].name = "other"
+        rewards = WeightedSum(parts, [2.0, -3.0])
+        trajectories = self.trajectories(policy, rewards)
+        both = monte_carlo_part_values(policy, rewards, trajectories, 3, seeded(2))
+        for index, part in enumerate(parts):
+            alone = monte_carlo_action_values(policy, part, trajectories, 3, seeded(2))
+            torch.testing.assert_close(both[index], alone)
+        total = monte_carlo_action_values(policy, rewards, trajectories, 3, seeded(2))
+        torch.testing.assert_close(total, 2 * both[0] - 3 * both[1])
+
+    @pytest.mark.parametrize("num_rollouts", [1, 4, 200])
+    def test_the_sum_is_taken_for_each_completion(self, num_rollouts):
+        """Where parts apply to different completions, the value is still that of the sum."""
+        policy = TableGenerator(ENDING)
+        everything = every_sequence(ENDING)
+        rewards = WeightedSum([Fixed("zero", [0.0] * 121), ShortOnly()], [1.0, 5.0])
+        exact = exact_action_values(policy, everything, everything, rewards.score(everything))
+        trajectories = as_trajectories(policy, everything, rewards.score(everything))
+        repeats = 2000 // num_rollouts
+        mean = sum(
+            monte_carlo_action_values(policy, rewards, trajectories, num_rollouts, seeded(i))
+            for i in range(repeats)
+        )
+        # A reward of at most 10 has a deviation of at most 5; 2,000 draws, five standard errors.
+        assert float((mean / repeats - exact).abs().max()) < 5 * 5 / 2000**0.5
+
+    def test_the_mean_is_over_completions_that_a_part_applies_to(self):
+        policy = TableGenerator(ENDING)
+        everything = every_sequence(ENDING)
+        values = ShortOnly().score(everything)
+        trajectories = as_trajectories(policy, everything, values.nan_to_num(nan=0.0))
+        found = monte_carlo_action_values(policy, ShortOnly(), trajectories, 50, seeded())
+        # After two tokens without an end the text is too long, whatever follows.
+        starts = everything.select((everything.lengths > 2).nonzero()[:, 0])
+        long = (everything.lengths > 2).nonzero()[:, 0]
+        assert len(starts) > 50
+        assert bool(found[long, 1].isnan().all())
+        # After one, only the completion that ends at once counts: two tokens, the reward is 2.
+        assert found[long, 0].nan_to_num(nan=2.0).unique().tolist() == [2.0]
+        assert bool((found[long, 0] == 2.0).any())
+
+
+def test_environments_get_numbers_and_see_parts():
+    rewards = WeightedSum([ShortOnly(), Fixed("b", [NAN] * 3)], [3.0, 1.0])
+    env = make_env(FixedTask(ENDING, 4, {}), rewards, 3)
+    env.reset()
+    eos = ENDING.eos_id
+    env.step(np.array([0, eos, 0]))
+    _, earned, ended, _, infos = env.step(np.array([1, 0, eos]))
+    assert earned.tolist() == [0.0, 0.0, 6.0]
+    assert ended.tolist() == [False, True, True]
+    assert infos["reward_components"]["short_only"][2] == 2.0
+    assert "b" not in infos["reward_components"]
+
+
+def test_sequences_reach_the_parts_as_they_are():
+    given = Sequences(some(2).tokens, some(2).mask, columns={"label": ["x", "y"]})
+
+    class Remembering(Fixed):
+        def score(self, sequences):
+            self.labels = sequences.columns["label"]
+            return super().score(sequences)
+
+    part = Remembering("a", [1.0, 2.0])
+    WeightedSum([part]).score(given)
+    assert list(part.labels) == ["x", "y"]

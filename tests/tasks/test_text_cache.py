@@ -1,0 +1,333 @@
+"""The cache of a large file: the same task, made once, and again only if it must be."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqgan import cli
+from seqgan.tasks.base import FixedTask
+from seqgan.tasks.files import text
+from seqgan.tasks.files.text import TextConfig, TextFileError, text_task
+from seqgan.tasks.files.text_cache import CacheError, cache_folder
+
+TEXTS = [f"x{i} y{j} x{i} y{i} x{j}" for i in range(7) for j in range(7)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(TEXTS) + "\n")
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of caches, which the smallest file is large enough for."""
+    monkeypatch.setattr(text, "CACHE_FROM", 0)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were read into splits, one entry each time."""
+    calls: list[Path] = []
+    original = text._pack
+
+    def counted(path: Path, *others: Any) -> Any:
+        calls.append(path)
+        return original(path, *others)
+
+    monkeypatch.setattr(text, "_pack", counted)
+    return calls
+
+
+def load(path: Path, cache: Path, **settings: Any) -> FixedTask:
+    return text_task(TextConfig(path=str(path), cache=str(cache), **settings))
+
+
+def in_memory(path: Path) -> FixedTask:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "CACHE_FROM", 10**9)
+        return text_task(TextConfig(path=str(path)))
+
+
+def folders(cache: Path) -> list[Path]:
+    return sorted(entry for entry in cache.iterdir() if entry.is_dir())
+
+
+def assert_same(task: FixedTask, other: FixedTask) -> None:
+    assert task.vocabulary == other.vocabulary
+    for split in ("train", "dev", "test"):
+        rows, others = (
+            next(one.chunks(split, 1000))  # type: ignore[arg-type]
+            for one in (task, other)
+        )
+        assert torch.equal(rows.tokens, others.tokens)
+        assert torch.equal(rows.mask, others.mask)
+
+
+def test_small_files_write_nothing(path: Path, tmp_path: Path) -> None:
+    task = load(path, tmp_path / "cache")
+    assert sorted(tmp_path.iterdir()) == [path]
+    assert "cache" not in task.description
+
+
+def test_cached_is_the_same_task_and_read_once(path: Path, cache: Path, made: list[Path]) -> None:
+    first, second = load(path, cache), load(path, cache)
+    assert len(made) == 1
+    (folder,) = folders(cache)
+    plain = in_memory(path)
+    assert_same(first, plain)
+    assert_same(second, plain)
+    assert first.description == second.description
+    assert first.description == f"{plain.description}; cached in {folder}"
+
+
+def test_another_name_for_the_same_bytes_is_the_same_cache(
+    path: Path, cache: Path, made: list[Path]
+) -> None:
+    load(path, cache)
+    copy = path.with_name("copy.txt")
+    copy.write_bytes(path.read_bytes())
+    assert load(copy, cache).description.startswith("copy.txt: 49 texts")
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"level": "character"},
+        {"lowercase": False},
+        {"spaces": False},
+        {"min_count": 3},
+        {"max_length": 30},
+        {"dev_fraction": 0.1},
+        {"test_fraction": 0.1},
+        {"max_heldout": 1},
+        {"seed": 1},
+        {"column": "other"},
+    ],
+)
+def test_another_setting_is_another_cache(
+    path: Path, cache: Path, made: list[Path], settings: dict[str, Any]
+) -> None:
+    load(path, cache)
+    load(path, cache, **settings)
+    assert len(made) == 2
+    assert len(folders(cache)) == 2
+
+
+def test_other_bytes_or_another_format_are_another_cache(
+    path: Path, cache: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(path, cache)
+    table = path.with_suffix(".csv")
+    table.write_text("text\n" + path.read_text())
+    load(table, cache)
+    path.write_text("\n".join(TEXTS[1:]))
+    load(path, cache)
+    lines = path.with_suffix(".csv")
+    lines.write_bytes(path.read_bytes())
+    with pytest.raises(TextFileError, match="the header names the column 'text' once"):
+        load(lines, cache)  # the bytes of a cached .txt file, read as a table
+    monkeypatch.setattr(text, "CACHE_FORMAT", -1)
+    load(path, cache)
+    assert len(made) == 5
+    assert len(folders(cache)) == 4
+
+
+def test_another_unicode_version_is_another_cache(
+    path: Path, cache: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(path, cache)
+    monkeypatch.setattr("unicodedata.unidata_version", "1.1.5")
+    load(path, cache)
+    assert len(made) == len(folders(cache)) == 2
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
+@pytest.mark.parametrize("name", ["train_ids.npy", "test_starts.npy", "facts.json"])
+def test_a_damaged_cache_is_made_again(
+    path: Path, cache: Path, made: list[Path], damage: Callable[[Path], None], name: str
+) -> None:
+    whole = load(path, cache).description
+    (folder,) = folders(cache)
+    damage(folder / name)
+    again = load(path, cache)
+    assert len(made) == 2
+    assert_same(again, in_memory(path))
+    assert again.description.startswith(f"{whole}, made again because ")
+    assert name in again.description.removeprefix(whole)
+    assert load(path, cache).description == whole
+    assert len(made) == 3  # the one in memory among them
+
+
+@pytest.mark.parametrize("manifest", ["", "[]", "{}", "nonsense"])
+def test_a_damaged_manifest(path: Path, cache: Path, made: list[Path], manifest: str) -> None:
+    load(path, cache)
+    (folder,) = folders(cache)
+    (folder / "manifest.json").write_text(manifest)
+    assert "made again because" in load(path, cache).description
+    assert len(made) == 2
+
+
+def test_what_a_killed_process_left_is_no_cache(path: Path, cache: Path, made: list[Path]) -> None:
+    whole = load(path, cache)
+    (folder,) = folders(cache)
+    half = folder.with_name(f".{folder.name}.writing")
+    folder.rename(half)
+    (half / "test_ids.npy").unlink()
+    again = load(path, cache)
+    assert again.description == whole.description
+    assert folders(cache) == [folder]
+    assert len(made) == 2
+
+
+def test_an_error_in_the_texts_leaves_no_cache(path: Path, cache: Path) -> None:
+    path.write_text("a b\na b\n")
+    with pytest.raises(TextFileError, match="at least 3 distinct texts are needed"):
+        load(path, cache)
+    assert folders(cache) == []
+
+
+def test_a_file_that_changes_while_it_is_read(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = text.number_texts
+
+    def slow(*arguments: Any) -> Any:
+        numbered = original(*arguments)
+        path.write_text("\n".join(TEXTS * 2))
+        return numbered
+
+    monkeypatch.setattr(text, "number_texts", slow)
+    with pytest.raises(TextFileError, match="stays as it is while it is read, got changes"):
+        load(path, cache)
+    assert folders(cache) == []
+
+
+def test_a_folder_that_cannot_be_made(path: Path, cache: Path) -> None:
+    cache.write_text("a file")
+    with pytest.raises(CacheError) as caught:
+        load(path, cache)
+    message = str(caught.value)
+    assert message.startswith(f"the cache of a text file can be written, got {cache}/")
+    assert message.endswith("; task.cache names another folder")
+    assert "(File exists)" in message
+
+
+# Runs the command line under a limit on the size of files, which fails as a full disk does.
+LIMITED = """
+import resource, sys
+from seqgan import cli
+from seqgan.tasks.files import text
+text.CACHE_FROM = 0
+resource.setrlimit(resource.RLIMIT_FSIZE, (600, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+cli.main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_is_one_line_that_names_the_folder(path: Path, cache: Path) -> None:
+    arguments = ["train", "text", "--task.path", str(path), "--task.cache", str(cache)]
+    arguments += ["--output", str(path.parent / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"seqgan: the cache of a text file can be written, got {cache}/")
+    assert "(File too large)" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (path.parent / "run").exists()
+    assert folders(cache) == []
+
+
+def test_the_place_of_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert cache_folder("") == Path("/elsewhere/seqgan/texts")
+    assert cache_folder("here") == Path("here")
+    # The XDG specification has relative paths ignored.
+    for value in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder("") == Path("/home/somebody/.cache/seqgan/texts")
+
+
+# Waits for two others of its kind before it asks for the task, and is slow to make it.
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from seqgan.tasks.files import text
+
+original = text._pack
+
+
+def slow(*arguments):
+    print("made", flush=True)
+    time.sleep(1)
+    return original(*arguments)
+
+
+text.CACHE_FROM, text._pack = 0, slow
+here = Path(sys.argv[3])
+here.touch()
+while len(list(here.parent.iterdir())) < 3:
+    time.sleep(0.01)
+text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2]))
+"""
+
+
+def test_processes_at_the_same_time_make_one_cache(path: Path, cache: Path) -> None:
+    meeting = path.parent / "meeting"
+    meeting.mkdir()
+    command = [sys.executable, "-c", TOGETHER, str(path), str(cache)]
+    processes = [
+        subprocess.Popen([*command, str(meeting / name)], stdout=subprocess.PIPE, text=True)
+        for name in "abc"
+    ]
+    output = "".join(process.communicate(timeout=60)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert output.split() == ["made"]
+
+
+def test_a_run_from_a_cache_equals_one_from_memory(
+    path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = """
+        --generator.hidden-size 4 --generator.embedding-size 4 --discriminator.hidden-size 4
+        --discriminator.embedding-size 4 --pretrain.epochs 3 --pretrain.epoch-size 20
+        --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16
+        --adversarial.iterations 2 --adversarial.batch-size 4 --adversarial.num-rollouts 1
+        --evaluation.every 2 --evaluation.num-samples 20 --evaluation.num-final 20
+        --evaluation.num-heldout 2 --evaluation.temperatures 1.0 0.8 --threads 1
+        --tracker.mode disabled
+    """.split()
+    monkeypatch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
+    monkeypatch.setattr("seqgan.commands.train._stop_on_signals", lambda trainer, progress: None)
+    threads = torch.get_num_threads()
+    results = []
+    for name, least in (("cached", 0), ("memory", 10**9)):
+        monkeypatch.setattr(text, "CACHE_FROM", least)
+        arguments = ["train", "text", "--task.path", str(path), "--task.cache", str(cache), *flags]
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*arguments, "--output", str(tmp_path / name)])
+        assert stop.value.code == 0
+        results.append(json.loads((tmp_path / name / "results.json").read_text()))
+    torch.set_num_threads(threads)
+    assert len(folders(cache)) == 1
+    assert results[0] == results[1]

@@ -1,0 +1,1002 @@
+"""The order of things, and that every setting of it does something.
+
+The worlds are the toys': three words, at most four tokens. A run takes a fraction of a second.
+"""
+
+import contextlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from tiny_runs import TINY, changed, final_weights, make_trainer, toy_task, weights_of
+from torch import Tensor
+from toys import ENDING
+
+from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.evaluation.game.health import Trouble
+from seqgan.learning.updates import DivergedError, GeneratorUpdate
+from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
+from seqgan.report.summary import information_sentence
+from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.base import RewardError, RewardModel
+from seqgan.rewards.guard import FailurePolicy
+from seqgan.rewards.weighted import WeightedSum
+from seqgan.tasks.base import FixedTask
+from seqgan.tasks.captions import CaptionsConfig, captions_task
+from seqgan.tasks.oracle import OracleConfig, oracle_task
+from seqgan.tracking.base import MemoryTracker
+from seqgan.tracking.metrics import moving_metrics
+from seqgan.tracking.progress import Progress
+from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
+from seqgan.training.configuration import (
+    AdversarialConfig,
+    DiscriminatorTrainingConfig,
+    PretrainConfig,
+    TrainConfig,
+)
+from seqgan.training.estimate import estimate
+from seqgan.training.trainer import Trainer, parts_of_passes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
+    """The same without the measuring, which is most of the time that a tiny run takes."""
+    trainer, _ = make_trainer(changed(config, {"evaluation.every": 100}))
+    trainer.evaluation = dict  # type: ignore[method-assign]
+    trainer.pretrain_generator()
+    trainer.pretrain_discriminator()
+    trainer.play()
+    return weights_of(trainer)
+
+
+@cache
+def tiny_weights() -> Float[Tensor, " weights"]:
+    return final_weights(TINY)
+
+
+# The same and another
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    (first, first_memory), (second, second_memory) = make_trainer(), make_trainer()
+    result, again = first.train(), second.train()
+    assert torch.equal(weights_of(first), weights_of(second))
+    assert first_memory.rows == second_memory.rows
+    assert result.final.metrics == again.final.metrics
+    returns = first_memory.values("charts/episodic_return")
+    assert returns == second_memory.values("charts/episodic_return")
+
+
+def test_another_seed_is_another_run() -> None:
+    assert not torch.equal(final_weights(replace(TINY, seed=2)), tiny_weights())
+
+
+def test_the_global_random_state_is_neither_used_nor_changed() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(final_weights(TINY), tiny_weights())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("every", 3),
+        ("num_samples", 40),
+        ("num_final", 40),
+        ("num_heldout", 20),
+        ("num_shown", 0),
+        ("num_shown", 4),
+        ("temperatures", (1.0, 0.9, 0.5)),
+        ("embeddings", ()),
+        ("mauve", True),
+    ],
+)
+def test_measuring_does_not_change_training(name: str, value: Any) -> None:
+    """`num_samples` apart, which is also what the discriminator's rounds are measured on."""
+    config = changed(TINY, {f"evaluation.{name}": value})
+    if name == "num_samples":
+        config = changed(config, {"discriminator_training.pretrain_rounds": 0})
+        base = final_weights(changed(TINY, {"discriminator_training.pretrain_rounds": 0}))
+        assert torch.equal(final_weights(config), base)
+    else:
+        assert torch.equal(final_weights(config), tiny_weights())
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, {"eval/frechet_hashed", "eval/frechet_hashed_floor"}),
+        ({"evaluation.embeddings": ()}, set()),
+        (
+            {"evaluation.mauve": True},
+            {"eval/frechet_hashed", "eval/frechet_hashed_floor", "eval/mauve_hashed"},
+        ),
+    ],
+)
+def test_an_evaluation_says_what_its_settings_ask(
+    settings: dict[str, Any], names: set[str]
+) -> None:
+    trainer, _ = make_trainer(changed(TINY, settings))
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert {name for name in found if name.startswith(("eval/frechet", "eval/mauve"))} == names
+    assert {"eval/bleu_2", "eval/rouge_l", "eval/lm_score", "eval/copied_spans"} <= found.keys()
+
+
+def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
+    task = captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30))
+    trainer, _ = make_trainer(TINY, task)
+    found = trainer.measure(trainer.generator, 20).metrics
+    assert not any(name.startswith(("eval/bleu", "eval/rouge", "eval/frechet")) for name in found)
+    assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
+
+
+def test_estimating_the_time_does_not_change_training() -> None:
+    trainer, memory = make_trainer()
+    sentence = estimate(trainer).sentence()
+    assert memory.logged == []
+    trainer.train()
+    assert torch.equal(weights_of(trainer), tiny_weights())
+    assert re.match(r"expected time of the whole run: \d+ s at most", sentence)
+
+
+def test_estimating_the_time_of_large_batches() -> None:
+    settings = {"pretrain.batch_size": 1100, "discriminator_training.batch_size": 2200}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    assert estimate(trainer).total > 0
+
+
+# No setting that does nothing
+
+# Settings whose base is not TINY: where another one has to be on for them to matter.
+PATIENT = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5}
+TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
+    ("pretrain.epochs", 3, {}),
+    ("pretrain.epoch_size", 50, {}),
+    ("pretrain.patience", 2, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
+    ("pretrain.decays", 1, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
+    ("pretrain.batch_size", 7, {}),
+    ("pretrain.learning_rate", 1e-2, {}),
+    ("pretrain.weight_decay", 0.1, {}),
+    ("pretrain.max_grad_norm", 1e-2, {}),
+    ("discriminator_training.pretrain_rounds", 2, {}),
+    ("discriminator_training.pretrain_epochs", 2, {}),
+    ("discriminator_training.d_steps", 2, {}),
+    ("discriminator_training.d_epochs", 2, {}),
+    ("discriminator_training.num_sequences", 24, {}),
+    ("discriminator_training.batch_size", 4, {}),
+    ("discriminator_training.learning_rate", 1e-2, {}),
+    ("discriminator_training.l2", 0.5, {}),
+    ("discriminator_training.max_grad_norm", 1e-2, {}),
+    ("discriminator_training.precision", "bfloat16", {}),
+    ("discriminator_training.loss", "pairwise", {}),
+    ("discriminator_training.label_smoothing", 0.1, {}),
+    ("discriminator_training.spectral_norm", True, {}),
+    ("discriminator_training.gradient_penalty", 1.0, {}),
+    ("discriminator_training.replay", 0.5, {}),
+    ("discriminator_training.replay_size", 1, {"discriminator_training.replay": 0.5}),
+    ("adversarial.iterations", 4, {}),
+    ("adversarial.g_steps", 2, {}),
+    ("adversarial.batch_size", 6, {}),
+    ("adversarial.learning_rate", 1e-2, {}),
+    ("adversarial.num_rollouts", 2, {}),
+    ("adversarial.num_rollouts", 0, {}),
+    ("adversarial.rollout_decay", 0.9, {"adversarial.learning_rate": 0.5}),
+    ("adversarial.rollout_stride", 2, {}),
+    ("adversarial.rollout_chunk", 1, {}),
+    ("adversarial.reward_shape", "probability", {}),
+    ("adversarial.reward_shape", "log_probability", {}),
+    ("adversarial.reward_shape", "minimax", {}),
+    ("adversarial.reward_shape", "centred", {}),
+    ("adversarial.reward_clip", 1e-3, {}),
+    ("adversarial.baseline", "none", {}),
+    ("adversarial.baseline", "batch_mean", {}),
+    ("adversarial.baseline", "moving_average", {}),
+    ("adversarial.baseline_decay", 0.1, {"adversarial.baseline": "moving_average"}),
+    ("adversarial.rescale", "rank", {}),
+    ("adversarial.rescale", "bootstrapped_rank", {}),
+    ("adversarial.rescale", "maligan", {}),
+    ("adversarial.standardize", True, {}),
+    ("adversarial.kl_weight", 0.5, {}),
+    ("adversarial.kl_target", 1e-4, {}),
+    ("adversarial.update.max_grad_norm", 1e-3, {}),
+    ("adversarial.update.entropy_weight", 1.0, {}),
+    ("adversarial.update.mle_weight", 0.5, {}),
+    ("adversarial.update.reduction", "sum", {}),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "base"), TURNED, ids=[f"{name}={value}" for name, value, _ in TURNED]
+)
+def test_a_turned_setting_changes_the_run(name: str, value: Any, base: dict[str, Any]) -> None:
+    config = changed(TINY, base)
+    turned = changed(config, {name: value})
+    assert turned != config
+    assert not torch.equal(played_weights(turned), played_weights(config))
+
+
+def test_what_is_compared_there_is_a_whole_run() -> None:
+    assert torch.equal(played_weights(TINY), tiny_weights())
+
+
+def test_every_setting_of_training_is_turned() -> None:
+    names = set()
+    for part, config in (
+        ("pretrain", PretrainConfig),
+        ("discriminator_training", DiscriminatorTrainingConfig),
+        ("adversarial", AdversarialConfig),
+        ("adversarial.update", GeneratorUpdate),
+    ):
+        names |= {f"{part}.{field.name}" for field in fields(config)}
+    assert {name for name, _, _ in TURNED} == names - {"adversarial.update"}
+
+
+# The discriminator's training
+
+REGULARISED = {
+    "discriminator_training.label_smoothing": 0.1,
+    "discriminator_training.spectral_norm": True,
+    "discriminator_training.gradient_penalty": 0.5,
+    "discriminator_training.replay": 0.5,
+    "discriminator_training.replay_size": 20,
+}
+CAUSAL = CausalDiscriminatorConfig(width=8, num_layers=1, num_heads=2)
+
+
+@pytest.mark.parametrize("discriminator", [TINY.discriminator, CAUSAL], ids=["gru", "causal"])
+def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
+    """The vectors of the power iteration and the older sequences are part of the state."""
+    config = replace(changed(TINY, REGULARISED), discriminator=discriminator)
+    stopped, _ = make_trainer(changed(config, {"adversarial.iterations": 2}))
+    stopped.pretrain_generator()
+    stopped.pretrain_discriminator()
+    stopped.play()
+    resumed, _ = make_trainer(config)
+    plain, tensors = flatten(stopped.state_dict())
+    resumed.load_state_dict(unflatten(plain, {n: t.clone() for n, t in tensors.items()}))
+    assert resumed.replay.kept is not None
+    assert len(resumed.replay.kept) == 20
+    resumed.play()
+    assert torch.equal(weights_of(resumed), played_weights(config))
+
+
+def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second round on half of them are, and as many fewer are drawn."""
+    trainer, _ = make_trainer(changed(TINY, {"discriminator_training.replay": 0.5}))
+    rounds: list[Sequences] = []
+    fresh: list[Sequences] = []
+    draw = trainer.draw
+
+    def watched(n: int) -> Sequences:
+        fresh.append(draw(n))
+        return fresh[-1]
+
+    monkeypatch.setattr(trainer, "draw", watched)
+    monkeypatch.setattr(
+        "seqgan.training.trainer.train_discriminator",
+        lambda reward, real, generated, *rest, **settings: rounds.append(generated) or {},
+    )
+    for _ in range(3):
+        trainer.discriminator_round(1)
+    assert [len(part) for part in fresh] == [16, 8, 8]
+    assert [len(part) for part in rounds] == [16, 16, 16]
+    before: set[str] = set()
+    for mixed, new in zip(rounds, fresh, strict=True):
+        assert mixed.texts[: len(new)] == new.texts
+        assert set(mixed.texts[len(new) :]) <= before
+        before |= set(new.texts)
+
+
+@pytest.mark.parametrize("num_rollouts", [0, 2])
+def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int) -> None:
+    """By a discriminator of every token. Without rollouts the value of a token is the sum of its
+    own reward and of those to come. The discriminator counts half."""
+    settings = {"adversarial.num_rollouts": num_rollouts, "adversarial.kl_weight": 0.0}
+    settings |= {"adversarial.baseline": "none", "adversarial.reward_shape": "centred"}
+    config = replace(changed(TINY, settings), discriminator=CAUSAL, reward_weights=(0.5,))
+    trainer, _ = make_trainer(config)
+    assert trainer.discriminator is not None
+    given: list[Trajectories] = []
+    whole = trainer.with_increments
+
+    def watched(trajectories: Trajectories) -> Trajectories:
+        given.append(whole(trajectories))
+        torch.testing.assert_close(given[-1].returns, trajectories.returns)
+        assert torch.all((trajectories.rewards != 0).sum(dim=1) == 1)  # with the last token
+        return given[-1]
+
+    trainer.with_increments = watched  # type: ignore[method-assign]
+    trainer.generator_step()
+    (trajectories,) = given
+    increments = 0.5 * trainer.discriminator.score(trajectories.sequences)
+    torch.testing.assert_close(trajectories.rewards, increments, atol=1e-6, rtol=1e-5)
+    to_go = increments.flip(1).cumsum(dim=1).flip(1)
+    values = trainer._valued["advantage"]
+    mask = trajectories.mask
+    last = mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
+    torch.testing.assert_close(values[last], to_go[last], atol=1e-6, rtol=1e-5)
+    same = torch.isclose(values, to_go, atol=1e-6)[mask]
+    assert bool(same.all()) == (num_rollouts == 0)
+
+
+def test_values_in_another_unit_keep_the_whole_reward() -> None:
+    settings = {"adversarial.rescale": "rank", "adversarial.num_rollouts": 0}
+    trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
+    trajectories = trainer.collect(trainer.generator, trainer.rng)
+    assert trainer.with_increments(trajectories) is trajectories
+
+
+# Pretraining
+
+
+def test_patience_keeps_the_weights_of_the_best_epoch() -> None:
+    """A learning rate far too high: the dev NLL rises, and the best epoch is not the last."""
+    settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 2}
+    settings |= {"pretrain.decays": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    best = min(history)
+    assert history.index(best) == len(history) - 3  # two epochs without a gain after it
+    assert len(history) < 8
+    assert trainer.nll_dev() == pytest.approx(best, abs=1e-6)
+    assert memory.values("pretrain/best_nll_dev")[-1] == best
+
+
+def test_a_plateau_goes_back_to_the_best_epoch_with_a_third_of_the_rate() -> None:
+    settings = {"pretrain.epochs": 20, "pretrain.learning_rate": 0.5, "pretrain.patience": 1}
+    trainer, memory = make_trainer(changed(TINY, settings | {"pretrain.decays": 1}))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    assert trainer.counters.pretrain_decays == 1
+    assert trainer.pretrain_optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 3)
+    assert trainer.nll_dev() == pytest.approx(min(history), abs=1e-6)
+
+
+def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
+    settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    history = memory.values("pretrain/nll_dev")
+    assert len(history) == 8
+    assert min(history) < history[-1]  # so that keeping the best would show
+    assert trainer.nll_dev() == pytest.approx(history[-1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "expected"),
+    [
+        (0, 4, [(0, 0, 4)]),
+        (4, 4, [(0, 4, 8)]),
+        (8, 4, [(0, 8, 10), (1, 0, 2)]),
+        (10, 10, [(1, 0, 10)]),
+        (25, 27, [(2, 5, 10), (3, 0, 10), (4, 0, 10), (5, 0, 2)]),
+    ],
+)
+def test_parts_of_passes(first: int, count: int, expected: list[tuple[int, int, int]]) -> None:
+    """Passes of 10 rows."""
+    parts = parts_of_passes(first, count, 10)
+    assert [(number, part.start, part.stop) for number, part in parts] == expected
+
+
+def test_short_epochs_go_on_through_the_data() -> None:
+    """61 rows in epochs of 7: every row once before any row again, in minibatches of 3."""
+    trainer, _ = make_trainer(changed(TINY, {"pretrain.epoch_size": 7, "pretrain.batch_size": 3}))
+    rows = []
+    for epoch in range(20):
+        trainer.counters.pretrain_epochs = epoch
+        batches = list(trainer.epoch_batches())
+        assert sum(map(len, batches)) == 7
+        assert max(map(len, batches)) == 3
+        rows += [tuple(row) for batch in batches for row in batch.tokens.tolist()]
+    train = sorted(map(tuple, next(trainer.task.chunks("train", 61)).tokens.tolist()))
+    first, second = rows[:61], rows[61:122]
+    assert sorted(first) == sorted(second) == train
+    assert first != second
+
+
+def test_short_epochs_are_counted_logged_and_followed_by_the_dev_nll() -> None:
+    settings = {"pretrain.epoch_size": 7, "pretrain.epochs": 5, "pretrain.patience": 0}
+    trainer, memory = make_trainer(changed(TINY, settings))
+    trainer.pretrain_generator()
+    assert memory.values("pretrain/epoch") == [1, 2, 3, 4, 5]
+    assert len(set(memory.values("pretrain/nll_dev"))) == 5
+
+
+def test_the_estimate_knows_short_epochs() -> None:
+    settings = {"pretrain.epoch_size": 10**7, "pretrain.epochs": 100}
+    long, _ = make_trainer(changed(TINY, settings))
+    short, _ = make_trainer(changed(TINY, {**settings, "pretrain.epoch_size": 16}))
+    assert estimate(long).pretrain > 1000 * estimate(short).pretrain
+
+
+def test_the_game_starts_from_the_pretrained_generator() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"adversarial.iterations": 0}))
+    result = trainer.train()
+    assert result.final.metrics == pytest.approx(result.start.metrics, abs=1e-6)
+    state, pretrained = trainer.generator.state_dict(), trainer.pretrained.state_dict()
+    assert all(torch.equal(state[name], pretrained[name]) for name in state)
+
+
+# The game
+
+
+@pytest.mark.parametrize("kind", ["constant", "random"])
+def test_a_control_has_no_adversary(kind: Any) -> None:
+    trainer, memory = make_trainer(replace(TINY, reward=(kind,)))
+    result = trainer.train()
+    names = {name for metrics in memory.logged for name in metrics}
+    assert not [name for name in names if "discriminator" in name or "minimax" in name]
+    assert f"rewards/{kind}/mean" in names
+    assert result.information == []
+    assert "No discriminator" in information_sentence(result.information)
+
+
+def test_the_information_is_that_of_the_evaluations() -> None:
+    trainer, memory = make_trainer(changed(TINY, {"evaluation.every": 2}))
+    result = trainer.train()
+    assert [iteration for iteration, _, _ in result.information] == [0, 2]
+    evaluated = [metrics for metrics in memory.logged if "eval/entropy" in metrics]
+    logged = [metrics["discriminator/information_heldout"] for metrics in evaluated]
+    assert [value for _, value, _ in result.information] == logged
+    assert "in the game was" in information_sentence([(0, 9.0, 0.1), (2, 1.0, 0.1)])
+
+
+def test_the_controller_moves_the_kl_weight() -> None:
+    """An unreachable target above the KL: the weight falls by 2% an iteration, its largest step."""
+    trainer, memory = make_trainer(changed(TINY, {"adversarial.kl_target": 50.0}))
+    trainer.train()
+    assert memory.values("kl/weight") == pytest.approx([0.1, 0.098, 0.098 * 0.98])
+    fixed, fixed_memory = make_trainer()
+    fixed.train()
+    assert fixed_memory.values("kl/weight") == [0.1, 0.1, 0.1]
+
+
+def test_the_rollout_policy_is_a_moving_average() -> None:
+    """After one step from theta to theta': decay theta + (1 - decay) theta'."""
+    settings = {"adversarial.rollout_decay": 0.75, "adversarial.iterations": 1}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    trainer.train()
+    policies = (trainer.rollout_policy, trainer.pretrained, trainer.generator)
+    for slow, start, end in zip(*(policy.parameters() for policy in policies), strict=True):
+        torch.testing.assert_close(slow, 0.75 * start + 0.25 * end)
+
+
+def test_global_step_counts_the_collected_tokens() -> None:
+    trainer, memory = make_trainer()
+    trainer.train()
+    lengths = memory.values("charts/episodic_length")
+    steps = memory.values("global_step")
+    assert steps[0] == 0  # the evaluation before the game
+    assert steps[-1] == pytest.approx(4 * sum(lengths))
+
+
+@pytest.mark.parametrize("kind", ["captions", "oracle", "toy"])
+def test_no_metric_that_moves_is_constant(kind: str) -> None:
+    """Ten logs each; every logged name is in the list, or `Trackers` would have raised."""
+    tasks = {
+        "captions": lambda: captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30)),
+        "oracle": lambda: oracle_task(
+            OracleConfig(
+                vocabulary_size=100,  # more than a measurement's texts can hold all of
+                hidden_size=4,
+                max_length=5,
+                train_size=60,
+                dev_size=30,
+                test_size=30,
+            )
+        ),
+        "toy": toy_task,
+    }
+    settings = {
+        "pretrain.epochs": 10,
+        "pretrain.patience": 0,
+        "pretrain.learning_rate": 0.1,
+        "discriminator_training.pretrain_rounds": 10,
+        "adversarial.iterations": 10,
+        "adversarial.batch_size": 8,
+        "adversarial.learning_rate": 0.05,
+        "adversarial.kl_target": 0.05,
+        "evaluation.num_samples": 60,
+    }
+    trainer, memory = make_trainer(changed(TINY, settings), tasks[kind]())
+    trainer.train()
+    names = {name for metrics in memory.logged for name in metrics}
+    logged = {name: memory.values(name) for name in moving_metrics(names)}
+    assert all(len(values) >= 10 for values in logged.values())
+    assert [name for name, values in logged.items() if len(set(values)) == 1] == []
+
+
+class CountOfFirst:
+    """How often word 0 is in a text."""
+
+    name = "count"
+    per_token = False
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return ((sequences.tokens == 0) & sequences.mask).sum(dim=1).float()
+
+
+class CountOfFirstPerToken(CountOfFirst):
+    per_token = True
+
+    def score(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        return ((sequences.tokens == 0) & sequences.mask).float()
+
+
+@pytest.mark.parametrize("reward", [CountOfFirst(), CountOfFirstPerToken()], ids=["end", "token"])
+@pytest.mark.parametrize("num_rollouts", [0, 2])
+def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> None:
+    """Five words, six tokens, uniform data: 1.2 of word 0 at the start, 6 is perfect.
+
+    At least 3 more after forty iterations, whichever way the reward is told.
+    """
+    vocabulary = Vocabulary(("a", "b", "c", "d", "e"), has_eos=False, bos_word=0)
+    rng = torch.Generator().manual_seed(0)
+    rows = torch.randint(5, (200, 6), generator=rng).tolist()
+    data = Sequences.from_rows(rows, vocabulary, 6)
+    task = FixedTask(vocabulary, 6, {"train": data, "dev": data, "test": data})
+    settings = {
+        "adversarial.iterations": 40,
+        "adversarial.batch_size": 32,
+        "adversarial.num_rollouts": num_rollouts,
+        "adversarial.learning_rate": 0.03,
+        "adversarial.kl_weight": 0.0,
+        "generator.hidden_size": 8,
+        "evaluation.every": 40,
+    }
+    trainer, memory = make_trainer(changed(TINY, settings), task, reward)
+    trainer.train()
+    returns = memory.values("charts/episodic_return")
+    assert returns[0] == pytest.approx(1.2, abs=0.6)
+    assert returns[-1] > returns[0] + 3
+    assert memory.values("rewards/count/mean") == returns
+
+
+# Numbers that are not finite
+
+
+def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
+    trainer, memory = make_trainer()
+    with torch.no_grad():
+        next(trainer.generator.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="the pretraining loss is finite, got nan"):
+        trainer.train()
+    assert memory.logged == []
+
+
+def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the last step of an epoch breaks the weights: its loss was finite."""
+    monkeypatch.setattr(Trainer, "nll_dev", lambda self: float("nan"))
+    trainer, memory = make_trainer()
+    with pytest.raises(DivergedError, match="the dev NLL is finite, got nan"):
+        trainer.train()
+    assert memory.logged == []
+
+
+def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
+    trainer, memory = make_trainer()
+    assert trainer.discriminator is not None
+    with torch.no_grad():
+        trainer.discriminator.discriminator.output.bias.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="the discriminator loss is finite, got nan"):
+        trainer.pretrain_discriminator()
+    assert memory.logged == []
+
+
+class Enormous:
+    """Finite, but twice its square is not."""
+
+    name = "enormous"
+    per_token = False
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return torch.where(sequences.lengths > 2, 3e38, -3e38)
+
+
+def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were() -> None:
+    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "adversarial.num_rollouts": 0}
+    trainer, _ = make_trainer(changed(TINY, settings), reward=Enormous())
+    before = weights_of(trainer)
+    with pytest.raises(DivergedError, match="the policy-gradient loss is finite, got"):
+        trainer.generator_step()
+    assert torch.equal(weights_of(trainer), before)
+
+
+class Infinite(CountOfFirst):
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return super().score(sequences) + torch.inf
+
+
+def test_a_reward_that_is_not_finite_stops_the_game() -> None:
+    trainer, _ = make_trainer(reward=Infinite())
+    with pytest.raises(
+        ValueError, match=r"'count' failed on row 0 .*: a reward is finite, got inf"
+    ):
+        trainer.generator_step()
+
+
+# Several rewards
+
+
+class FirstOnly(CountOfFirst):
+    """The other tokens' share, for texts that begin with token 0."""
+
+    name = "first_only"
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        others = 1 - super().score(sequences)
+        return torch.where(sequences.tokens[:, 0] == 0, others, torch.nan)
+
+
+def test_each_part_of_the_reward_is_logged_for_the_rows_that_it_applies_to() -> None:
+    trainer, memory = make_trainer(reward=WeightedSum([CountOfFirst(), FirstOnly()], [1.0, 0.25]))
+    trainer.train()
+    assert len(memory.values("rewards/count/mean")) == 3
+    assert memory.values("rewards/count/not_applicable") == [0.0] * 3
+    shares = memory.values("rewards/first_only/not_applicable")
+    assert all(0 < share <= 1 for share in shares)
+    assert len(memory.values("rewards/first_only/mean")) == sum(share < 1 for share in shares)
+    assert {"reward", "reward_count", "reward_first_only"} <= memory.rows[0].keys()
+    assert len({tuple(row) for row in memory.rows}) == 1
+
+
+def test_the_discriminator_learns_beside_another_reward() -> None:
+    alone, _ = make_trainer(changed(TINY, {"reward": ("discriminator",)}))
+    together, memory = make_trainer(
+        changed(TINY, {"reward": ("discriminator", "constant"), "reward_weights": (1.0, 5.0)})
+    )
+    for trainer in (alone, together):
+        trainer.train()
+    assert memory.values("losses/discriminator")
+    assert memory.values("rewards/constant/mean") == [1.0] * 3
+    # A constant is no reward to tell sequences apart by: the same game.
+    torch.testing.assert_close(weights_of(together), weights_of(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_a_weight_changes_the_run() -> None:
+    settings = {"reward": ("discriminator", "random"), "reward_weights": (1.0, 1.0)}
+    config = changed(TINY, settings)
+    turned = changed(config, {"reward_weights": (1.0, 3.0)})
+    normalised = changed(config, {"reward_aggregation": "normalize_then_sum"})
+    assert not torch.equal(played_weights(config), played_weights(TINY))
+    assert not torch.equal(played_weights(config), played_weights(turned))
+    assert not torch.equal(played_weights(config), played_weights(normalised))
+
+
+def test_a_row_without_a_reward_teaches_nothing() -> None:
+    class Never(CountOfFirst):
+        def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+            return torch.full((len(sequences),), torch.nan)
+
+    settings = {"adversarial.kl_weight": 0.3, "adversarial.update.entropy_weight": 0.0}
+    trainer, _ = make_trainer(changed(TINY, settings), reward=Never())
+    before = weights_of(trainer)
+    trainer.generator_step()
+    trainer.generator_step()
+    assert torch.equal(weights_of(trainer), before)
+
+
+class Follower(CountOfFirst):
+    """Knows and reports where the training is, and raises from some iteration on."""
+
+    def __init__(self, fails_from: int = 99) -> None:
+        self.fails_from = fails_from
+        self.iteration = -1
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        if self.iteration >= self.fails_from:
+            raise KeyError("politeness")
+        return super().score(sequences)
+
+    def follow(self, global_step: int, iteration: int, iterations: int) -> None:
+        self.iteration = iteration
+
+    def take_metrics(self) -> dict[str, float]:
+        return {"iteration_seen": float(self.iteration)}
+
+    def take_extras(self) -> dict[str, list[Any]]:
+        return {}
+
+
+def test_a_reward_follows_the_training_and_reports() -> None:
+    trainer, memory = make_trainer(reward=Follower())
+    trainer.train()
+    assert memory.values("rewards/count/iteration_seen") == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("iteration", [0, 2])
+def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
+    iteration: int, tmp_path: Path
+) -> None:
+    config = changed(TINY, {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9})
+    whole, _ = make_trainer(config, reward=CountOfFirst())
+    whole.train()
+    failing = Trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, Follower(iteration)
+    )
+    with pytest.raises(RewardError, match=r"on row 0 .*: KeyError: 'politeness'"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=CountOfFirst())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    assert resumed.counters.iterations == iteration
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+class FailsOnce(CountOfFirst):
+    """Raises in the given call."""
+
+    def __init__(self, call: int) -> None:
+        self.calls_left = call
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise RewardError(self.name, "the server is down", 0)
+        return super().score(sequences)
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
+    call: int, tmp_path: Path
+) -> None:
+    """A step asks twice, for the texts and for the completions: four calls are an iteration."""
+    settings = {"adversarial.g_steps": 2, "evaluation.num_shown": 0, "checkpoint_seconds": 1e9}
+    config = changed(TINY, settings)
+    whole, _ = make_trainer(config, reward=CountOfFirst())
+    whole.train()
+    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, FailsOnce(call))
+    with pytest.raises(RewardError, match="the server is down"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=CountOfFirst())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+    assert resumed.counters.global_step == whole.counters.global_step
+
+
+def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
+    """A batch with a failing text is scored in parts, and only of the last is anything said."""
+
+    def picky(texts: list[str], log_extra: Any) -> list[float]:
+        log_extra("length", [len(text) for text in texts])
+        if any(len(text) > 5 for text in texts):
+            raise KeyError("too long")
+        return [1.0 for _ in texts]
+
+    rewards = WeightedSum([as_reward(picky)], failures=FailurePolicy(on_failure="skip"))
+    trainer, memory = make_trainer(TINY, reward=rewards)
+    shown = every_sequence(ENDING).select(torch.arange(0, 121, 20))
+    trainer.config = changed(TINY, {"evaluation.num_shown": len(shown)})
+    assert {len(text) > 5 for text in shown.texts} == {True, False}
+    trainer.log_samples("game", shown)
+    assert [row["text"] for row in memory.rows] == shown.texts
+    assert not any("picky/length" in row for row in memory.rows)
+
+
+def test_a_random_reward_keeps_the_name_that_tells_it_from_another() -> None:
+    config = replace(TINY, reward=("random(seed=7)", "random"))
+    assert Trainer(config, toy_task(), MemoryTracker(), Progress()).reward.names == (
+        "random",
+        "random_2",
+    )
+
+
+class Picky(CountOfFirst):
+    """Raises on texts that begin with word 1."""
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        if bool((sequences.tokens[:, 0] == 1).any()):
+            raise KeyError("politeness")
+        return super().score(sequences)
+
+
+def test_a_failing_reward_may_be_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    rewards = WeightedSum([Picky()], failures=FailurePolicy(on_failure="skip"))
+    settings = {"evaluation.num_shown": 0, "adversarial.batch_size": 16}
+    trainer, memory = make_trainer(changed(TINY, settings), reward=rewards)
+    trainer.train()
+    assert all(0 < share < 1 for share in memory.values("rewards/count/not_applicable"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("KeyError: 'politeness'; it does not count there") == 1
+
+
+def test_a_reward_that_always_fails_is_not_skipped_for_ever() -> None:
+    rewards = WeightedSum([Follower(1)], failures=FailurePolicy(on_failure="skip"))
+    trainer, _ = make_trainer(changed(TINY, {"evaluation.num_shown": 0}), reward=rewards)
+    with pytest.raises(RewardError, match="'count' failed: it failed on all 4 texts of an iterat"):
+        trainer.train()
+    assert trainer.counters.iterations == 1
+
+
+class Learner(CountOfFirst):
+    """Has nothing to learn, and refuses to from its n-th update on."""
+
+    def __init__(self, updates: int = 10**9) -> None:
+        self.updates = updates
+
+    def update(self, real: Sequences, generated: Sequences) -> dict[str, float | int]:
+        if self.updates == 0:
+            raise RewardError(self.name, "no more")
+        self.updates -= 1
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) -> None:
+    settings = {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9, "adversarial.g_steps": 2}
+    config = changed(TINY, settings)
+    whole, _ = make_trainer(config, reward=Learner())
+    whole.train()
+    # A round is four minibatches; the first is before the game.
+    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, Learner(9))
+    with pytest.raises(RewardError, match="no more"):
+        failing.train()
+    resumed, _ = make_trainer(config, reward=Learner())
+    resumed.load_state_dict(load_checkpoint(tmp_path)[1])
+    assert (resumed.counters.iterations, resumed.counters.generator_steps) == (1, 2)
+    resumed.train()
+    assert torch.equal(weights_of(resumed), weights_of(whole))
+
+
+# What is told, and what is kept
+
+
+def alerts_of(trainer: Trainer) -> list[tuple[str, str]]:
+    """Trains as long as it goes; the alerts of the run."""
+    memory = MemoryTracker()
+    trainer.tracker = memory
+    with contextlib.suppress(DivergedError, RewardError):
+        trainer.train()
+    return memory.alerts
+
+
+def test_a_loss_that_is_not_finite_is_an_alert() -> None:
+    trainer, _ = make_trainer()
+    with torch.no_grad():
+        next(trainer.generator.parameters()).fill_(torch.nan)
+    (alert,) = alerts_of(trainer)
+    assert alert == ("diverged", "iteration 0: the pretraining loss is finite, got nan")
+
+
+def test_a_failing_reward_is_an_alert() -> None:
+    trainer, _ = make_trainer(
+        changed(TINY, {"evaluation.num_shown": 0}), reward=Follower(fails_from=2)
+    )
+    ((title, text),) = alerts_of(trainer)
+    assert title == "reward failed"
+    assert text.startswith("iteration 2: reward 'count' failed on row 0")
+
+
+def test_trouble_is_told_once_and_not_again_after_a_stop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def find(metrics: Any, start: Any) -> list[Trouble]:
+        seen.append((metrics["iteration"], metrics["eval/entropy"], start["eval/entropy"]))
+        assert "losses/policy" in metrics
+        return [Trouble("mode collapse", "one text")]
+
+    monkeypatch.setattr("seqgan.training.trainer.find_trouble", find)
+    trainer, memory = make_trainer()
+    assert alerts_of(trainer) == [("mode collapse", "iteration 1: one text")]
+    assert capsys.readouterr().err.count("mode collapse: iteration 1: one text") == 1
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3]
+    assert len({start for _, _, start in seen}) == 1
+    assert seen[0][2] not in {entropy for _, entropy, _ in seen}
+    resumed, _ = make_trainer(changed(TINY, {"adversarial.iterations": 5}))
+    resumed.load_state_dict(trainer.state_dict())
+    assert alerts_of(resumed) == []
+    assert [iteration for iteration, _, _ in seen] == [1, 2, 3, 4, 5]
+    assert memory.alerts == []
+
+
+def test_an_untroubled_run_has_no_alerts() -> None:
+    trainer, _ = make_trainer()
+    assert alerts_of(trainer) == []
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept"),
+    [([5.0, 3.0, 4.0], [1, 2]), ([3.0, 3.0, 2.0], [1, 3]), ([math.nan, 4.0, 9.0], [2])],
+)
+def test_the_best_evaluation_of_the_game_is_kept(
+    losses: list[float], kept: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before the game, at 0, is no candidate; of equal ones the first is kept."""
+    expected = tiny_weights()
+    memory, folder = MemoryTracker(), tmp_path / "checkpoints"
+    trainer = Trainer(TINY, toy_task(), memory, Progress(), folder, best=tmp_path / "best")
+    original = Trainer.evaluation
+
+    def evaluation(self: Trainer) -> dict[str, float | int]:
+        loss = [0.0, *losses][self.counters.iterations]
+        return original(self) | {"checkpoint/loss": loss}
+
+    monkeypatch.setattr(Trainer, "evaluation", evaluation)
+    trainer.train()
+    *best, last = memory.checkpoints
+    assert [metadata["iteration"] for _, _, metadata in best] == kept
+    assert {(path, aliases) for path, aliases, _ in best} == {
+        (tmp_path / "best", ("latest", "best"))
+    }
+    assert (last[0].parent, last[1], last[2]["iteration"]) == (folder, ("latest",), 3)
+    state = read_checkpoint(tmp_path / "best")
+    assert state["counters"]["iterations"] == kept[-1]
+    assert state["best_loss"] == trainer.best_loss == losses[kept[-1] - 1]
+    # Whole: the run could go on from it.
+    resumed = Trainer(TINY, toy_task(), MemoryTracker(), Progress())
+    resumed.load_state_dict(state)
+    resumed.train()
+    assert torch.equal(weights_of(resumed), expected)
+
+
+def test_what_is_least_in_the_best_one() -> None:
+    """The dev NLL, and the exact KL to the true model where there is one; not the test split."""
+    trainer, memory = make_trainer()
+    trainer.train()
+    last = memory.logged[-1]
+    assert last["checkpoint/loss"] == pytest.approx(trainer.nll_dev(), abs=1e-6)
+    task = oracle_task(
+        OracleConfig(
+            vocabulary_size=6,
+            hidden_size=4,
+            max_length=5,
+            train_size=60,
+            dev_size=30,
+            test_size=30,
+        )
+    )
+    trainer, memory = make_trainer(TINY, task)
+    trainer.train()
+    last = memory.logged[-1]
+    assert last["eval/kl_generator_oracle"] > 0
+    assert last["checkpoint/loss"] == pytest.approx(
+        trainer.nll_dev() + last["eval/kl_generator_oracle"], abs=1e-6
+    )
+
+
+def test_histograms_hold_the_tokens_of_the_last_update() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"evaluation.every": 2, "adversarial.batch_size": 6}))
+    trainer.tracker = memory = MemoryTracker()
+    trainer.train()
+    assert {row["iteration"] for row in memory.histogram_rows} == {2}  # not before the game
+    names = [row["name"] for row in memory.histogram_rows]
+    assert names[0] == "action_value/01-01"
+    counts = {row["name"]: sum(row["histogram"].counts) for row in memory.histogram_rows}
+    assert counts["action_value/01-01"] == counts["advantage/01-01"] == 6
+    length = memory.values("completions/mean_length")[1]
+    for area in ("action_value", "advantage"):
+        total = sum(count for name, count in counts.items() if name.startswith(area))
+        assert total == pytest.approx(6 * length)
+
+
+def test_the_spread_of_advantages_is_that_before_standardisation() -> None:
+    trainer, memory = make_trainer(changed(TINY, {"adversarial.standardize": True}))
+    trainer.train()
+    assert all(value < 0.5 for value in memory.values("advantage/std"))
