@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from seqgan.commands.parsing import InputError
+from seqgan.system.errors import SeqganError
 
 HELP = """\
 usage: seqgan COMMAND ...
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = _dispatch(given)
         sys.stdout.flush()  # here, where an error of it is still one line
-    except InputError as error:
+    except (InputError, SeqganError) as error:
         print(f"seqgan: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `seqgan sample RUN | head`

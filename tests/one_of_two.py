@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from toys import ENDING, MAX_LENGTH, as_trajectories, every_sequence, seeded
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.functional.advantages import leave_one_out, standardize
 from seqgan.functional.losses import reinforce
@@ -35,7 +36,6 @@ from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.system.accelerated import runtime_for
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seeded_from
-from seqgan.tracking.metrics import Metrics
 
 SHARED = runtime_for("cpu")
 ORDER = every_sequence(ENDING).lengths.argsort(stable=True)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seqgan.commands.parsing import InputError, Parser
+from seqgan.system.errors import ConfigurationError, SeqganError
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _read(folder: Path) -> _Run:
 
     try:
         opened, config = open_run(folder)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     names = {name for line in read_rows(folder / "metrics.jsonl") for name in line}
     names |= {line["name"] for line in read_rows(folder / "histograms.jsonl")}
@@ -121,7 +122,7 @@ def _listed(names: Iterable[str]) -> frozenset[str]:
         try:
             find_metric(name)
             known.add(name)
-        except ValueError:
+        except ConfigurationError:
             unknown.append(name)
     if unknown:
         print(f"left out, not in the metric list: {', '.join(unknown)}", file=sys.stderr)

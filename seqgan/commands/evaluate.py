@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.system.errors import SeqganError
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
@@ -110,7 +111,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
 
     try:
         check_embeddings("--embedding", options.embedding, options.mauve)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     return options
 
@@ -159,7 +160,7 @@ def _of_files(options: argparse.Namespace) -> "Scores":
             options.paired,
         )
         return scores | measures.scores(samples, texts, options.seed)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
 
 
@@ -195,7 +196,6 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.evaluation.texts import Scores
     from seqgan.models.sampling import Sampling
     from seqgan.training.build import build_task
-    from seqgan.training.checkpoints import CheckpointError
     from seqgan.training.runs import load_generator, open_run
 
     try:
@@ -208,7 +208,7 @@ def _of_run(options: argparse.Namespace) -> "Scores":
         texts = None
         if task.exact is None or not task.exact.full_support:
             texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     measured = measure(
         trained.generator,

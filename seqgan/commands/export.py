@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from seqgan.commands.parsing import InputError, Parser
+from seqgan.system.errors import SeqganError
 
 
 def run(given: list[str]) -> int:
@@ -30,12 +31,11 @@ def run(given: list[str]) -> int:
     )
     options = parser.parse_all(given)
     from seqgan.exporting.exports import export_run
-    from seqgan.training.checkpoints import CheckpointError
 
     folder = options.out or options.run / "export" / options.which
     try:
         export_run(options.run, folder, options.which, options.checkpoint, options.merge_lora)
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     print(folder)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.system.errors import SeqganError
 from seqgan.system.tables import aligned
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -27,7 +28,6 @@ def run(given: list[str]) -> int:
     from seqgan.report.frontier_chart import frontier_figure
     from seqgan.system.memory import keep_freed_memory
     from seqgan.tracking.progress import Progress
-    from seqgan.training.checkpoints import CheckpointError
 
     keep_freed_memory()
     picture = options.output or options.runs[0] / "frontier.png"
@@ -41,7 +41,7 @@ def run(given: list[str]) -> int:
         task = frontiers.common_task(opened)
         planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
         published = [] if options.points is None else read_points(options.points, planes)
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     with Progress() as progress:
         runs = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.system.errors import SeqganError
 from seqgan.system.tables import aligned
 
 if TYPE_CHECKING:
@@ -105,7 +106,6 @@ def _prepare(given: list[str]) -> int:
         with_short_names,
     )
     from seqgan.judging.study import DEFAULT_QUESTION, lowercased_words, plan
-    from seqgan.training.checkpoints import CheckpointError
 
     try:
         wanted: list[WantedRun | WantedFile] = [parse_run(spec) for spec in options.systems]
@@ -126,7 +126,7 @@ def _prepare(given: list[str]) -> int:
             controls,
             options.seed,
         )
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     page.parent.mkdir(parents=True, exist_ok=True)
     _write_new(key, json.dumps(study.key(), indent=1, ensure_ascii=False))
@@ -203,7 +203,7 @@ def _score(given: list[str]) -> int:
         key = read_key(options.key)
         ratings, notes = read_ratings(options.answers, key)
         scores = score(ratings, key, notes, options.seed)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     if options.json:
         print(json.dumps(asdict(scores), ensure_ascii=False))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from seqgan.commands.parsing import InputError, Parser
+from seqgan.system.errors import SeqganError
 
 
 def run(given: list[str]) -> int:
@@ -19,7 +20,7 @@ def run(given: list[str]) -> int:
 
     try:
         target = write_page(options.runs, options.output or options.runs[0] / "report.html")
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     print(target)
     return 0

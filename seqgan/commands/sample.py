@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.system.errors import SeqganError
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -57,7 +58,6 @@ def run(given: list[str]) -> int:
     import torch
 
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
-    from seqgan.training.checkpoints import CheckpointError
     from seqgan.training.runs import load_generator, open_run
 
     try:
@@ -66,7 +66,7 @@ def run(given: list[str]) -> int:
         which = "pretrained" if options.pretrained else "generator"
         trained = load_generator(folder, config, which, options.checkpoint)
         prompts = _prompts(options, config, trained.vocabulary)
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     unknown = trained.vocabulary.unk_id
     forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])

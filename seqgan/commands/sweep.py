@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
     from seqgan.sweeps.proposals import Proposal
@@ -72,7 +73,7 @@ def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
         sweep = without_overridden(read_sweep(options.file), extra)
         total = _total(sweep, options.runs)
         _check(sweep, extra)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     named = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = SweepFolder(options.output or Path("sweeps") / named)
@@ -115,7 +116,7 @@ def _resume(options: argparse.Namespace) -> int:
             settings["runs"] = _total(sweep, options.runs)
             _write_json(folder.settings, settings)
         _check(sweep, settings["flags"])
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     folder.mend()
     return _run(sweep, folder, settings, options.jobs)
@@ -127,7 +128,9 @@ def _total(sweep: "Sweep", runs: int | None) -> int:
     if sweep.method == "grid":
         limits.append(sweep.grid_size)
     if not limits:
-        raise ValueError(f"a {sweep.method} sweep ends after run_cap or --runs, got neither")
+        raise ConfigurationError(
+            f"a {sweep.method} sweep ends after run_cap or --runs, got neither"
+        )
     return min(limits)
 
 
@@ -135,7 +138,8 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
     """Everything that can be known before a trial starts: each flag and the ends of its values.
 
     Raises:
-        ValueError: the command takes no such flag or value, or optuna is needed and missing.
+        ConfigurationError: the command takes no such flag or value, or optuna is needed and
+            missing.
     """
     from seqgan.commands.train import configuration
     from seqgan.sweeps.launching import train_arguments
@@ -151,9 +155,9 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
         try:
             config = configuration(train_arguments(sweep, parameters, extra))
         except InputError as error:
-            raise ValueError(f"the command of the sweep: {error}") from error
+            raise ConfigurationError(f"the command of the sweep: {error}") from error
         if config.tracker.mode == "online":
-            raise ValueError(
+            raise ConfigurationError(
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"
             )
@@ -161,7 +165,7 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
     every = min(config.evaluation.every for config in configs)
     iterations = max(config.adversarial.iterations for config in configs)
     if sweep.metric.name.startswith("eval/") and every > iterations:
-        raise ValueError(
+        raise ConfigurationError(
             f"a sweep by {sweep.metric.name} takes an evaluation in the game, got"
             f" evaluation.every {every} and adversarial.iterations {iterations}"
         )

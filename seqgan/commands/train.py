@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqgan.commands.parsing import InputError, take, unknown_flag
+from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
     from seqgan.system.runtime import Runtime
@@ -107,7 +108,7 @@ def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "Tr
         raise InputError(f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{hint}")
     try:
         config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     return _with_flags(config, flags, preset or "PRESET")
 
@@ -120,7 +121,7 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
 
     try:
         config = _with_kinds(config, flags)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     errors = io.StringIO()
     try:
@@ -138,7 +139,7 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
                 config=(tyro.conf.AvoidSubcommands,),
                 return_unknown_args=True,
             )
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     except SystemExit as stop:
         if not stop.code:
@@ -163,7 +164,9 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> "TrainConfig":
                 continue
             kind = value or (flags[index + 1] if index + 1 < len(flags) else "")
             if kind not in kinds:
-                raise ValueError(f"--{slot}.kind is one of {', '.join(kinds)}, got {kind!r}")
+                raise ConfigurationError(
+                    f"--{slot}.kind is one of {', '.join(kinds)}, got {kind!r}"
+                )
             if not isinstance(getattr(config, slot), kinds[kind]):
                 config = replace(config, **{slot: kinds[kind]()})
     return config
@@ -216,7 +219,7 @@ def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
     with _said_once():
         try:
             runtime = runtime_for(config.device)
-        except ValueError as error:
+        except SeqganError as error:
             raise InputError(str(error)) from error
     if isinstance(runtime, Accelerated):
         config = replace(config, device=str(runtime.device))
@@ -229,7 +232,7 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
     if runtime.is_main():
         try:
             made = make()
-        except (ValueError, InputError) as refused:
+        except (SeqganError, InputError) as refused:
             error = refused
     if runtime.from_main(error is not None):
         if error is not None:
@@ -238,7 +241,7 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
         raise SystemExit(2)
     try:
         return make() if made is None else made
-    except ValueError as refused:
+    except SeqganError as refused:
         raise InputError(str(refused)) from refused
 
 
@@ -255,7 +258,7 @@ def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from dataclasses import replace
 
-    from seqgan.learning.updates import DivergedError
+    from seqgan.system.errors import DivergedError
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.build import build_task, check_models, named_rewards
@@ -273,14 +276,14 @@ def _profile(config: "TrainConfig") -> int:
         task = build_task(config)
         check_models(config, task)
         found = named_rewards(config, task)
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     with Progress() as progress:
         trainer = Trainer(config, task, MemoryTracker(), progress, found=found)
         try:
             trainer.pretrain_generator()
             measured = profile_iteration(trainer)
-        except (DivergedError, OSError, ValueError) as error:
+        except (DivergedError, OSError, SeqganError) as error:
             progress.message(f"seqgan: {error}")
             return 1
     print("\n".join(measured.lines()))
@@ -294,7 +297,7 @@ def _resume(path: Path) -> int:
     with _said_once():
         try:
             folder, config = open_run(path)
-        except ValueError as error:
+        except SeqganError as error:
             raise InputError(str(error)) from error
         if folder.results.is_file():
             return _present_stored(folder) if launched_rank() == 0 else 0
@@ -311,8 +314,9 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     Raises:
         InputError: all checkpoints are damaged.
     """
+    from seqgan.system.errors import CheckpointError
     from seqgan.tracking.jsonl import KINDS
-    from seqgan.training.checkpoints import CheckpointError, load_checkpoint
+    from seqgan.training.checkpoints import load_checkpoint
 
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
@@ -342,7 +346,7 @@ def _fork(path: Path, flags: list[str]) -> int:
     with _said_once():
         try:
             _, before = open_run(path)
-        except ValueError as error:
+        except SeqganError as error:
             raise InputError(str(error)) from error
         config = _with_flags(before, flags, f"--fork {path}")
     runtime, _ = _processes(config)
@@ -359,7 +363,7 @@ def _branch_off(
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.build import build_task, check_models, named_rewards, try_rewards
-    from seqgan.training.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+    from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.runs import check_vocabulary, create_run, open_run
     from seqgan.training.trainer import Trainer
@@ -375,13 +379,13 @@ def _branch_off(
         check_models(config, task)
         found = named_rewards(config, task)
         try_rewards(config, task, found)
-    except (ValueError, CheckpointError) as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     trainer = Trainer(config, task, MemoryTracker(), Progress(), found=found)
     try:
         state = forked_state(state, trainer.state_dict(), before, config)
         trainer.load_state_dict(state)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, SeqganError) as error:
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
             f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
@@ -393,7 +397,7 @@ def _branch_off(
         save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
         note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **state["counters"]}
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
-    except (ValueError, CheckpointError, OSError) as error:
+    except (SeqganError, OSError) as error:
         raise InputError(str(error)) from error
     print(f"branching off from {checkpoint}", file=sys.stderr)
     return config, task, found, folder, state
@@ -412,7 +416,7 @@ def _use_machine(config: "TrainConfig") -> None:
     except (RuntimeError, AssertionError) as error:
         summary = str(error).splitlines()[0]
         rule = f"device is one that PyTorch can use, got {config.device!r}"
-        raise ValueError(f"{rule}: {summary}") from error
+        raise ConfigurationError(f"{rule}: {summary}") from error
 
 
 def _run(
@@ -428,12 +432,12 @@ def _run(
     Args:
         runtime: of several processes, of which only the main one touches the folder; None for one.
     """
-    from seqgan.learning.updates import DivergedError
     from seqgan.report.summary import results_dict
-    from seqgan.system.runtime import ALONE, ProcessLostError
+    from seqgan.system.errors import DivergedError, ProcessLostError
+    from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
-    from seqgan.training.checkpoints import CheckpointError, last_good_checkpoint
+    from seqgan.training.checkpoints import last_good_checkpoint
     from seqgan.training.trainer import Interrupted, Trainer
 
     runtime = ALONE if runtime is None else runtime
@@ -468,8 +472,7 @@ def _run(
         except Interrupted:
             code = 128 + trainer.stop_signal
             progress.message(f"stopped; continue with: seqgan train --resume {folder.path}")
-        except (DivergedError, CheckpointError, ProcessLostError, OSError, ValueError) as error:
-            # ValueError: sampling and rewards refuse numbers that are not finite.
+        except (DivergedError, ProcessLostError, OSError, SeqganError) as error:
             named = last_good_checkpoint(folder.checkpoints)
             message = str(error)
             if named not in message:
@@ -501,7 +504,7 @@ def _tracker(
     position = state.get("tracker", {}) if state else {}
     try:
         jsonl = JsonlTracker(folder.path, position.get("jsonl"))
-    except ValueError as error:
+    except SeqganError as error:
         raise InputError(str(error)) from error
     known = config_to_dict(config) | run_facts(config, task) | folder.origin()
     files = reward_files(config.reward)

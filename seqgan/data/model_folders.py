@@ -12,21 +12,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-
-class PretrainedError(ValueError):
-    """A model or a tokenizer cannot be read, or lacks something; one line that says what."""
+from seqgan.system.errors import ModelFolderError
 
 
 def package(name: str, extra: str = "pretrained") -> ModuleType:
     """An optional package.
 
     Raises:
-        PretrainedError: it is not installed.
+        ModelFolderError: it is not installed.
     """
     try:
         return import_module(name)
     except ImportError as error:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"pretrained models need the package {name}: pip install 'seqgan[{extra}]' ({error})"
         ) from error
 
@@ -38,7 +36,7 @@ def load_tokenizer(place: str) -> Any:
     A missing padding token is no obstacle: rows are padded with a mask, and never shown to a model.
 
     Raises:
-        PretrainedError: there is none, or an empty one.
+        ModelFolderError: there is none, or an empty one.
     """
     check_place(place)
     transformers = package("transformers")
@@ -46,7 +44,7 @@ def load_tokenizer(place: str) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         # What transformers makes of a folder that has a model's configuration alone.
-        raise PretrainedError(
+        raise ModelFolderError(
             f"a model folder has its tokenizer's files (tokenizer.json), got {place} without a"
             " token that is not a special one"
         )
@@ -57,11 +55,11 @@ def ending_tokenizer(place: str) -> Any:
     """`load_tokenizer`, of a generator.
 
     Raises:
-        PretrainedError: there is none, or it has no eos.
+        ModelFolderError: there is none, or it has no eos.
     """
     tokenizer = load_tokenizer(place)
     if tokenizer.eos_token_id is None:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"a generator's tokenizer has an end-of-text token (eos_token), {place} has none"
         )
     return tokenizer
@@ -71,7 +69,7 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
     """A model by one of transformers' `Auto...` classes.
 
     Raises:
-        PretrainedError: the place holds no model, or none of that class.
+        ModelFolderError: the place holds no model, or none of that class.
     """
     check_place(place)
     transformers = package("transformers")
@@ -83,7 +81,7 @@ def load_settings(place: str) -> Any:
     """A model's configuration.
 
     Raises:
-        PretrainedError: the place holds none.
+        ModelFolderError: the place holds none.
     """
     check_place(place)
     transformers = package("transformers")
@@ -95,7 +93,7 @@ def context_window(place: str) -> int | None:
     """How many tokens the model can read, prompt and completion together; None sets no limit.
 
     Raises:
-        PretrainedError: the place holds no model.
+        ModelFolderError: the place holds no model.
     """
     settings = load_settings(place).get_text_config()
     window = getattr(settings, "max_position_embeddings", None)
@@ -106,18 +104,20 @@ def check_place(place: str) -> None:
     """That a place may hold a model: a folder with a config.json, or what could be a hub name.
 
     Raises:
-        PretrainedError: it can be neither.
+        ModelFolderError: it can be neither.
     """
     if not place:
-        raise PretrainedError("a pretrained model is a folder or a hub name, got nothing")
+        raise ModelFolderError("a pretrained model is a folder or a hub name, got nothing")
     path = Path(place)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise PretrainedError(f"a model folder has a config.json, got {place} without one")
+            raise ModelFolderError(f"a model folder has a config.json, got {place} without one")
     elif path.exists():
-        raise PretrainedError(f"a pretrained model is a folder or a hub name, got the file {place}")
+        raise ModelFolderError(
+            f"a pretrained model is a folder or a hub name, got the file {place}"
+        )
     elif place.startswith((".", "/", "~", "\\")) or place.count("/") > 1:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"a pretrained model is a folder or a hub name, got {place}: no such folder"
         )
 
@@ -127,16 +127,16 @@ def refusals(place: str, what: str) -> Iterator[None]:
     """Turns what transformers says, often over a page, into one line."""
     try:
         yield
-    except PretrainedError:
+    except ModelFolderError:
         raise
     except Exception as error:  # each parser behind it, and code of the folder's own, has others
         if not Path(place).is_dir():
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"{place!r} is no local folder, and as a hub name it is neither in the local cache"
                 " nor can it be fetched; without a network, give the path of a model folder"
             ) from error
         said = " ".join(str(error).split())[:200]
-        raise PretrainedError(
+        raise ModelFolderError(
             f"{place} holds a {what} that transformers can read: {said}"
         ) from error
 

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from seqgan.data.model_folders import PretrainedError, ending_tokenizer, load_tokenizer
+from seqgan.data.model_folders import ending_tokenizer, load_tokenizer
+from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Level = Literal["word", "character", "subword"]
 
@@ -45,8 +46,8 @@ class Vocabulary:
         tokenizer: of subwords: the folder or hub name of their tokenizer.
 
     Raises:
-        ValueError: fewer than two words, a repeated word, a special word that is not a word, or
-            subwords without a tokenizer.
+        ConfigurationError: fewer than two words, a repeated word, a special word that is not a
+            word, or subwords without a tokenizer.
     """
 
     words: tuple[str, ...]
@@ -59,18 +60,18 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if len(self.words) < 2:
-            raise ValueError(f"a vocabulary has at least 2 words, got {len(self.words)}")
+            raise ConfigurationError(f"a vocabulary has at least 2 words, got {len(self.words)}")
         if len(self._ids) != len(self.words):
-            raise ValueError("the words of a vocabulary are distinct, got a repeated one")
+            raise ConfigurationError("the words of a vocabulary are distinct, got a repeated one")
         if (self.level == "subword") != bool(self.tokenizer):
-            raise ValueError(
+            raise ConfigurationError(
                 f"a vocabulary has a tokenizer where its level is subword, got level {self.level}"
                 f" and tokenizer {self.tokenizer!r}"
             )
         if self.bos_word is not None and not 0 <= self.bos_word < len(self.words):
-            raise ValueError(f"bos_word is the id of a word, got {self.bos_word}")
+            raise ConfigurationError(f"bos_word is the id of a word, got {self.bos_word}")
         if self.unk_word is not None and self.unk_word not in self._ids:
-            raise ValueError(f"unk_word is one of the words, got {self.unk_word!r}")
+            raise ConfigurationError(f"unk_word is one of the words, got {self.unk_word!r}")
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -149,7 +150,7 @@ def subword_vocabulary(tokenizer: str) -> Vocabulary:
         tokenizer: a model folder, or a hub name.
 
     Raises:
-        PretrainedError: there is no tokenizer, or it has no eos.
+        ModelFolderError: there is no tokenizer, or it has no eos.
     """
     loaded = ending_tokenizer(tokenizer)
     by_id = sorted((index, token) for token, index in loaded.get_vocab().items())
@@ -174,17 +175,17 @@ def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
         tokenizer: a pretrained one, with an eos; its bos is eos where it has none.
 
     Raises:
-        PretrainedError: a word is no token of the tokenizer, or the vocabulary has no eos.
+        ModelFolderError: a word is no token of the tokenizer, or the vocabulary has no eos.
     """
     if not vocabulary.has_eos:
-        raise PretrainedError("a pretrained model ends its texts, got a vocabulary without eos")
+        raise ModelFolderError("a pretrained model ends its texts, got a vocabulary without eos")
     known = tokenizer.get_vocab()
     eos_token = tokenizer.eos_token
     bos = [] if vocabulary.bos_word is not None else [tokenizer.bos_token or eos_token]
     tokens = [*vocabulary.words, eos_token, *bos, *vocabulary.specials]
     missing = [token for token in tokens if token not in known]
     if missing:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"each word of the task is a token of the model's tokenizer, got {len(missing)} that"
             f" are none, {missing[0]!r} first"
         )

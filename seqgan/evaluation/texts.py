@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from seqgan.data.metrics import Metrics
 from seqgan.evaluation.metrics.copies import Copies
 from seqgan.evaluation.metrics.divergences import frechet_distance, frechet_floor, mauve
 from seqgan.evaluation.metrics.embeddings import EMBEDDINGS, FITTED, Embedding, load_embedding
@@ -27,7 +28,7 @@ from seqgan.evaluation.metrics.ngrams import (
 from seqgan.evaluation.metrics.rouge import RougeReferences, rouge_pairs
 from seqgan.evaluation.metrics.shapes import length_divergence, zipf_divergence
 from seqgan.rewards.shipped.packages import Profanity
-from seqgan.tracking.metrics import Metrics
+from seqgan.system.errors import ConfigurationError
 
 Text = Sequence[Hashable]
 BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
@@ -68,11 +69,11 @@ def check_embeddings(name: str, embeddings: Sequence[str], with_mauve: bool) -> 
             near = difflib.get_close_matches(embedding, EMBEDDINGS, n=1)
             hint = f"; the nearest one is {near[0]}" if near else ""
             known = ", ".join(EMBEDDINGS)
-            raise ValueError(f"{name} are of {known}, got {embedding!r}{hint}")
+            raise ConfigurationError(f"{name} are of {known}, got {embedding!r}{hint}")
     if len(set(embeddings)) < len(embeddings):
-        raise ValueError(f"{name} are named once each, got {', '.join(embeddings)}")
+        raise ConfigurationError(f"{name} are named once each, got {', '.join(embeddings)}")
     if with_mauve and not embeddings:
-        raise ValueError(f"{name} names at least one for MAUVE, got none")
+        raise ConfigurationError(f"{name} names at least one for MAUVE, got none")
 
 
 def repetition_scores(samples: Sequence[Text]) -> Scores:
@@ -148,7 +149,8 @@ class TextMeasures:
         paired: whether sample i answers to reference i.
 
     Raises:
-        ValueError: no reference, or an embedding that is unknown or whose package is missing.
+        ConfigurationError: no reference, or an embedding that is unknown or whose package is
+            missing.
         RewardError: alt-profanity-check is missing.
     """
 
@@ -183,7 +185,7 @@ class TextMeasures:
         """All measures of the samples, given word by word and as strings.
 
         Raises:
-            ValueError: no sample; or, if paired, not as many as references.
+            ConfigurationError: no sample; or, if paired, not as many as references.
         """
         rng = np.random.default_rng(seed)
         scores = self._rouge_scores(samples, rng)

@@ -81,7 +81,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
         ValueError: the run has not logged anything, or a file of it is damaged.
     """
     pages = Environment(
-        loader=PackageLoader("seqgan.exporting"),
+        loader=PackageLoader("seqgan.exporting", "pages"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

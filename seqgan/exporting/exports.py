@@ -14,6 +14,7 @@ from seqgan.models.discriminators.pretrained import PretrainedDiscriminator
 from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator
+from seqgan.system.errors import ConfigurationError
 from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import (
     TrainedGenerator,
@@ -44,13 +45,13 @@ def export_run(
             otherwise the adapter alone is written, beside the path of its model.
 
     Raises:
-        ValueError: no run, an existing folder, a missing extra, or a network that cannot be
+        ConfigurationError: no run, an existing folder, a missing extra, or a network that cannot be
             exported; one line.
         CheckpointError: there is no intact checkpoint.
     """
     opened, config = open_run(run)
     if folder.exists():
-        raise ValueError(f"an export gets a folder of its own, got {folder}, which exists")
+        raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
     with quietly(transformers), _whole(folder) as writing:
@@ -87,12 +88,12 @@ def save_generator(
     """Writes a generator with its tokenizer and how it samples.
 
     Raises:
-        ValueError: there is no adapter to merge, or no tokenizer can be made.
+        ConfigurationError: there is no adapter to merge, or no tokenizer can be made.
     """
     generator, settings = trained.generator, config.generator
     adapted = isinstance(settings, PretrainedGeneratorConfig) and settings.adapter == "lora"
     if merge_lora and not adapted:
-        raise ValueError(
+        raise ConfigurationError(
             "an adapter is merged into the model of a generator that was trained with LoRA, got"
             f" one of kind {settings.kind} without"
         )
@@ -101,7 +102,7 @@ def save_generator(
     assert isinstance(generator, RecurrentGenerator | TransformerGenerator)
     if getattr(config.task, "chat_template", False):
         # bos would have to stand behind the template, whose eos may be the same token.
-        raise ValueError(
+        raise ConfigurationError(
             "a generator from scratch that is exported was trained without task.chat_template, got"
             f" one of kind {settings.kind} with it"
         )
@@ -150,10 +151,10 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
     """Writes a discriminator as a sequence classifier with its tokenizer.
 
     Raises:
-        ValueError: it is of a kind that transformers has no classifier for.
+        ConfigurationError: it is of a kind that transformers has no classifier for.
     """
     if not isinstance(discriminator, PretrainedDiscriminator):
-        raise ValueError(
+        raise ConfigurationError(
             "a discriminator that can be exported is of kind pretrained, with a tokenizer of its"
             f" own, got a {type(discriminator).__name__}"
         )
@@ -193,7 +194,7 @@ def _whole(folder: Path) -> Iterator[Path]:
     """A folder to write into, which gets its name when all is in it, and leaves nothing before.
 
     Raises:
-        ValueError: it cannot be made.
+        ConfigurationError: it cannot be made.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     missing = [parent for parent in folder.parents if not parent.exists()]  # innermost first
@@ -201,7 +202,9 @@ def _whole(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
     except OSError as error:
-        raise ValueError(f"an export's folder can be made, got {folder}: {error}") from error
+        raise ConfigurationError(
+            f"an export's folder can be made, got {folder}: {error}"
+        ) from error
     try:
         yield temporary
         temporary.rename(folder)

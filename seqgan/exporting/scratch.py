@@ -30,7 +30,7 @@ def save_scratch_generator(
         prompted: whether the generator was trained with prompts.
 
     Raises:
-        PretrainedError: transformers is not installed, or no tokenizer can be made.
+        ModelFolderError: transformers is not installed, or no tokenizer can be made.
     """
     package("transformers")
     from seqgan.exporting import modeling_seqgan  # it needs transformers

@@ -3,8 +3,9 @@
 import copy
 from typing import Any
 
-from seqgan.data.model_folders import PretrainedError, load_tokenizer, package
+from seqgan.data.model_folders import load_tokenizer, package
 from seqgan.data.vocabulary import WORD_PATTERN, Vocabulary, split_words
+from seqgan.system.errors import ModelFolderError
 
 BOS, EOS, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 
@@ -21,7 +22,7 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
         prompted: whether the generator was trained with prompts.
 
     Raises:
-        PretrainedError: the extra is not installed, a word is spelt like a special token, or a
+        ModelFolderError: the extra is not installed, a word is spelt like a special token, or a
             tokenizer of subwords cannot put bos where it belongs.
     """
     transformers, tokenizers = package("transformers"), package("tokenizers")
@@ -38,7 +39,7 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
     added |= vocabulary.special_ids
     for token in (*special.values(), *vocabulary.specials):
         if token in ids:
-            raise PretrainedError(f"no word of an exported run is {token!r}, got one that is")
+            raise ModelFolderError(f"no word of an exported run is {token!r}, got one that is")
         ids[token] = added[token]
     unknown = vocabulary.unk_word
     # Without an unknown word a word that is not known is an error.
@@ -77,7 +78,7 @@ def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
     if not prompted and list(tokenizer("").input_ids) == [index]:
         return tokenizer
     if not tokenizer.is_fast:
-        raise PretrainedError(
+        raise ModelFolderError(
             "an exported generator's tokenizer of subwords is a fast one, got a"
             f" {type(tokenizer).__name__}"
         )

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import masked_mean
-from seqgan.tracking.metrics import Metrics
 
 
 @runtime_checkable

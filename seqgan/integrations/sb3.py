@@ -12,6 +12,8 @@ from jaxtyping import Float
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from seqgan.system.errors import ConfigurationError
+
 
 class TokenFeatures(BaseFeaturesExtractor):
     """Reads the prompt and the tokens so far with an embedding and a GRU.
@@ -30,7 +32,7 @@ class TokenFeatures(BaseFeaturesExtractor):
         embedding_size: E, the width of a token's embedding.
 
     Raises:
-        ValueError: the space is another one.
+        ConfigurationError: the space is another one.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class TokenFeatures(BaseFeaturesExtractor):
         )
         tokens = members.get("tokens")
         if not isinstance(tokens, spaces.Box) or len(tokens.shape) != 1:
-            raise ValueError(
+            raise ConfigurationError(
                 f"TokenFeatures reads observations of TextGenerationEnv, got {observation_space}"
             )
         self.pad_id = int(tokens.high[0])

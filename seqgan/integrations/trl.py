@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.learning.updates import train_discriminator
 from seqgan.rewards.adapters.trl import TrlFunction
 from seqgan.rewards.base import TrainableReward
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Rows, Task, random_rows
-from seqgan.tracking.metrics import Metrics
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
 FOLDER = "adversary"  # in each of TRL's checkpoints
@@ -50,8 +51,8 @@ class AdversarialCallback(TrainerCallback):
             others are not trained on.
 
     Raises:
-        ValueError: a setting breaks these rules, or the real sequences are numbered otherwise or
-            have another width than the function's.
+        ConfigurationError: a setting breaks these rules, or the real sequences are numbered
+            otherwise or have another width than the function's.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class AdversarialCallback(TrainerCallback):
     ) -> None:
         reward = function.reward_model
         if not isinstance(reward, TrainableReward):
-            raise ValueError(f"the reward model has an update to call, got {reward.name!r}")
+            raise ConfigurationError(f"the reward model has an update to call, got {reward.name!r}")
         if function.remember < 1:
-            raise ValueError("the function remembers what it judged, got remember=0")
+            raise ConfigurationError("the function remembers what it judged, got remember=0")
         for name, value in {"epochs": epochs, "batch_size": batch_size, "every": every}.items():
             if value < 1:
-                raise ValueError(f"{name} is at least 1, got {value}")
+                raise ConfigurationError(f"{name} is at least 1, got {value}")
         self.function = function
         self.reward = reward
         self.real = real
@@ -83,12 +84,14 @@ class AdversarialCallback(TrainerCallback):
         self._unlogged: Metrics = {}
         example = self._draw(1, torch.Generator())
         if example.tokens.shape[1] != function.max_length:
-            raise ValueError(
+            raise ConfigurationError(
                 "real sequences are as wide as the function's max_length, got"
                 f" {example.tokens.shape[1]} and {function.max_length}"
             )
         if example.vocabulary != function.vocabulary:
-            raise ValueError("real sequences have the function's vocabulary, got another one")
+            raise ConfigurationError(
+                "real sequences have the function's vocabulary, got another one"
+            )
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,11 +99,13 @@ class AdversarialCallback(TrainerCallback):
         """Restores the reward model where TRL resumes.
 
         Raises:
-            ValueError: TRL runs in several processes.
+            ConfigurationError: TRL runs in several processes.
             CheckpointError: the checkpoint holds no intact reward model.
         """
         if args.world_size > 1:
-            raise ValueError(f"a co-trained reward runs in one process, got {args.world_size}")
+            raise ConfigurationError(
+                f"a co-trained reward runs in one process, got {args.world_size}"
+            )
         self.function.take_generated()
         if state.global_step > 0:
             named = args.resume_from_checkpoint

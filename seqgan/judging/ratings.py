@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from seqgan.judging.study import Key
+from seqgan.system.errors import DataError
 
 COLUMNS = ("rater", "item", "answer", "seconds", "time", "page")
 ANSWERS = ("left", "right", "tie", "bad")
@@ -38,7 +39,7 @@ def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[st
         The answers in the order of the files, and a sentence about every file with such answers.
 
     Raises:
-        ValueError: a file cannot be read, lacks a column or has no answers; a row is malformed, of
+        DataError: a file cannot be read, lacks a column or has no answers; a row is malformed, of
             another page, about an item that the key does not know, or has an answer that the page
             does not offer. The message names the line.
     """
@@ -66,7 +67,7 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
             header = next(reader, [])
             missing = [column for column in COLUMNS if column not in header]
             if missing:
-                raise ValueError(
+                raise DataError(
                     f"{path}, line 1: the columns are {', '.join(COLUMNS)}, got none that is"
                     f" called {missing[0]!r}"
                 )
@@ -76,15 +77,15 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
                     place = f"{path}, line {reader.line_num}"
                     rows.append(_rating(place, header, fields, key))
     except OSError as error:
-        raise ValueError(f"a CSV file can be read, got {path} ({error.strerror})") from error
+        raise DataError(f"a CSV file can be read, got {path} ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: a CSV file is UTF-8, got {error.reason}") from error
+        raise DataError(f"{path}: a CSV file is UTF-8, got {error.reason}") from error
     except csv.Error as error:
-        raise ValueError(
+        raise DataError(
             f"{path}, line {reader.line_num}: a row is well-formed CSV ({error})"
         ) from error
     if not rows:
-        raise ValueError(f"{path}: a CSV file holds answers, got none")
+        raise DataError(f"{path}: a CSV file holds answers, got none")
     return rows
 
 
@@ -92,29 +93,27 @@ def _rating(
     place: str, header: Sequence[str], fields: Sequence[str], key: Key
 ) -> tuple[datetime, Rating]:
     if len(fields) != len(header):
-        raise ValueError(f"{place}: a row has {len(header)} fields, got {len(fields)}")
+        raise DataError(f"{place}: a row has {len(header)} fields, got {len(fields)}")
     row = {name: field.strip() for name, field in zip(header, fields, strict=True)}
     if row["page"] != key.page:
-        raise ValueError(f"{place}: the key is that of page {key.page}, got {row['page']!r}")
+        raise DataError(f"{place}: the key is that of page {key.page}, got {row['page']!r}")
     if row["item"] not in key.placements:
-        raise ValueError(f"{place}: an item is one of the page's, got {row['item']!r}")
+        raise DataError(f"{place}: an item is one of the page's, got {row['item']!r}")
     offered = [answer for answer in ANSWERS if key.both_bad or answer != "bad"]
     if row["answer"] not in offered:
-        raise ValueError(
-            f"{place}: an answer is one of {', '.join(offered)}, got {row['answer']!r}"
-        )
+        raise DataError(f"{place}: an answer is one of {', '.join(offered)}, got {row['answer']!r}")
     if not row["rater"]:
-        raise ValueError(f"{place}: a row names its rater, got a blank name")
+        raise DataError(f"{place}: a row names its rater, got a blank name")
     try:
         seconds = float(row["seconds"])
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"{place}: seconds are 0 or more, got {row['seconds']!r}")
+        raise DataError(f"{place}: seconds are 0 or more, got {row['seconds']!r}")
     try:
         time = datetime.fromisoformat(row["time"])
     except ValueError as error:
-        raise ValueError(f"{place}: a time is of ISO 8601, got {row['time']!r}") from error
+        raise DataError(f"{place}: a time is of ISO 8601, got {row['time']!r}") from error
     if time.tzinfo is None:
-        raise ValueError(f"{place}: a time has its time zone, got {row['time']!r}")
+        raise DataError(f"{place}: a time has its time zone, got {row['time']!r}")
     return time, Rating(row["rater"], row["item"], row["answer"], seconds)

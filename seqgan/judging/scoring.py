@@ -23,6 +23,7 @@ from seqgan.judging.statistics import (
     wilson_interval,
 )
 from seqgan.judging.study import INTACT, Key, Pair, pairs_of
+from seqgan.system.errors import ConfigurationError
 
 Interval = tuple[float, float]
 
@@ -142,12 +143,14 @@ def score(ratings: Sequence[Rating], key: Key, notes: Sequence[str] = (), seed: 
         seed: of the bootstrap.
 
     Raises:
-        ValueError: none of the ratings is of a comparison.
+        ConfigurationError: none of the ratings is of a comparison.
     """
     pairs = pairs_of(key.systems)
     judgements = _judgements(ratings, key, pairs)
     if not judgements:
-        raise ValueError("a win rate takes answers to comparisons, got answers to other items only")
+        raise ConfigurationError(
+            "a win rate takes answers to comparisons, got answers to other items only"
+        )
     rates, strengths = _bootstrap(judgements, pairs, key.systems, seed)
     scores = _pair_scores(judgements, pairs, rates, key)
     raters = _rater_scores(ratings, key)

@@ -11,6 +11,7 @@ import torch
 from seqgan.data.sequences import Sequences
 from seqgan.judging.study import Source, prompts_of, shuffled_parts, texts_needed
 from seqgan.models.sampling import Sampling, sample
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.training.build import build_task
@@ -54,7 +55,7 @@ def parse_run(spec: str) -> WantedRun:
     A folder whose own name holds such signs is taken as it is.
 
     Raises:
-        ValueError: it cannot be read so.
+        ConfigurationError: it cannot be read so.
     """
     name, rest = "", spec
     if not Path(spec).is_dir() and "=" in spec:
@@ -65,7 +66,7 @@ def parse_run(spec: str) -> WantedRun:
         try:
             temperature = float(number)
         except ValueError as error:
-            raise ValueError(f"a temperature is a number, got {spec!r}") from error
+            raise ConfigurationError(f"a temperature is a number, got {spec!r}") from error
         Sampling(temperature)
     if not Path(folder).is_dir() and ":" in folder:
         folder, _, which = folder.rpartition(":")
@@ -76,16 +77,16 @@ def parse_run(spec: str) -> WantedRun:
         case "real" if temperature == 1:
             return WantedRun(called, Path(folder), which)
         case "real":
-            raise ValueError(f"real texts have no temperature, got {spec!r}")
+            raise ConfigurationError(f"real texts have no temperature, got {spec!r}")
         case _:
-            raise ValueError(f"after a run's colon stands pretrained or real, got {spec!r}")
+            raise ConfigurationError(f"after a run's colon stands pretrained or real, got {spec!r}")
 
 
 def parse_file(spec: str) -> WantedFile:
     """Reads how a file is asked for. Raises ValueError where it cannot be read so."""
     name, equals, path = spec.partition("=")
     if not (name and equals and path):
-        raise ValueError(f"--samples is NAME=FILE, got {spec!r}")
+        raise ConfigurationError(f"--samples is NAME=FILE, got {spec!r}")
     return WantedFile(name, Path(path))
 
 
@@ -109,10 +110,10 @@ def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:
     """Raises ValueError for fewer than two systems, and for two of one name."""
     names = [one.name for one in wanted]
     if len(names) < 2:
-        raise ValueError(f"a comparison takes at least 2 systems, got {len(names)}")
+        raise ConfigurationError(f"a comparison takes at least 2 systems, got {len(names)}")
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(
+            raise ConfigurationError(
                 f"systems have names of their own, got {name!r} {names.count(name)} times"
                 " (NAME=RUN gives a run another name)"
             )
@@ -124,7 +125,7 @@ def load_sources(
     """The texts of every system, and the runs among them.
 
     Raises:
-        ValueError: no such run or file, or one with fewer texts than a comparison takes.
+        ConfigurationError: no such run or file, or one with fewer texts than a comparison takes.
         CheckpointError: a run has no intact checkpoint.
     """
     runs: dict[WantedRun, OpenedRun] = {}
@@ -154,7 +155,7 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
     """n real texts with enough different words to shuffle: of a file, or held out in a run's task.
 
     Raises:
-        ValueError: there is neither a file nor a run, or they hold fewer such texts.
+        ConfigurationError: there is neither a file nor a run, or they hold fewer such texts.
     """
     if not n:
         return Source("", [], [])
@@ -167,10 +168,12 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
         real = task.real("test", task.size("test"), rng)
         texts, prompts = real.texts, real.prompt_texts
     else:
-        raise ValueError("--controls take --control-texts where no system is a run, got none")
+        raise ConfigurationError(
+            "--controls take --control-texts where no system is a run, got none"
+        )
     rows = [row for row, text in enumerate(texts) if len(set(shuffled_parts(text)[1])) >= 4]
     if len(rows) < n:
-        raise ValueError(
+        raise ConfigurationError(
             f"{n} controls take as many real texts of 4 or more different words, got {len(rows)}"
         )
     chosen = [rows[index] for index in torch.randperm(len(rows), generator=rng)[:n].tolist()]
@@ -180,7 +183,7 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
 def _lines(wanted: WantedFile, n: int) -> list[str]:
     texts = read_texts(wanted.path)
     if len(texts) < n:
-        raise ValueError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
+        raise ConfigurationError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
     return texts
 
 
@@ -191,7 +194,9 @@ def _from_run(
     if run.wanted.which == "real":
         size = run.task.size("test")
         if size < n:
-            raise ValueError(f"{run.wanted.name}: {n} texts are needed, got {size} held-out ones")
+            raise ConfigurationError(
+                f"{run.wanted.name}: {n} texts are needed, got {size} held-out ones"
+            )
         drawn = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
         trained = load_generator(run.folder, run.config, run.wanted.which)
@@ -207,13 +212,13 @@ def prompted_rows(task: Task, rows: Sequence[int], rng: torch.Generator) -> Sequ
         rows: their places in a random order of the held-out set, which `rng` decides.
 
     Raises:
-        ValueError: the held-out set has fewer sequences than the largest place asks for.
+        ConfigurationError: the held-out set has fewer sequences than the largest place asks for.
     """
     if task.real("test", 1, torch.Generator().manual_seed(0)).prompts is None:
         return None
     size = task.size("test")
     if size <= max(rows):
-        raise ValueError(f"{max(rows) + 1} held-out prompts are needed, got {size}")
+        raise ConfigurationError(f"{max(rows) + 1} held-out prompts are needed, got {size}")
     return task.real("test", size, rng).select(torch.tensor(rows))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqgan.data.vocabulary import split_words
+from seqgan.system.errors import ConfigurationError
 
 Kind = Literal["comparison", "repeat", "control"]
 Pair = tuple[str, str]  # two systems, in the order in which they were named
@@ -162,8 +163,8 @@ def plan(
         seed: the same seed and texts, the same study.
 
     Raises:
-        ValueError: two texts of an item would continue different prompts, or all pairs of two
-            systems are equal texts.
+        ConfigurationError: two texts of an item would continue different prompts, or all pairs of
+            two systems are equal texts.
     """
     rng = random.Random(seed)
     systems = tuple(source.name for source in sources)
@@ -176,7 +177,9 @@ def plan(
         if len(differing) < num_pairs:
             identical[pair] = num_pairs - len(differing)
         if not differing:
-            raise ValueError(f"{pair[0]} and {pair[1]} differ in no text, got {num_pairs} equal")
+            raise ConfigurationError(
+                f"{pair[0]} and {pair[1]} differ in no text, got {num_pairs} equal"
+            )
         sides = _balanced(len(differing), rng)
         again = set(rng.sample(range(len(differing)), round(repeats * len(differing))))
         for row, ((prompt, one, other), swapped) in enumerate(zip(differing, sides, strict=True)):
@@ -252,17 +255,17 @@ def read_key(path: Path) -> Key:
     """The key that belongs to a page.
 
     Raises:
-        ValueError: the file cannot be read, or is no key.
+        ConfigurationError: the file cannot be read, or is no key.
     """
     rule = f"a key is the JSON file that was written with the page, got {path}"
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"a key can be read, got {path} ({error.strerror})") from error
+        raise ConfigurationError(f"a key can be read, got {path} ({error.strerror})") from error
     except ValueError as error:  # no JSON, no UTF-8
-        raise ValueError(f"{rule} ({error})") from error
+        raise ConfigurationError(f"{rule} ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
-        raise ValueError(rule)
+        raise ConfigurationError(rule)
     try:
         return Key(
             plain["page"],
@@ -273,7 +276,7 @@ def read_key(path: Path) -> Key:
             plain.get("both_bad", True),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # it has been changed
-        raise ValueError(f"{rule} ({type(error).__name__}: {error})") from error
+        raise ConfigurationError(f"{rule} ({type(error).__name__}: {error})") from error
 
 
 def _block(
@@ -290,7 +293,7 @@ def _block(
     for (prompt, one), (other_prompt, two) in zip(*sides, strict=True):
         if prompt != other_prompt:
             names = " and ".join(sources[system].name for system in pair)
-            raise ValueError(
+            raise ConfigurationError(
                 f"both texts of a comparison continue one prompt, got {prompt!r} and"
                 f" {other_prompt!r} of {names}"
             )

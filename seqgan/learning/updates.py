@@ -12,18 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories, masked_mean
 from seqgan.functional.losses import PolicyGradientLoss, to_floats
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.base import TrainableReward
+from seqgan.system.errors import DivergedError
 from seqgan.system.runtime import ALONE, Runtime
-from seqgan.tracking.metrics import Metrics
 
 Reduction = Literal["mean", "sum"]
-
-
-class DivergedError(RuntimeError):
-    """A loss or its gradient is not finite; the generator is as it was before that step."""
 
 
 def _finite(value: Tensor, what: str) -> None:

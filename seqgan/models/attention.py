@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+from seqgan.system.errors import ConfigurationError
+
 ROTATION_BASE = 10000.0
 
 
@@ -86,15 +88,15 @@ def check_sizes(where: str, width: int, num_layers: int, num_heads: int, dropout
     """What the settings of a transformer have to be.
 
     Raises:
-        ValueError: a size below 1, a width that the heads do not divide into even parts, or a
-            dropout outside [0, 1).
+        ConfigurationError: a size below 1, a width that the heads do not divide into even parts, or
+            a dropout outside [0, 1).
     """
     for name, size in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
         if size < 1:
-            raise ValueError(f"{where}.{name} is at least 1, got {size}")
+            raise ConfigurationError(f"{where}.{name} is at least 1, got {size}")
     if width % (2 * num_heads):
-        raise ValueError(
+        raise ConfigurationError(
             f"{where}.width is a multiple of twice num_heads ({2 * num_heads}), got {width}"
         )
     if not 0 <= dropout < 1:
-        raise ValueError(f"{where}.dropout is in [0, 1), got {dropout}")
+        raise ConfigurationError(f"{where}.dropout is in [0, 1), got {dropout}")

@@ -15,6 +15,7 @@ from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.losses import token_log_probs
 from seqgan.models.generators.base import Generator, State
+from seqgan.system.errors import ConfigurationError, DivergedError
 
 LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
 LOGITS_AT_ONCE = 2**23  # of all steps of sequences that are teacher-forced together; 32 MiB
@@ -30,11 +31,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature is above 0 and finite, got {self.temperature}")
+            raise ConfigurationError(f"temperature is above 0 and finite, got {self.temperature}")
         if self.top_k < 0:
-            raise ValueError(f"top_k is at least 0, got {self.top_k}")
+            raise ConfigurationError(f"top_k is at least 0, got {self.top_k}")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is in (0, 1], got {self.top_p}")
+            raise ConfigurationError(f"top_p is in (0, 1], got {self.top_p}")
 
     def apply(self, logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes vocab"]:
         """Logits of the adjusted distribution, -inf where a token is cut off.
@@ -58,7 +59,7 @@ class Sampling:
 def sample_categorical(
     logits: Float[Tensor, "batch vocab"], rng: torch.Generator
 ) -> Int[Tensor, " batch"]:
-    """One draw per row from softmax(logits). Raises ValueError as `sample_repeatedly` does."""
+    """One draw per row from softmax(logits). Raises DivergedError as `sample_repeatedly` does."""
     return sample_repeatedly(logits, 1, rng)[:, 0]
 
 
@@ -68,7 +69,7 @@ def sample_repeatedly(
     """Independent draws from softmax(logits) of each row, by inverting the running sum.
 
     Raises:
-        ValueError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
+        DivergedError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
     """
     return _draw(logits.softmax(dim=-1), num_draws, rng)
 
@@ -89,7 +90,7 @@ def _draw(
         of_blocks = torch.cat([of_blocks, probs[:, full:].sum(dim=-1, keepdim=True)], dim=1)
     cumulative = of_blocks.cumsum(dim=-1)
     if not bool(torch.isfinite(cumulative[:, -1]).all()):
-        raise ValueError("logits are finite (or -inf in part), got NaN or infinity")
+        raise DivergedError("logits are finite (or -inf in part), got NaN or infinity")
     block = _invert(cumulative, num_draws, rng)
     # The tokens of that block; the last block of a vocabulary may start among those before it.
     start = (block * width).clamp(max=num_tokens - width)

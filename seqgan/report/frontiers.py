@@ -21,6 +21,7 @@ from seqgan.evaluation.planes.standing import (
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.report.frontier_chart import Kind, Series, generator_series, published_series
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
@@ -81,13 +82,13 @@ def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
     """Runs of one task, named by their folders.
 
     Raises:
-        ValueError: a folder is no run or is given twice, or the runs have different tasks.
+        ConfigurationError: a folder is no run or is given twice, or the runs have different tasks.
         CheckpointError: a run has no intact checkpoint.
     """
     resolved = [path.resolve() for path in paths]
     for index, path in enumerate(resolved):
         if path in resolved[:index]:
-            raise ValueError(f"each run is given once, got {paths[index]} again")
+            raise ConfigurationError(f"each run is given once, got {paths[index]} again")
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -96,7 +97,7 @@ def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
         one, another = _flat(asdict(runs[0].config.task)), _flat(asdict(other.config.task))
         for name in one | another:
             if one.get(name) != another.get(name):
-                raise ValueError(
+                raise ConfigurationError(
                     f"runs of one task are compared, got {runs[0].path} with task.{name}"
                     f" {one.get(name)!r} and {other.path} with {another.get(name)!r}"
                 )
@@ -107,12 +108,12 @@ def common_task(runs: Sequence[OpenedRun]) -> Task:
     """The task of runs that `open_runs` gave.
 
     Raises:
-        ValueError: it cannot be built, or has become another since a run was made.
+        ConfigurationError: it cannot be built, or has become another since a run was made.
     """
     task = build_task(runs[0].config)
     for run in runs:
         if run.vocabulary != task.vocabulary:
-            raise ValueError(
+            raise ConfigurationError(
                 f"a run is measured on the task it was made for, got {run.path} with another"
                 f" vocabulary ({len(run.vocabulary.words)} words) than the task has now"
                 f" ({len(task.vocabulary.words)} words)"

@@ -31,6 +31,7 @@ from seqgan.report.recorded import Recorded, read_runs
 from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, reward_sentences, stored_table
 from seqgan.report.svg import SIZE, STYLE, inline_svg
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.metrics import find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
@@ -71,11 +72,11 @@ def write_page(folders: Sequence[Path], target: Path) -> Path:
         target: the page; an earlier report of ours is overwritten, nothing else.
 
     Raises:
-        ValueError: a folder is no run, the runs cannot be compared, or `target` is in the way or
-            has no folder.
+        ConfigurationError: a folder is no run, the runs cannot be compared, or `target` is in the
+            way or has no folder.
     """
     if not 1 <= len(folders) <= MAX_RUNS:
-        raise ValueError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
+        raise ConfigurationError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
     runs = read_runs(folders)
     check_target(target)
     page = render(runs)
@@ -92,22 +93,24 @@ def check_target(target: Path) -> None:
     """That a report may be written there.
 
     Raises:
-        ValueError: it may not.
+        ConfigurationError: it may not.
     """
     if not target.parent.is_dir():
-        raise ValueError(f"a report is written into a folder that exists, got {target}")
+        raise ConfigurationError(f"a report is written into a folder that exists, got {target}")
     if target.is_dir():
-        raise ValueError(f"a report is a file, got {target}, which is a folder")
+        raise ConfigurationError(f"a report is a file, got {target}, which is a folder")
     if target.exists():
         with target.open("rb") as file:
             if MARK.encode() not in file.read(1000):
-                raise ValueError(f"a report overwrites only reports, got {target}, which is none")
+                raise ConfigurationError(
+                    f"a report overwrites only reports, got {target}, which is none"
+                )
 
 
 def render(runs: Sequence[Recorded]) -> str:
     """The page as text."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("seqgan.report"),
+        loader=jinja2.PackageLoader("seqgan.report", "pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

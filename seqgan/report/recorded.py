@@ -16,6 +16,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float, Int
 
+from seqgan.system.errors import DataError
 from seqgan.tracking.metrics import find_metric
 
 Row = dict[str, Any]
@@ -123,25 +124,25 @@ def read_runs(paths: Sequence[Path]) -> list[Recorded]:
     """Several runs of one task, under names that tell them apart.
 
     Raises:
-        ValueError: a folder is not a run or is named twice, a file is damaged, or the runs cannot
+        DataError: a folder is not a run or is named twice, a file is damaged, or the runs cannot
             be compared.
     """
     places = [path.resolve() for path in paths]
     for place, path in zip(places, paths, strict=True):
         if places.count(place) > 1:
-            raise ValueError(f"a report takes each run once, got {path} again")
+            raise DataError(f"a report takes each run once, got {path} again")
     names = [place.name for place in places]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
     runs = [read_run(path, name) for path, name in zip(paths, names, strict=True)]
     for run in runs[1:]:
         if run.kind != runs[0].kind:
-            raise ValueError(
+            raise DataError(
                 "the runs of a report have one task, got"
                 f" {runs[0].kind} ({runs[0].name}) and {run.kind} ({run.name})"
             )
         if run.vocabulary != runs[0].vocabulary:
-            raise ValueError(
+            raise DataError(
                 "the runs of a report have one vocabulary, or their likelihoods could not be"
                 f" compared, got {len(runs[0].vocabulary)} words ({runs[0].name}) and"
                 f" {len(run.vocabulary)} ({run.name})"
@@ -153,16 +154,16 @@ def read_run(path: Path, name: str = "") -> Recorded:
     """One run; the folder's name is its name unless another is given.
 
     Raises:
-        ValueError: the folder is not a run that has logged something, or a file is damaged.
+        DataError: the folder is not a run that has logged something, or a file is damaged.
     """
     for file in ("config.yaml", "task.json", "metrics.jsonl"):
         if not (path / file).is_file():
-            raise ValueError(f"a run is a folder with a {file}, got {path}")
+            raise DataError(f"a run is a folder with a {file}, got {path}")
     missing: list[str] = []
     config, task = _read_yaml(path / "config.yaml"), _read_object(path / "task.json")
     for file, found in (("config.yaml", config), ("task.json", task)):
         if found is None:
-            raise ValueError(f"a run has an intact {file}, got {path / file}, which is damaged")
+            raise DataError(f"a run has an intact {file}, got {path / file}, which is damaged")
     assert config is not None
     assert task is not None
     metrics = _read_lines(path / "metrics.jsonl", missing)
@@ -200,7 +201,7 @@ def _read_lines(path: Path, missing: list[str]) -> tuple[Row, ...]:
     A killed process may have left its last line half written: that one is dropped, and said so.
 
     Raises:
-        ValueError: another line is no JSON object.
+        DataError: another line is no JSON object.
     """
     if not path.is_file():
         return ()
@@ -213,9 +214,9 @@ def _read_lines(path: Path, missing: list[str]) -> tuple[Row, ...]:
             if number == len(lines):
                 missing.append(f"The last line of {path.name} is half written and left out.")
                 break
-            raise ValueError(f"{path}, line {number} is a JSON object: {error}") from error
+            raise DataError(f"{path}, line {number} is a JSON object: {error}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number} is a JSON object, got {row!r:.40}")
+            raise DataError(f"{path}, line {number} is a JSON object, got {row!r:.40}")
         rows.append(row)
     return tuple(rows)
 

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.tracking.metrics import Metrics
+from seqgan.system.errors import SeqganError
 
 if TYPE_CHECKING:
     import seqgan.rewards.adapters.trl
@@ -92,7 +93,7 @@ class Reward(ABC):
         return as_trl(self, vocabulary, max_length, remember, eos_token_id, device)
 
 
-class RewardError(ValueError):
+class RewardError(SeqganError):
     """A reward model could not judge, or gave what is no reward.
 
     Args:

@@ -13,6 +13,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.rewards.base import RewardModel, TrainableReward, text_of
 from seqgan.rewards.guard import described
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.metrics import find_metric
 
 WIDER = 3  # columns of padding that are added to see whether they matter
@@ -37,7 +38,7 @@ def check_reward(
 
     Raises:
         AssertionError: a broken promise; in one line the rule, what was found, and where.
-        ValueError: there are no sequences to score.
+        ConfigurationError: there are no sequences to score.
     """
     _check_declarations(reward)
     sequences = _sequences(sequences, vocabulary, max_length)
@@ -54,13 +55,13 @@ def _sequences(
 ) -> Sequences:
     if sequences is None:
         if vocabulary is None:
-            raise ValueError("check_reward needs sequences or a vocabulary, got neither")
+            raise ConfigurationError("check_reward needs sequences or a vocabulary, got neither")
         return random_sequences(vocabulary, max_length)
     if len(sequences) < 2:
-        raise ValueError(f"check_reward needs at least 2 sequences, got {len(sequences)}")
+        raise ConfigurationError(f"check_reward needs at least 2 sequences, got {len(sequences)}")
     if sequences.vocabulary is None:
         if vocabulary is None:
-            raise ValueError("check_reward needs a vocabulary or sequences that carry one")
+            raise ConfigurationError("check_reward needs a vocabulary or sequences that carry one")
         sequences = replace(sequences, vocabulary=vocabulary)
     return sequences
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import logsigmoid
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, joined
 from seqgan.functional.losses import (
     minimax_discriminator_loss,
@@ -22,8 +23,8 @@ from seqgan.functional.losses import (
 )
 from seqgan.models.discriminators.base import Discriminator, TokenDiscriminator
 from seqgan.rewards.base import Reward, RewardError
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.runtime import ALONE, Runtime
-from seqgan.tracking.metrics import Metrics
 
 RewardShape = Literal["probability", "log_probability", "minimax", "logit", "centred"]
 DiscriminatorLoss = Literal["binary", "pairwise"]
@@ -208,7 +209,7 @@ class DiscriminatorReward(Reward):
     prefix's logit says.
 
     Raises:
-        ValueError: a pairwise loss for such a discriminator.
+        ConfigurationError: a pairwise loss for such a discriminator.
     """
 
     name = "discriminator"
@@ -238,7 +239,9 @@ class DiscriminatorReward(Reward):
         self.label_smoothing = label_smoothing
         self.gradient_penalty = gradient_penalty
         if loss_kind == "pairwise" and self.per_token:
-            raise ValueError("a discriminator of every token has the binary loss, got pairwise")
+            raise ConfigurationError(
+                "a discriminator of every token has the binary loss, got pairwise"
+            )
         self.runtime: Runtime = ALONE
 
     def train_in(self, runtime: Runtime) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import RewardError, RewardModel, returns, text_of
+from seqgan.system.errors import ConfigurationError
 
 OnFailure = Literal["stop", "skip"]
 Watch = Callable[[str], AbstractContextManager[Any]]
@@ -25,10 +26,10 @@ class FailurePolicy:
 
     def __post_init__(self) -> None:
         if self.retries < 0:
-            raise ValueError(f"retries is at least 0, got {self.retries}")
+            raise ConfigurationError(f"retries is at least 0, got {self.retries}")
         if self.on_failure not in get_args(OnFailure):
             known = ", ".join(get_args(OnFailure))
-            raise ValueError(f"on_failure is one of {known}, got {self.on_failure!r}")
+            raise ConfigurationError(f"on_failure is one of {known}, got {self.on_failure!r}")
 
 
 def careful_returns(

@@ -13,6 +13,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.functional.rescaling import weighted_sum
 from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, Watch, careful_returns
+from seqgan.system.errors import ConfigurationError
 
 
 class WeightedSum(Reward):
@@ -29,8 +30,8 @@ class WeightedSum(Reward):
         on_skip: told of each failure that did not stop.
 
     Raises:
-        ValueError: no parts, another number of weights, a weight that is not finite, a name that
-            no metric can have, two parts of one name, or two that learn.
+        ConfigurationError: no parts, another number of weights, a weight that is not finite, a name
+            that no metric can have, two parts of one name, or two that learn.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class WeightedSum(Reward):
         self.parts = tuple(parts)
         for part in self.parts:
             if not isinstance(part, RewardModel):
-                raise ValueError(
+                raise ConfigurationError(
                     f"a reward is a reward model, got {part!r}; `as_reward` makes one of a function"
                 )
         self.names = tuple(part.name for part in self.parts)
@@ -54,25 +55,27 @@ class WeightedSum(Reward):
         self.watch = watch
         self.on_skip = on_skip
         if not self.parts:
-            raise ValueError("a weighted sum has at least one reward, got none")
+            raise ConfigurationError("a weighted sum has at least one reward, got none")
         if len(self.weights) != len(self.parts):
-            raise ValueError(
+            raise ConfigurationError(
                 f"there is one weight per reward, {len(self.parts)}, got {len(self.weights)}"
             )
         if not bool(torch.isfinite(self.weights).all()):
-            raise ValueError(f"reward weights are finite, got {self.weights.tolist()}")
+            raise ConfigurationError(f"reward weights are finite, got {self.weights.tolist()}")
         for name in self.names:
             if not name or name.startswith("_") or "/" in name:
-                raise ValueError(
+                raise ConfigurationError(
                     "a reward's name is not empty, does not begin with _ and has no /, since"
                     f" metrics are named after it, got {name!r}"
                 )
             if self.names.count(name) > 1:
-                raise ValueError(f"rewards have distinct names, got {name!r} twice")
+                raise ConfigurationError(f"rewards have distinct names, got {name!r} twice")
         learning = [part for part in self.parts if isinstance(part, TrainableReward)]
         if len(learning) > 1:
             names = " and ".join(part.name for part in learning)
-            raise ValueError(f"at most one reward learns along with the generator, got {names}")
+            raise ConfigurationError(
+                f"at most one reward learns along with the generator, got {names}"
+            )
         self.learning: TrainableReward | None = learning[0] if learning else None
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seqgan.system.errors import ConfigurationError
+
 NUM_BRACKETS = 100  # more than any run has evaluations, for an eta that is not close to 1
 
 
@@ -25,18 +27,18 @@ class Hyperband:
 
     def __post_init__(self) -> None:
         if (self.min_iter > 0) == (self.max_iter > 0):
-            raise ValueError(
+            raise ConfigurationError(
                 "early_terminate has either min_iter or max_iter, each at least 1, got"
                 f" min_iter {self.min_iter or 'none'} and max_iter {self.max_iter or 'none'}"
             )
         if self.max_iter > 0 and self.s < 1:
-            raise ValueError(
+            raise ConfigurationError(
                 f"early_terminate.s is at least 1 beside max_iter, got {self.s or 'none'}"
             )
         if not 1 < self.eta < math.inf:
-            raise ValueError(f"early_terminate.eta is above 1 and finite, got {self.eta}")
+            raise ConfigurationError(f"early_terminate.eta is above 1 and finite, got {self.eta}")
         if not self.brackets:
-            raise ValueError(
+            raise ConfigurationError(
                 f"early_terminate has a bracket at 1 or later, got max_iter {self.max_iter} and"
                 f" eta {self.eta:g}: none"
             )

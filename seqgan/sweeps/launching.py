@@ -17,6 +17,7 @@ import yaml
 from seqgan.sweeps.distributions import Choice
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.trials import SweepFolder, Trial
+from seqgan.system.errors import ConfigurationError
 
 # What wandb puts in place of these words of a command, of those that make flags.
 FLAG_MACROS = ("${args}", "${args_no_equals}", "${args_no_boolean_flags}")
@@ -83,8 +84,8 @@ def train_arguments(
     """The arguments of `seqgan train` that the sweep's command has for these parameters.
 
     Raises:
-        ValueError: the command is no `seqgan train ... ${args}`; or a flag of it, or an extra one,
-            is the sweep's to set.
+        ConfigurationError: the command is no `seqgan train ... ${args}`; or a flag of it, or an
+            extra one, is the sweep's to set.
     """
     words = [_with_environment(word) for word in sweep.command]
     rest = words[1:] if words[0] == "${env}" else words
@@ -96,21 +97,23 @@ def train_arguments(
     else:
         rest = []
     if rest[:1] != ["train"] or not any(word in FLAG_MACROS for word in rest):
-        raise ValueError(
+        raise ConfigurationError(
             f"command is [seqgan, train, ..., ${{args}}], got [{', '.join(sweep.command)}]"
         )
     swept = {_flag(name) for name in parameters}
     for word in (*rest, *extra):
         flag = word.partition("=")[0]
         if flag in OURS:
-            raise ValueError(f"{flag} is not for the trials of a sweep: each has its own folder")
+            raise ConfigurationError(
+                f"{flag} is not for the trials of a sweep: each has its own folder"
+            )
         if _flag_of(word) in swept:
-            raise ValueError(f"{flag} is swept, got it beside the sweep too")
+            raise ConfigurationError(f"{flag} is swept, got it beside the sweep too")
     arguments: list[str] = []
     for word in rest[1:]:
         arguments += _flags(word, parameters) if word in FLAG_MACROS else [word]
         if word.startswith("${") and word not in FLAG_MACROS:
-            raise ValueError(f"command has one of {', '.join(FLAG_MACROS)}, got {word}")
+            raise ConfigurationError(f"command has one of {', '.join(FLAG_MACROS)}, got {word}")
     return [*arguments, *extra]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seqgan.sweeps.distributions import Choice, Distribution
+from seqgan.system.errors import ConfigurationError
 
 Point = dict[str, float]  # of each parameter, the quantile of its value
 
@@ -69,7 +70,7 @@ def bayes_proposal(
         outcomes: of the earlier trials, in the order of their numbers.
 
     Raises:
-        ValueError: optuna is not installed.
+        ConfigurationError: optuna is not installed.
     """
     optuna = import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -97,12 +98,12 @@ def import_optuna() -> Any:
     """The optuna package.
 
     Raises:
-        ValueError: it is not installed.
+        ConfigurationError: it is not installed.
     """
     try:
         import optuna
     except ImportError as error:
-        raise ValueError(
+        raise ConfigurationError(
             'method bayes needs optuna, which is not installed: pip install "seqgan[sweeps]"'
         ) from error
     return optuna

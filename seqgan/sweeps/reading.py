@@ -15,6 +15,7 @@ import yaml
 
 from seqgan.sweeps.distributions import Choice, Distribution, IntUniform, Normal, Uniform
 from seqgan.sweeps.hyperband import Hyperband
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.metrics import METRICS, find_metric
 
 Method = Literal["grid", "random", "bayes"]
@@ -100,29 +101,29 @@ def read_sweep(path: Path, default_name: str = "") -> Sweep:
         default_name: of a sweep whose file has none; by default the file's own.
 
     Raises:
-        ValueError: no such file, no YAML, an unknown key (with the nearest known one), a value of
-            the wrong type or out of range, something that a local sweep cannot do.
+        ConfigurationError: no such file, no YAML, an unknown key (with the nearest known one), a
+            value of the wrong type or out of range, something that a local sweep cannot do.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"a sweep is a YAML file, got {path}: no such file") from error
+        raise ConfigurationError(f"a sweep is a YAML file, got {path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a sweep is a readable YAML file, {path}: {error}") from error
+        raise ConfigurationError(f"a sweep is a readable YAML file, {path}: {error}") from error
     except yaml.YAMLError as error:
         summary = " ".join(str(error).split())
-        raise ValueError(f"a sweep is a YAML file, {path}: {summary}") from error
+        raise ConfigurationError(f"a sweep is a YAML file, {path}: {summary}") from error
     try:
         return parse_sweep(plain, default_name or path.stem)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
     """A sweep from what YAML gave.
 
     Raises:
-        ValueError: as `read_sweep`.
+        ConfigurationError: as `read_sweep`.
     """
     top = _mapping(plain, "a sweep")
     _check_keys(top, KEYS, "")
@@ -131,7 +132,7 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
     if method == "grid":
         for name, distribution in parameters.items():
             if distribution.grid() is None:
-                raise ValueError(
+                raise ConfigurationError(
                     "a grid takes value, values, int_uniform and q_uniform,"
                     f" got {_kind(distribution)} for {name}"
                 )
@@ -161,7 +162,7 @@ def _metric(plain: Mapping[str, Any]) -> Objective:
     names = [metric.name for metric in METRICS]
     near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     if not listed and near:
-        raise ValueError(
+        raise ConfigurationError(
             f"metric.name is a metric that runs log (docs/metrics.md), got {name!r};"
             f" the nearest one is {near[0]}"
         )
@@ -185,14 +186,16 @@ def _hyperband(plain: Any) -> Hyperband:
         settings["eta"] = _number(given["eta"], "early_terminate.eta")
     if "strict" in given:
         if not isinstance(given["strict"], bool):
-            raise ValueError(f"early_terminate.strict is true or false, got {given['strict']!r}")
+            raise ConfigurationError(
+                f"early_terminate.strict is true or false, got {given['strict']!r}"
+            )
         settings["strict"] = given["strict"]
     return Hyperband(**settings)
 
 
 def _command(plain: Any) -> tuple[str, ...]:
     if not isinstance(plain, list) or not plain:
-        raise ValueError(f"command is a list of words, got {plain!r}")
+        raise ConfigurationError(f"command is a list of words, got {plain!r}")
     return tuple(str(word) for word in plain)
 
 
@@ -200,7 +203,7 @@ def _parameters(plain: Any, where: str, prefix: str) -> list[tuple[str, Distribu
     """The parameters of a mapping and of those nested in it, with their dotted names."""
     given = _mapping(plain, where)
     if not given:
-        raise ValueError(f"{where} has at least one parameter, got none")
+        raise ConfigurationError(f"{where} has at least one parameter, got none")
     found: list[tuple[str, Distribution]] = []
     for key, value in given.items():
         here, name = f"{where}.{key}", f"{prefix}{key}"
@@ -212,7 +215,7 @@ def _parameters(plain: Any, where: str, prefix: str) -> list[tuple[str, Distribu
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"{where} has each parameter once, got {name} twice")
+            raise ConfigurationError(f"{where} has each parameter once, got {name} twice")
     return found
 
 
@@ -222,7 +225,7 @@ def _distribution(plain: Mapping[str, Any], where: str) -> Distribution:
         near = difflib.get_close_matches(kind, DISTRIBUTIONS, n=1)
         hint = f"; the nearest one is {near[0]}" if near else ""
         known = ", ".join(DISTRIBUTIONS)
-        raise ValueError(f"{where}.distribution is one of {known}, got {kind!r}{hint}")
+        raise ConfigurationError(f"{where}.distribution is one of {known}, got {kind!r}{hint}")
     required, optional = DISTRIBUTIONS[kind]
     _check_keys(plain, ("distribution", *required, *optional), f"{where}.")
     for key in required:
@@ -236,11 +239,11 @@ def _distribution(plain: Mapping[str, Any], where: str) -> Distribution:
         mu = float(_number(plain.get("mu", 0.0), f"{where}.mu"))
         sigma = float(_number(plain.get("sigma", 1.0), f"{where}.sigma"))
         if sigma < 0:
-            raise ValueError(f"{where}.sigma is at least 0, got {sigma:g}")
+            raise ConfigurationError(f"{where}.sigma is at least 0, got {sigma:g}")
         return Normal(mu, sigma, "log" in kind, step)
     low, high = (_number(plain[key], f"{where}.{key}") for key in RANGE)
     if not low < high:
-        raise ValueError(f"{where}.min is below max, got {low} and {high}")
+        raise ConfigurationError(f"{where}.min is below max, got {low} and {high}")
     if kind == "int_uniform":
         return IntUniform(_integer(low, f"{where}.min"), _integer(high, f"{where}.max"))
     if "log" not in kind:
@@ -248,11 +251,13 @@ def _distribution(plain: Mapping[str, Any], where: str) -> Distribution:
     if kind.endswith("_values"):
         # That 1 / X is log-uniform says the same of X: inv_log_uniform_values is no other.
         if low <= 0:
-            raise ValueError(f"{where}.min is above 0 where values are logarithmic, got {low}")
+            raise ConfigurationError(
+                f"{where}.min is above 0 where values are logarithmic, got {low}"
+            )
         return Uniform(low, high, True, step)
     # The older distributions give the natural logarithms of the ends.
     if max(abs(low), abs(high)) > LARGEST_LOGARITHM:
-        raise ValueError(
+        raise ConfigurationError(
             f"{where}.min and max are natural logarithms in {kind}, got {low} and {high};"
             f" {kind}_values takes the values themselves"
         )
@@ -269,7 +274,7 @@ def _inferred(plain: Mapping[str, Any], where: str) -> str:
         return "categorical"
     if "min" in plain and "max" in plain:
         return "int_uniform" if all(type(plain[key]) is int for key in RANGE) else "uniform"
-    raise ValueError(
+    raise ConfigurationError(
         f"{where} has value, values, min and max, parameters, or a distribution,"
         f" got {', '.join(map(str, plain)) or 'nothing'}"
     )
@@ -278,29 +283,33 @@ def _inferred(plain: Mapping[str, Any], where: str) -> str:
 def _choice(plain: Mapping[str, Any], where: str) -> Choice:
     values = plain["values"]
     if not isinstance(values, list) or not values:
-        raise ValueError(f"{where}.values is a list of at least one value, got {values!r}")
+        raise ConfigurationError(f"{where}.values is a list of at least one value, got {values!r}")
     scalars = tuple(_scalar(value, f"{where}.values") for value in values)
     if "probabilities" not in plain:
         return Choice(scalars)
     given = plain["probabilities"]
     if not isinstance(given, list) or len(given) != len(values):
-        raise ValueError(f"{where}.probabilities has one for each of {len(values)}, got {given!r}")
+        raise ConfigurationError(
+            f"{where}.probabilities has one for each of {len(values)}, got {given!r}"
+        )
     probabilities = tuple(float(_number(item, f"{where}.probabilities")) for item in given)
     if min(probabilities) < 0 or not math.isclose(sum(probabilities), 1.0, abs_tol=1e-8):
-        raise ValueError(f"{where}.probabilities are at least 0 and sum to 1, got {given!r}")
+        raise ConfigurationError(
+            f"{where}.probabilities are at least 0 and sum to 1, got {given!r}"
+        )
     return Choice(scalars, probabilities)
 
 
 def _step(plain: Mapping[str, Any], where: str) -> float | int:
     step = _number(plain.get("q", 1), f"{where}.q")
     if step <= 0:
-        raise ValueError(f"{where}.q is above 0, got {step}")
+        raise ConfigurationError(f"{where}.q is above 0, got {step}")
     return step
 
 
 def _scalar(value: Any, where: str) -> Any:
     if not isinstance(value, str | int | float):
-        raise ValueError(f"{where} is a text, a number, true or false, got {value!r}")
+        raise ConfigurationError(f"{where} is a text, a number, true or false, got {value!r}")
     return value
 
 
@@ -311,43 +320,45 @@ def _number(value: Any, where: str) -> float | int:
         except ValueError:
             pass
         else:  # YAML 1.1 takes 1e-3 for a text, and so does wandb
-            raise ValueError(f"{where} is a number, got the text {value!r}; YAML wants 1.0e-3")
+            raise ConfigurationError(
+                f"{where} is a number, got the text {value!r}; YAML wants 1.0e-3"
+            )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{where} is a finite number, got {value!r}")
+        raise ConfigurationError(f"{where} is a finite number, got {value!r}")
     return value
 
 
 def _integer(value: Any, where: str, least: int | None = None) -> int:
     if type(value) is not int:
-        raise ValueError(f"{where} is a whole number, got {value!r}")
+        raise ConfigurationError(f"{where} is a whole number, got {value!r}")
     if least is not None and value < least:
-        raise ValueError(f"{where} is at least {least}, got {value}")
+        raise ConfigurationError(f"{where} is at least {least}, got {value}")
     return value
 
 
 def _text(plain: Mapping[str, Any], key: str) -> str:
     value = plain.get(key, "")
     if not isinstance(value, str):
-        raise ValueError(f"{key} is a text, got {value!r}")
+        raise ConfigurationError(f"{key} is a text, got {value!r}")
     return value
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is a mapping, got {value!r}")
+        raise ConfigurationError(f"{where} is a mapping, got {value!r}")
     return value
 
 
 def _needed(plain: Mapping[str, Any], key: str, prefix: str) -> Any:
     if key not in plain:
-        raise ValueError(f"{prefix}{key} is needed, got none")
+        raise ConfigurationError(f"{prefix}{key} is needed, got none")
     return plain[key]
 
 
 def _one_of(plain: Mapping[str, Any], key: str, known: Sequence[str], prefix: str = "") -> str:
     value = _needed(plain, key, prefix)
     if value not in known:
-        raise ValueError(f"{prefix}{key} is one of {', '.join(known)}, got {value!r}")
+        raise ConfigurationError(f"{prefix}{key} is one of {', '.join(known)}, got {value!r}")
     return str(value)
 
 
@@ -356,7 +367,7 @@ def _check_keys(plain: Mapping[str, Any], known: Sequence[str], prefix: str) -> 
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = near[0] if near else f"one of {', '.join(known)}"
-            raise ValueError(f"unknown key {prefix}{key}; the nearest known one is {hint}")
+            raise ConfigurationError(f"unknown key {prefix}{key}; the nearest known one is {hint}")
 
 
 def _kind(distribution: Distribution) -> str:

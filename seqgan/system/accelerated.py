@@ -10,14 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqgan.system.runtime import (
-    ALONE,
-    ProcessLostError,
-    Result,
-    Runtime,
-    Trained,
-    launched_processes,
-)
+from seqgan.system.errors import ConfigurationError, ProcessLostError
+from seqgan.system.runtime import ALONE, Result, Runtime, Trained, launched_processes
 
 # What gloo and PyTorch's wrapper of it say when the other side of a connection is gone.
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -31,7 +25,7 @@ def runtime_for(device: str) -> Runtime:
             gets its own.
 
     Raises:
-        ValueError: accelerate is not there, or is configured for what is not supported.
+        ConfigurationError: accelerate is not there, or is configured for what is not supported.
     """
     return ALONE if launched_processes() == 1 else Accelerated(device)
 
@@ -64,7 +58,7 @@ class Accelerated(Runtime):
         try:
             import accelerate
         except ImportError as error:
-            raise ValueError(
+            raise ConfigurationError(
                 f"{launched_processes()} processes need the package accelerate: pip install"
                 f" 'seqgan[distributed]' ({error})"
             ) from error
@@ -81,12 +75,12 @@ class Accelerated(Runtime):
         kinds = accelerate.utils.DistributedType
         distributed = self._accelerator.distributed_type
         if distributed in (kinds.FSDP, kinds.DEEPSPEED, kinds.MEGATRON_LM):
-            raise ValueError(
+            raise ConfigurationError(
                 "each process holds all parameters (accelerate's multi-GPU or multi-CPU kind),"
                 f" got {distributed.value}; docs/scale.md says why"
             )
         if self.device.type != kind:
-            raise ValueError(
+            raise ConfigurationError(
                 f"accelerate and the run use one kind of device, got {self.device.type} and"
                 f" device {device}"
             )

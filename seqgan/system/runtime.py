@@ -17,10 +17,6 @@ Trained = TypeVar("Trained", bound=nn.Module)
 Result = TypeVar("Result")
 
 
-class ProcessLostError(RuntimeError):
-    """Another process of this run has ended, and this one cannot go on without it."""
-
-
 class Runtime(ABC):
     """Everything the training loop asks about processes.
 

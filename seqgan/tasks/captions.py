@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
 from seqgan.tasks.base import FixedTask, Split
 
@@ -250,7 +251,7 @@ class CaptionsConfig:
     """How many captions to draw for each split.
 
     Raises:
-        ValueError: a field breaks the rule that its comment states.
+        ConfigurationError: a field breaks the rule that its comment states.
     """
 
     kind: Literal["captions"] = "captions"  # image captions from a grammar
@@ -262,9 +263,9 @@ class CaptionsConfig:
     def __post_init__(self) -> None:
         for name in ("train_size", "dev_size", "test_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"task.{name} is at least 1, got {getattr(self, name)}")
+                raise ConfigurationError(f"task.{name} is at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
+            raise ConfigurationError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
 
 
 def captions_task(config: CaptionsConfig) -> FixedTask:

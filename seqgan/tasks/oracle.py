@@ -24,6 +24,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.losses import token_entropies
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import FixedTask
 
@@ -57,9 +58,11 @@ class OracleConfig:
     def __post_init__(self) -> None:
         for name in ("hidden_size", "max_length", "train_size", "dev_size", "test_size"):
             if getattr(self, name) < 1:
-                raise ValueError(f"task.{name} is at least 1, got {getattr(self, name)}")
+                raise ConfigurationError(f"task.{name} is at least 1, got {getattr(self, name)}")
         if self.vocabulary_size < 2:
-            raise ValueError(f"task.vocabulary_size is at least 2, got {self.vocabulary_size}")
+            raise ConfigurationError(
+                f"task.vocabulary_size is at least 2, got {self.vocabulary_size}"
+            )
 
 
 class Oracle:
@@ -71,7 +74,7 @@ class Oracle:
             x @ input_w + h @ hidden_w + bias.
 
     Raises:
-        ValueError: a missing array, or one of the wrong shape.
+        ConfigurationError: a missing array, or one of the wrong shape.
     """
 
     full_support = True
@@ -81,7 +84,9 @@ class Oracle:
         names += [f"{part}_{gate}" for gate in GATES for part in ("input_w", "hidden_w", "bias")]
         missing = [name for name in names if name not in weights]
         if missing:
-            raise ValueError(f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}")
+            raise ConfigurationError(
+                f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}"
+            )
         size, hidden_size = weights["output_b"].size, weights["bias_i"].size
         embedding_size = weights["embedding"].size // max(size, 1)
         shapes: dict[str, tuple[int, ...]] = {"embedding": (size, embedding_size)}
@@ -92,7 +97,9 @@ class Oracle:
             shapes[f"bias_{gate}"] = (hidden_size,)
         for name, shape in shapes.items():
             if weights[name].shape != shape:
-                raise ValueError(f"oracle array {name!r} is {shape}, got {weights[name].shape}")
+                raise ConfigurationError(
+                    f"oracle array {name!r} is {shape}, got {weights[name].shape}"
+                )
         self.max_length = max_length
         self.vocabulary = Vocabulary(
             tuple(str(index) for index in range(size)), has_eos=False, bos_word=0
@@ -147,7 +154,7 @@ class Oracle:
         """An oracle from an `.npz` file, which is never unpickled.
 
         Raises:
-            ValueError: no such file, a damaged one, or one that holds no oracle.
+            ConfigurationError: no such file, a damaged one, or one that holds no oracle.
         """
         try:
             # Opened here, because NumPy leaves a damaged file open.
@@ -155,9 +162,13 @@ class Oracle:
                 weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
             return cls(weights, max_length)
         except FileNotFoundError as error:
-            raise ValueError(f"task.path names an .npz file, got {path}: no such file") from error
+            raise ConfigurationError(
+                f"task.path names an .npz file, got {path}: no such file"
+            ) from error
         except UNREADABLE as error:
-            raise ValueError(f"task.path names an .npz file of weights, {path}: {error}") from error
+            raise ConfigurationError(
+                f"task.path names an .npz file of weights, {path}: {error}"
+            ) from error
 
     def log_prob(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return sequence_log_probs(self.generator, sequences)

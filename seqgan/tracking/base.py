@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from seqgan.tracking.metrics import Metrics, find_metric
+from seqgan.data.metrics import Metrics
+from seqgan.tracking.metrics import find_metric
 
 SampleRow = Mapping[str, object]
 

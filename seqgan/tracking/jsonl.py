@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqgan.data.metrics import Metrics
+from seqgan.system.errors import DataError
 from seqgan.tracking.base import Histogram, SampleRow
-from seqgan.tracking.metrics import Metrics
 
 KINDS = ("metrics", "samples", "histograms", "alerts")  # a file `<kind>.jsonl` each
 
@@ -25,7 +26,7 @@ class JsonlTracker:
             length at that moment, half-written lines included. None appends to what there is.
 
     Raises:
-        ValueError: a file is shorter than `position` says.
+        DataError: a file is shorter than `position` says.
         OSError: a file cannot be written, say because the disk is full; so do all methods.
     """
 
@@ -81,7 +82,7 @@ class JsonlTracker:
 def _truncate(path: Path, length: int) -> None:
     size = path.stat().st_size if path.exists() else 0
     if size < length:
-        raise ValueError(f"{path} has the {length} bytes of the checkpoint, got {size}")
+        raise DataError(f"{path} has the {length} bytes of the checkpoint, got {size}")
     if size > length:
         os.truncate(path, length)
 

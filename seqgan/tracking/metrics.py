@@ -6,15 +6,13 @@ that nobody explained. It brings nothing but the standard library, so that losse
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking import symptoms
-
-# int is spelled out because checks at run time, unlike type checkers, tell it from float.
-Metrics = Mapping[str, float | int]
 
 Axis = Literal["global_step", "iteration", "pretrain/epoch", "pretrain/round"]
 
@@ -965,14 +963,14 @@ def find_metric(name: str) -> Metric:
     """The entry of a metric's name; an exact name goes before a pattern.
 
     Raises:
-        ValueError: no entry has this name; the message names the nearest one.
+        ConfigurationError: no entry has this name; the message names the nearest one.
     """
     for metric in sorted(METRICS, key=lambda metric: metric.is_pattern):
         if metric.matches(name):
             return metric
     names = [metric.name for metric in METRICS]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-    raise ValueError(
+    raise ConfigurationError(
         f"a metric's name is in the list of tracking/metrics.py, got {name!r};"
         f" the nearest listed one is {nearest!r}"
     )
@@ -982,7 +980,7 @@ def moving_metrics(names: Iterable[str]) -> set[str]:
     """Those of the given names that must not stay equal over ten logs.
 
     Raises:
-        ValueError: a name is not listed.
+        ConfigurationError: a name is not listed.
     """
     return {name for name in names if not find_metric(name).may_be_constant}
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.metrics import METRICS, Axis, Metric, find_metric, with_placeholders
 
 Bounds = tuple[int | None, int | None]
@@ -317,7 +318,7 @@ def plan(names: Collection[str] | None = None) -> tuple[Section, ...]:
             know; of a pattern such as `rewards/<name>/mean` the pattern itself is in the plan.
 
     Raises:
-        ValueError: a name is not in the list, or its area has no section.
+        ConfigurationError: a name is not in the list, or its area has no section.
     """
     if names is None:
         names = [metric.name for metric in METRICS if not _fits_others(metric)] + [*SHIPPED]
@@ -345,7 +346,7 @@ def entry_of(name: str) -> Metric:
     """The entry that is called `name`, be it a pattern, or else that of a metric of this name.
 
     Raises:
-        ValueError: there is none.
+        ConfigurationError: there is none.
     """
     for metric in METRICS:
         if metric.name == name:
@@ -390,7 +391,7 @@ def _section_of(metric: Metric) -> str:
     try:
         return AREAS[metric.area]
     except KeyError:
-        raise ValueError(
+        raise ConfigurationError(
             f"a metric's area is one of {', '.join(AREAS)} in tracking/panels.py,"
             f" got {metric.name!r}"
         ) from None

@@ -17,7 +17,8 @@ from rich.progress import Progress as Bars
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
 
-from seqgan.tracking.metrics import Metrics
+from seqgan.data.metrics import Metrics
+from seqgan.system.errors import ConfigurationError
 
 SECONDS_UNTIL_SHOWN = 2.0  # of a wait, in live bars
 
@@ -86,10 +87,10 @@ class Progress:
         """Some steps of the phase are done. Metrics stay on show until they are given anew.
 
         Raises:
-            ValueError: no phase has begun.
+            ConfigurationError: no phase has begun.
         """
         if self._completed is None:
-            raise ValueError("a phase begins before it advances, got no phase")
+            raise ConfigurationError("a phase begins before it advances, got no phase")
         self._completed += steps
         self._metrics |= metrics or {}
         self._display.update(self._completed, self._metrics)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from seqgan.data.metrics import Metrics
 from seqgan.tracking.base import Histogram, SampleRow
-from seqgan.tracking.metrics import METRICS, Metrics
+from seqgan.tracking.metrics import METRICS
 
 if TYPE_CHECKING:
     import wandb

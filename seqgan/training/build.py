@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seqgan.data.model_folders import PretrainedError, context_window
+from seqgan.data.model_folders import context_window
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator, normalize_spectrally
@@ -32,6 +32,7 @@ from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import RandomReward
 from seqgan.rewards.weighted import WeightedSum
+from seqgan.system.errors import ConfigurationError, ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
@@ -65,10 +66,10 @@ def build_prompts(config: TrainConfig, texts: Sequence[str], vocabulary: Vocabul
     """Prompts of a user's own, for the generator of a run with that vocabulary.
 
     Raises:
-        ValueError: the run is one without prompts, or a prompt is blank or too long.
+        ConfigurationError: the run is one without prompts, or a prompt is blank or too long.
     """
     if not isinstance(config.task, PromptsConfig):
-        raise ValueError(
+        raise ConfigurationError(
             f"prompts go with a run of the task prompts, got one of {config.task.kind}"
         )
     return encode_prompts(texts, config.task, vocabulary, _window(config))
@@ -96,7 +97,7 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
     """A generator on the run's device: untrained, or as the model folder has it.
 
     Raises:
-        PretrainedError: there is no such model, or it cannot be a generator of this vocabulary.
+        ModelFolderError: there is no such model, or it cannot be a generator of this vocabulary.
     """
     settings = config.generator
     with seeded_from(rng):
@@ -111,17 +112,17 @@ def check_models(config: TrainConfig, task: Task) -> None:
     """Loads the model folders that the configuration names, before anything is made of them.
 
     Raises:
-        PretrainedError: one of them is none, does not go with the task's words, or reads fewer
+        ModelFolderError: one of them is none, does not go with the task's words, or reads fewer
             tokens than the task's texts have.
     """
     rng = torch.Generator().manual_seed(0)
     if isinstance(config.generator, PretrainedGeneratorConfig):
         if not config.generator.path:
-            raise PretrainedError("generator.path is a model folder or a hub name, got nothing")
+            raise ModelFolderError("generator.path is a model folder or a hub name, got nothing")
         window = context_window(config.generator.path)
         needed = task.max_length + 1  # at least a start token stands before a text
         if window is not None and needed > window:
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"a text and its prompt fit into the {window} tokens that {config.generator.path}"
                 f" can read, got texts of {task.max_length} and at least 1 before them"
             )
@@ -137,7 +138,7 @@ def build_discriminator(
     """An untrained discriminator on the run's device.
 
     Raises:
-        PretrainedError: its pretrained body cannot be read.
+        ModelFolderError: its pretrained body cannot be read.
     """
     with seeded_from(rng):
         discriminator = _discriminator(config.discriminator, vocabulary, max_length)
@@ -178,8 +179,8 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
     """The rewards that need nothing of the run but its task, by how the configuration names them.
 
     Raises:
-        ValueError: no such reward, one that refuses its arguments, or rewards that do not go
-            together.
+        ConfigurationError: no such reward, one that refuses its arguments, or rewards that do not
+            go together.
     """
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
     found = dict(zip(specs, find_rewards(specs, task), strict=True))
@@ -188,7 +189,7 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
     if DISCRIMINATOR in config.reward:
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
-                raise ValueError(
+                raise ConfigurationError(
                     f"reward {spec!r} cannot stand beside the {DISCRIMINATOR}: it learns too, or"
                     " has the same name"
                 )

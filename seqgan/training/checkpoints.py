@@ -19,13 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from seqgan.system.errors import CheckpointError
+
 logger = logging.getLogger(__name__)
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-
-
-class CheckpointError(RuntimeError):
-    """No checkpoint could be written, or none could be read."""
 
 
 def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:

@@ -29,6 +29,7 @@ from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
@@ -39,13 +40,17 @@ from seqgan.tracking.wandb_tracker import TrackerConfig
 def _at_least(where: str, config: object, least: Mapping[str, int]) -> None:
     for name, bound in least.items():
         if not getattr(config, name) >= bound:
-            raise ValueError(f"{where}.{name} is at least {bound}, got {getattr(config, name)}")
+            raise ConfigurationError(
+                f"{where}.{name} is at least {bound}, got {getattr(config, name)}"
+            )
 
 
 def _above_zero(where: str, config: object, *names: str) -> None:
     for name in names:
         if not 0 < getattr(config, name) < float("inf"):
-            raise ValueError(f"{where}.{name} is above 0 and finite, got {getattr(config, name)}")
+            raise ConfigurationError(
+                f"{where}.{name} is above 0 and finite, got {getattr(config, name)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -92,31 +97,31 @@ class DiscriminatorTrainingConfig:
         _above_zero("discriminator_training", self, "learning_rate")
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
-            raise ValueError(
+            raise ConfigurationError(
                 f"discriminator_training.precision is one of {known}, got {self.precision!r}"
             )
         for name, bound in (("label_smoothing", 0.5), ("replay", 1)):
             if not 0 <= getattr(self, name) < bound:
-                raise ValueError(
+                raise ConfigurationError(
                     f"discriminator_training.{name} is in [0, {bound}), got {getattr(self, name)}"
                 )
         if not 0 <= self.gradient_penalty < float("inf"):
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator_training.gradient_penalty is at least 0 and finite,"
                 f" got {self.gradient_penalty}"
             )
         if self.gradient_penalty > 0 and self.precision != "float32":
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator_training.precision is float32 where there is a gradient_penalty,"
                 f" got {self.precision}"
             )
         if self.loss == "pairwise" and self.label_smoothing > 0:
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator_training.label_smoothing is 0 with the pairwise loss, which has no"
                 f" labels, got {self.label_smoothing}"
             )
         if not self.max_grad_norm > 0:
-            raise ValueError(
+            raise ConfigurationError(
                 f"discriminator_training.max_grad_norm is above 0, got {self.max_grad_norm}"
             )
 
@@ -148,11 +153,15 @@ class AdversarialConfig:
         _above_zero("adversarial", self, "learning_rate", "reward_clip")
         for name in ("rollout_decay", "baseline_decay"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"adversarial.{name} is in [0, 1), got {getattr(self, name)}")
+                raise ConfigurationError(
+                    f"adversarial.{name} is in [0, 1), got {getattr(self, name)}"
+                )
         if self.kl_target > 0 and self.kl_weight == 0:
-            raise ValueError("adversarial.kl_weight is above 0 where there is a kl_target, got 0")
+            raise ConfigurationError(
+                "adversarial.kl_weight is above 0 where there is a kl_target, got 0"
+            )
         if self.baseline == "leave_one_out" and self.batch_size < 2:
-            raise ValueError(
+            raise ConfigurationError(
                 "adversarial.batch_size is at least 2 with the leave_one_out baseline, got 1"
             )
 
@@ -174,7 +183,7 @@ class EvaluationConfig:
         least = {"every": 1, "num_samples": 20, "num_final": 20, "num_heldout": 2, "num_shown": 0}
         _at_least("evaluation", self, least)
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
-            raise ValueError(
+            raise ConfigurationError(
                 f"evaluation.temperatures are at least two numbers above 0, got {self.temperatures}"
             )
 
@@ -219,22 +228,22 @@ class TrainConfig:
         least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
         _at_least("config", self, least)
         if isinstance(self.reward, str):
-            raise ValueError(f"reward is a tuple of names, got the string {self.reward!r}")
+            raise ConfigurationError(f"reward is a tuple of names, got the string {self.reward!r}")
         if not self.reward:
-            raise ValueError("reward names at least one reward, got none")
+            raise ConfigurationError("reward names at least one reward, got none")
         for spec in self.reward:
             if self.reward.count(spec) > 1:
-                raise ValueError(f"reward names each reward once, got {spec!r} again")
+                raise ConfigurationError(f"reward names each reward once, got {spec!r} again")
         judges_tokens = isinstance(self.discriminator, CausalDiscriminatorConfig)
         if judges_tokens and self.discriminator_training.loss == "pairwise":
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator_training.loss is binary for a causal discriminator, whose prefixes"
                 " have no pairs, got pairwise"
             )
         if not all(map(math.isfinite, self.reward_weights)):
-            raise ValueError(f"reward_weights are finite, got {self.reward_weights}")
+            raise ConfigurationError(f"reward_weights are finite, got {self.reward_weights}")
         if self.reward_weights and len(self.reward_weights) != len(self.reward):
-            raise ValueError(
+            raise ConfigurationError(
                 f"reward_weights has one weight for each of {len(self.reward)} rewards,"
                 f" got {len(self.reward_weights)}"
             )
@@ -354,24 +363,28 @@ def load_config(path: Path) -> TrainConfig:
     """Reads a YAML file that `save_config` or a person wrote; absent fields keep their defaults.
 
     Raises:
-        ValueError: no such file, no YAML, an unknown field (with the nearest known one), a value
-            of the wrong type or out of range.
+        ConfigurationError: no such file, no YAML, an unknown field (with the nearest known one), a
+            value of the wrong type or out of range.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"a configuration is a YAML file, got {path}: no such file") from error
+        raise ConfigurationError(
+            f"a configuration is a YAML file, got {path}: no such file"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a configuration is a readable YAML file, {path}: {error}") from error
+        raise ConfigurationError(
+            f"a configuration is a readable YAML file, {path}: {error}"
+        ) from error
     except yaml.YAMLError as error:
         summary = " ".join(str(error).split())
-        raise ValueError(f"a configuration is a YAML file, {path}: {summary}") from error
+        raise ConfigurationError(f"a configuration is a YAML file, {path}: {summary}") from error
     if not isinstance(plain, dict):
-        raise ValueError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
+        raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
     try:
         return _build(TrainConfig, plain, "")
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -394,33 +407,33 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
         if isinstance(value, str):  # one stands for a list of one
             value = [value]
         if not isinstance(value, list):
-            raise ValueError(f"{where} is a list, got {value!r}")
+            raise ConfigurationError(f"{where} is a list, got {value!r}")
         return tuple(_build(arguments[0], item, where) for item in value)
     if origin is Literal:
         if value not in arguments:
             known = ", ".join(str(argument) for argument in arguments)
-            raise ValueError(f"{where} is one of {known}, got {value!r}")
+            raise ConfigurationError(f"{where} is one of {known}, got {value!r}")
         return value
     if annotation is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-3 as a string
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{where} is a number, got {value!r}") from error
+            raise ConfigurationError(f"{where} is a number, got {value!r}") from error
     if type(value) is not annotation:
-        raise ValueError(f"{where} is of type {annotation.__name__}, got {value!r}")
+        raise ConfigurationError(f"{where} is of type {annotation.__name__}, got {value!r}")
     return value
 
 
 def _build_dataclass(annotation: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise ValueError(f"{where} is a mapping, got {value!r}")
+        raise ConfigurationError(f"{where} is a mapping, got {value!r}")
     hints = get_type_hints(annotation)
     names = [item.name for item in fields(annotation)]
     for name in value:
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1)
             hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ValueError(f"unknown field {_dotted(where, name)}{hint}")
+            raise ConfigurationError(f"unknown field {_dotted(where, name)}{hint}")
     built = {name: _build(hints[name], item, _dotted(where, name)) for name, item in value.items()}
     return annotation(**built)
 
@@ -438,7 +451,7 @@ def _of_kind(candidates: tuple[Any, ...], value: Any, where: str) -> Any:
     }
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{where} has a kind, one of {', '.join(kinds)}, got {kind!r}")
+        raise ConfigurationError(f"{where} has a kind, one of {', '.join(kinds)}, got {kind!r}")
     return kinds[kind]
 
 

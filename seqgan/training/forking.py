@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import KINDS
 from seqgan.training.build import DISCRIMINATOR
 from seqgan.training.configuration import TrainConfig
@@ -22,7 +23,7 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
     """That no changed setting is about something that is over in the checkpoint.
 
     Raises:
-        ValueError: it is, or nothing is left to do.
+        ConfigurationError: it is, or nothing is left to do.
     """
     counters = state["counters"]
     over = []
@@ -33,13 +34,13 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
     for part, name in over:
         old, new = (getattr(getattr(config, part), name) for config in (before, after))
         if old != new:
-            raise ValueError(
+            raise ConfigurationError(
                 f"a fork's pretraining is the one it branches off from: {part}.{name} stays {old},"
                 f" got {new}"
             )
     played, iterations = counters["iterations"], after.adversarial.iterations
     if counters["pretrained"] and iterations <= played:
-        raise ValueError(
+        raise ConfigurationError(
             f"a fork has something left to play: adversarial.iterations is above {played},"
             f" got {iterations}"
         )

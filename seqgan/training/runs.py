@@ -17,6 +17,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.shipped.likelihood import Fluency
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.machine import describe_machine
 from seqgan.tasks.base import Task
 from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
@@ -91,19 +92,21 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     """A new folder with the configuration, the vocabulary and the length of its texts in it.
 
     Raises:
-        ValueError: the folder exists, or cannot be made.
+        ConfigurationError: the folder exists, or cannot be made.
     """
     name = f"{config.task.kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
     try:
         folder.path.mkdir(parents=True)
     except FileExistsError as error:
-        raise ValueError(
+        raise ConfigurationError(
             f"a run gets a folder of its own, got {folder.path}, which exists"
             " (--resume continues a run)"
         ) from error
     except OSError as error:
-        raise ValueError(f"a run's folder can be made, got {folder.path}: {error}") from error
+        raise ConfigurationError(
+            f"a run's folder can be made, got {folder.path}: {error}"
+        ) from error
     save_config(replace(config, output=""), folder.config)
     plain = {
         "description": getattr(task, "description", ""),
@@ -120,12 +123,12 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
     """An existing run and its configuration.
 
     Raises:
-        ValueError: the folder is not a run.
+        ConfigurationError: the folder is not a run.
     """
     folder = RunFolder(path)
     for file in (folder.config, folder.task):
         if not file.is_file():
-            raise ValueError(f"a run is a folder with a {file.name}, got {path}")
+            raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
     return folder, load_config(folder.config)
 
 
@@ -133,11 +136,11 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     """That a task has the vocabulary of a run, word for word.
 
     Raises:
-        ValueError: it has another.
+        ConfigurationError: it has another.
     """
     vocabulary, _ = _vocabulary_and_length(folder)
     if vocabulary != task.vocabulary:
-        raise ValueError(
+        raise ConfigurationError(
             f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
             f" got another ({len(task.vocabulary.words)} words)"
         )
@@ -192,10 +195,10 @@ def restored_discriminator(
     """A run's discriminator as a checkpoint's state holds it.
 
     Raises:
-        ValueError: no discriminator was in the game.
+        ConfigurationError: no discriminator was in the game.
     """
     if DISCRIMINATOR not in config.reward:
-        raise ValueError(
+        raise ConfigurationError(
             f"a discriminator is among the rewards of a run that has one, {folder.path} has"
             f" {', '.join(config.reward)}"
         )
@@ -221,13 +224,13 @@ def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
         pretrained: its generator before the game, not the trained one.
 
     Raises:
-        ValueError: the folder is no run, or one with another vocabulary.
+        ConfigurationError: the folder is no run, or one with another vocabulary.
         CheckpointError: there is no intact checkpoint.
     """
     folder, config = open_run(Path(run))
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
     if trained.vocabulary != task.vocabulary:
-        raise ValueError(
+        raise ConfigurationError(
             f"fluency needs a run with the task's vocabulary ({len(task.vocabulary.words)} words),"
             f" got {run} with another ({len(trained.vocabulary.words)} words)"
         )

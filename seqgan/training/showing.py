@@ -19,6 +19,7 @@ from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.base import Reporting
 from seqgan.rewards.weighted import WeightedSum
+from seqgan.system.errors import ConfigurationError
 
 EOS = "</s>"
 
@@ -79,11 +80,11 @@ def token_texts(sequences: Sequences) -> list[list[str]]:
     """Each row's tokens as text, the eos as `EOS`; of a subword, what it adds to the text.
 
     Raises:
-        ValueError: the sequences carry no vocabulary.
+        ConfigurationError: the sequences carry no vocabulary.
     """
     vocabulary = sequences.vocabulary
     if vocabulary is None:
-        raise ValueError("only sequences that carry a vocabulary can be decoded")
+        raise ConfigurationError("only sequences that carry a vocabulary can be decoded")
     rows = zip(sequences.tokens.tolist(), sequences.lengths.tolist(), strict=True)
     return [_token_texts(row[:length], vocabulary) for row, length in rows]
 

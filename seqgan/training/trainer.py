@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.evaluation.game.health import Trouble, find_trouble
@@ -37,23 +38,18 @@ from seqgan.functional.rescaling import normalize_then_sum, rescale
 from seqgan.learning.collection import collect, gathered, make_env
 from seqgan.learning.replay import Replay
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
-from seqgan.learning.updates import (
-    DivergedError,
-    pretrain_epoch,
-    train_discriminator,
-    update_generator,
-)
+from seqgan.learning.updates import pretrain_epoch, train_discriminator, update_generator
 from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.models.sampling import Sampling, sample, sequence_log_probs
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
+from seqgan.system.errors import ConfigurationError, DivergedError
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.system.timing import Clock, profiled
 from seqgan.tasks.base import Task, heldout_prompts, prompts_of, random_rows
 from seqgan.tracking.base import Histogram, Tracker
-from seqgan.tracking.metrics import Metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_generator, build_reward, named_rewards
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
@@ -109,7 +105,7 @@ class Trainer:
             minibatches of its own; batch sizes are per process. The main one logs and saves.
 
     Raises:
-        ValueError: what several processes cannot do.
+        ConfigurationError: what several processes cannot do.
     """
 
     def __init__(
@@ -186,17 +182,17 @@ class Trainer:
         """What several processes need besides: a learning reward that knows of them, and rng."""
         world_size, size = self.runtime.world_size, self.task.size("train")
         if size < world_size:
-            raise ValueError(
+            raise ConfigurationError(
                 f"there is a training sequence for each of {world_size} processes, got {size}"
             )
         epoch = self.config.pretrain.epoch_size
         if 0 < epoch < 2 * world_size:  # fewer may lie on both sides of the end of a pass
-            raise ValueError(
+            raise ConfigurationError(
                 f"pretrain.epoch_size is at least 2 for each of {world_size} processes, got {epoch}"
             )
         if (learning := self.reward.learning) is not None:
             if not isinstance(learning, DiscriminatorReward):
-                raise ValueError(
+                raise ConfigurationError(
                     "the reward that learns in several processes is the discriminator, got"
                     f" {learning.name!r}"
                 )
@@ -231,7 +227,7 @@ class Trainer:
             self.save()
             self.tracker.alert("reward failed", f"iteration {self.counters.iterations}: {error}")
             raise
-        except (DivergedError, ValueError) as error:  # sampling refuses logits with ValueError
+        except DivergedError as error:
             self.tracker.alert("diverged", f"iteration {self.counters.iterations}: {error}")
             raise
 

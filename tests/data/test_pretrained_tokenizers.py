@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from seqgan.data.model_folders import PretrainedError, context_window, load_tokenizer
+from seqgan.data.model_folders import context_window, load_tokenizer
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
 from seqgan.learning.collection import make_env
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.rewards.adapters.functions import as_reward
+from seqgan.system.errors import ModelFolderError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task
 from seqgan.tasks.files.subwords import Subwords
@@ -162,13 +163,15 @@ def test_what_is_spelt_like_a_special_token_is_text(place: str) -> None:
 
 def test_no_chat_template_is_one_line(tmp_path: Path, data: Path) -> None:
     place = make_tokenizer(tmp_path / "model")
-    with pytest.raises(PretrainedError, match=r"task.chat_template takes a tokenizer with .* none"):
+    with pytest.raises(
+        ModelFolderError, match=r"task.chat_template takes a tokenizer with .* none"
+    ):
         prompts_task(config_of(data, place, chat_template=True))
 
 
 def test_no_eos_is_one_line(tmp_path: Path, data: Path) -> None:
     place = make_tokenizer(tmp_path / "model", eos_token=None)
-    with pytest.raises(PretrainedError, match="has an end-of-text token"):
+    with pytest.raises(ModelFolderError, match="has an end-of-text token"):
         prompts_task(config_of(data, place))
 
 

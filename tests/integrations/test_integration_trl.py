@@ -12,16 +12,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.rewards.adapters.trl import TrlFunction, as_trl
 from seqgan.rewards.base import Reward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.shipped.controls import ConstantReward
+from seqgan.system.errors import CheckpointError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.captions import CaptionsConfig, captions_task
-from seqgan.tracking.metrics import Metrics
-from seqgan.training.checkpoints import CheckpointError, load_checkpoint
+from seqgan.training.checkpoints import load_checkpoint
 
 pytestmark = [
     pytest.mark.integration,

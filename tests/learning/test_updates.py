@@ -24,7 +24,6 @@ from seqgan.functional.losses import reinforce
 from seqgan.learning.collection import collect, make_env
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.learning.updates import (
-    DivergedError,
     GeneratorUpdate,
     pretrain_epoch,
     train_discriminator,
@@ -36,6 +35,7 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.system.errors import DivergedError
 from seqgan.system.runtime import SingleProcess
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import FixedTask

@@ -14,7 +14,7 @@ import torch
 from test_discriminators import MAX_LENGTH, ROWS, VOCABULARY, DiscriminatorConformance, seeded
 from tiny_runs import TINY, changed, make_trainer, toy_task, weights_of
 
-from seqgan.data.model_folders import PretrainedError, package
+from seqgan.data.model_folders import package
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.metrics.embeddings import MiniLMEmbedding
@@ -30,6 +30,7 @@ from seqgan.rewards.discriminator import (
     squared_gradient_norms,
     twice_differentiable,
 )
+from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.training.build import build_discriminator
 
@@ -347,7 +348,7 @@ def test_what_is_not_read_does_not_train(
 
 
 def test_layers_that_a_body_does_not_have(folders: dict[str, str]) -> None:
-    with pytest.raises(PretrainedError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
+    with pytest.raises(ModelFolderError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
         PretrainedDiscriminator(tiny(folders, "bert", layers=(3,)))
 
 
@@ -370,7 +371,7 @@ def test_texts_longer_than_the_window_are_cut(folders: dict[str, str]) -> None:
     discriminator = PretrainedDiscriminator(tiny(folders, "bert", max_tokens=4)).eval()
     long, same, other = discriminator(batch([[0, 1, 2, 3, 5], [0, 1, 4, 5], [0, 2, 5]]))
     assert long == same != other
-    with pytest.raises(PretrainedError, match="at most the body's window, 32, got 33"):
+    with pytest.raises(ModelFolderError, match="at most the body's window, 32, got 33"):
         PretrainedDiscriminator(tiny(folders, "bert", max_tokens=33))
 
 
@@ -530,7 +531,7 @@ def test_places_without_a_body(folders: dict[str, str], tmp_path: Path) -> None:
         ("nobody/nothing", "'nobody/nothing' is no local folder, and as a hub name .* the path"),
     ):
         config = replace(TINY, discriminator=PretrainedDiscriminatorConfig(path=place))
-        with pytest.raises(PretrainedError, match=rule):
+        with pytest.raises(ModelFolderError, match=rule):
             build_discriminator(config, toy_task().vocabulary, 4, seeded())
 
 
@@ -538,7 +539,7 @@ def test_a_tokenizer_without_marks(folders: dict[str, str], tmp_path: Path) -> N
     transformers = package("transformers")
     transformers.BertModel.from_pretrained(folders["bert"]).save_pretrained(tmp_path)
     save_tokenizer(tmp_path, {"unk_token": "[UNK]"})
-    with pytest.raises(PretrainedError, match=r"marks the ends of texts \(cls, sep or eos\)"):
+    with pytest.raises(ModelFolderError, match=r"marks the ends of texts \(cls, sep or eos\)"):
         PretrainedDiscriminator(PretrainedDiscriminatorConfig(path=str(tmp_path)))
 
 
@@ -565,7 +566,7 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
         transformers.T5Config(vocab_size=12, decoder_start_token_id=0, **sizes)
     ).save_pretrained(tmp_path)
     save_tokenizer(tmp_path, {"unk_token": "<unk>", "eos_token": "<eos>"})
-    with pytest.raises(PretrainedError, match="is an encoder-decoder"):
+    with pytest.raises(ModelFolderError, match="is an encoder-decoder"):
         PretrainedDiscriminator(PretrainedDiscriminatorConfig(path=str(tmp_path)))
 
 

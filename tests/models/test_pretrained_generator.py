@@ -7,12 +7,13 @@ import pytest
 import test_generators
 import torch
 
-from seqgan.data.model_folders import PretrainedError, context_window, load_tokenizer, package
+from seqgan.data.model_folders import context_window, load_tokenizer, package
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary, tokenizer_ids
 from seqgan.models.generators.base import frozen_copy
 from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.models.sampling import complete, sample
+from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 
 pytestmark = pytest.mark.integration
@@ -310,7 +311,7 @@ def test_an_adapter_goes_where_it_is_told(gpt2):
     generator = make(gpt2, "lora", lora_targets=("c_fc",))
     assert len(generator.state_dict()) == 4  # two matrices in each of two layers
     assert all(".c_fc." in name for name in generator.state_dict())
-    with pytest.raises(PretrainedError, match="lora_targets are layers of the model, got nowhere"):
+    with pytest.raises(ModelFolderError, match="lora_targets are layers of the model, got nowhere"):
         make(gpt2, "lora", lora_targets=("nowhere",))
 
 
@@ -365,7 +366,7 @@ def test_the_context_window_is_that_of_the_model(folder):
 
 
 def refused(path, match, vocabulary=VOCABULARY, **settings):
-    with pytest.raises(PretrainedError, match=match) as error:
+    with pytest.raises(ModelFolderError, match=match) as error:
         make(path, vocabulary=vocabulary, **settings)
     assert "\n" not in str(error.value)
 

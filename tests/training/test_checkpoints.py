@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from seqgan.system.errors import CheckpointError
 from seqgan.training.checkpoints import (
-    CheckpointError,
     find_fault,
     flatten,
     last_good_checkpoint,
@@ -312,7 +312,8 @@ class TestFullDisk:
         script = """
             import resource, sys, torch
             from pathlib import Path
-            from seqgan.training.checkpoints import CheckpointError, save_checkpoint
+            from seqgan.system.errors import CheckpointError
+            from seqgan.training.checkpoints import save_checkpoint
             resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
             try:
                 save_checkpoint(Path(sys.argv[1]), 2, {"weight": torch.zeros(100_000)})

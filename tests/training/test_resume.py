@@ -24,11 +24,12 @@ from toys import ENDING, every_sequence
 from seqgan import cli
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.system.errors import CheckpointError
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.checkpoints import CheckpointError, flatten, load_checkpoint, unflatten
+from seqgan.training.checkpoints import flatten, load_checkpoint, unflatten
 from seqgan.training.configuration import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,

@@ -22,13 +22,14 @@ from toys import ENDING
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.game.health import Trouble
-from seqgan.learning.updates import DivergedError, GeneratorUpdate
+from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.report.summary import information_sentence
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.guard import FailurePolicy
 from seqgan.rewards.weighted import WeightedSum
+from seqgan.system.errors import DivergedError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task

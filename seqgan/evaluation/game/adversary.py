@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from seqgan.tracking.metrics import Metrics
+from seqgan.data.metrics import Metrics
 
 
 def heldout_information(

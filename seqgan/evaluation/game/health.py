@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from seqgan.tracking.metrics import Metrics
+from seqgan.data.metrics import Metrics
 
 # Shares of the pretrained generator's value below which a game has collapsed. Far down: on captions
 # even a temperature of 0.4 leaves 0.77 of the entropy, and 0.94 of the distinct texts.

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Trajectories, masked_mean
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.tracking.metrics import Metrics
 
 
 def describe_trajectories(

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int, UInt64
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.shipped.ngram_table import words_of
+from seqgan.system.errors import DataError
 from seqgan.tasks.base import Task
 
 Text = Sequence[Hashable]
@@ -44,7 +45,7 @@ def copies_from_training(samples: Sequences, task: Task, chunk_size: int = CHUNK
     """What of the samples stands in the task's training split.
 
     Raises:
-        ValueError: no sample.
+        DataError: no sample.
     """
     chunks = (_Packed.of_sequences(chunk) for chunk in task.chunks("train", chunk_size))
     return _find_copies(_Packed.of_sequences(samples), chunks)
@@ -56,7 +57,7 @@ def copies_from_texts(
     """What of the samples stands in the training texts, which are gone through once.
 
     Raises:
-        ValueError: no sample.
+        DataError: no sample.
     """
     words = dict.fromkeys(chain.from_iterable(samples))
     ids = {word: index for index, word in enumerate(words)}
@@ -128,7 +129,7 @@ class _Packed:
 
 def _find_copies(samples: _Packed, chunks: Iterable[_Packed]) -> Copies:
     if not len(samples.lengths):
-        raise ValueError("copies are looked for in at least one sample, got none")
+        raise DataError("copies are looked for in at least one sample, got none")
     texts, spans = _SoughtTexts(samples), _SoughtSpans(samples)
     for chunk in chunks:
         texts.look_in(chunk)

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from seqgan.system.errors import DataError
+
 MAX_CLUSTERS = 500  # of MAUVE's histogram: its authors' number, for 5,000 texts of each side
 TEXTS_PER_CLUSTER = 10
 EXPLAINED_VARIANCE = 0.9  # share that MAUVE's principal components keep
@@ -36,7 +38,7 @@ def frechet_distance(
     Two samples of one distribution are at about c (1/n1 + 1/n2), not at 0: `frechet_floor`.
 
     Raises:
-        ValueError: a side has fewer than 2 texts or a feature that is not finite, or the two
+        DataError: a side has fewer than 2 texts or a feature that is not finite, or the two
             sides differ in their number of features.
     """
     first, second = _checked("the Frechet distance", real, generated)
@@ -58,13 +60,13 @@ def frechet_floor(
     that was fitted on these very texts makes it too low.
 
     Raises:
-        ValueError: fewer than 4 real texts, `num_generated` below 2, or a feature that is not
+        DataError: fewer than 4 real texts, `num_generated` below 2, or a feature that is not
             finite.
     """
     if len(real) < 4:
-        raise ValueError(f"a Frechet floor needs at least 4 real texts, got {len(real)}")
+        raise DataError(f"a Frechet floor needs at least 4 real texts, got {len(real)}")
     if num_generated < 2:
-        raise ValueError(f"num_generated is at least 2, got {num_generated}")
+        raise DataError(f"num_generated is at least 2, got {num_generated}")
     size = min(len(real) // 2, num_generated)
     drawn = np.random.default_rng(seed).permutation(len(real))
     apart = frechet_distance(real[drawn[:size]], real[drawn[size : 2 * size]])
@@ -87,7 +89,7 @@ def mauve(
     cost more and to vary as much.
 
     Raises:
-        ValueError: as `frechet_distance`.
+        DataError: as `frechet_distance`.
     """
     first, second = _checked("MAUVE", real, generated)
     num_clusters = min(
@@ -211,13 +213,13 @@ def _checked(
 ) -> list[Float[np.ndarray, "text feature"]]:
     """Both sides in double precision."""
     if real.shape[1] != generated.shape[1]:
-        raise ValueError(
+        raise DataError(
             f"{metric} needs real and generated texts with as many features, got"
             f" {real.shape[1]} and {generated.shape[1]}"
         )
     for kind, side in (("real", real), ("generated", generated)):
         if len(side) < 2:
-            raise ValueError(f"{metric} needs at least 2 {kind} texts, got {len(side)}")
+            raise DataError(f"{metric} needs at least 2 {kind} texts, got {len(side)}")
         if not np.isfinite(side).all():
-            raise ValueError(f"{metric} needs finite features, got others among the {kind} texts'")
+            raise DataError(f"{metric} needs finite features, got others among the {kind} texts'")
     return [np.asarray(side, dtype=np.float64) for side in (real, generated)]

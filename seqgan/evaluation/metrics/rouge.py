@@ -12,6 +12,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float, Int
 
+from seqgan.system.errors import DataError
+
 Text = Sequence[Hashable]
 
 METRICS = ("rouge_1", "rouge_2", "rouge_l")
@@ -25,10 +27,10 @@ def rouge_pairs(
     """ROUGE-1, 2 and L of each hypothesis against the reference at its own place.
 
     Raises:
-        ValueError: not one reference for each hypothesis, or none at all.
+        DataError: not one reference for each hypothesis, or none at all.
     """
     if len(hypotheses) != len(references) or not len(hypotheses):
-        raise ValueError(
+        raise DataError(
             f"paired ROUGE needs one reference for each of at least one hypothesis,"
             f" got {len(references)} for {len(hypotheses)}"
         )
@@ -41,12 +43,12 @@ class RougeReferences:
     """References that many hypotheses are compared with: an index from n-grams to references.
 
     Raises:
-        ValueError: no reference.
+        DataError: no reference.
     """
 
     def __init__(self, references: Sequence[Text]) -> None:
         if not len(references):
-            raise ValueError("ROUGE needs at least one reference, got none")
+            raise DataError("ROUGE needs at least one reference, got none")
         self._numbers: dict[Hashable, int] = {}
         for word in chain.from_iterable(references):
             self._numbers.setdefault(word, len(self._numbers))

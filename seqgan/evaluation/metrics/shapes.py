@@ -18,6 +18,8 @@ from itertools import chain
 import numpy as np
 from jaxtyping import Float, Int
 
+from seqgan.system.errors import DataError
+
 Text = Sequence[Hashable]
 
 
@@ -25,7 +27,7 @@ def length_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
     """JS between the distributions of the numbers of words.
 
     Raises:
-        ValueError: one side has no text.
+        DataError: one side has no text.
     """
     _require_texts(samples, real)
     lengths = [np.array([len(text) for text in texts]) for texts in (samples, real)]
@@ -41,7 +43,7 @@ def zipf_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
     nothing in common with one that has words.
 
     Raises:
-        ValueError: one side has no text.
+        DataError: one side has no text.
     """
     _require_texts(samples, real)
     curves = [
@@ -67,6 +69,6 @@ def _entropy(p: Float[np.ndarray, " bin"]) -> float:
 
 def _require_texts(samples: Sequence[Text], real: Sequence[Text]) -> None:
     if not len(samples) or not len(real):
-        raise ValueError(
+        raise DataError(
             f"a divergence needs texts on both sides, got {len(samples)} and {len(real)}"
         )

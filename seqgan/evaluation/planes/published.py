@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seqgan.evaluation.planes.points import Axis, Panel
+from seqgan.system.errors import DataError
 
 MODEL = "model"
 # What others call an axis. NLL_gen is not among them: papers compute it on training data.
@@ -39,7 +40,7 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
     a point that cannot be shown on that axis.
 
     Raises:
-        ValueError: no such file, no CSV, no plane whose two axes are columns, a cell that is no
+        DataError: no such file, no CSV, no plane whose two axes are columns, a cell that is no
             number (with the line), or no point that a plane can show.
     """
     try:
@@ -53,7 +54,7 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
                     continue
                 where = f"{path} line {rows.line_num}"
                 if len(row) != len(header):
-                    raise ValueError(
+                    raise DataError(
                         f"{where}: a row has a cell for each of {len(header)} columns,"
                         f" got {len(row)}"
                     )
@@ -73,12 +74,12 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
                     {axis: value for axis, value in point.items() if math.isfinite(value)}
                 )
     except FileNotFoundError as error:
-        raise ValueError(f"--points names a CSV file, got {path}: no such file") from error
+        raise DataError(f"--points names a CSV file, got {path}: no such file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"--points names a readable CSV file, {path}: {error}") from error
+        raise DataError(f"--points names a readable CSV file, {path}: {error}") from error
     found = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
     if not any(curve.on(panel) for curve in found for panel in panels):
-        raise ValueError(f"{path}: a file of points has at least one with both axes, got none")
+        raise DataError(f"{path}: a file of points has at least one with both axes, got none")
     return found
 
 
@@ -90,12 +91,12 @@ def _columns(path: Path, header: Sequence[str], panels: Sequence[Panel]) -> dict
         places = [index for index, column in enumerate(header) if _matches(column, axes[name])]
         if len(places) > 1:
             both = " and ".join(repr(header[index]) for index in places)
-            raise ValueError(f"{path}: one column is {name}, got {both}")
+            raise DataError(f"{path}: one column is {name}, got {both}")
         if places:
             found[name] = places[0]
     if not any({panel.quality.name, panel.diversity.name} <= set(found) for panel in panels):
         needed = " or ".join(f"{panel.quality.name} and {panel.diversity.name}" for panel in panels)
-        raise ValueError(
+        raise DataError(
             f"{path}: the columns are {needed}, got {', '.join(header) if header else 'none'}"
         )
     return found
@@ -117,4 +118,4 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise ValueError(f"{where} is a number, got {cell!r}") from error
+        raise DataError(f"{where} is a number, got {cell!r}") from error

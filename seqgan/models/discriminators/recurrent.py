@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.pooled import PooledDiscriminator
+from seqgan.system.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,11 @@ class RecurrentDiscriminatorConfig:
     def __post_init__(self) -> None:
         for name in ("embedding_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"discriminator.{name} is at least 1, got {getattr(self, name)}")
+                raise ConfigurationError(
+                    f"discriminator.{name} is at least 1, got {getattr(self, name)}"
+                )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
 
 class RecurrentDiscriminator(PooledDiscriminator):

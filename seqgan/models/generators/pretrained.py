@@ -17,17 +17,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqgan.data.model_folders import (
-    PretrainedError,
-    ending_tokenizer,
-    load_model,
-    package,
-)
+from seqgan.data.model_folders import ending_tokenizer, load_model, package
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.models.generators.base import Generator, State
 from seqgan.models.generators.key_values import KeyValues, Layer
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Adapter = Literal["lora", "none"]
 Arithmetic = Literal["float32", "bfloat16"]
@@ -52,11 +48,15 @@ class PretrainedGeneratorConfig:
 
     def __post_init__(self) -> None:
         if self.lora_rank < 1:
-            raise ValueError(f"generator.lora_rank is at least 1, got {self.lora_rank}")
+            raise ConfigurationError(f"generator.lora_rank is at least 1, got {self.lora_rank}")
         if not 0 < self.lora_alpha < float("inf"):
-            raise ValueError(f"generator.lora_alpha is above 0 and finite, got {self.lora_alpha}")
+            raise ConfigurationError(
+                f"generator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
+            )
         if not 0 <= self.lora_dropout < 1:
-            raise ValueError(f"generator.lora_dropout is in [0, 1), got {self.lora_dropout}")
+            raise ConfigurationError(
+                f"generator.lora_dropout is in [0, 1), got {self.lora_dropout}"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class PretrainedGenerator(ProjectedGenerator):
         vocabulary: a subword one of the same tokenizer, or words that are tokens of it.
 
     Raises:
-        PretrainedError: there is no such model, its tokenizer has no eos or lacks a word, or has
+        ModelFolderError: there is no such model, its tokenizer has no eos or lacks a word, or has
             tokens that the model does not know; the model is not causal, or it remembers a text in
             another way than by keys and values.
     """
@@ -143,7 +143,7 @@ class PretrainedGenerator(ProjectedGenerator):
             len(layer.weight) for layer in (self._head, self.causal_model.get_input_embeddings())
         )
         if int(ids.max()) >= num_rows:
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"each token of the task is one of the model's, got {config.path} with {num_rows}"
                 f" of them and the id {int(ids.max())} in its tokenizer"
             )
@@ -192,9 +192,9 @@ class PretrainedGenerator(ProjectedGenerator):
         name = f"{self.config.path} ({type(self.causal_model).__name__})"
         logits, layers = self._read(ids, columns)
         if not torch.allclose(logits[0, 0].float(), logits[1, 0].float(), atol=1e-4, rtol=1e-3):
-            raise PretrainedError(f"a generator sees no later token, got {name}, which does")
+            raise ModelFolderError(f"a generator sees no later token, got {name}, which does")
         if not layers or any(keys is None or keys.shape[2] != 2 for keys, _ in layers):
-            raise PretrainedError(
+            raise ModelFolderError(
                 "a pretrained generator remembers a text as keys and values of all its tokens,"
                 f" got {name}, which does not"
             )
@@ -338,10 +338,10 @@ class PretrainedGenerator(ProjectedGenerator):
         """Takes what `state_dict` of this generator or of a copy of it gave.
 
         Raises:
-            ValueError: there is a parameter too many or too few.
+            ConfigurationError: there is a parameter too many or too few.
         """
         if different := self.trained ^ set(state_dict):
-            raise ValueError(
+            raise ConfigurationError(
                 f"a generator's state has the {len(self.trained)} parameters that train, got"
                 f" {len(state_dict)}; {min(different)!r} is in one of both only"
             )
@@ -367,7 +367,7 @@ def _load(config: PretrainedGeneratorConfig) -> Any:
         output_loading_info=True,
     )
     if missing := sorted(report["missing_keys"]):
-        raise PretrainedError(
+        raise ModelFolderError(
             f"a generator's folder has all weights of a causal language model, {config.path} lacks"
             f" {len(missing)}, {missing[0]} first"
         )
@@ -396,7 +396,7 @@ def _with_adapter(model: Any, config: PretrainedGeneratorConfig) -> Any:
             return peft.get_peft_model(model, settings)
     except ValueError as error:
         said = " ".join(str(error).split())[:200]
-        raise PretrainedError(
+        raise ModelFolderError(
             "generator.lora_targets are layers of the model, got"
             f" {', '.join(config.lora_targets) or 'those usual for it'}: {said}"
         ) from error
@@ -411,7 +411,7 @@ def _checkpoint_layers(model: nn.Module, path: str) -> None:
     kind = package("transformers.modeling_layers").GradientCheckpointingLayer
     layers = [layer for layer in model.modules() if isinstance(layer, kind)]
     if not layers:
-        raise PretrainedError(
+        raise ModelFolderError(
             f"generator.gradient_checkpointing needs a model whose layers allow it, {path} does not"
         )
     for layer in layers:

@@ -16,6 +16,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.system.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class RecurrentGeneratorConfig:
     def __post_init__(self) -> None:
         for name in ("embedding_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"generator.{name} is at least 1, got {getattr(self, name)}")
+                raise ConfigurationError(
+                    f"generator.{name} is at least 1, got {getattr(self, name)}"
+                )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"generator.dropout is in [0, 1), got {self.dropout}")
+            raise ConfigurationError(f"generator.dropout is in [0, 1), got {self.dropout}")
         if self.init_std < 0:
-            raise ValueError(f"generator.init_std is at least 0, got {self.init_std}")
+            raise ConfigurationError(f"generator.init_std is at least 0, got {self.init_std}")
 
 
 @dataclass(frozen=True)

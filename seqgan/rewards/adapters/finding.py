@@ -19,6 +19,7 @@ from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.adapters.signature import read_signature
 from seqgan.rewards.base import RewardModel
 from seqgan.rewards.guard import described
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
 # The rewards that have a short name.
@@ -67,13 +68,15 @@ def find_rewards(specs: Sequence[str], task: Task | None = None) -> list[RewardM
     """The rewards of several specifications, with names that differ: `regex`, `regex_2`.
 
     Raises:
-        ValueError: as `find_reward`; or one object is there twice.
+        ConfigurationError: as `find_reward`; or one object is there twice.
     """
     found: list[RewardModel] = []
     for spec in specs:
         reward = find_reward(spec, task)
         if any(reward is other for other in found):
-            raise ValueError(f"reward {spec!r}: a reward is given once, got the same object twice")
+            raise ConfigurationError(
+                f"reward {spec!r}: a reward is given once, got the same object twice"
+            )
         taken, name, number = {other.name for other in found}, reward.name, 2
         while reward.name in taken:
             reward.name = f"{name}_{number}"
@@ -98,7 +101,7 @@ def find_reward(spec: str, task: Task | None = None) -> RewardModel:
     The reward's name is the one it gives itself; a function's is the attribute's.
 
     Raises:
-        ValueError: in one line, what is wrong with the specification or the user's code.
+        ConfigurationError: in one line, what is wrong with the specification or the user's code.
     """
     written = parse_spec(spec)
     found = _load(written)
@@ -116,7 +119,7 @@ def parse_spec(spec: str) -> Spec:
     """Splits a specification into place, attribute and arguments.
 
     Raises:
-        ValueError: it is none.
+        ConfigurationError: it is none.
     """
     text = spec.strip()
     target, arguments = text, None
@@ -129,16 +132,16 @@ def parse_spec(spec: str) -> Spec:
                     raise ValueError
                 arguments[keyword.arg] = ast.literal_eval(keyword.value)
             except (ValueError, TypeError) as error:
-                raise ValueError(
+                raise ConfigurationError(
                     f"reward {text!r}: an argument is key=literal, got {ast.unparse(keyword)!r}"
                 ) from error
         if call.args:
             got = ast.unparse(call.args[0])
-            raise ValueError(f"reward {text!r}: an argument is key=literal, got {got!r}")
+            raise ConfigurationError(f"reward {text!r}: an argument is key=literal, got {got!r}")
     place, colon, attribute = target.rpartition(":")
     names = attribute.split(".") if colon else [attribute.replace("-", "_")]
     if not all(name.isidentifier() for name in names) or (colon and not place):
-        raise ValueError(f"a reward is {GRAMMAR}, got {spec!r}")
+        raise ConfigurationError(f"a reward is {GRAMMAR}, got {spec!r}")
     return Spec(text, place, attribute, arguments)
 
 
@@ -151,7 +154,7 @@ def _split_call(text: str) -> tuple[str, ast.Call]:
             continue  # a parenthesis in a file's name
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
             return text[:start], call
-    raise ValueError(f"a reward is {GRAMMAR}, got {text!r}")
+    raise ConfigurationError(f"a reward is {GRAMMAR}, got {text!r}")
 
 
 # ------------------------------------------------------------------------------- loading
@@ -183,7 +186,7 @@ def _distribution(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value
 
 
-def _unknown(spec: Spec, declared: Iterable[str]) -> ValueError:
+def _unknown(spec: Spec, declared: Iterable[str]) -> ConfigurationError:
     known = sorted({"discriminator", *SHIPPED, *declared})  # the first is the run's own
     near = difflib.get_close_matches(spec.attribute, known, n=1)
     hint = f"; the nearest is {near[0]}" if near else ""
@@ -258,7 +261,7 @@ def _made(found: Any, spec: Spec, task: Task | None) -> Any:
         if spec.arguments is None and not _makes_rewards(found, spec):
             return found
         if not callable(found):
-            raise ValueError(f"only what can be called takes arguments, got {found!r}")
+            raise ConfigurationError(f"only what can be called takes arguments, got {found!r}")
         if _judges_texts(found):
             arguments = spec.arguments or {}
             _bind(found, arguments, partial=True)
@@ -272,7 +275,7 @@ def _made(found: Any, spec: Spec, task: Task | None) -> Any:
     except ValueError:
         raise
     except Exception as error:
-        raise ValueError(_told(error)) from error
+        raise ConfigurationError(_told(error)) from error
 
 
 def _makes_rewards(found: Any, spec: Spec) -> bool:
@@ -307,7 +310,7 @@ def _bind(function: Callable[..., Any], arguments: dict[str, Any], partial: bool
     try:
         signature.bind_partial(**arguments) if partial else signature.bind(**arguments)
     except TypeError as error:
-        raise ValueError(f"its arguments are {signature}: {error}") from error
+        raise ConfigurationError(f"its arguments are {signature}: {error}") from error
 
 
 def _name(made: Any, spec: Spec) -> str | None:
@@ -320,8 +323,8 @@ def _name(made: Any, spec: Spec) -> str | None:
 # -------------------------------------------------------------------------------- errors
 
 
-def _wrong(spec: Spec, problem: str) -> ValueError:
-    return ValueError(" ".join(f"reward {spec.text!r}: {problem}".split()))
+def _wrong(spec: Spec, problem: str) -> ConfigurationError:
+    return ConfigurationError(" ".join(f"reward {spec.text!r}: {problem}".split()))
 
 
 def _told(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from seqgan.rewards.adapters.modules import ModuleReward
 from seqgan.rewards.adapters.signature import Takes, read_signature
 from seqgan.rewards.base import Reward, RewardError, RewardModel, text_of
 from seqgan.rewards.guard import described
+from seqgan.system.errors import ConfigurationError
 
 ROWS_IN_FLIGHT = 64  # rows that an asynchronous function of one row is asked about at a time
 
@@ -45,22 +46,22 @@ def as_reward(
         vocabulary: decodes sequences that carry none.
 
     Raises:
-        ValueError: it cannot be a reward, or it is not clear how.
+        ConfigurationError: it cannot be a reward, or it is not clear how.
     """
     if isinstance(judge, type):
-        raise ValueError(f"a reward is an object, got the class {judge.__name__} itself")
+        raise ConfigurationError(f"a reward is an object, got the class {judge.__name__} itself")
     if isinstance(judge, RewardModel):
         return judge
     if isinstance(judge, nn.Module):
         return ModuleReward(judge, name)
     if hasattr(judge, "score"):
         lacking = [each for each in ("name", "per_token") if not hasattr(judge, each)]
-        raise ValueError(
+        raise ConfigurationError(
             f"a reward model has score, name and per_token, got a {type(judge).__name__} without"
             f" {' and '.join(lacking)}"
         )
     if not callable(judge):
-        raise ValueError(
+        raise ConfigurationError(
             f"a reward is a reward model, a function or a module, got a {type(judge).__name__}"
         )
     return FunctionReward(judge, name, takes, messages, vocabulary)

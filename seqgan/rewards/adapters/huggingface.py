@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
+from seqgan.system.errors import ConfigurationError
 
 Output = Literal["log_odds", "probability"]
 
@@ -30,7 +31,7 @@ class ClassifierReward(Reward):
         name: of the reward; by default the folder's.
 
     Raises:
-        ValueError: transformers is not installed, the folder holds no classifier with its
+        ConfigurationError: transformers is not installed, the folder holds no classifier with its
             tokenizer, or the classifier has no such label.
     """
 
@@ -45,11 +46,13 @@ class ClassifierReward(Reward):
         name: str | None = None,
     ) -> None:
         if output not in get_args(Output):
-            raise ValueError(f"output is one of {', '.join(get_args(Output))}, got {output!r}")
+            raise ConfigurationError(
+                f"output is one of {', '.join(get_args(Output))}, got {output!r}"
+            )
         if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, got {batch_size}")
+            raise ConfigurationError(f"batch_size is at least 1, got {batch_size}")
         if max_length < 0:
-            raise ValueError(f"max_length is at least 0, got {max_length}")
+            raise ConfigurationError(f"max_length is at least 0, got {max_length}")
         folder = Path(folder).expanduser()
         self.name = folder.resolve().name if name is None else name
         self.model, self.tokenizer = _load(folder)
@@ -112,11 +115,11 @@ def _openings(sequences: Sequences) -> list[str]:
 def _load(folder: Path) -> tuple[Any, Any]:
     """The model and its tokenizer."""
     if not folder.is_dir():
-        raise ValueError(f"a classifier is in a folder, got {str(folder)!r}, which is none")
+        raise ConfigurationError(f"a classifier is in a folder, got {str(folder)!r}, which is none")
     try:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
     except ImportError as error:
-        raise ValueError(
+        raise ConfigurationError(
             "a classifier from a folder needs transformers: pip install transformers"
         ) from error
     try:
@@ -126,15 +129,19 @@ def _load(folder: Path) -> tuple[Any, Any]:
         )
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise ConfigurationError(
             f"the folder {str(folder)!r} holds no classifier with its tokenizer: {reason}"
         ) from error
     if found["missing_keys"]:  # they would be random numbers
         missing = ", ".join(sorted(found["missing_keys"]))
-        raise ValueError(f"the folder {str(folder)!r} holds no classifier: it lacks {missing}")
+        raise ConfigurationError(
+            f"the folder {str(folder)!r} holds no classifier: it lacks {missing}"
+        )
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
-            raise ValueError(f"the tokenizer in {str(folder)!r} has a pad or eos token, got none")
+            raise ConfigurationError(
+                f"the tokenizer in {str(folder)!r} has a pad or eos token, got none"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
@@ -150,4 +157,6 @@ def _label(config: Any, label: str | int | None, folder: Path) -> int:
     if label in names:
         return names.index(str(label))
     known = ", ".join(names)
-    raise ValueError(f"label is one of {known} of the classifier {folder.name!r}, got {label!r}")
+    raise ConfigurationError(
+        f"label is one of {known} of the classifier {folder.name!r}, got {label!r}"
+    )

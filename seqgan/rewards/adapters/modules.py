@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward, RewardError, text_of
+from seqgan.system.errors import ConfigurationError
 
 
 class ModuleReward(Reward):
@@ -20,12 +21,12 @@ class ModuleReward(Reward):
     asked.
 
     Raises:
-        ValueError: the module comes from transformers, and so judges other ids than these.
+        ConfigurationError: the module comes from transformers, and so judges other ids than these.
     """
 
     def __init__(self, module: nn.Module, name: str | None = None) -> None:
         if any(cls.__module__.startswith("transformers.") for cls in type(module).__mro__):
-            raise ValueError(
+            raise ConfigurationError(
                 "a classifier of transformers judges text through its own tokenizer: give its"
                 " folder to seqgan.rewards.adapters.huggingface.ClassifierReward, got a"
                 f" {type(module).__name__}"

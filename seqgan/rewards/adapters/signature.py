@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from seqgan.system.errors import ConfigurationError
+
 Takes = Literal["text", "texts", "token_ids", "tokens", "completions"]
 
 FORMS = (
@@ -51,13 +53,13 @@ class Signature:
         """What is passed by name, where the data has these columns.
 
         Raises:
-            ValueError: nothing fills a required parameter.
+            ConfigurationError: nothing fills a required parameter.
         """
         own = self.offered
         for name in (*self.places, *self.required):
             if name not in own and name not in columns:
                 known = ", ".join(columns) or "none"
-                raise ValueError(
+                raise ConfigurationError(
                     f"a parameter is one of {', '.join(own)} or a column of the data (here {known})"
                     f", got {name!r}"
                 )
@@ -75,15 +77,15 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
         takes: what its first parameter gets, whatever its name; its first two, for `tokens`.
 
     Raises:
-        ValueError: neither the names of its parameters nor `takes` say what it takes.
+        ConfigurationError: neither the names of its parameters nor `takes` say what it takes.
     """
     if takes is not None and takes not in get_args(Takes):
-        raise ValueError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
+        raise ConfigurationError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (ValueError, TypeError) as error:
         if takes is None:
-            raise ValueError(
+            raise ConfigurationError(
                 f"a reward function takes {FORMS}, got one without a readable signature"
                 " (say what its first parameter is: takes='text')"
             ) from error
@@ -102,11 +104,11 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     required = tuple(p.name for p in parameters if p.default is p.empty)
     rows, batches = ({*places, *names} & marks for marks in (_ROW_MARKS, _BATCH_MARKS))
     if rows and batches:
-        raise ValueError(
+        raise ConfigurationError(
             "a reward function takes one row or a batch of them, got"
             f" {', '.join(sorted(rows))} and {', '.join(sorted(batches))}"
         )
     if not rows and not batches and (required or places or not everything):
         got = ", ".join((*places, *names))
-        raise ValueError(f"a reward function takes {FORMS}, got ({got})")
+        raise ConfigurationError(f"a reward function takes {FORMS}, got ({got})")
     return Signature(bool(rows), tuple(places), names, required, everything)

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, split_words
 from seqgan.rewards.base import RewardError, RewardModel, returns
-from seqgan.tracking.metrics import Metrics
+from seqgan.system.errors import ConfigurationError
 
 Message = Mapping[str, Any]
 Text = str | Sequence[Message]  # as TRL has it: a string, or the messages of a conversation
@@ -67,9 +68,9 @@ class TrlFunction:
         device: torch.device | str = "cpu",
     ) -> None:
         if max_length is not None and max_length < 1:
-            raise ValueError(f"max_length is at least 1, got {max_length}")
+            raise ConfigurationError(f"max_length is at least 1, got {max_length}")
         if remember < 0:
-            raise ValueError(f"remember is at least 0, got {remember}")
+            raise ConfigurationError(f"remember is at least 0, got {remember}")
         self.__name__ = reward_model.name
         self.reward_model = reward_model
         self.vocabulary = vocabulary
@@ -248,7 +249,7 @@ def as_trl(
     """Any reward model as a reward function of TRL's trainers; the arguments are `TrlFunction`'s.
 
     Raises:
-        ValueError: `max_length` is less than 1, or `remember` less than 0.
+        ConfigurationError: `max_length` is less than 1, or `remember` less than 0.
     """
     return TrlFunction(reward_model, vocabulary, max_length, remember, eos_token_id, device)
 

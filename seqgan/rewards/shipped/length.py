@@ -6,6 +6,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.ngram_table import word_mask
+from seqgan.system.errors import ConfigurationError
 
 
 class Length(Reward):
@@ -21,18 +22,18 @@ class Length(Reward):
         falloff: `linear`, or `squared`, which forgives small distances.
 
     Raises:
-        ValueError: `target` is below 1, `tolerance` below 0, or `falloff` another one.
+        ConfigurationError: `target` is below 1, `tolerance` below 0, or `falloff` another one.
     """
 
     name = "length"
 
     def __init__(self, target: int, tolerance: int = 0, falloff: str = "linear") -> None:
         if target < 1:
-            raise ValueError(f"length's target is at least 1 word, got {target}")
+            raise ConfigurationError(f"length's target is at least 1 word, got {target}")
         if tolerance < 0:
-            raise ValueError(f"length's tolerance is at least 0 words, got {tolerance}")
+            raise ConfigurationError(f"length's tolerance is at least 0 words, got {tolerance}")
         if falloff not in ("linear", "squared"):
-            raise ValueError(f"length's falloff is linear or squared, got {falloff!r}")
+            raise ConfigurationError(f"length's falloff is linear or squared, got {falloff!r}")
         self.target = target
         self.tolerance = tolerance
         self.falloff: str = falloff

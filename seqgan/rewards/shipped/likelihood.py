@@ -7,6 +7,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.base import Reward
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import ExactDistribution, Task
 
 
@@ -41,14 +42,14 @@ class TrueLikelihood(Reward):
         floor: the least reward, which a text outside the distribution's support gets.
 
     Raises:
-        ValueError: `floor` is not below 0 and finite.
+        ConfigurationError: `floor` is not below 0 and finite.
     """
 
     name = "true_likelihood"
 
     def __init__(self, exact: ExactDistribution, floor: float = -10.0) -> None:
         if not -float("inf") < floor < 0:
-            raise ValueError(f"true_likelihood's floor is below 0 and finite, got {floor}")
+            raise ConfigurationError(f"true_likelihood's floor is below 0 and finite, got {floor}")
         self.exact = exact
         self.floor = floor
 
@@ -61,10 +62,10 @@ def true_likelihood(task: Task, floor: float = -10.0) -> TrueLikelihood:
     """`TrueLikelihood` of a task whose distribution is known.
 
     Raises:
-        ValueError: the task's distribution is not known.
+        ConfigurationError: the task's distribution is not known.
     """
     if task.exact is None:
-        raise ValueError(
+        raise ConfigurationError(
             "true_likelihood needs a task whose distribution is known, got one without"
         )
     return TrueLikelihood(task.exact, floor)

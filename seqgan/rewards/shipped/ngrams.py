@@ -7,6 +7,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.ngram_table import NgramTable, count_ngrams, words_of
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
 EPSILON = 0.1  # the numerator that smoothing gives to a precision without a match
@@ -26,7 +27,7 @@ class NgramPrecision(Reward):
         brevity_penalty: whether a text shorter than the reference of the closest length loses.
 
     Raises:
-        ValueError: there is no reference, or `max_order` is below 1.
+        ConfigurationError: there is no reference, or `max_order` is below 1.
     """
 
     name = "ngram_precision"
@@ -39,9 +40,9 @@ class NgramPrecision(Reward):
         brevity_penalty: bool = True,
     ) -> None:
         if not len(references):
-            raise ValueError("ngram_precision needs at least one reference, got none")
+            raise ConfigurationError("ngram_precision needs at least one reference, got none")
         if max_order < 1:
-            raise ValueError(f"ngram_precision's max_order is at least 1, got {max_order}")
+            raise ConfigurationError(f"ngram_precision's max_order is at least 1, got {max_order}")
         self.table = NgramTable.of_sequences([references], num_ids, max_order)
         self.reference_lengths = words_of(references)[1].unique()
         self.brevity_penalty = brevity_penalty
@@ -82,10 +83,10 @@ def ngram_precision(
         num_references: that many are drawn with `seed`; all where there are fewer.
 
     Raises:
-        ValueError: `num_references` or `max_order` is below 1.
+        ConfigurationError: `num_references` or `max_order` is below 1.
     """
     if num_references < 1:
-        raise ValueError(f"num_references is at least 1, got {num_references}")
+        raise ConfigurationError(f"num_references is at least 1, got {num_references}")
     rng = torch.Generator().manual_seed(seed)
     references = task.real("train", min(num_references, task.size("train")), rng)
     return NgramPrecision(references, task.vocabulary.size, max_order, brevity_penalty)
@@ -103,16 +104,16 @@ class Repetition(Reward):
         max_penalty: what a text of nothing but repeats comes close to.
 
     Raises:
-        ValueError: `ngram_size` is below 1 or `max_penalty` above 0.
+        ConfigurationError: `ngram_size` is below 1 or `max_penalty` above 0.
     """
 
     name = "repetition"
 
     def __init__(self, ngram_size: int = 3, max_penalty: float = -1.0) -> None:
         if ngram_size < 1:
-            raise ValueError(f"repetition's ngram_size is at least 1, got {ngram_size}")
+            raise ConfigurationError(f"repetition's ngram_size is at least 1, got {ngram_size}")
         if max_penalty > 0:
-            raise ValueError(f"repetition's max_penalty is at most 0, got {max_penalty}")
+            raise ConfigurationError(f"repetition's max_penalty is at most 0, got {max_penalty}")
         self.ngram_size = ngram_size
         self.max_penalty = max_penalty
 

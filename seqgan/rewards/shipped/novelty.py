@@ -8,6 +8,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.hashing import hash_rows
 from seqgan.rewards.shipped.ngram_table import NgramTable, word_mask, words_of
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
 CHUNK = 2**16  # training sequences that are read at a time
@@ -94,16 +95,16 @@ def novelty(task: Task, measure: str = "span", ngram_size: int = 4) -> Reward:
         ngram_size: words of an n-gram, for `ngrams` alone.
 
     Raises:
-        ValueError: `measure` is another one, or `ngram_size` is below 1.
+        ConfigurationError: `measure` is another one, or `ngram_size` is below 1.
     """
     chunks = task.chunks("train", CHUNK)
     if measure == "text":
         hashes = [hash_rows(chunk.tokens, word_mask(chunk)) for chunk in chunks]
         return TextNovelty(torch.cat(hashes))
     if ngram_size < 1:
-        raise ValueError(f"novelty's ngram_size is at least 1, got {ngram_size}")
+        raise ConfigurationError(f"novelty's ngram_size is at least 1, got {ngram_size}")
     if measure == "span":
         return SpanNovelty(NgramTable.of_sequences(chunks, task.vocabulary.size, task.max_length))
     if measure == "ngrams":
         return NgramNovelty(NgramTable.of_sequences(chunks, task.vocabulary.size, ngram_size))
-    raise ValueError(f"novelty's measure is span, ngrams or text, got {measure!r}")
+    raise ConfigurationError(f"novelty's measure is span, ngrams or text, got {measure!r}")

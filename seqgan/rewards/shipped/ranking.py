@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, joined
 from seqgan.functional.losses import to_floats
 from seqgan.models.discriminators.base import Discriminator
@@ -32,9 +33,9 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.rewards.base import Reward, RewardError
 from seqgan.rewards.discriminator import descend
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task
-from seqgan.tracking.metrics import Metrics
 
 LEAST_LOSS = 1e-6  # 1 - R is never below this, so that its logarithm is finite
 
@@ -64,7 +65,8 @@ class RankingReward(Reward):
         max_grad_norm: the gradient's norm is clipped to this.
 
     Raises:
-        ValueError: there is no reference or no text to compare with, or `gamma` is not above 0.
+        ConfigurationError: there is no reference or no text to compare with, or `gamma` is not
+            above 0.
     """
 
     name = "rankgan"
@@ -79,9 +81,9 @@ class RankingReward(Reward):
         max_grad_norm: float = math.inf,
     ) -> None:
         if not len(references) or not len(comparisons):
-            raise ValueError("rankgan needs references and comparisons, got none of one")
+            raise ConfigurationError("rankgan needs references and comparisons, got none of one")
         if not 0 < gamma < math.inf:
-            raise ValueError(f"rankgan's gamma is above 0 and finite, got {gamma}")
+            raise ConfigurationError(f"rankgan's gamma is above 0 and finite, got {gamma}")
         self.ranker = ranker
         self.optimizer = optimizer
         self.references = references
@@ -190,10 +192,10 @@ def rankgan(
         seed: of the parameters and of the first references and comparisons.
 
     Raises:
-        ValueError: `kind` is another one, or a number is below 1.
+        ConfigurationError: `kind` is another one, or a number is below 1.
     """
     if num_references < 1 or num_comparisons < 1:
-        raise ValueError(
+        raise ConfigurationError(
             "rankgan's num_references and num_comparisons are at least 1, got"
             f" {num_references} and {num_comparisons}"
         )
@@ -210,7 +212,7 @@ def rankgan(
                 RecurrentDiscriminatorConfig(), task.vocabulary, task.max_length
             )
         else:
-            raise ValueError(f"rankgan's kind is cnn or gru, got {kind!r}")
+            raise ConfigurationError(f"rankgan's kind is cnn or gru, got {kind!r}")
     ranker = ranker.to(device)
     return RankingReward(
         ranker,

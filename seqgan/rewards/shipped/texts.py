@@ -12,6 +12,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import split_words
 from seqgan.rewards.base import Reward
+from seqgan.system.errors import ConfigurationError
 
 
 class TextReward(Reward):
@@ -35,18 +36,18 @@ class Regex(TextReward):
         where: `search` looks for a match anywhere, `fullmatch` for one of the whole text.
 
     Raises:
-        ValueError: `pattern` is no regular expression, or `where` another one.
+        ConfigurationError: `pattern` is no regular expression, or `where` another one.
     """
 
     name = "regex"
 
     def __init__(self, pattern: str, where: str = "search") -> None:
         if where not in ("search", "fullmatch"):
-            raise ValueError(f"regex's where is search or fullmatch, got {where!r}")
+            raise ConfigurationError(f"regex's where is search or fullmatch, got {where!r}")
         try:
             compiled = re.compile(pattern)
         except re.error as error:
-            raise ValueError(
+            raise ConfigurationError(
                 f"regex's pattern is a regular expression, got {pattern!r}: {error}"
             ) from error
         self.match = compiled.search if where == "search" else compiled.fullmatch
@@ -67,14 +68,15 @@ class Lexicon(TextReward):
             with the text.
 
     Raises:
-        ValueError: no word is listed, a listed one is no single word, or `reduction` another one.
+        ConfigurationError: no word is listed, a listed one is no single word, or `reduction`
+            another one.
     """
 
     name = "lexicon"
 
     def __init__(self, weights: Mapping[str, float], reduction: str = "mean") -> None:
         if reduction not in ("mean", "sum"):
-            raise ValueError(f"lexicon's reduction is mean or sum, got {reduction!r}")
+            raise ConfigurationError(f"lexicon's reduction is mean or sum, got {reduction!r}")
         self.weights = _lowercase(weights)
         self.reduction = reduction
 
@@ -99,14 +101,15 @@ class Toxicity(TextReward):
         penalty: the reward of a text that has one of them or more.
 
     Raises:
-        ValueError: no word is listed, a listed one is no single word, or `penalty` is above 0.
+        ConfigurationError: no word is listed, a listed one is no single word, or `penalty` is above
+            0.
     """
 
     name = "toxicity"
 
     def __init__(self, words: Iterable[str], penalty: float = -1.0) -> None:
         if penalty > 0:
-            raise ValueError(f"toxicity's penalty is at most 0, got {penalty}")
+            raise ConfigurationError(f"toxicity's penalty is at most 0, got {penalty}")
         self.words = _lowercase(dict.fromkeys(words, 1.0)).keys()
         self.penalty = penalty
 
@@ -125,12 +128,15 @@ def lexicon(
             lines are skipped.
 
     Raises:
-        ValueError: both or none of `words` and `path` are given, or the file breaks its form.
+        ConfigurationError: both or none of `words` and `path` are given, or the file breaks its
+            form.
     """
     if isinstance(words, str):
-        raise ValueError(f"lexicon's words are a mapping or a list, got {words!r}")
+        raise ConfigurationError(f"lexicon's words are a mapping or a list, got {words!r}")
     if bool(words) == bool(path):
-        raise ValueError(f"lexicon takes one of words and path, got words {words!r}, path {path!r}")
+        raise ConfigurationError(
+            f"lexicon takes one of words and path, got words {words!r}, path {path!r}"
+        )
     if path:
         return Lexicon(read_weights(Path(path)), reduction)
     listed = words if isinstance(words, Mapping) else dict.fromkeys(words, 1.0)
@@ -146,12 +152,12 @@ def read_weights(path: Path) -> dict[str, float]:
     """The words of a file and their weights: `word<TAB>weight` or `word` (weight 1) a line.
 
     Raises:
-        ValueError: the file cannot be read, or a line has another form.
+        ConfigurationError: the file cannot be read, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"a word list is a UTF-8 file, got {path}: {error}") from error
+        raise ConfigurationError(f"a word list is a UTF-8 file, got {path}: {error}") from error
     weights = {}
     for number, line in enumerate(lines, start=1):
         word, tab, weight = line.strip().partition("\t")
@@ -159,7 +165,7 @@ def read_weights(path: Path) -> dict[str, float]:
             if word:
                 weights[word] = float(weight) if tab else 1.0
         except ValueError as error:
-            raise ValueError(
+            raise ConfigurationError(
                 f"{path}, line {number}: a line is a word, or a word, a tab and a number,"
                 f" got {line!r}"
             ) from error
@@ -169,8 +175,10 @@ def read_weights(path: Path) -> dict[str, float]:
 def _lowercase(weights: Mapping[str, float]) -> dict[str, float]:
     """The same weights by words in lower case, as `split_words` gives them."""
     if not weights:
-        raise ValueError("a word list has at least one word, got none")
+        raise ConfigurationError("a word list has at least one word, got none")
     for word in weights:
         if len(split_words(word)) != 1:
-            raise ValueError(f"a listed word is one word without spaces or hyphens, got {word!r}")
+            raise ConfigurationError(
+                f"a listed word is one word without spaces or hyphens, got {word!r}"
+            )
     return {word.strip().lower(): float(weight) for word, weight in weights.items()}

@@ -78,7 +78,7 @@ class SubwordNumbers:
         chat_template: see `Subwords.prompts`.
 
     Raises:
-        PretrainedError: the tokenizer cannot be read, or has no end-of-text token.
+        ModelFolderError: the tokenizer cannot be read, or has no end-of-text token.
     """
 
     unit = "subword"

@@ -15,7 +15,7 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
 
     Raises:
         TextFileError: there are no such data, or they cannot be read.
-        PretrainedError: the package `datasets` is missing.
+        ModelFolderError: the package `datasets` is missing.
     """
     if not path:
         raise TextFileError("task.path names prompts and continuations (--task.path FILE)")

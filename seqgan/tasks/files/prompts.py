@@ -21,6 +21,7 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers, split_text
 from seqgan.tasks.files.prompt_rows import PromptRows, ReadRows, left_padded
@@ -38,7 +39,7 @@ class PromptsConfig:
     """Which data to read, and how to cut them into tokens and splits.
 
     Raises:
-        ValueError: a field breaks the rule that its comment states.
+        DataError: a field breaks the rule that its comment states.
     """
 
     kind: Literal["prompts"] = "prompts"
@@ -75,12 +76,12 @@ class PromptsConfig:
 
     def __post_init__(self) -> None:
         if self.level not in ("word", "character"):
-            raise ValueError(f"task.level is one of word, character, got {self.level!r}")
+            raise DataError(f"task.level is one of word, character, got {self.level!r}")
         for name, least in (("min_count", 1), ("max_prompt_length", 1), ("max_length", 2)):
             if getattr(self, name) < least:
-                raise ValueError(f"task.{name} is at least {least}, got {getattr(self, name)}")
+                raise DataError(f"task.{name} is at least {least}, got {getattr(self, name)}")
         if self.prompt_column == self.continuation_column:
-            raise ValueError(
+            raise DataError(
                 "task.prompt_column and continuation_column are two columns,"
                 f" got {self.prompt_column!r} twice"
             )
@@ -99,7 +100,7 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
     Raises:
         TextFileError: the data cannot be read, a record is malformed, a prompt is blank or too
             long, or too little is left: fewer than 3 distinct prompts, or fewer than 2 words.
-        PretrainedError: the tokenizer cannot be read, or the package `datasets` is missing.
+        ModelFolderError: the tokenizer cannot be read, or the package `datasets` is missing.
     """
     if window is not None and config.max_length >= window:
         raise TextFileError(
@@ -145,8 +146,8 @@ def encode_prompts(
     """Prompts of a user's own, as a task of that vocabulary reads its own; nothing is emitted yet.
 
     Raises:
-        ValueError: there is no prompt, or one is blank, or too long for the window.
-        PretrainedError: the tokenizer cannot be read, or has become another.
+        DataError: there is no prompt, or one is blank, or too long for the window.
+        ModelFolderError: the tokenizer cannot be read, or has become another.
     """
     if vocabulary.level == "subword":
         rows = Subwords(vocabulary).prompts(texts, config.chat_template)
@@ -156,10 +157,10 @@ def encode_prompts(
             for text in texts
         ]
     if not rows:
-        raise ValueError("at least one prompt is continued, got none")
+        raise DataError("at least one prompt is continued, got none")
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
         if not text.strip():
-            raise ValueError(f"prompt {number}: a prompt is a text, got {text!r}")
+            raise DataError(f"prompt {number}: a prompt is a text, got {text!r}")
         _check_window(f"prompt {number}", len(row), config, window)
     lengths = np.array([len(row) for row in rows])
     prompts, mask = left_padded(np.concatenate(rows), lengths, vocabulary.pad_id)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqgan.data.model_folders import PretrainedError, load_tokenizer
+from seqgan.data.model_folders import load_tokenizer
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
+from seqgan.system.errors import ModelFolderError
 
 Ids = NDArray[np.int64]
 
@@ -20,7 +21,7 @@ class Subwords:
         vocabulary: from `subword_vocabulary`.
 
     Raises:
-        PretrainedError: the tokenizer cannot be read, or has become another.
+        ModelFolderError: the tokenizer cannot be read, or has become another.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -47,12 +48,12 @@ class Subwords:
                 ends, in the words of the tokenizer's chat template.
 
         Raises:
-            PretrainedError: there is no chat template, or it refuses the prompt.
+            ModelFolderError: there is no chat template, or it refuses the prompt.
         """
         if not chat_template:
             return self._translated(self.tokenizer(list(prompts), verbose=False)["input_ids"])
         if not self.tokenizer.chat_template:
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"task.chat_template takes a tokenizer with a chat template,"
                 f" {self.vocabulary.tokenizer} has none"
             )
@@ -64,7 +65,7 @@ class Subwords:
                 messages, add_generation_prompt=True, return_dict=True
             )
         except jinja2.TemplateError as error:
-            raise PretrainedError(
+            raise ModelFolderError(
                 f"the chat template of {self.vocabulary.tokenizer} takes one user's message,"
                 f" got: {' '.join(str(error).split())}"
             ) from error

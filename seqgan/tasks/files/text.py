@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
+from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.packed import PackedFile, PackedRows, id_type
 from seqgan.tasks.files.subwords import Subwords
@@ -58,7 +59,7 @@ class TextConfig:
     """Which file to read, and how to cut it into tokens and splits.
 
     Raises:
-        ValueError: a field breaks the rule that its comment states.
+        DataError: a field breaks the rule that its comment states.
     """
 
     kind: Literal["text"] = "text"
@@ -94,11 +95,11 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         if self.level not in ("word", "character"):
-            raise ValueError(f"task.level is one of word, character, got {self.level!r}")
+            raise DataError(f"task.level is one of word, character, got {self.level!r}")
         if self.min_count < 1:
-            raise ValueError(f"task.min_count is at least 1, got {self.min_count}")
+            raise DataError(f"task.min_count is at least 1, got {self.min_count}")
         if self.max_length < 2:
-            raise ValueError(f"task.max_length is at least 2 (a token, eos), got {self.max_length}")
+            raise DataError(f"task.max_length is at least 2 (a token, eos), got {self.max_length}")
         check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
 
     @property
@@ -124,7 +125,7 @@ def text_task(config: TextConfig) -> FixedTask:
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
             left: fewer than 3 distinct texts, or fewer than 2 words beside `<unk>`.
-        PretrainedError: the tokenizer cannot be read, or has no end-of-text token.
+        ModelFolderError: the tokenizer cannot be read, or has no end-of-text token.
         CacheError: the cache cannot be written, as on a full disk.
     """
     if not config.path:

@@ -16,10 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqgan.system.errors import DataError
+
 BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of the last line
 
 
-class TextFileError(ValueError):
+class TextFileError(DataError):
     """A file of texts that cannot be used: the message says where, the rule, and what was found."""
 
 

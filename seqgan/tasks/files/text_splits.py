@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.system.errors import DataError
 from seqgan.tasks.base import Split
 from seqgan.tasks.files.text_numbering import END, NumberedTexts
 
@@ -24,18 +25,18 @@ def check_split_settings(
 ) -> None:
     """Raises ValueError for a setting of `draw_splits` out of its range."""
     if not 0 < dev_fraction < 1:
-        raise ValueError(f"task.dev_fraction is between 0 and 1, got {dev_fraction}")
+        raise DataError(f"task.dev_fraction is between 0 and 1, got {dev_fraction}")
     if not 0 < test_fraction < 1:
-        raise ValueError(f"task.test_fraction is between 0 and 1, got {test_fraction}")
+        raise DataError(f"task.test_fraction is between 0 and 1, got {test_fraction}")
     if not dev_fraction + test_fraction < 1:
-        raise ValueError(
+        raise DataError(
             "task.dev_fraction and test_fraction sum to less than 1,"
             f" got {dev_fraction} + {test_fraction}"
         )
     if max_heldout < 1:
-        raise ValueError(f"task.max_heldout is at least 1, got {max_heldout}")
+        raise DataError(f"task.max_heldout is at least 1, got {max_heldout}")
     if not 0 <= seed < 2**63:
-        raise ValueError(f"task.seed is 0 to 2**63 - 1, got {seed}")
+        raise DataError(f"task.seed is 0 to 2**63 - 1, got {seed}")
 
 
 def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:

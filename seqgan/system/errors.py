@@ -1,0 +1,34 @@
+"""The errors that a person can mend, and the two that end a run.
+
+`SeqganError` and its kinds are about what the caller gave: a setting, a file, a reward, a model
+folder, a checkpoint. Each says the rule and then the value, in one line, which is all that the
+command line prints. Any other exception is a bug and keeps its traceback.
+"""
+
+
+class SeqganError(ValueError):
+    """Something that was given cannot be used."""
+
+
+class ConfigurationError(SeqganError):
+    """A setting, an argument or a combination of them breaks a rule."""
+
+
+class DataError(SeqganError):
+    """A file or a set of texts cannot be used."""
+
+
+class CheckpointError(SeqganError):
+    """No checkpoint can be written, or none can be read."""
+
+
+class ModelFolderError(SeqganError):
+    """A model folder of transformers cannot be read, or does not go with the run."""
+
+
+class DivergedError(RuntimeError):
+    """A loss, a gradient or a probability is not finite; the last step was not taken."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the run ended."""
