@@ -37,7 +37,8 @@ from seqgan.system.runtime import SingleProcess
 from seqgan.system.timing import fastest
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.build import build_discriminator_reward, build_generator, build_task
-from seqgan.training.configuration import TrainConfig, captions_preset, oracle_paper_preset
+from seqgan.training.presets import captions_preset, oracle_paper_preset
+from seqgan.training.settings import TrainConfig
 from seqgan_envs import TextGenerationVectorEnv
 
 MARK = "<!-- measured -->"

@@ -28,7 +28,8 @@ from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import PretrainConfig, TrainConfig, text_preset
+from seqgan.training.presets import text_preset
+from seqgan.training.settings import PretrainConfig, TrainConfig
 from seqgan.training.trainer import Trainer
 
 HEAD = ("seed", "student", "temperature", "kl_student_teacher", "error_student_teacher")

@@ -25,7 +25,8 @@ from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import EvaluationConfig, PretrainConfig, oracle_paper_preset
+from seqgan.training.presets import oracle_paper_preset
+from seqgan.training.settings import EvaluationConfig, PretrainConfig
 from seqgan.training.trainer import Trainer
 
 COLUMNS = ("nll_oracle", "entropy", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator")

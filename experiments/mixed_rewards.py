@@ -28,7 +28,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import (
+from seqgan.training.settings import (
     AdversarialConfig,
     EvaluationConfig,
     PretrainConfig,

@@ -26,7 +26,8 @@ from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import EvaluationConfig, TrainConfig, oracle_preset
+from seqgan.training.presets import oracle_preset
+from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.trainer import Trainer
 
 Reward = Literal["discriminator", "constant"]

@@ -24,7 +24,7 @@ from seqgan.tasks.files.text import TextConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import text_preset
+from seqgan.training.presets import text_preset
 from seqgan.training.trainer import Trainer
 
 

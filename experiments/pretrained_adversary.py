@@ -38,7 +38,7 @@ from seqgan.models.sampling import Sampling
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training import configuration as settings_of
+from seqgan.training import settings as settings_of
 from seqgan.training.trainer import Trainer
 
 CNN = CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 5), num_filters=(50,) * 5, dropout=0.5)

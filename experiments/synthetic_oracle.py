@@ -26,7 +26,7 @@ from seqgan.system.runtime import SingleProcess
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.training.build import build_generator
-from seqgan.training.configuration import oracle_paper_preset
+from seqgan.training.presets import oracle_paper_preset
 
 COLUMNS = (
     "nll_oracle",

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from seqgan.training.configuration import captions_preset, save_config
+from seqgan.training.config_files import save_config
+from seqgan.training.presets import captions_preset
 
 INFORMATION = "discriminator/information_heldout"
 

@@ -15,7 +15,7 @@ from seqgan.rewards.base import RewardModel
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.progress import Progress
-from seqgan.training.configuration import (
+from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     EvaluationConfig,

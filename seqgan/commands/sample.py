@@ -11,7 +11,7 @@ from seqgan.system.errors import SeqganError
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
     from seqgan.data.vocabulary import Vocabulary
-    from seqgan.training.configuration import TrainConfig
+    from seqgan.training.settings import TrainConfig
 
 
 def run(given: list[str]) -> int:

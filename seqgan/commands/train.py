@@ -20,8 +20,8 @@ from seqgan.system.errors import ConfigurationError, SeqganError
 if TYPE_CHECKING:
     from seqgan.system.runtime import Runtime
     from seqgan.tracking.base import Trackers
-    from seqgan.training.configuration import TrainConfig
     from seqgan.training.runs import RunFolder
+    from seqgan.training.settings import TrainConfig
     from seqgan.training.trainer import Result, Trainer
 
 Made = TypeVar("Made")
@@ -94,7 +94,8 @@ def configuration(given: list[str]) -> "TrainConfig":
 
 
 def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
-    from seqgan.training.configuration import PRESETS, load_config
+    from seqgan.training.config_files import load_config
+    from seqgan.training.presets import PRESETS
 
     asks_help = any(flag in ("-h", "--help") for flag in flags)
     if preset is None and path is None and not asks_help:
@@ -117,7 +118,8 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     """The configuration with what the flags change."""
     import tyro
 
-    from seqgan.training.configuration import PRESETS, TrainConfig
+    from seqgan.training.presets import PRESETS
+    from seqgan.training.settings import TrainConfig
 
     try:
         config = _with_kinds(config, flags)
@@ -154,7 +156,7 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> "TrainConfig":
     """The configuration with other dataclasses where a `--slot.kind` flag asks for them."""
     from dataclasses import replace
 
-    from seqgan.training.configuration import configs_by_kind
+    from seqgan.training.config_files import configs_by_kind
 
     for slot in ("task", "generator", "discriminator"):
         kinds = configs_by_kind(slot)

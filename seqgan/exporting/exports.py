@@ -15,7 +15,6 @@ from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedG
 from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator
 from seqgan.system.errors import ConfigurationError
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import (
     TrainedGenerator,
     Which,
@@ -24,6 +23,7 @@ from seqgan.training.runs import (
     restored_discriminator,
     restored_generator,
 )
+from seqgan.training.settings import TrainConfig
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what stands for a path that was not given
 

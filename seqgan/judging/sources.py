@@ -15,8 +15,8 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.training.build import build_task
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, open_run
+from seqgan.training.settings import TrainConfig
 
 Which = Literal["generator", "pretrained", "real"]
 

@@ -26,8 +26,8 @@ from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
 from seqgan.training.checkpoints import load_checkpoint
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import load_generator, open_run
+from seqgan.training.settings import TrainConfig
 
 MLE, AFTER = "MLE", "after the game"
 # Settings in which runs of one method may differ.

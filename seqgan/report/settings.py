@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seqgan.report.recorded import Recorded
-from seqgan.training.configuration import PRESETS
+from seqgan.training.presets import PRESETS
 
 
 @dataclass(frozen=True)

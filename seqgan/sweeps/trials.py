@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from seqgan.sweeps.proposals import Point
 from seqgan.tracking.jsonl import read_rows
-from seqgan.training.configuration import load_config
+from seqgan.training.config_files import load_config
 
 # An interrupted trial goes on when its sweep does; all but that and `running` are final.
 Status = Literal["running", "finished", "stopped early", "failed", "interrupted"]

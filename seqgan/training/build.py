@@ -39,7 +39,7 @@ from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task
 from seqgan.tasks.files.text import text_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 DISCRIMINATOR = "discriminator"  # the one reward that is made of the run's own settings
 

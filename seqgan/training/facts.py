@@ -9,7 +9,7 @@ from seqgan.learning.collection import env_arguments
 from seqgan.system.machine import versions
 from seqgan.tasks.base import Task
 from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 
 def run_facts(config: TrainConfig, task: Task) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import KINDS
 from seqgan.training.build import DISCRIMINATOR
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 
 def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]) -> None:

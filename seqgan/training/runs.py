@@ -22,7 +22,8 @@ from seqgan.system.machine import describe_machine
 from seqgan.tasks.base import Task
 from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
 from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
-from seqgan.training.configuration import TrainConfig, load_config, save_config
+from seqgan.training.config_files import load_config, save_config
+from seqgan.training.settings import TrainConfig
 
 Which = Literal["newest", "best"]  # of a run's checkpoints
 

@@ -53,7 +53,7 @@ from seqgan.tracking.base import Histogram, Tracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_generator, build_reward, named_rewards
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 from seqgan.training.showing import sample_rows
 
 SHOWN_ROLLOUTS = 16  # completions behind the value of each token that is shown

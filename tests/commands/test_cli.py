@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from seqgan import cli
-from seqgan.training.configuration import PRESETS
+from seqgan.training.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 

@@ -17,8 +17,8 @@ from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
-from seqgan.training.configuration import EvaluationConfig, TrainConfig
 from seqgan.training.runs import create_run, open_run
+from seqgan.training.settings import EvaluationConfig, TrainConfig
 
 PUBLISHED = {
     **{"bleu_2": 0.731, "bleu_3": 0.497, "bleu_4": 0.305, "bleu_5": 0.189},

@@ -25,7 +25,7 @@ from seqgan.evaluation.planes.standing import standing, standing_sentence
 from seqgan.models.sampling import Sampling
 from seqgan.report import frontiers
 from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 PLANE = Panel(NLL_ORACLE, NLL_HELDOUT)
 NUM_TEXTS = 200

@@ -23,7 +23,7 @@ from seqgan.tasks.files.text import TextConfig, text_task
 from seqgan.tasks.files.text_files import TextFileError
 from seqgan.training import showing
 from seqgan.training.build import build_task
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 pytestmark = pytest.mark.integration
 

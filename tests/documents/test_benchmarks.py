@@ -19,7 +19,7 @@ from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorC
 from seqgan.models.generators.recurrent import RecurrentGenerator  # noqa: E402
 from seqgan.rewards.discriminator import DiscriminatorReward  # noqa: E402
 from seqgan.system.seeding import seeded_from  # noqa: E402
-from seqgan.training.configuration import oracle_paper_preset  # noqa: E402
+from seqgan.training.presets import oracle_paper_preset  # noqa: E402
 
 VOCABULARY = Vocabulary(tuple("abcdefg"), has_eos=False, bos_word=0)
 LENGTH = 5

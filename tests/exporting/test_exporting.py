@@ -31,7 +31,7 @@ from seqgan.training.build import (
     whole_length,
 )
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
-from seqgan.training.configuration import text_preset
+from seqgan.training.presets import text_preset
 from seqgan.training.runs import create_run, load_generator, open_run
 
 TEXTS = "\n".join(

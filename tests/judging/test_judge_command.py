@@ -28,8 +28,8 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import TrainedGenerator, create_run, load_generator, open_run
+from seqgan.training.settings import TrainConfig
 
 
 def run(*arguments: str | Path) -> int:

@@ -19,6 +19,7 @@ from seqgan.models.sampling import (
     sample_repeatedly,
     sequence_log_probs,
 )
+from seqgan.system.errors import DivergedError
 from seqgan.system.seeding import seeded_from
 
 INFINITY = float("inf")
@@ -136,7 +137,7 @@ class TestCategorical:
         "row", [[0.0, math.nan], [0.0, INFINITY], [-INFINITY, -INFINITY], [math.nan, -INFINITY]]
     )
     def test_no_distribution(self, row):
-        with pytest.raises(ValueError, match="logits are finite"):
+        with pytest.raises(DivergedError, match="logits are finite"):
             sample_categorical(torch.tensor([[0.0, 0.0], row]), seeded())
 
 

@@ -34,7 +34,7 @@ from seqgan.report.positions import early_and_late, merged_quantiles
 from seqgan.report.recorded import read_run, read_runs
 from seqgan.report.settings import compared_settings
 from seqgan.tracking.metrics import find_metric
-from seqgan.training.configuration import captions_preset, oracle_preset
+from seqgan.training.presets import captions_preset, oracle_preset
 
 VOID = {"meta", "input", "br", "wbr", "link", "img", "hr"}
 NASTY = '<script>alert("1")</script> & <b>bold</b>'

@@ -27,7 +27,7 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
-from seqgan.training.configuration import captions_preset
+from seqgan.training.presets import captions_preset
 from seqgan.training.runs import create_run, fluency
 
 NAN = math.nan

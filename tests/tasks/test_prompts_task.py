@@ -15,7 +15,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task, read_prompts
 from seqgan.tasks.files.text_files import TextFileError
 from seqgan.training.build import build_prompts
-from seqgan.training.configuration import TrainConfig
+from seqgan.training.settings import TrainConfig
 
 RECORDS = (
     {"prompt": "Which pet?", "continuation": "a small dog", "level": 1},

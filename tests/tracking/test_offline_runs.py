@@ -22,8 +22,8 @@ import wandb
 
 from seqgan import cli
 from seqgan.tracking.metrics import METRICS, Metric, find_metric, moving_metrics
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.runs import open_run
+from seqgan.training.settings import TrainConfig
 
 SIZES = """
     --generator.hidden-size 4 --generator.embedding-size 4 --discriminator.embedding-size 3

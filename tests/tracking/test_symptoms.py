@@ -7,7 +7,7 @@ import pytest
 
 from seqgan.tracking.metrics import METRICS, to_markdown
 from seqgan.tracking.symptoms import ILLNESSES
-from seqgan.training.configuration import PRESETS
+from seqgan.training.presets import PRESETS
 
 LISTED = {metric.name for metric in METRICS}
 AREAS = {metric.area for metric in METRICS} - {""}

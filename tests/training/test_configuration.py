@@ -18,16 +18,14 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
-from seqgan.training.configuration import (
-    PRESETS,
+from seqgan.training.config_files import configs_by_kind, load_config, save_config
+from seqgan.training.presets import PRESETS
+from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     EvaluationConfig,
     PretrainConfig,
     TrainConfig,
-    configs_by_kind,
-    load_config,
-    save_config,
 )
 
 

@@ -13,7 +13,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
-from seqgan.training.configuration import captions_preset
+from seqgan.training.presets import captions_preset
 from seqgan.training.profiling import profile_iteration
 from seqgan.training.trainer import Trainer
 

@@ -32,9 +32,9 @@ from seqgan.tasks.files.packed import PackedRows
 from seqgan.tasks.files.prompt_rows import PromptRows
 from seqgan.training.build import whole_length
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
-from seqgan.training.configuration import TrainConfig
 from seqgan.training.estimate import estimate
 from seqgan.training.facts import environment_facts, run_facts
+from seqgan.training.settings import TrainConfig
 
 WORDS = ("a", "b", "c", "d", "e", "f")
 COPYING = Vocabulary(WORDS)  # eos 6, bos 7, pad 8

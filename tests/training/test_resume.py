@@ -30,14 +30,14 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, unflatten
-from seqgan.training.configuration import (
+from seqgan.training.forking import forked_state
+from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     EvaluationConfig,
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.forking import forked_state
 from seqgan.training.trainer import Interrupted, Trainer
 
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.

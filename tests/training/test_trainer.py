@@ -37,13 +37,13 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
-from seqgan.training.configuration import (
+from seqgan.training.estimate import estimate
+from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.estimate import estimate
 from seqgan.training.trainer import Trainer, parts_of_passes
 
 

@@ -1,0 +1,123 @@
+"""Named starting points: complete settings for common runs."""
+
+from dataclasses import replace
+
+from seqgan.learning.updates import GeneratorUpdate
+from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.generators.transformer import TransformerGeneratorConfig
+from seqgan.tasks.captions import CaptionsConfig
+from seqgan.tasks.files.prompts import PromptsConfig
+from seqgan.tasks.files.text import TextConfig
+from seqgan.tasks.oracle import OracleConfig
+from seqgan.training.settings import (
+    AdversarialConfig,
+    DiscriminatorTrainingConfig,
+    EvaluationConfig,
+    PretrainConfig,
+    TrainConfig,
+)
+
+
+def captions_preset() -> TrainConfig:
+    """The demo: a caption grammar of which everything is known, in minutes on a laptop.
+
+    The generator is small on purpose. A larger one learns from the same data nearly all that a
+    discriminator could tell it; the smaller the generator, the more an adversary can teach.
+    """
+    return TrainConfig(
+        task=CaptionsConfig(train_size=10000),
+        generator=RecurrentGeneratorConfig(embedding_size=32, hidden_size=16),
+        pretrain=PretrainConfig(epochs=60, batch_size=128, learning_rate=1e-2),
+        discriminator_training=DiscriminatorTrainingConfig(
+            pretrain_rounds=30, num_sequences=1500, batch_size=256, learning_rate=2e-3
+        ),
+        adversarial=AdversarialConfig(
+            iterations=70, batch_size=256, num_rollouts=2, learning_rate=2e-3, kl_weight=0.05
+        ),
+        threads=1,  # networks this small gain nothing from a second one
+    )
+
+
+def oracle_preset() -> TrainConfig:
+    """The paper's oracle and protocol, with a discriminator schedule for a CPU."""
+    return replace(
+        oracle_paper_preset(),
+        pretrain=PretrainConfig(epochs=60, patience=1, learning_rate=1e-2),
+        discriminator=CNNDiscriminatorConfig(
+            filter_sizes=(1, 2, 3, 4, 5), num_filters=(50, 50, 50, 50, 50)
+        ),
+        discriminator_training=DiscriminatorTrainingConfig(
+            pretrain_rounds=5, num_sequences=2000, learning_rate=1e-3, l2=0.2
+        ),
+        adversarial=AdversarialConfig(
+            iterations=50, num_rollouts=4, kl_weight=0.1, reward_shape="logit"
+        ),
+        estimate_time=True,
+    )
+
+
+def oracle_paper_preset() -> TrainConfig:
+    """The settings of Yu et al. (2017) and their code. Days on a CPU."""
+    return TrainConfig(
+        task=OracleConfig(train_size=9984),
+        generator=RecurrentGeneratorConfig(
+            embedding_size=32, hidden_size=32, single_bias=True, init_std=0.1
+        ),
+        discriminator=CNNDiscriminatorConfig(),
+        pretrain=PretrainConfig(epochs=120, patience=0, batch_size=64, learning_rate=1e-2),
+        discriminator_training=DiscriminatorTrainingConfig(
+            pretrain_rounds=50,
+            pretrain_epochs=3,
+            d_steps=5,
+            d_epochs=3,
+            num_sequences=9984,
+            batch_size=64,
+            learning_rate=1e-4,
+            l2=0.2,
+        ),
+        adversarial=AdversarialConfig(
+            iterations=200,
+            g_steps=1,
+            batch_size=64,
+            learning_rate=1e-2,
+            num_rollouts=16,
+            reward_shape="probability",
+            baseline="none",
+            kl_weight=0.0,
+            update=GeneratorUpdate(max_grad_norm=5.0, entropy_weight=0.0, reduction="sum"),
+        ),
+        evaluation=EvaluationConfig(every=5, num_samples=9984, num_final=9984, num_heldout=10000),
+        estimate_time=True,
+    )
+
+
+def text_preset() -> TrainConfig:
+    """Your own file: `--task.path FILE`."""
+    return TrainConfig(
+        task=TextConfig(),
+        generator=RecurrentGeneratorConfig(embedding_size=128, hidden_size=256, dropout=0.4),
+        pretrain=PretrainConfig(epochs=40, patience=1, learning_rate=2e-3),
+        adversarial=AdversarialConfig(iterations=40, num_rollouts=4, learning_rate=3e-4),
+    )
+
+
+def prompts_preset() -> TrainConfig:
+    """Your own prompts and their continuations: `--task.path FILE`."""
+    return replace(
+        text_preset(),
+        task=PromptsConfig(),
+        # Attention learns sooner than a recurrent state does what to take from a prompt; until it
+        # has, the loss stands still for some epochs.
+        generator=TransformerGeneratorConfig(dropout=0.2),
+        pretrain=PretrainConfig(epochs=60, patience=3, learning_rate=1e-3),
+    )
+
+
+PRESETS = {
+    "captions": captions_preset,
+    "oracle": oracle_preset,
+    "oracle-paper": oracle_paper_preset,
+    "text": text_preset,
+    "prompts": prompts_preset,
+}
