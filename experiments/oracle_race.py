@@ -103,7 +103,9 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
             drawn = trainer.draw(settings.num_looked_at)
             nll_oracle = -float(trainer.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
-        result = trainer.finish()  # on fresh samples: the one that ended the race was chosen
+        result = final_evaluation(
+            trainer
+        )  # on fresh samples: the one that ended the race was chosen
     run = [seed, reward, trainer.counters.iterations, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []

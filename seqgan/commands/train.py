@@ -20,9 +20,10 @@ from seqgan.system.errors import ConfigurationError, SeqganError
 if TYPE_CHECKING:
     from seqgan.system.runtime import Runtime
     from seqgan.tracking.base import Trackers
+    from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
-    from seqgan.training.trainer import Result, Trainer
+    from seqgan.training.trainer import Trainer
 
 Made = TypeVar("Made")
 
@@ -435,12 +436,12 @@ def _run(
         runtime: of several processes, of which only the main one touches the folder; None for one.
     """
     from seqgan.report.summary import results_dict
-    from seqgan.system.errors import DivergedError, ProcessLostError
+    from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
-    from seqgan.training.trainer import Interrupted, Trainer
+    from seqgan.training.trainer import Trainer
 
     runtime = ALONE if runtime is None else runtime
     is_main = runtime.is_main()

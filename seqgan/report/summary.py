@@ -7,7 +7,7 @@ from typing import Any
 
 from seqgan.evaluation.planes.temperatures import Comparison
 from seqgan.system.tables import aligned
-from seqgan.training.trainer import Result
+from seqgan.training.final import Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
 COLUMNS = (

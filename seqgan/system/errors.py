@@ -32,3 +32,7 @@ class DivergedError(RuntimeError):
 
 class ProcessLostError(RuntimeError):
     """Another process of the run ended."""
+
+
+class Interrupted(RuntimeError):
+    """The run was asked to stop, and did so after saving a checkpoint."""

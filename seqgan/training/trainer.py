@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from seqgan.evaluation.game.health import Trouble, find_trouble
 from seqgan.evaluation.game.positions import histograms_by_position
 from seqgan.evaluation.game.trajectories import describe_trajectories
 from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
-from seqgan.evaluation.planes.temperatures import Comparison, compare, temperature_curve
 from seqgan.functional.advantages import (
     at_their_tokens,
     earned_before,
@@ -43,8 +42,8 @@ from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.models.sampling import Sampling, sample, sequence_log_probs
 from seqgan.rewards.base import Reporting, RewardError, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
-from seqgan.rewards.weighted import WeightedSum, as_weighted_sum
-from seqgan.system.errors import ConfigurationError, DivergedError
+from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.system.errors import ConfigurationError, DivergedError, Interrupted
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.system.timing import Clock, profiled
@@ -53,14 +52,11 @@ from seqgan.tracking.base import Histogram, Tracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_generator, build_reward, named_rewards
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
+from seqgan.training.final import Result, final_evaluation
 from seqgan.training.settings import TrainConfig
 from seqgan.training.showing import sample_rows
 
 SHOWN_ROLLOUTS = 16  # completions behind the value of each token that is shown
-
-
-class Interrupted(RuntimeError):
-    """The run was asked to stop, and did so after saving a checkpoint."""
 
 
 @dataclass
@@ -75,18 +71,6 @@ class Counters:
     iterations: int = 0
     generator_steps: int = 0  # of the iteration in progress
     global_step: int = 0  # tokens generated in the game
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run found, for the table and `results.json`."""
-
-    start: Measurement  # the pretrained generator at temperature 1
-    final: Measurement  # after the game, at temperature 1
-    curve: dict[float, Measurement]  # the pretrained generator over temperatures
-    comparison: Comparison
-    information: list[tuple[int, float, float]] = field(default_factory=list)
-    rewards: dict[str, tuple[float, float]] = field(default_factory=dict)  # at start and final
 
 
 class Trainer:
@@ -221,7 +205,7 @@ class Trainer:
             self.pretrain_generator()
             self.pretrain_discriminator()
             self.play()
-            return self.finish()
+            return final_evaluation(self)
         except RewardError as error:
             self.rng.set_state(self._rng_of_unit)
             self.save()
@@ -353,50 +337,6 @@ class Trainer:
                 self.warn(find_trouble(metrics, self.start_metrics))
                 self.keep_if_best(evaluated)
             self.unit_done()
-
-    def finish(self) -> Result:
-        """The final measurements: start, end, and the temperature control."""
-        settings = self.config.evaluation
-        saved = self.save()
-        self.show_samples("after the game")
-        self.progress.phase("final evaluation", len(settings.temperatures) + 2)
-
-        def pretrained_at(temperature: float) -> Measurement:
-            if self.asked_to_stop():
-                raise Interrupted("the run was stopped in its final evaluation")
-            measured = self.measure(self.pretrained, settings.num_final, temperature)
-            self.progress.advance(1, {"temperature": temperature})
-            return measured
-
-        curve = temperature_curve(pretrained_at, settings.temperatures)
-        start = curve[1.0] if 1.0 in curve else pretrained_at(1.0)
-        final = self.measure(self.generator, settings.num_final)
-        self.progress.advance(1)
-        comparison = compare(final, curve, pretrained_at)
-        if self.config.adversarial.iterations == 0:
-            comparison = replace(
-                comparison, sentence="No game was played: this is the MLE control."
-            )
-        rewards = self.mean_rewards(start.samples, final.samples)
-        if saved is not None:
-            self.tracker.checkpoint(saved, ("latest",), self.axes() | final.metrics)
-        return Result(start, final, curve, comparison, self.information, rewards)
-
-    def mean_rewards(self, before: Sequences, after: Sequences) -> dict[str, tuple[float, float]]:
-        """The mean of each reward that does not learn over both sets of texts, if it applies.
-
-        What a reward that learns says of them is about its last opponent only.
-        """
-        fixed = [part for part in self.reward.parts if part is not self.reward.learning]
-        if not fixed:
-            return {}
-        judges = WeightedSum(
-            fixed, None, self.reward.failures, self.reward.watch, self.reward.on_skip
-        )
-        pairs = zip(judges.score_parts(before), judges.score_parts(after), strict=True)
-        means = [(float(old.nanmean()), float(new.nanmean())) for old, new in pairs]
-        named = zip(judges.names, means, strict=True)
-        return {name: pair for name, pair in named if all(map(math.isfinite, pair))}
 
     # ---------------------------------------------------------------- units
 

@@ -17,7 +17,7 @@ from seqgan.report.summary import (
     results_dict,
     reward_sentences,
 )
-from seqgan.training.trainer import Result
+from seqgan.training.final import Result
 
 
 def measurement(nll, valid, quality="valid"):

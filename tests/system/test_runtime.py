@@ -35,11 +35,12 @@ from seqgan.models.discriminators.recurrent import (
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.system.accelerated import runtime_for
+from seqgan.system.errors import Interrupted
 from seqgan.system.runtime import ALONE, launched_processes, launched_rank
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import silent_progress
-from seqgan.training.trainer import Interrupted, Trainer
+from seqgan.training.trainer import Trainer
 
 # Two halves with unlike numbers of tokens: sequences of one and two, and of three and four.
 EVERYTHING = every_sequence(ENDING)

@@ -24,7 +24,7 @@ from toys import ENDING, every_sequence
 from seqgan import cli
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.system.errors import CheckpointError
+from seqgan.system.errors import CheckpointError, Interrupted
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
@@ -38,7 +38,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Interrupted, Trainer
+from seqgan.training.trainer import Trainer
 
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
 FLAGS = """
