@@ -12,8 +12,7 @@ from torch.nn.functional import pad
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.rewards.base import RewardModel, TrainableReward, text_of
-from seqgan.rewards.guard import described
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, described
 from seqgan.tracking.metrics import find_metric
 
 WIDER = 3  # columns of padding that are added to see whether they matter

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import RewardError, RewardModel, returns, text_of
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, described
 
 OnFailure = Literal["stop", "skip"]
 Watch = Callable[[str], AbstractContextManager[Any]]
@@ -125,8 +125,3 @@ def _blaming(failure: RewardError, rows: Int[Tensor, " rows"], sequences: Sequen
     error = RewardError(failure.name, failure.problem, row, text_of(sequences, row))
     error.__cause__ = failure.__cause__ or failure
     return error
-
-
-def described(error: BaseException) -> str:
-    """`TypeName: message`; without the colon where there is no message."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from copy import copy
 from typing import Any
 
 import torch
@@ -77,6 +78,20 @@ class WeightedSum(Reward):
                 f"at most one reward learns along with the generator, got {names}"
             )
         self.learning: TrainableReward | None = learning[0] if learning else None
+
+    def observed(self, watch: Watch, on_skip: Callable[[RewardError], object]) -> "WeightedSum":
+        """A copy with other listeners, and with the same parts and weights.
+
+        A run listens to such a copy, so that two runs may share one sum of rewards: each hears of
+        its own calls, and the sum that they share keeps the listeners it was made with.
+
+        Args:
+            watch: a context around each call of a part, made from its name.
+            on_skip: told of each failure that did not stop.
+        """
+        observed = copy(self)
+        observed.watch, observed.on_skip = watch, on_skip
+        return observed
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return weighted_sum(self.score_parts(sequences), self.weights)

@@ -36,3 +36,8 @@ class ProcessLostError(RuntimeError):
 
 class Interrupted(RuntimeError):
     """The run was asked to stop, and did so after saving a checkpoint."""
+
+
+def described(error: BaseException) -> str:
+    """`TypeName: message`; without the colon where there is no message."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -26,13 +26,14 @@ from seqgan.models.generators.base import Generator
 from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.rewards.adapters.finding import find_rewards, parse_spec
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError, ModelFolderError
+from seqgan.system.plugins import parse_spec
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig, captions_task
@@ -41,7 +42,8 @@ from seqgan.tasks.files.text import text_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.training.settings import TrainConfig
 
-DISCRIMINATOR = "discriminator"  # the one reward that is made of the run's own settings
+# Rewards that read another run, which those who only know rewards cannot.
+OF_RUNS = {"fluency": "seqgan.training.runs:fluency"}
 
 
 def build_task(config: TrainConfig) -> Task:
@@ -183,7 +185,7 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
             go together.
     """
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
-    found = dict(zip(specs, find_rewards(specs, task), strict=True))
+    found = dict(zip(specs, find_rewards(specs, task, OF_RUNS), strict=True))
     if isinstance(control := found.get("random"), RandomReward):
         control.seed = config.seed
     if DISCRIMINATOR in config.reward:
@@ -198,7 +200,7 @@ def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
 
 def reward_files(specs: Sequence[str]) -> list[Path]:
     """The files that these rewards are read from, of those that are given as files."""
-    places = [parse_spec(spec).place for spec in specs if spec != DISCRIMINATOR]
+    places = [parse_spec(spec, "reward").place for spec in specs if spec != DISCRIMINATOR]
     return [Path(place) for place in dict.fromkeys(places) if place.endswith(".py")]
 
 

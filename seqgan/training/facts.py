@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from seqgan.learning.collection import env_arguments
+from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.system.machine import versions
 from seqgan.tasks.base import Task
-from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
+from seqgan.training.build import build_discriminator, build_generator, whole_length
 from seqgan.training.settings import TrainConfig
 
 

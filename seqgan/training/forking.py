@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import KINDS
-from seqgan.training.build import DISCRIMINATOR
 from seqgan.training.settings import TrainConfig
 
 

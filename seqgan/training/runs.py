@@ -16,11 +16,12 @@ import torch
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.generators.base import Generator
+from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.machine import describe_machine
 from seqgan.tasks.base import Task
-from seqgan.training.build import DISCRIMINATOR, build_discriminator, build_generator, whole_length
+from seqgan.training.build import build_discriminator, build_generator, whole_length
 from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.training.config_files import load_config, save_config
 from seqgan.training.settings import TrainConfig

@@ -454,7 +454,7 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     assert 0 < max(shares) < 1
     # Mended, the stopped run goes on.
     Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
-    monkeypatch.delitem(sys.modules, f"reward_file:{tmp_path / 'my_rewards.py'}")
+    monkeypatch.delitem(sys.modules, f"user_file:{tmp_path / 'my_rewards.py'}")
     assert run("train", "--resume", "stopped") == 0
 
 

@@ -8,7 +8,7 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.rewards.adapters.finding import SHIPPED, Spec, find_reward, find_rewards, parse_spec
+from seqgan.rewards.adapters.finding import SHIPPED, find_reward, find_rewards
 from seqgan.rewards.base import returns
 from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.tasks.base import FixedTask
@@ -106,59 +106,6 @@ def folder(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize(
-    ("text", "spec"),
-    [
-        ("constant", Spec("constant", "", "constant", None)),
-        (" a-name ", Spec("a-name", "", "a-name", None)),
-        ("constant()", Spec("constant()", "", "constant", {})),
-        (
-            "f(value=-2.5, on=True)",
-            Spec("f(value=-2.5, on=True)", "", "f", {"value": -2.5, "on": True}),
-        ),
-        ("a.b:c.d", Spec("a.b:c.d", "a.b", "c.d", None)),
-        (
-            "./x.py:f(m=[1, 'a:(b)'])",
-            Spec("./x.py:f(m=[1, 'a:(b)'])", "./x.py", "f", {"m": [1, "a:(b)"]}),
-        ),
-        ("./x(1).py:f", Spec("./x(1).py:f", "./x(1).py", "f", None)),
-        ("./x(1).py:f(k=1)", Spec("./x(1).py:f(k=1)", "./x(1).py", "f", {"k": 1})),
-        (r"C:\x.py:f", Spec(r"C:\x.py:f", r"C:\x.py", "f", None)),
-    ],
-)
-def test_the_parts_of_a_specification(text, spec):
-    assert parse_spec(text) == spec
-
-
-GRAMMAR = (
-    r"^a reward is NAME, module:attribute or file.py:attribute, and \(key=literal, ...\) after it,"
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("", rf"{GRAMMAR} got ''$"),
-        ("   ", rf"{GRAMMAR} got"),
-        ("two words", rf"{GRAMMAR} got 'two words'$"),
-        (":f", rf"{GRAMMAR} got ':f'$"),
-        ("mine:", rf"{GRAMMAR} got 'mine:'$"),
-        ("./mine.py", rf"{GRAMMAR} got './mine.py'$"),
-        ("mine.length", rf"{GRAMMAR} got 'mine.length'$"),
-        ("mine:length)", rf"{GRAMMAR} got 'mine:length\)'$"),
-        ("f(a=1)(b=2)", rf"{GRAMMAR} got"),
-        ("f(a=)", rf"{GRAMMAR} got"),
-        ("f(3)", r"^reward 'f\(3\)': an argument is key=literal, got '3'$"),
-        ("f(a=b)", r"^reward 'f\(a=b\)': an argument is key=literal, got 'a=b'$"),
-        ("f(a=open('x'))", r"an argument is key=literal, got \"a=open\('x'\)\"$"),
-        ("f(**{'a': 1})", r"an argument is key=literal, got"),
-    ],
-)
-def test_what_is_no_specification(text, rule):
-    with pytest.raises(ValueError, match=rule):
-        parse_spec(text)
-
-
 @pytest.mark.parametrize("place", ["mine", "./mine.py", "{folder}/mine.py"])
 @pytest.mark.parametrize(
     ("attribute", "name", "scores"),
@@ -189,6 +136,16 @@ def test_what_is_found(folder, place, attribute, name, scores):
     values = reward.score(BATCH)
     values = values.sum(dim=1) if reward.per_token else values
     assert values.tolist() == scores
+
+
+def test_a_caller_adds_short_names():
+    others = {"shouting": "mine:shout"}
+    reward = find_reward("shouting", TASK, others)
+    assert (reward.name, reward.score(BATCH).tolist()) == ("shouting", [9, 0, 3])
+    with pytest.raises(ValueError, match=r", shouting, .*; the nearest is shouting;"):
+        find_reward("shouting_", TASK, others)
+    with pytest.raises(ValueError, match=r"^reward 'shouting': a short name is one of "):
+        find_reward("shouting", TASK)
 
 
 def test_the_task_is_passed_on():
@@ -223,7 +180,7 @@ WRITTEN = {
     "toxicity": "toxicity(path='listed.txt')",
     "true_likelihood": "true_likelihood",
 }
-ELSEWHERE = {"classifier", "fluency", "profanity", "sentiment"}
+ELSEWHERE = {"classifier", "profanity", "sentiment"}
 
 
 def test_every_shipped_reward_is_written_here():

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -177,6 +178,38 @@ def test_each_call_is_watched():
 
     WeightedSum([Fixed("a", [1.0]), Fixed("b", [1.0])], watch=Context).score(some(1))
     assert seen == ["in a", "out a", "in b", "out b"]
+
+
+def test_two_listeners_of_one_sum_do_not_disturb_each_other():
+    heard = {"own": [], "first": [], "second": []}
+
+    def listen(listener):
+        def watch(name):
+            heard[listener].append(f"waits for {name}")
+            return nullcontext()
+
+        return watch, lambda error: heard[listener].append(f"skips {error.name}")
+
+    watch, on_skip = listen("own")
+    learning = Learning("learning", [1.0, 2.0])
+    rewards = WeightedSum(
+        [learning, Fixed("endless", [math.inf, 1.0])],
+        [2.0, 3.0],
+        FailurePolicy(on_failure="skip"),
+        watch,
+        on_skip,
+    )
+    first = rewards.observed(*listen("first"))
+    second = rewards.observed(*listen("second"))
+    for listener, observed in {"first": first, "second": second, "own": rewards}.items():
+        assert observed.score(some(1)).tolist() == [2.0]
+        # Both parts once for the batch of one row; the second fails there.
+        assert heard.pop(listener) == ["waits for learning", "waits for endless", "skips endless"]
+        heard[listener] = []
+        assert not any(heard.values())
+    assert first.parts is second.parts is rewards.parts
+    first.learning.update(some(1), some(1))  # what learns is shared
+    assert second.score(some(1)).tolist() == rewards.score(some(1)).tolist() == [4.0]
 
 
 class TestPartsInRollouts:

@@ -18,8 +18,7 @@ from seqgan.rewards.adapters.background import BackgroundLoop, contained
 from seqgan.rewards.adapters.modules import ModuleReward
 from seqgan.rewards.adapters.signature import Takes, read_signature
 from seqgan.rewards.base import Reward, RewardError, RewardModel, text_of
-from seqgan.rewards.guard import described
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, described
 
 ROWS_IN_FLIGHT = 64  # rows that an asynchronous function of one row is asked about at a time
 

@@ -1,0 +1,312 @@
+"""Code of the user's own, by what is written on a command line or in a settings file.
+
+Rewards, tasks, generators, discriminators, learning rules, phases and observers are all written
+the same way: a short name, `package.module:attribute` or `./file.py:attribute`, with arguments in
+parentheses after it. Nothing registers itself: a short name is looked up in the mapping that the
+caller hands in, and its module is imported then.
+"""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from seqgan.system.errors import ConfigurationError, described
+
+GRAMMAR = "NAME, module:attribute or file.py:attribute, and (key=literal, ...) after it"
+
+# The module of a user's file; cannot be the name of an installed one.
+FILE_PREFIX = "user_file:"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A specification as it was written.
+
+    Args:
+        text: all of it, as errors quote it.
+        place: a module's dotted name or a file's path; empty for a short name.
+        attribute: the short name, or what to take from the place.
+        arguments: by name; None where no parentheses were written.
+        what: the noun for it in errors, say "reward".
+    """
+
+    text: str
+    place: str
+    attribute: str
+    arguments: dict[str, Any] | None
+    what: str = "plug-in"
+
+
+def make(text: str, what: str, shipped: Mapping[str, str]) -> Any:
+    """The object that a specification names, called where it is something to be called.
+
+    A class is called with the arguments in parentheses, or with none. Anything else is called
+    where parentheses are written, and given as it is otherwise.
+
+    Args:
+        what: the noun for it in errors, say "phase".
+        shipped: short names, each with its `module:attribute`.
+
+    Raises:
+        ConfigurationError: in one line, the error in the specification or in the user's code.
+    """
+    spec = parse_spec(text, what)
+    found = load(spec, shipped)
+    if spec.arguments is None and not isinstance(found, type):
+        return found
+    return call(found, spec.arguments or {}, spec)
+
+
+def load(
+    spec: Spec, shipped: Mapping[str, str], group: str = "", others: Iterable[str] = ()
+) -> Any:
+    """The attribute that a specification names, as it stands in its module.
+
+    The working directory and a file's folder are importable, after all that is installed. A file
+    is run once, for all that is taken from it.
+
+    Args:
+        shipped: short names, each with its `module:attribute`.
+        group: entry points in which installed packages declare short names; empty for none.
+        others: further short names, which the caller knows about and `load` only lists in errors.
+
+    Raises:
+        ConfigurationError: in one line, the error in the specification or in the user's code.
+    """
+    if spec.place:
+        return _attribute(spec, spec.place, spec.attribute)
+    known = shipped.get(spec.attribute.replace("-", "_"), shipped.get(spec.attribute))
+    if known is not None:
+        place, _, attribute = known.partition(":")
+        return _attribute(spec, place, attribute)
+    declared = list(entry_points(group=group)) if group else []
+    mine = [entry for entry in declared if entry.name == spec.attribute]
+    if len(mine) > 1:
+        packages = " and ".join(sorted(map(_distribution, mine)))
+        raise wrong(spec, f"a name is one package's, got it from {packages}")
+    if not mine:
+        raise _unknown(spec, {*others, *shipped, *(entry.name for entry in declared)})
+    try:
+        return mine[0].load()
+    except Exception as error:  # whatever the package's code raises
+        package = _distribution(mine[0])
+        raise wrong(spec, f"the package {package!r} fails to load it: {told(error)}") from error
+
+
+def call(function: Any, arguments: Mapping[str, Any], spec: Spec) -> Any:
+    """Calls what a specification names; an error of the user's code becomes one line.
+
+    Raises:
+        ConfigurationError: it takes no arguments, or others, or it raises.
+    """
+    check_arguments(function, arguments, spec)
+    try:
+        return function(**arguments)
+    except ValueError as error:  # says what is wrong with the arguments
+        raise wrong(spec, str(error)) from error
+    except Exception as error:  # whatever else the user's code raises
+        raise wrong(spec, told(error)) from error
+
+
+def check_arguments(
+    function: Any, arguments: Mapping[str, Any], spec: Spec, partial: bool = False
+) -> None:
+    """Checks that a function can be called with these arguments.
+
+    Args:
+        partial: others may follow.
+
+    Raises:
+        ConfigurationError: it takes others, or cannot be called at all.
+    """
+    if not callable(function):
+        raise wrong(spec, f"only what can be called takes arguments, got {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return  # a built-in one without a signature says so itself
+    try:
+        signature.bind_partial(**arguments) if partial else signature.bind(**arguments)
+    except TypeError as error:
+        raise wrong(spec, f"its arguments are {signature}: {error}") from error
+
+
+def spec_of(thing: type) -> str:
+    """The specification of a class: the absolute path of a user's file, a module's dotted name."""
+    place = thing.__module__
+    if place.startswith(FILE_PREFIX):
+        place = place.removeprefix(FILE_PREFIX)
+    elif place == "__main__":  # the script that runs; a notebook has no file
+        place = str(Path(getattr(sys.modules[place], "__file__", None) or place).resolve())
+        place = place if place.endswith(".py") else "__main__"
+    return f"{place}:{thing.__qualname__}"
+
+
+def file_of(spec: Spec) -> Path | None:
+    """The file that a specification takes its code from; None for a name or a module."""
+    return Path(spec.place).expanduser().resolve() if _is_file(spec.place) else None
+
+
+# ------------------------------------------------------------------------------- reading
+
+
+def parse_spec(text: str, what: str) -> Spec:
+    """Splits a specification into place, attribute and arguments.
+
+    Args:
+        what: the noun for it in errors, say "reward".
+
+    Raises:
+        ConfigurationError: it does not follow the grammar.
+    """
+    whole = text.strip()
+    target, arguments = whole, None
+    if whole.endswith(")"):
+        target, written = _split_call(whole, what)
+        arguments = {str(each.arg): _literal(each, whole, what) for each in written.keywords}
+        if written.args:
+            raise _no_literal(whole, what, ast.unparse(written.args[0]))
+    place, colon, attribute = target.rpartition(":")
+    names = attribute.split(".") if colon else [attribute.replace("-", "_")]
+    if not all(name.isidentifier() for name in names) or (colon and not place):
+        raise _no_spec(text, what)
+    return Spec(whole, place, attribute, arguments, what)
+
+
+def _split_call(text: str, what: str) -> tuple[str, ast.Call]:
+    """The text before the arguments, and the arguments as a call of something."""
+    for start in (place for place, character in enumerate(text) if character == "("):
+        try:
+            written = ast.parse("f" + text[start:], mode="eval").body
+        except (SyntaxError, ValueError):
+            continue  # a parenthesis in a file's name
+        if isinstance(written, ast.Call) and isinstance(written.func, ast.Name):
+            return text[:start], written
+    raise _no_spec(text, what)
+
+
+def _literal(keyword: ast.keyword, text: str, what: str) -> Any:
+    if keyword.arg is None:
+        raise _no_literal(text, what, ast.unparse(keyword))
+    try:
+        return ast.literal_eval(keyword.value)
+    except (ValueError, TypeError) as error:
+        raise _no_literal(text, what, ast.unparse(keyword)) from error
+
+
+# ------------------------------------------------------------------------------- loading
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or "\\" in place
+
+
+def _attribute(spec: Spec, place: str, attribute: str) -> Any:
+    found: Any = _module_of_file(spec, place) if _is_file(place) else _module(spec, place)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            public = [each for each in vars(found) if not each.startswith("_")]
+            raise wrong(spec, f"there is no {name!r} in {place}{nearest(name, public)}")
+        found = getattr(found, name)
+    return found
+
+
+def _module(spec: Spec, place: str) -> ModuleType:
+    _importable(Path.cwd())
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{place}.".startswith(f"{error.name}."):
+            problem = f"there is no module {error.name!r}, here or installed"
+            raise wrong(spec, problem) from error
+        raise wrong(spec, f"{place} fails to import: {told(error)}") from error
+    except Exception as error:  # whatever the module's code raises
+        raise wrong(spec, f"{place} fails to import: {told(error)}") from error
+
+
+def _module_of_file(spec: Spec, place: str) -> ModuleType:
+    """The module of a file: one for everything that is taken from it."""
+    path = Path(place).expanduser().resolve()
+    if not path.is_file():
+        raise wrong(spec, f"there is no file {place}")
+    name = f"{FILE_PREFIX}{path}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise wrong(spec, f"a file's name ends in .py, got {place}")
+    _importable(path.parent)
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # before it runs: its dataclasses look themselves up
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:  # whatever the file's code raises
+        del sys.modules[name]
+        raise wrong(spec, f"{place} fails to run: {told(error)}") from error
+    return module
+
+
+def _importable(folder: Path) -> None:
+    """Lets modules of the folder be imported, after all installed ones."""
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    importlib.invalidate_caches()
+
+
+# -------------------------------------------------------------------------------- errors
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at the nearest known name, to stand at the end of an error; empty where none is."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; the nearest is {near[0]}" if near else ""
+
+
+def wrong(spec: Spec, problem: str) -> ConfigurationError:
+    """The one-line error about a specification."""
+    return ConfigurationError(" ".join(f"{spec.what} {spec.text!r}: {problem}".split()))
+
+
+def told(error: BaseException) -> str:
+    """An exception of the user's code, with its place there."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and frame.filename != __file__
+    ]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return described(error) + place
+
+
+def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
+    names = sorted(known)
+    return wrong(
+        spec,
+        f"a short name is one of {', '.join(names)}{nearest(spec.attribute, names)}; one of your"
+        " own is module:attribute or ./file.py:attribute",
+    )
+
+
+def _no_spec(text: str, what: str) -> ConfigurationError:
+    article = "an" if what[0] in "aeiou" else "a"
+    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {text!r}")
+
+
+def _no_literal(text: str, what: str, got: str) -> ConfigurationError:
+    return ConfigurationError(f"{what} {text!r}: an argument is key=literal, got {got!r}")

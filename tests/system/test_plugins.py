@@ -1,0 +1,201 @@
+"""The grammar that names code of the user's own, and one clear line for what is wrong there."""
+
+import functools
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from seqgan.system.plugins import Spec, call, file_of, load, make, nearest, parse_spec, spec_of
+
+MINE = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    rate: float = 0.5
+
+    class Inner:
+        pass
+
+
+class Strict:
+    def __init__(self, weight=0):
+        raise ValueError(f"weight is at least 1, got {weight}")
+
+
+class Failing:
+    def __init__(self):
+        raise KeyError("so")
+
+
+def callback(metrics):
+    return metrics
+
+
+def made_by(function, times=2):
+    return [function] * times
+
+
+instance = Rule(0.25)
+"""
+SHIPPED = {"rule": "mine:Rule", "two_words": "mine:callback", "with-dash": "mine:instance"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The working directory, with `mine.py` and an interpreter that forgets what it imports."""
+    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+spec_of_a_reward = functools.partial(Spec, what="reward")
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("constant", spec_of_a_reward("constant", "", "constant", None)),
+        (" a-name ", spec_of_a_reward("a-name", "", "a-name", None)),
+        ("constant()", spec_of_a_reward("constant()", "", "constant", {})),
+        (
+            "f(value=-2.5, on=True)",
+            spec_of_a_reward("f(value=-2.5, on=True)", "", "f", {"value": -2.5, "on": True}),
+        ),
+        ("a.b:c.d", spec_of_a_reward("a.b:c.d", "a.b", "c.d", None)),
+        (
+            "./x.py:f(m=[1, 'a:(b)'])",
+            spec_of_a_reward("./x.py:f(m=[1, 'a:(b)'])", "./x.py", "f", {"m": [1, "a:(b)"]}),
+        ),
+        ("./x(1).py:f", spec_of_a_reward("./x(1).py:f", "./x(1).py", "f", None)),
+        ("./x(1).py:f(k=1)", spec_of_a_reward("./x(1).py:f(k=1)", "./x(1).py", "f", {"k": 1})),
+        (r"C:\x.py:f", spec_of_a_reward(r"C:\x.py:f", r"C:\x.py", "f", None)),
+    ],
+)
+def test_the_parts_of_a_specification(text, spec):
+    assert parse_spec(text, "reward") == spec
+
+
+GRAMMAR = (
+    r"^a reward is NAME, module:attribute or file.py:attribute, and \(key=literal, ...\) after it,"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", rf"{GRAMMAR} got ''$"),
+        ("   ", rf"{GRAMMAR} got"),
+        ("two words", rf"{GRAMMAR} got 'two words'$"),
+        (":f", rf"{GRAMMAR} got ':f'$"),
+        ("mine:", rf"{GRAMMAR} got 'mine:'$"),
+        ("./mine.py", rf"{GRAMMAR} got './mine.py'$"),
+        ("mine.length", rf"{GRAMMAR} got 'mine.length'$"),
+        ("mine:length)", rf"{GRAMMAR} got 'mine:length\)'$"),
+        ("f(a=1)(b=2)", rf"{GRAMMAR} got"),
+        ("f(a=)", rf"{GRAMMAR} got"),
+        ("f(3)", r"^reward 'f\(3\)': an argument is key=literal, got '3'$"),
+        ("f(a=b)", r"^reward 'f\(a=b\)': an argument is key=literal, got 'a=b'$"),
+        ("f(a=open('x'))", r"an argument is key=literal, got \"a=open\('x'\)\"$"),
+        ("f(**{'a': 1})", r"an argument is key=literal, got"),
+    ],
+)
+def test_what_is_no_specification(text, rule):
+    with pytest.raises(ValueError, match=rule):
+        parse_spec(text, "reward")
+
+
+@pytest.mark.parametrize("what", ["observer", "rule"])
+def test_errors_use_the_noun_of_the_slot(what):
+    article = {"observer": "an", "rule": "a"}[what]
+    with pytest.raises(ValueError, match=rf"^{article} {what} is NAME, .*, got 'two words'$"):
+        parse_spec("two words", what)
+    with pytest.raises(ValueError, match=rf"^{what} 'f\(3\)': .* is key=literal, got '3'$"):
+        parse_spec("f(3)", what)
+    with pytest.raises(ValueError, match=rf"^{what} 'ruel': a short .*; the nearest is rule; one"):
+        make("ruel", what, SHIPPED)
+
+
+class TestMake:
+    @pytest.mark.parametrize("place", ["mine", "./mine.py", "{folder}/mine.py"])
+    @pytest.mark.parametrize(
+        ("attribute", "rate"), [("Rule", 0.5), ("Rule()", 0.5), ("Rule(rate=2.0)", 2.0)]
+    )
+    def test_calls_a_class(self, folder, place, attribute, rate):
+        assert make(f"{place.format(folder=folder)}:{attribute}", "rule", {}).rate == rate
+
+    def test_calls_a_function_only_where_parentheses_are_written(self):
+        assert make("mine:callback", "observer", {})({"a": 1}) == {"a": 1}
+        assert make("mine:callback(metrics=3)", "observer", {}) == 3
+        assert make("mine:instance", "rule", {}).rate == 0.25
+
+    def test_short_names_are_the_callers(self):
+        assert make("rule(rate=3.0)", "rule", SHIPPED).rate == 3.0
+        assert make("two-words", "observer", SHIPPED)(4) == 4
+        assert make("with-dash", "rule", SHIPPED).rate == 0.25
+
+    @pytest.mark.parametrize(
+        ("text", "rule"),
+        [
+            ("mine:Rule(rat=1)", r"its arguments are \(rate: float = 0.5\).*argument 'rat'$"),
+            ("mine:Strict", r"weight is at least 1, got 0$"),
+            ("mine:Failing", r"KeyError: 'so' \(.*mine.py, line \d+\)$"),
+            ("mine:instance(rate=1)", r"only what can be called takes arguments, got Rule\("),
+            ("mine:Ruel", r"there is no 'Ruel' in mine; the nearest is Rule$"),
+            ("./his.py:Rule", r"there is no file \./his.py$"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line(self, text, rule):
+        with pytest.raises(ValueError, match=rf"^rule .*: {rule}") as caught:
+            make(text, "rule", SHIPPED)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_object_is_loaded_as_it_stands():
+    found = load(parse_spec("mine:Rule(rate=1)", "rule"), {})
+    assert isinstance(found, type)
+    assert call(found, {"rate": 7.0}, parse_spec("mine:Rule", "rule")).rate == 7.0
+
+
+class TestSpecOf:
+    @pytest.mark.parametrize("attribute", ["Rule", "Rule.Inner"])
+    def test_a_class_of_a_file_is_found_again_from_anywhere(self, folder, monkeypatch, attribute):
+        found = load(parse_spec(f"./mine.py:{attribute}", "rule"), {})
+        text = spec_of(found)
+        assert text == f"{folder}/mine.py:{attribute}"
+        monkeypatch.chdir("/")
+        assert load(parse_spec(text, "rule"), {}) is found
+
+    def test_a_class_of_a_module(self):
+        found = load(parse_spec("mine:Rule", "rule"), {})
+        assert spec_of(found) == "mine:Rule"
+        assert spec_of(Spec) == "seqgan.system.plugins:Spec"
+
+    def test_a_class_of_a_script_and_of_a_notebook(self, monkeypatch, folder):
+        @dataclass
+        class Own:
+            pass
+
+        Own.__module__, Own.__qualname__ = "__main__", "Own"
+        monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
+        assert spec_of(Own) == f"{folder}/script.py:Own"
+        monkeypatch.delattr(sys.modules["__main__"], "__file__")
+        assert spec_of(Own) == "__main__:Own"
+
+
+def test_the_file_of_a_specification(folder):
+    assert file_of(parse_spec("./mine.py:Rule(rate=1)", "rule")) == folder / "mine.py"
+    assert file_of(parse_spec("mine:Rule", "rule")) is None
+    assert file_of(parse_spec("rule", "rule")) is None
+
+
+def test_the_nearest_name_is_a_hint():
+    assert nearest("capitons", ["oracle", "captions"]) == "; the nearest is captions"
+    assert nearest("zzzzz", ["oracle", "captions"]) == ""
