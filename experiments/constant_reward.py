@@ -63,12 +63,8 @@ def main(settings: Settings) -> None:
                 pretrain=PretrainConfig(
                     epochs=settings.epochs, patience=0, learning_rate=paper.pretrain.learning_rate
                 ),
-                adversarial=replace(
-                    paper.adversarial,
-                    baseline=baseline,
-                    num_rollouts=0,
-                    iterations=settings.iterations,
-                ),
+                rule=replace(paper.rule, baseline=baseline, num_rollouts=0),
+                adversarial=replace(paper.adversarial, iterations=settings.iterations),
                 evaluation=EvaluationConfig(
                     every=settings.iterations, num_samples=size, num_heldout=size, num_shown=0
                 ),

@@ -20,6 +20,7 @@ from typing import Literal
 
 import tyro
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
@@ -81,14 +82,13 @@ def main(settings: Settings) -> None:
             task=CaptionsConfig(train_size=10000),
             generator=RecurrentGeneratorConfig("lstm", 32, 64, dropout=0.1),
             pretrain=PretrainConfig(settings.epochs, learning_rate=5e-3),
-            adversarial=AdversarialConfig(
-                iterations=settings.iterations,
-                batch_size=1024,
+            rule=PolicyGradientConfig(
                 learning_rate=2e-3,
                 num_rollouts=0,
                 kl_weight=settings.kl_weight,
                 update=GeneratorUpdate(mle_weight=settings.mle_weight),
             ),
+            adversarial=AdversarialConfig(iterations=settings.iterations, batch_size=1024),
             evaluation=EvaluationConfig(every=50, num_final=settings.num_samples),
             seed=seed,
         )

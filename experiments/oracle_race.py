@@ -72,14 +72,14 @@ def configured(settings: Settings, seed: int, reward: Reward) -> TrainConfig:
         discriminator_training=replace(
             preset.discriminator_training, num_sequences=settings.d_sequences, learning_rate=3e-4
         ),
-        adversarial=replace(
-            preset.adversarial,
+        rule=replace(
+            preset.rule,
             learning_rate=2e-3,
             num_rollouts=settings.num_rollouts if reward == "discriminator" else 0,
-            reward_shape="probability",
             kl_weight=0.0,
             update=GeneratorUpdate(mle_weight=1.0, entropy_weight=-settings.sharpening),
         ),
+        adversarial=replace(preset.adversarial, reward_shape="probability"),
         evaluation=EvaluationConfig(num_final=size, num_heldout=size, num_shown=0),
         reward=(reward,),
         seed=seed,

@@ -85,9 +85,8 @@ def make_trainer(settings: Settings, task: FixedTask, seed: int, game: str) -> T
         discriminator_training=settings_of.DiscriminatorTrainingConfig(
             d_steps=d_steps, num_sequences=64, batch_size=128
         ),
-        adversarial=settings_of.AdversarialConfig(
-            iterations=10**6, batch_size=192, learning_rate=3e-4, num_rollouts=0, kl_weight=1.0
-        ),
+        rule=settings_of.PolicyGradientConfig(learning_rate=3e-4, num_rollouts=0, kl_weight=1.0),
+        adversarial=settings_of.AdversarialConfig(iterations=10**6, batch_size=192),
         seed=seed,
     )
     return Trainer(config, task, MemoryTracker(), Progress())

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from toys import ENDING, every_sequence
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.base import RewardModel
@@ -31,7 +32,8 @@ TINY = TrainConfig(
     discriminator_training=DiscriminatorTrainingConfig(
         pretrain_rounds=1, num_sequences=16, batch_size=8
     ),
-    adversarial=AdversarialConfig(iterations=3, batch_size=4, num_rollouts=1),
+    rule=PolicyGradientConfig(num_rollouts=1),
+    adversarial=AdversarialConfig(iterations=3, batch_size=4),
     evaluation=EvaluationConfig(
         every=1, num_samples=20, num_final=20, num_heldout=10, num_shown=1, temperatures=(1.0, 0.8)
     ),

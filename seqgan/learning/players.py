@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -156,7 +156,7 @@ class Players:
             "reference": self.reference.state_dict(),
             "rewards": self.rewards.state_dict(),
             "replay": self.replay.state_dict() if self.replay.share > 0 else {},
-            "position": asdict(self.position),
+            "position": self.position.axes(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -164,4 +164,5 @@ class Players:
         self.reference.load_state_dict(state["reference"])
         self.rewards.load_state_dict(state["rewards"])
         self.replay.load_state_dict(state["replay"], self.task.vocabulary, self.device)
-        self.position = Position(**state["position"])
+        self.position.iteration = state["position"]["iteration"]
+        self.position.global_step = state["position"]["global_step"]

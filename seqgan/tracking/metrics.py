@@ -194,7 +194,7 @@ METRICS: tuple[Metric, ...] = (
         "negative log-likelihood of the real sequences in a generator update",
         "nats per token",
         "global_step",
-        "adversarial.update.mle_weight above 0",
+        "rule.update.mle_weight above 0",
         False,
         "near the pretrained generator's",
         "rises steadily: forgetting, the price of the reward",

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seqgan.system.errors import CheckpointError
+from seqgan.training.old_checkpoints import up_to_date
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +150,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     plain = json.loads((path / STATE).read_text(encoding="utf-8"))
-    state: dict[str, Any] = unflatten(plain, load_file(path / TENSORS))
-    return state
+    return up_to_date(unflatten(plain, load_file(path / TENSORS)))
 
 
 def find_fault(path: Path) -> str | None:

@@ -83,7 +83,7 @@ class RolloutSettings(Protocol):
 
 
 class Samples(Observer):
-    """Prints a few samples after each phase that ends with a new generator, and logs them.
+    """Prints a few samples before each phase that is evaluated, and logs them.
 
     Args:
         tracker: where samples go.
@@ -91,13 +91,22 @@ class Samples(Observer):
         rule: settings of the rule; with rollouts the value of each token is shown too.
     """
 
+    name = "samples"
+
     def __init__(self, players: Players, tracker: Tracker, num_shown: int, rule: object) -> None:
         self.players, self.tracker = players, tracker
+        self.phases: list[str] = []  # before which samples were shown
         self.num_shown = num_shown if players.runtime.is_main() else 0
         self.num_rollouts, self.chunk_size, self.stride = 0, 1, 1
         if isinstance(rule, RolloutSettings) and rule.num_rollouts:  # a reward may be too dear
             self.num_rollouts = SHOWN_ROLLOUTS
             self.chunk_size, self.stride = rule.rollout_chunk, rule.rollout_stride
+
+    def before(self, phase: Phase) -> Metrics:
+        if phase.evaluated and phase.name not in self.phases:
+            self.phases.append(phase.name)
+            self.show(f"before the {phase.name}")
+        return {}
 
     def show(self, title: str) -> None:
         """Prints samples of held-out prompts, always of the same draws, and logs them."""
@@ -128,6 +137,12 @@ class Samples(Observer):
         )
         about = {"step": self.players.position.global_step, "phase": label}
         self.tracker.samples([about | row for row in shown])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"shown": self.phases}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.phases = list(state["shown"])
 
 
 class Evaluation(Observer):

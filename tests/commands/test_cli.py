@@ -142,7 +142,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
         ),
         (
             ["train", "captions", "--adversarial.num-rollouts", "-3"],
-            "adversarial.num_rollouts is at least 0, got -3",
+            "rule.num_rollouts is at least 0, got -3",
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--adversarial.num-rollouts"),
         (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
@@ -202,7 +202,7 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
         ("- seed", "a configuration is a YAML mapping"),
         ("sed: 3", "; the nearest known field is seed"),
         ("seed: three", "seed  is of type int, got 'three'"),
-        ("adversarial: {num_rollouts: -3}", "adversarial.num_rollouts is at least 0, got -3"),
+        ("adversarial: {num_rollouts: -3}", "rule.num_rollouts is at least 0, got -3"),
         ("task: {kind: poems}", "has a kind, one of captions, oracle, text, prompts, got 'poems'"),
     ],
 )

@@ -306,7 +306,7 @@ def write_sweep(path: Path, **given: Any) -> Path:
         "method": "grid",
         "metric": {"name": "eval/nll_heldout"},
         "command": ["${env}", "seqgan", "train", "captions", "${args}"],
-        "parameters": {"adversarial.kl_weight": {"values": [0.25, 0.75]}},
+        "parameters": {"rule.kl_weight": {"values": [0.25, 0.75]}},
     }
     path.write_text(yaml.safe_dump(plain | given))
     return path
@@ -339,12 +339,12 @@ def test_a_real_sweep_is_one_of_offline_runs(
     ranked = [trial["value"] for trial in result["trials"]]
     assert ranked == sorted(ranked)
     for trial in result["trials"]:
-        weight = trial["parameters"]["adversarial.kl_weight"]
+        weight = trial["parameters"]["rule.kl_weight"]
         about = inspect(folder / trial["run"])
         assert about["sweep_id"] == result["id"]
         assert (about["project"], about["run_group"]) == ("tried", f"tiny-{result['id']}")
         config = about["config"]["update"]
-        assert config["adversarial.kl_weight"] == weight
+        assert config["rule.kl_weight"] == weight
         assert config["adversarial"]["kl_weight"] == weight
         assert config["adversarial"]["batch_size"] == 4  # the rest of the mapping is still there
 
@@ -371,9 +371,9 @@ def test_a_real_sweep_is_one_of_offline_runs(
             "unknown flag --adversarial.klweight=1; the nearest known one is --adversarial.kl-",
         ),
         (
-            {"parameters": {"adversarial.kl_weight": {"values": [0.1, 0.2, -1.0]}}},
+            {"parameters": {"rule.kl_weight": {"values": [0.1, 0.2, -1.0]}}},
             (),
-            "adversarial.kl_weight is at least 0, got -1.0",
+            "rule.kl_weight is at least 0, got -1.0",
         ),
         (
             {"parameters": {"adversarial.g_steps": {"min": 1.0, "max": 2.0}}, "method": "random"},

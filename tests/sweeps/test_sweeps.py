@@ -37,7 +37,7 @@ BASE: dict[str, Any] = {
     "method": "random",
     "metric": {"name": "eval/nll_heldout"},
     "command": ["seqgan", "train", "captions", "${args}"],
-    "parameters": {"adversarial.kl_weight": {"min": 0.0, "max": 1.0}},
+    "parameters": {"rule.kl_weight": {"min": 0.0, "max": 1.0}},
 }
 
 
@@ -215,8 +215,8 @@ def test_a_file_by_value(tmp_path: Path) -> None:
     sweep = read_sweep(path)
     assert (sweep.name, sweep.method, sweep.run_cap, sweep.project) == ("mine", "bayes", 7, "there")
     assert sweep.parameters == {
-        "adversarial.kl_weight": Uniform(0.0, 0.5),
-        "adversarial.update.entropy_weight": Uniform(0.001, 0.1, logarithmic=True),
+        "rule.kl_weight": Uniform(0.0, 0.5),
+        "rule.update.entropy_weight": Uniform(0.001, 0.1, logarithmic=True),
         "seed": Choice((1, 2)),
     }
     assert [*sweep.parameters] == sorted(sweep.parameters)
@@ -278,7 +278,7 @@ def changed(**given: Any) -> dict[str, Any]:
 
 
 def swept(**spec: Any) -> dict[str, Any]:
-    return changed(parameters={"adversarial.kl_weight": spec})
+    return changed(parameters={"rule.kl_weight": spec})
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def swept(**spec: Any) -> dict[str, Any]:
         (changed(parameters={}), "parameters has at least one parameter, got none"),
         (swept(), "has value, values, min and max, parameters, or a distribution, got nothing"),
         (swept(min=1), "got min"),
-        (swept(min=2.0, max=1.0), "adversarial.kl_weight.min is below max, got 2.0 and 1.0"),
+        (swept(min=2.0, max=1.0), "rule.kl_weight.min is below max, got 2.0 and 1.0"),
         (swept(min="1e-3", max=1.0), "is a number, got the text '1e-3'; YAML wants 1.0e-3"),
         (swept(min=float("nan"), max=1.0), "is a finite number, got nan"),
         (swept(min=True, max=2), "is a finite number, got True"),
@@ -312,7 +312,7 @@ def swept(**spec: Any) -> dict[str, Any]:
         (swept(distribution="int_uniform", min=1.5, max=3), "min is a whole number, got 1.5"),
         (swept(distribution="q_uniform", min=1, max=3, q=0), "q is above 0, got 0"),
         (swept(distribution="normal", sigma=-1), "sigma is at least 0, got -1"),
-        (swept(min=0.0, max=1.0, q=2), "unknown key parameters.adversarial.kl_weight.q"),
+        (swept(min=0.0, max=1.0, q=2), "unknown key parameters.rule.kl_weight.q"),
         (swept(values=[]), "values is a list of at least one value, got []"),
         (swept(values=[[1, 2]]), "is a text, a number, true or false, got [1, 2]"),
         (swept(values=[1, 2], probabilities=[0.5, 0.4]), "at least 0 and sum to 1"),
@@ -374,17 +374,17 @@ def test_every_way_to_write_the_command(
 ) -> None:
     monkeypatch.setenv("SEQGAN_PROGRAM", "/opt/bin/seqgan")
     sweep = with_command(*words, program="bin/seqgan")
-    arguments = train_arguments(sweep, {"adversarial.kl_weight": 0.25, "seed": 3}, ["--threads=2"])
-    assert arguments == ["captions", "--adversarial.kl_weight=0.25", "--seed=3", "--threads=2"]
+    arguments = train_arguments(sweep, {"rule.kl_weight": 0.25, "seed": 3}, ["--threads=2"])
+    assert arguments == ["captions", "--rule.kl_weight=0.25", "--seed=3", "--threads=2"]
     config = configuration(arguments)
-    assert (config.adversarial.kl_weight, config.seed, config.threads) == (0.25, 3, 2)
+    assert (config.rule.kl_weight, config.seed, config.threads) == (0.25, 3, 2)
 
 
 def test_the_other_forms_of_flags() -> None:
-    given = {"adversarial.standardize": True, "estimate_time": False, "seed": 3}
+    given = {"rule.standardize": True, "estimate_time": False, "seed": 3}
     plain = with_command("seqgan", "train", "captions", "${args_no_boolean_flags}")
     config = configuration(train_arguments(plain, given))
-    assert (config.adversarial.standardize, config.estimate_time, config.seed) == (True, False, 3)
+    assert (config.rule.standardize, config.estimate_time, config.seed) == (True, False, 3)
     spaced = with_command("seqgan", "train", "captions", "${args_no_equals}")
     assert train_arguments(spaced, {"seed": 3}) == ["captions", "--seed", "3"]
 
@@ -409,30 +409,30 @@ def test_a_command_that_a_local_sweep_does_not_run(
     words: tuple[str, ...], extra: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        train_arguments(with_command(*words), {"adversarial.kl_weight": 1.0}, extra)
+        train_arguments(with_command(*words), {"rule.kl_weight": 1.0}, extra)
 
 
 @pytest.mark.parametrize(
     "extra",
     [
         ["--evaluation.num-samples", "20", "--adversarial.kl-weight=1"],
-        ["--evaluation.num_samples=20", "--adversarial.kl_weight", "1"],
+        ["--evaluation.num_samples=20", "--rule.kl_weight", "1"],
     ],
 )
 def test_a_flag_takes_the_place_of_a_fixed_value_alone(extra: list[str]) -> None:
     """Nothing is told wandb of a value that no trial has; what varies stays the sweep's."""
     specs = {
         "evaluation.num_samples": {"value": 40},
-        "adversarial.kl_weight": {"values": [0.25, 0.75]},
+        "rule.kl_weight": {"values": [0.25, 0.75]},
         "seed": {"value": 3},
     }
     sweep = without_overridden(parse_sweep(BASE | {"parameters": specs}), extra)
-    assert [*sweep.parameters] == ["adversarial.kl_weight", "seed"]
+    assert [*sweep.parameters] == ["rule.kl_weight", "seed"]
     with pytest.raises(ValueError, match=r"--adversarial.kl.weight is swept, got it beside"):
         train_arguments(sweep, grid_proposal(sweep.parameters, 1).parameters, extra)
     fixed = without_overridden(parse_sweep(BASE | {"parameters": {"seed": {"value": 3}}}), extra)
     config = configuration(train_arguments(fixed, {"seed": 3}, extra))
-    assert (config.evaluation.num_samples, config.adversarial.kl_weight, config.seed) == (20, 1, 3)
+    assert (config.evaluation.num_samples, config.rule.kl_weight, config.seed) == (20, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ GRID = parse_sweep(
     | {
         "method": "grid",
         "parameters": {
-            "adversarial.learning_rate": {"values": [0.001, 0.002]},
+            "rule.learning_rate": {"values": [0.001, 0.002]},
             "pretrain.learning_rate": {"values": [0.1, 0.2]},
             "task.kind": {"values": ["captions", "oracle"]},
             "evaluation.every": {"value": 3},
@@ -525,7 +525,7 @@ def test_ranking_by_the_last_value_with_guards_against_collapse(tmp_path: Path) 
     assert plain["trials"][3]["error"] == "exit code 1"
     assert [trial["rank"] for trial in plain["trials"]] == [1, 2, 3, None, None]
     assert conclusion(GRID, rows) == (
-        "Best: trial 2 of 5, eval/nll_heldout 1.2 with adversarial.learning_rate 0.001,"
+        "Best: trial 2 of 5, eval/nll_heldout 1.2 with rule.learning_rate 0.001,"
         " pretrain.learning_rate 0.2, task.kind captions; at equal quality better than the MLE"
         " temperature curve."
     )
@@ -568,7 +568,7 @@ def test_the_table_fits_wide_and_narrow(tmp_path: Path) -> None:
     rows = rank(GRID, folder, made_trials(folder))
     wide = table_lines(GRID, rows, 200)
     assert wide[0].split() == [
-        *("rank", "trial", "nll_heldout", "adversarial.learning_rate"),
+        *("rank", "trial", "nll_heldout", "rule.learning_rate"),
         *("pretrain.learning_rate", "kind", "grammatical", "entropy", "duplicate_rate"),
         *("NLL", "-", "MLE's", "status"),
     ]

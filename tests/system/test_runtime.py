@@ -283,8 +283,8 @@ class TestTrainer:
     @pytest.mark.parametrize("standardized", [False, True])
     def test_advantages_are_those_of_all_trajectories(self, standardized, monkeypatch):
         """Without rollouts and KL a token's value is its sequence's reward."""
-        settings = {"adversarial.num_rollouts": 0, "adversarial.kl_weight": 0.0}
-        settings |= {"adversarial.standardize": standardized, "adversarial.iterations": 1}
+        settings = {"rule.num_rollouts": 0, "rule.kl_weight": 0.0}
+        settings |= {"rule.standardize": standardized, "adversarial.iterations": 1}
         seen = {}
 
         def watched(generator, optimizer, loss, trajectories, advantages, settings, runtime, real):

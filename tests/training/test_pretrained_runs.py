@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seqgan import cli
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.pretrained import Adapter, PretrainedGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
@@ -34,9 +35,8 @@ TINY = TrainConfig(
     discriminator_training=DiscriminatorTrainingConfig(
         pretrain_rounds=1, num_sequences=16, batch_size=16
     ),
-    adversarial=AdversarialConfig(
-        iterations=2, batch_size=6, num_rollouts=1, rollout_stride=4, learning_rate=1e-2
-    ),
+    rule=PolicyGradientConfig(num_rollouts=1, rollout_stride=4, learning_rate=1e-2),
+    adversarial=AdversarialConfig(iterations=2, batch_size=6),
     evaluation=EvaluationConfig(
         every=2, num_samples=20, num_final=20, num_heldout=10, temperatures=(1.0, 0.8), num_shown=1
     ),

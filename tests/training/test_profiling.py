@@ -46,7 +46,8 @@ def test_parts_of_an_iteration(reward):
             embedding_size=4, filter_sizes=(1, 2), num_filters=(3, 3)
         ),
         discriminator_training=replace(preset.discriminator_training, num_sequences=16),
-        adversarial=replace(preset.adversarial, batch_size=4, num_rollouts=1, g_steps=2),
+        rule=replace(preset.rule, num_rollouts=1),
+        adversarial=replace(preset.adversarial, batch_size=4, g_steps=2),
         reward=(reward,),
     )
     trainer = Trainer(config, build_task(config), MemoryTracker(), Progress())

@@ -354,9 +354,9 @@ def test_a_reward_on_a_column_teaches_the_prompt() -> None:
         "pretrain.epochs": 0,
         "adversarial.iterations": 60,
         "adversarial.batch_size": 64,
-        "adversarial.learning_rate": 2e-2,
-        "adversarial.num_rollouts": 0,
-        "adversarial.kl_weight": 0.0,
+        "rule.learning_rate": 2e-2,
+        "rule.num_rollouts": 0,
+        "rule.kl_weight": 0.0,
         "evaluation.every": 1000,
     }
     trainer, _ = make_trainer(changed(config, settings), copying_task(), as_reward(right))

@@ -196,31 +196,31 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.iterations", 4, {}),
     ("adversarial.g_steps", 2, {}),
     ("adversarial.batch_size", 6, {}),
-    ("adversarial.learning_rate", 1e-2, {}),
-    ("adversarial.num_rollouts", 2, {}),
-    ("adversarial.num_rollouts", 0, {}),
-    ("adversarial.rollout_decay", 0.9, {"adversarial.learning_rate": 0.5}),
-    ("adversarial.rollout_stride", 2, {}),
-    ("adversarial.rollout_chunk", 1, {}),
+    ("rule.learning_rate", 1e-2, {}),
+    ("rule.num_rollouts", 2, {}),
+    ("rule.num_rollouts", 0, {}),
+    ("rule.rollout_decay", 0.9, {"rule.learning_rate": 0.5}),
+    ("rule.rollout_stride", 2, {}),
+    ("rule.rollout_chunk", 1, {}),
     ("adversarial.reward_shape", "probability", {}),
     ("adversarial.reward_shape", "log_probability", {}),
     ("adversarial.reward_shape", "minimax", {}),
     ("adversarial.reward_shape", "centred", {}),
     ("adversarial.reward_clip", 1e-3, {}),
-    ("adversarial.baseline", "none", {}),
-    ("adversarial.baseline", "batch_mean", {}),
-    ("adversarial.baseline", "moving_average", {}),
-    ("adversarial.baseline_decay", 0.1, {"adversarial.baseline": "moving_average"}),
-    ("adversarial.rescale", "rank", {}),
-    ("adversarial.rescale", "bootstrapped_rank", {}),
-    ("adversarial.rescale", "maligan", {}),
-    ("adversarial.standardize", True, {}),
-    ("adversarial.kl_weight", 0.5, {}),
-    ("adversarial.kl_target", 1e-4, {}),
-    ("adversarial.update.max_grad_norm", 1e-3, {}),
-    ("adversarial.update.entropy_weight", 1.0, {}),
-    ("adversarial.update.mle_weight", 0.5, {}),
-    ("adversarial.update.reduction", "sum", {}),
+    ("rule.baseline", "none", {}),
+    ("rule.baseline", "batch_mean", {}),
+    ("rule.baseline", "moving_average", {}),
+    ("rule.baseline_decay", 0.1, {"rule.baseline": "moving_average"}),
+    ("rule.rescale", "rank", {}),
+    ("rule.rescale", "bootstrapped_rank", {}),
+    ("rule.rescale", "maligan", {}),
+    ("rule.standardize", True, {}),
+    ("rule.kl_weight", 0.5, {}),
+    ("rule.kl_target", 1e-4, {}),
+    ("rule.update.max_grad_norm", 1e-3, {}),
+    ("rule.update.entropy_weight", 1.0, {}),
+    ("rule.update.mle_weight", 0.5, {}),
+    ("rule.update.reduction", "sum", {}),
 )
 
 
@@ -244,10 +244,10 @@ def test_every_setting_of_training_is_turned() -> None:
         ("pretrain", PretrainConfig),
         ("discriminator_training", DiscriminatorTrainingConfig),
         ("adversarial", AdversarialConfig),
-        ("adversarial.update", GeneratorUpdate),
+        ("rule.update", GeneratorUpdate),
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
-    assert {name for name, _, _ in TURNED} == names - {"adversarial.update"}
+    assert {name for name, _, _ in TURNED} == names - {"rule.update"}
 
 
 # The discriminator's training
@@ -310,8 +310,8 @@ def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatc
 def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int) -> None:
     """By a discriminator of every token. Without rollouts the value of a token is the sum of its
     own reward and of those to come. The discriminator counts half."""
-    settings = {"adversarial.num_rollouts": num_rollouts, "adversarial.kl_weight": 0.0}
-    settings |= {"adversarial.baseline": "none", "adversarial.reward_shape": "centred"}
+    settings = {"rule.num_rollouts": num_rollouts, "rule.kl_weight": 0.0}
+    settings |= {"rule.baseline": "none", "adversarial.reward_shape": "centred"}
     config = replace(changed(TINY, settings), discriminator=CAUSAL, reward_weights=(0.5,))
     trainer, _ = make_trainer(config)
     assert trainer.discriminator is not None
@@ -339,7 +339,7 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
 
 
 def test_values_in_another_unit_keep_the_whole_reward() -> None:
-    settings = {"adversarial.rescale": "rank", "adversarial.num_rollouts": 0}
+    settings = {"rule.rescale": "rank", "rule.num_rollouts": 0}
     trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
     trajectories = trainer.collect(trainer.generator, trainer.rng)
     assert trainer.with_increments(trajectories) is trajectories
@@ -463,7 +463,7 @@ def test_the_information_is_that_of_the_evaluations() -> None:
 
 def test_the_controller_moves_the_kl_weight() -> None:
     """An unreachable target above the KL: the weight falls by 2% an iteration, its largest step."""
-    trainer, memory = make_trainer(changed(TINY, {"adversarial.kl_target": 50.0}))
+    trainer, memory = make_trainer(changed(TINY, {"rule.kl_target": 50.0}))
     trainer.train()
     assert memory.values("kl/weight") == pytest.approx([0.1, 0.098, 0.098 * 0.98])
     fixed, fixed_memory = make_trainer()
@@ -473,7 +473,7 @@ def test_the_controller_moves_the_kl_weight() -> None:
 
 def test_the_rollout_policy_is_a_moving_average() -> None:
     """After one step from theta to theta': decay theta + (1 - decay) theta'."""
-    settings = {"adversarial.rollout_decay": 0.75, "adversarial.iterations": 1}
+    settings = {"rule.rollout_decay": 0.75, "adversarial.iterations": 1}
     trainer, _ = make_trainer(changed(TINY, settings))
     trainer.train()
     policies = (trainer.rollout_policy, trainer.pretrained, trainer.generator)
@@ -514,8 +514,8 @@ def test_no_metric_that_moves_is_constant(kind: str) -> None:
         "discriminator_training.pretrain_rounds": 10,
         "adversarial.iterations": 10,
         "adversarial.batch_size": 8,
-        "adversarial.learning_rate": 0.05,
-        "adversarial.kl_target": 0.05,
+        "rule.learning_rate": 0.05,
+        "rule.kl_target": 0.05,
         "evaluation.num_samples": 60,
     }
     trainer, memory = make_trainer(changed(TINY, settings), tasks[kind]())
@@ -558,9 +558,9 @@ def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> Non
     settings = {
         "adversarial.iterations": 40,
         "adversarial.batch_size": 32,
-        "adversarial.num_rollouts": num_rollouts,
-        "adversarial.learning_rate": 0.03,
-        "adversarial.kl_weight": 0.0,
+        "rule.num_rollouts": num_rollouts,
+        "rule.learning_rate": 0.03,
+        "rule.kl_weight": 0.0,
         "generator.hidden_size": 8,
         "evaluation.every": 40,
     }
@@ -614,7 +614,7 @@ class Enormous:
 
 
 def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were() -> None:
-    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "adversarial.num_rollouts": 0}
+    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "rule.num_rollouts": 0}
     trainer, _ = make_trainer(changed(TINY, settings), reward=Enormous())
     before = weights_of(trainer)
     with pytest.raises(DivergedError, match="the policy-gradient loss is finite, got"):
@@ -688,7 +688,7 @@ def test_a_row_without_a_reward_teaches_nothing() -> None:
         def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
             return torch.full((len(sequences),), torch.nan)
 
-    settings = {"adversarial.kl_weight": 0.3, "adversarial.update.entropy_weight": 0.0}
+    settings = {"rule.kl_weight": 0.3, "rule.update.entropy_weight": 0.0}
     trainer, _ = make_trainer(changed(TINY, settings), reward=Never())
     before = weights_of(trainer)
     trainer.generator_step()
@@ -998,6 +998,6 @@ def test_histograms_hold_the_tokens_of_the_last_update() -> None:
 
 
 def test_the_spread_of_advantages_is_that_before_standardisation() -> None:
-    trainer, memory = make_trainer(changed(TINY, {"adversarial.standardize": True}))
+    trainer, memory = make_trainer(changed(TINY, {"rule.standardize": True}))
     trainer.train()
     assert all(value < 0.5 for value in memory.values("advantage/std"))

@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from seqgan.data.metrics import Metrics
-from seqgan.tracking.base import Histogram
 from seqgan.learning.players import Players
+from seqgan.tracking.base import Histogram
 
 
 @runtime_checkable
@@ -52,4 +52,22 @@ class ShowsHistograms(Protocol):
 
     def histograms(self) -> Mapping[str, Histogram]:
         """Histograms by the names of the metric list; empty before the first update."""
+        ...
+
+
+@runtime_checkable
+class ForksRule(Protocol):
+    """A rule whose state follows settings that a fork changes, say a learning rate."""
+
+    def forked(self, before: Any) -> None:
+        """Called once the state of a run with rule settings `before` is loaded."""
+        ...
+
+
+@runtime_checkable
+class EstimatesStep(Protocol):
+    """A rule that can say how long a step takes."""
+
+    def expected_seconds(self, players: Players) -> float:
+        """Seconds of one step, measured just now; the players are left as they were."""
         ...

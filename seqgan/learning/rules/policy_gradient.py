@@ -31,12 +31,12 @@ from seqgan.functional.rescaling import Aggregation, RescaleKind, normalize_then
 from seqgan.learning.collection import gathered
 from seqgan.learning.players import Players
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
-from seqgan.learning.updates import GeneratorUpdate, update_generator
+from seqgan.learning.updates import GeneratorUpdate, set_learning_rate, update_generator
 from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.rewards.base import Reporting
 from seqgan.system.checks import above_zero, at_least, in_unit_interval
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.timing import Clock
+from seqgan.system.timing import Clock, fastest
 from seqgan.tracking.base import Histogram
 
 
@@ -214,6 +214,30 @@ class PolicyGradient:
                 values, known = self._shown[area], self._shown["known"]
                 histograms |= histograms_by_position(area, values, known)
         return histograms
+
+    def expected_seconds(self, players: Players) -> float:
+        """Seconds of a step's rollouts, which are most of it, from one rollout of each prefix."""
+        settings, rng = self.settings, torch.Generator().manual_seed(0)
+        trajectories = players.collect(rng)
+        one = fastest(
+            lambda: monte_carlo_action_values(
+                self.generator,
+                players.rewards,
+                trajectories,
+                min(settings.num_rollouts, 1),
+                rng,
+                stride=settings.rollout_stride,
+            )
+        )
+        return one * max(settings.num_rollouts, 1)
+
+    def forked(self, before: Any) -> None:
+        """Takes up its own settings where a state of other settings was loaded."""
+        set_learning_rate(self.optimizer, self.settings.learning_rate)
+        if self.settings.kl_target == 0 or before.kl_weight != self.settings.kl_weight:
+            self.kl_weight = self.settings.kl_weight
+        if self.settings.rollout_decay == 0 or before.rollout_decay == 0:
+            self.rollout_policy = None  # the first step copies the generator, if it is to follow
 
     def state_dict(self) -> dict[str, Any]:
         state = {"optimizer": self.optimizer.state_dict(), "kl_weight": self.kl_weight}

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 
 from seqgan.data.metrics import Metrics
-from seqgan.learning.adversary import adversary_round
+from seqgan.learning.adversary import adversary_round, round_seconds
 from seqgan.learning.players import Players
 from seqgan.system.seeding import atomic
-from seqgan.training.settings import DiscriminatorTrainingConfig
+from seqgan.training.settings import DiscriminatorTrainingConfig, TrainConfig
 
 
 class Adversary:
@@ -56,8 +56,20 @@ class Adversary:
             },
         }
 
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all rounds, from parts of one."""
+        if not self.total:
+            return {}
+        seconds = round_seconds(players, self.settings, self.settings.pretrain_epochs)
+        return {"discriminator pretraining": self.total * seconds}
+
     def state_dict(self) -> dict[str, Any]:
         return {"rounds": self.rounds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.rounds = state["rounds"]
+
+
+def build(players: Players, config: TrainConfig) -> Adversary:
+    """The warming of a run's discriminator."""
+    return Adversary(players, config.discriminator_training, config.evaluation.num_samples)

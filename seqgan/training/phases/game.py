@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from seqgan.data.metrics import Metrics
-from seqgan.learning.adversary import adversary_round
+from seqgan.learning.adversary import adversary_round, round_seconds
 from seqgan.learning.players import Players
-from seqgan.learning.rules.base import LearningRule, ShowsHistograms
+from seqgan.learning.rules.base import EstimatesStep, ForksRule, LearningRule, ShowsHistograms
 from seqgan.system.seeding import atomic
 from seqgan.system.timing import Clock
 from seqgan.tracking.base import Histogram
-from seqgan.training.settings import AdversarialConfig, DiscriminatorTrainingConfig
+from seqgan.training.settings import AdversarialConfig, DiscriminatorTrainingConfig, TrainConfig
 
 
 class Game:
@@ -86,8 +86,24 @@ class Game:
         return metrics | clock.seconds
 
     def histograms(self) -> Mapping[str, Histogram]:
-        """The rule's view of its last update, by the positions of tokens; empty where it has none."""
+        """The rule's histograms of its last update; empty for a rule without any."""
         return self.rule.histograms() if isinstance(self.rule, ShowsHistograms) else {}
+
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all iterations: of the rule, where it can say, and of the discriminator."""
+        parts: dict[str, float] = {}
+        if isinstance(self.rule, EstimatesStep):
+            steps = self.total * self.settings.g_steps
+            parts["generator in the game"] = steps * self.rule.expected_seconds(players)
+        if players.rewards.learning is not None:
+            seconds = round_seconds(players, self.training, self.training.d_epochs)
+            parts["discriminator in the game"] = self.total * self.training.d_steps * seconds
+        return parts
+
+    def forked(self, before: TrainConfig, after: TrainConfig) -> None:
+        """Tells the rule which settings it has in place of those of its state."""
+        if isinstance(self.rule, ForksRule) and type(before.rule) is type(after.rule):
+            self.rule.forked(before.rule)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -106,3 +122,9 @@ def _followed(before: Metrics, metrics: Metrics) -> dict[str, float | int]:
     """Metrics of an iteration after one more part of it: times add up, the rest is the newest."""
     times = {name: before.get(name, 0.0) for name in metrics if name.startswith("time/")}
     return {**before, **metrics, **{name: times[name] + metrics[name] for name in times}}
+
+
+def build(players: Players, config: TrainConfig) -> Game:
+    """The game of a run, with the rule that its settings name."""
+    rule = config.rule.build(players)
+    return Game(players, rule, config.adversarial, config.discriminator_training)

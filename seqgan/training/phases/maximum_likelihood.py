@@ -1,5 +1,6 @@
 """Maximum likelihood on the training sequences: the start of the game, and its control."""
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,9 @@ from seqgan.learning.players import Players
 from seqgan.learning.updates import likelihood_step
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.system.errors import ConfigurationError, DivergedError
-from seqgan.system.seeding import GlobalState, drawn_seed
-from seqgan.training.settings import PretrainConfig
+from seqgan.system.seeding import GlobalState, drawn_seed, seeded_from
+from seqgan.system.timing import fastest
+from seqgan.training.settings import PretrainConfig, TrainConfig
 
 UNIT_SECONDS = 10.0  # an epoch that takes longer is several units
 
@@ -98,6 +100,20 @@ class MaximumLikelihood:
             "pretrain/best_nll_dev": self.best_nll_dev,
         }
 
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all epochs, from one step on a copy of the generator."""
+        settings, rng = self.settings, torch.Generator().manual_seed(0)
+        generator = copy.deepcopy(players.generator)
+        batch = players.real("train", settings.batch_size, rng)
+
+        def step() -> None:
+            generator.train()
+            generator.negative_log_likelihood(batch).backward()
+
+        with seeded_from(rng, players.device):
+            seconds = fastest(step)
+        return {"pretraining": settings.epochs * num_minibatches(players, settings) * seconds}
+
     def _compare(self, players: Players, nll_dev: float) -> None:
         """Keeps the generator if it is the best so far; on a plateau decays or stops."""
         settings = self.settings
@@ -135,6 +151,11 @@ class MaximumLikelihood:
         self.epochs_without_gain = state["epochs_without_gain"]
         self.optimizer.load_state_dict(state["optimizer"])
         self._epoch = None if state["epoch"] is None else _Epoch(**state["epoch"])
+
+
+def build(players: Players, config: TrainConfig) -> MaximumLikelihood:
+    """The maximum likelihood of a run."""
+    return MaximumLikelihood(players, config.pretrain)
 
 
 class _Epoch:
@@ -180,8 +201,7 @@ class _Epoch:
         order = rng.get_state()
         batches = epoch_batches(players, settings, number, rng)
         dropout = GlobalState(players.device, drawn_seed(rng)).state_dict()
-        length = settings.epoch_size or players.task.size("train")
-        size = -(-length // (settings.batch_size * players.runtime.world_size))
+        size = num_minibatches(players, settings)
         epoch = cls(number, size, order, 0, 0.0, 0.0, 0.0, 0.0, dropout, players.device)
         epoch._batches = batches
         return epoch
@@ -225,6 +245,12 @@ class _Epoch:
         names = ("number", "size", "order", "steps", "nll", "tokens", "last_nll", "last_tokens")
         state = {name: getattr(self, name) for name in names}
         return state | {"dropout": self.dropout.state_dict(), "device": self.device}
+
+
+def num_minibatches(players: Players, settings: PretrainConfig) -> int:
+    """Minibatches of an epoch."""
+    length = settings.epoch_size or players.task.size("train")
+    return -(-length // (settings.batch_size * players.runtime.world_size))
 
 
 def epoch_batches(
