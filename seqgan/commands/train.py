@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.start import make_players, make_trainer
 
 Made = TypeVar("Made")
 
@@ -259,6 +259,8 @@ def _task_and_rewards(config: "TrainConfig") -> tuple[Any, Mapping[str, Any]]:
 
 def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
+    import torch
+
     from dataclasses import replace
 
     from seqgan.system.errors import DivergedError
@@ -266,7 +268,7 @@ def _profile(config: "TrainConfig") -> int:
     from seqgan.tracking.progress import Progress
     from seqgan.training.build import build_task, check_models, named_rewards
     from seqgan.training.profiling import profile_iteration
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.start import make_players, make_trainer
 
     epochs = min(config.pretrain.epochs, 1)
     config = replace(
@@ -282,9 +284,11 @@ def _profile(config: "TrainConfig") -> int:
     except SeqganError as error:
         raise InputError(str(error)) from error
     with Progress() as progress:
-        trainer = Trainer(config, task, MemoryTracker(), progress, found=found)
+        rng = torch.Generator().manual_seed(config.seed)
+        players = make_players(config, task, rng, found=found)
+        trainer = make_trainer(config, players, rng, MemoryTracker(), progress)
         try:
-            trainer.pretrain_generator()
+            trainer.run(trainer.phases[0])
             measured = profile_iteration(trainer)
         except (DivergedError, OSError, SeqganError) as error:
             progress.message(f"seqgan: {error}")
@@ -363,13 +367,15 @@ def _branch_off(
     path: Path, flags: list[str]
 ) -> tuple["TrainConfig", Any, Mapping[str, Any], "RunFolder", dict[str, Any]]:
     """What `_run` takes to go on from there; the new run's folder has its first checkpoint."""
+    import torch
+
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.build import build_task, check_models, named_rewards, try_rewards
     from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.runs import check_vocabulary, create_run, open_run
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.start import make_players, make_trainer
 
     try:
         parent, before = open_run(path)
@@ -384,10 +390,11 @@ def _branch_off(
         try_rewards(config, task, found)
     except SeqganError as error:
         raise InputError(str(error)) from error
-    trainer = Trainer(config, task, MemoryTracker(), Progress(), found=found)
+    rng = torch.Generator().manual_seed(config.seed)
+    players = make_players(config, task, rng, found=found)
+    trainer = make_trainer(config, players, rng, MemoryTracker(), Progress())
     try:
-        state = forked_state(state, trainer.state_dict(), before, config)
-        trainer.load_state_dict(state)
+        state = forked_state(state, trainer, before, config)
     except (RuntimeError, KeyError, SeqganError) as error:
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
@@ -398,7 +405,7 @@ def _branch_off(
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
         save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
-        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **state["counters"]}
+        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **players.position.axes()}
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
     except (SeqganError, OSError) as error:
         raise InputError(str(error)) from error
@@ -435,13 +442,16 @@ def _run(
     Args:
         runtime: of several processes, of which only the main one touches the folder; None for one.
     """
+    import torch
+
     from seqgan.report.summary import results_dict
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.final import final_evaluation
+    from seqgan.training.start import make_players, make_trainer
 
     runtime = ALONE if runtime is None else runtime
     is_main = runtime.is_main()
@@ -451,15 +461,10 @@ def _run(
         progress.message(getattr(task, "description", ""))
         tracker = _tracker(config, task, folder, state) if is_main else Trackers({})
         try:
-            trainer = Trainer(
-                config,
-                task,
-                tracker,
-                progress,
-                folder.checkpoints if is_main else None,
-                found=found,
-                runtime=runtime,
-                best=folder.best if is_main else None,
+            rng = torch.Generator().manual_seed(config.seed)
+            players = make_players(config, task, rng, found=found, runtime=runtime)
+            trainer = make_trainer(
+                config, players, rng, tracker, progress, folder.checkpoints, folder.best
             )
             if state:
                 trainer.load_state_dict(state)
@@ -467,8 +472,9 @@ def _run(
             if config.estimate_time and is_main:
                 from seqgan.training.estimate import estimate
 
-                progress.message(estimate(trainer).sentence())
-            result = trainer.train()
+                progress.message(estimate(trainer.phases, players).sentence())
+            trainer.train()
+            result = final_evaluation(trainer)
             if is_main:
                 _save(folder, result)
             code = 0

@@ -127,7 +127,8 @@ class LiveDisplay:
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._bars.metrics = {}
-        self._task = self._bars.add_task(name, total=total, completed=completed)
+        self._task = self._bars.add_task(name, total=total)
+        self._bars.update(self._task, completed=completed)
 
     def update(self, completed: float, metrics: Metrics) -> None:
         self._bars.metrics = metrics

@@ -67,7 +67,9 @@ def forked_state(
             discriminator where none was, begin as they are in it.
     """
     fresh = trainer.state_dict()
-    forked = {name: {**fresh[name], **state[name]} for name in ("phases", "observers", "players")}
+    forked: dict[str, Any] = {
+        name: {**fresh[name], **state[name]} for name in ("phases", "observers", "players")
+    }
     forked["players"]["rewards"] = fresh["players"]["rewards"] | state["players"]["rewards"]
     # The best of the fork's own game, and troubles of its own.
     forked["observers"] |= {name: fresh["observers"][name] for name in ("best", "alerts")}

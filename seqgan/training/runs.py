@@ -187,7 +187,7 @@ def restored_generator(
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
     vocabulary, max_length = _vocabulary_and_length(folder)
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
-    generator.load_state_dict(state[which])
+    generator.load_state_dict(state["players"][which])
     return TrainedGenerator(generator.eval(), vocabulary, max_length)
 
 
@@ -209,7 +209,7 @@ def restored_discriminator(
     plain = json.loads(folder.task.read_text(encoding="utf-8"))
     length = plain.get("whole_length", max_length)  # runs that are older have no prompts
     discriminator = build_discriminator(config, vocabulary, length, rng)
-    discriminator.load_state_dict(state["reward"][DISCRIMINATOR]["module"])
+    discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
     return discriminator.eval()
 
 

@@ -105,33 +105,26 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
 
 def make_trainer(
     config: TrainConfig,
-    task: Task,
+    players: Players,
+    rng: torch.Generator,
     tracker: Tracker,
     progress: Progress,
     checkpoints: Path | None = None,
     best: Path | None = None,
-    rewards: RewardModel | None = None,
-    players: Players | None = None,
-    runtime: Runtime = ALONE,
-    rng: torch.Generator | None = None,
 ) -> Trainer:
-    """A trainer with the players, phases and observers of the settings.
+    """A trainer with the phases and observers of the settings.
 
     Args:
+        players: as `make_players` gives them.
+        rng: the run's, after `make_players` took its draws.
         tracker: where metrics and samples go.
         progress: what a person sees meanwhile.
         checkpoints: folder of the run's checkpoints; None keeps none.
         best: folder for a copy of the best one; None keeps none.
-        rewards: anything with `score`; None for those that `config.reward` names.
-        players: made before, with `rng`; None makes them here.
-        rng: source of every draw; None for one that `config.seed` seeds.
 
     Raises:
         ConfigurationError: the settings do not go together.
     """
-    rng = torch.Generator().manual_seed(config.seed) if rng is None else rng
-    if players is None:
-        players = make_players(config, task, rng, rewards, runtime=runtime)
     phases = make_phases(config, players)
     trainer = Trainer(
         players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds
