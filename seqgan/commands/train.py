@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
-    from seqgan.training.start import make_players, make_trainer
+    from seqgan.training.trainer import Trainer
 
 Made = TypeVar("Made")
 
@@ -119,9 +119,11 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     """The configuration with what the flags change."""
     import tyro
 
+    from seqgan.training.moved import present_flags
     from seqgan.training.presets import PRESETS
     from seqgan.training.settings import TrainConfig
 
+    flags = present_flags(flags)
     try:
         config = _with_kinds(config, flags)
     except SeqganError as error:
@@ -259,9 +261,9 @@ def _task_and_rewards(config: "TrainConfig") -> tuple[Any, Mapping[str, Any]]:
 
 def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
-    import torch
-
     from dataclasses import replace
+
+    import torch
 
     from seqgan.system.errors import DivergedError
     from seqgan.tracking.base import MemoryTracker
@@ -405,7 +407,11 @@ def _branch_off(
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
         save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
-        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **players.position.axes()}
+        note = {
+            "run": str(path.resolve()),
+            "checkpoint": checkpoint.name,
+            **players.position.axes(),
+        }
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
     except (SeqganError, OSError) as error:
         raise InputError(str(error)) from error

@@ -66,7 +66,7 @@ def export_run(
             saved.base,
             saved.start,
             prompted=config.task.kind == "prompts",
-            iterations=int(state["counters"]["iterations"]),
+            iterations=int(state["players"]["position"]["iteration"]),
             checkpoint=place.name,
             chat=getattr(config.task, "chat_template", False),
         )

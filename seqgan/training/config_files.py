@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from seqgan.system.errors import ConfigurationError
+from seqgan.training.moved import present_settings
 from seqgan.training.settings import (
     TrainConfig,
 )
@@ -43,7 +44,7 @@ def load_config(path: Path) -> TrainConfig:
     if not isinstance(plain, dict):
         raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
     try:
-        return _build(TrainConfig, plain, "")
+        return _build(TrainConfig, present_settings(plain), "")
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}") from error
 

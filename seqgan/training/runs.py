@@ -187,7 +187,8 @@ def restored_generator(
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
     vocabulary, max_length = _vocabulary_and_length(folder)
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
-    generator.load_state_dict(state["players"][which])
+    key = "reference" if which == "pretrained" else "generator"
+    generator.load_state_dict(state["players"][key])
     return TrainedGenerator(generator.eval(), vocabulary, max_length)
 
 

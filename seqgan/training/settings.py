@@ -118,28 +118,6 @@ class AdversarialConfig:
 
 PHASES = ("maximum_likelihood", "adversary", "game")
 
-# Settings of version 0.1.0 that have another place now. Flags, files and `with_` understand both.
-MOVED = {
-    **{
-        f"adversarial.{name}": f"rule.{name}"
-        for name in (
-            "learning_rate",
-            "num_rollouts",
-            "rollout_decay",
-            "rollout_stride",
-            "rollout_chunk",
-            "baseline",
-            "baseline_decay",
-            "rescale",
-            "standardize",
-            "kl_weight",
-            "kl_target",
-            "update",
-        )
-    },
-    "reward_aggregation": "rule.aggregation",
-}
-
 
 @dataclass(frozen=True)
 class EvaluationConfig:
