@@ -27,7 +27,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
 from seqgan.training.presets import oracle_paper_preset
 from seqgan.training.settings import EvaluationConfig, PretrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 COLUMNS = ("nll_oracle", "entropy", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator")
 BASELINES = ("none", "leave_one_out")
@@ -72,11 +72,11 @@ def main(settings: Settings) -> None:
                 seed=seed,
             )
             with Progress() as progress:
-                trainer = Trainer(config, build_task(config), MemoryTracker(), progress)
-                trainer.pretrain_generator()
-                before = trainer.measure(trainer.generator, size)
-                trainer.play()
-                after = trainer.measure(trainer.generator, size)
+                trainer = make_trainer(config, build_task(config), MemoryTracker(), progress)
+                trainer.run(trainer.phase("maximum_likelihood"))
+                before = trainer.observer("evaluation").measure(trainer.players.generator, size)
+                trainer.run(trainer.phase("game"))
+                after = trainer.observer("evaluation").measure(trainer.players.generator, size)
             for when, measured in (("before", before), ("after", after)):
                 rows.append([seed, baseline, when, *numbers(measured)])
                 spelt = "  ".join(

@@ -37,7 +37,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 KINDS = (  # of subjects: the same words go with the nouns of a kind
     "man boy gentleman fisherman grandfather father groom",
@@ -95,13 +95,13 @@ def main(settings: Settings) -> None:
         task = build_task(config)
         judge = as_reward(reward_of(settings.reward, task), name=settings.reward)
         with Progress() as progress:
-            trainer = Trainer(config, task, MemoryTracker(), progress, reward_model=judge)
+            trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=judge)
             result = trainer.train()
         matched, table = result.comparison, result_table(result)
         measurements = (result.start, matched.control, result.final)
         for (what, numbers), measured in zip(table.rows, measurements, strict=True):
             rows.append([seed, what, *numbers, float(judge.score(measured.samples).mean())])
-        policies = (trainer.generator, trainer.pretrained)
+        policies = (trainer.players.generator, trainer.players.reference)
         own, pretrained = (sequence_log_probs(policy, result.final.samples) for policy in policies)
         rows[-1] += [float((own - pretrained).mean()), matched.difference, matched.error]
         seconds = f"{process_time():.0f} seconds of processor time so far"

@@ -35,7 +35,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 COLUMNS = ("grammatical", "distance", "mean_length", "nll_heldout", "entropy", "distinct_2")
 RULES = ("sum_then_normalize", "normalize_then_sum")
@@ -80,14 +80,18 @@ def main(settings: Settings) -> None:
             config = replace(base, reward_aggregation=rule, seed=seed)
             rewards = WeightedSum([as_reward(grammatical), as_reward(distance)])
             with Progress() as progress:
-                trainer = Trainer(config, task, MemoryTracker(), progress, reward_model=rewards)
-                trainer.pretrain_generator()
-                before = trainer.measure(trainer.generator, settings.num_samples)
-                trainer.play()
-                after = trainer.measure(trainer.generator, settings.num_samples)
+                trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=rewards)
+                trainer.run(trainer.phase("maximum_likelihood"))
+                before = trainer.observer("evaluation").measure(
+                    trainer.players.generator, settings.num_samples
+                )
+                trainer.run(trainer.phase("game"))
+                after = trainer.observer("evaluation").measure(
+                    trainer.players.generator, settings.num_samples
+                )
             moved = [
                 sequence_log_probs(policy, after.samples)
-                for policy in (trainer.generator, trainer.pretrained)
+                for policy in (trainer.players.generator, trainer.players.reference)
             ]
             kl = float((moved[0] - moved[1]).mean())
             for when, measured, divergence in (("before", before, 0.0), ("after", after, kl)):

@@ -28,7 +28,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
 from seqgan.training.presets import oracle_preset
 from seqgan.training.settings import EvaluationConfig, TrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 Reward = Literal["discriminator", "constant"]
 PUBLISHED = 8.736  # SeqGAN's NLL_oracle
@@ -90,23 +90,23 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     """From nothing to the published number, or to the limit."""
     config = configured(settings, seed, reward)
     with Progress() as progress:
-        trainer = Trainer(config, build_task(config), MemoryTracker(), progress)
+        trainer = make_trainer(config, build_task(config), MemoryTracker(), progress)
         nll_oracle, started = float("inf"), time.perf_counter()
-        trainer.pretrain_generator()
-        trainer.pretrain_discriminator()
-        while nll_oracle > PUBLISHED and trainer.counters.iterations < settings.limit:
+        trainer.run(trainer.phase("maximum_likelihood"))
+        trainer.run(trainer.phase("adversary"))
+        while nll_oracle > PUBLISHED and trainer.players.position.iteration < settings.limit:
             for _ in range(settings.every):
-                trainer.generator_step()
+                trainer.phase("game").rule.step(trainer.players, trainer.rng)
                 if reward == "discriminator":
                     trainer.discriminator_steps()
-                trainer.counters.iterations += 1
-            drawn = trainer.draw(settings.num_looked_at)
-            nll_oracle = -float(trainer.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
+                trainer.players.position.iteration += 1
+            drawn = trainer.players.draw(settings.num_looked_at)
+            nll_oracle = -float(trainer.players.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
         result = final_evaluation(
             trainer
         )  # on fresh samples: the one that ended the race was chosen
-    run = [seed, reward, trainer.counters.iterations, round(seconds)]
+    run = [seed, reward, trainer.players.position.iteration, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []
     sharpened = f"MLE at {result.comparison.temperature:.2f}"

@@ -25,7 +25,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
 from seqgan.training.presets import text_preset
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def main(settings: Settings) -> None:
         )
         task = build_task(config)
         with Progress() as progress:
-            result = Trainer(config, task, MemoryTracker(), progress).train()
+            result = make_trainer(config, task, MemoryTracker(), progress).train()
         table = result_table(result)
         print("\n".join(table.lines()))
         print(result.comparison.sentence)

@@ -16,6 +16,8 @@ from seqgan.rewards.base import RewardModel
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.progress import Progress
+from seqgan.training import start
+from seqgan.training.final import Result, final_evaluation
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -69,8 +71,15 @@ def make_trainer(
 ) -> tuple[Trainer, MemoryTracker]:
     memory = MemoryTracker()
     tracker = Trackers({"memory": memory})  # rejects a name that is not in the list
-    task = task or toy_task()
-    return Trainer(config, task, tracker, Progress(), reward_model=reward), memory
+    return start.make_trainer(
+        config, task or toy_task(), tracker, Progress(), rewards=reward
+    ), memory
+
+
+def trained(trainer: Trainer) -> Result:
+    """The end of a whole run."""
+    trainer.train()
+    return final_evaluation(trainer)
 
 
 def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[Tensor, " weights"]:
@@ -81,8 +90,8 @@ def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[T
 
 
 def weights_of(trainer: Trainer) -> Float[Tensor, " weights"]:
-    modules = [trainer.generator]
-    if trainer.discriminator is not None:
-        modules.append(trainer.discriminator.discriminator)
+    modules = [trainer.players.generator]
+    if trainer.players.discriminator is not None:
+        modules.append(trainer.players.discriminator.discriminator)
     rows = [parameter.detach().flatten() for module in modules for parameter in module.parameters()]
     return torch.cat(rows)

@@ -270,7 +270,7 @@ def _profile(config: "TrainConfig") -> int:
     from seqgan.tracking.progress import Progress
     from seqgan.training.build import build_task, check_models, named_rewards
     from seqgan.training.profiling import profile_iteration
-    from seqgan.training.start import make_players, make_trainer
+    from seqgan.training.start import make_players, trainer_for
 
     epochs = min(config.pretrain.epochs, 1)
     config = replace(
@@ -288,7 +288,7 @@ def _profile(config: "TrainConfig") -> int:
     with Progress() as progress:
         rng = torch.Generator().manual_seed(config.seed)
         players = make_players(config, task, rng, found=found)
-        trainer = make_trainer(config, players, rng, MemoryTracker(), progress)
+        trainer = trainer_for(config, players, rng, MemoryTracker(), progress)
         try:
             trainer.run(trainer.phases[0])
             measured = profile_iteration(trainer)
@@ -377,7 +377,7 @@ def _branch_off(
     from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.runs import check_vocabulary, create_run, open_run
-    from seqgan.training.start import make_players, make_trainer
+    from seqgan.training.start import make_players, trainer_for
 
     try:
         parent, before = open_run(path)
@@ -394,7 +394,7 @@ def _branch_off(
         raise InputError(str(error)) from error
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, found=found)
-    trainer = make_trainer(config, players, rng, MemoryTracker(), Progress())
+    trainer = trainer_for(config, players, rng, MemoryTracker(), Progress())
     try:
         state = forked_state(state, trainer, before, config)
     except (RuntimeError, KeyError, SeqganError) as error:
@@ -457,7 +457,7 @@ def _run(
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
     from seqgan.training.final import final_evaluation
-    from seqgan.training.start import make_players, make_trainer
+    from seqgan.training.start import make_players, trainer_for
 
     runtime = ALONE if runtime is None else runtime
     is_main = runtime.is_main()
@@ -469,7 +469,7 @@ def _run(
         try:
             rng = torch.Generator().manual_seed(config.seed)
             players = make_players(config, task, rng, found=found, runtime=runtime)
-            trainer = make_trainer(
+            trainer = trainer_for(
                 config, players, rng, tracker, progress, folder.checkpoints, folder.best
             )
             if state:

@@ -103,7 +103,7 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
     return phases
 
 
-def make_trainer(
+def trainer_for(
     config: TrainConfig,
     players: Players,
     rng: torch.Generator,
@@ -140,6 +140,27 @@ def make_trainer(
         *(make_observer(spec, config, players) for spec in config.observers),
     ]
     return trainer
+
+
+def make_trainer(
+    config: TrainConfig,
+    task: Task,
+    tracker: Tracker,
+    progress: Progress,
+    checkpoints: Path | None = None,
+    best: Path | None = None,
+    rewards: RewardModel | None = None,
+    runtime: Runtime = ALONE,
+) -> Trainer:
+    """A trainer with everything that the settings say; see `make_players` and `trainer_for`.
+
+    Raises:
+        ConfigurationError: the settings do not go together.
+        ModelFolderError: a model folder cannot be used.
+    """
+    rng = torch.Generator().manual_seed(config.seed)
+    players = make_players(config, task, rng, rewards, runtime=runtime)
+    return trainer_for(config, players, rng, tracker, progress, checkpoints, best)
 
 
 def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:

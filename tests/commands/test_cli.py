@@ -518,7 +518,7 @@ def test_a_disk_that_fills_up_later_leaves_the_last_good_checkpoint(
     original, before = Trainer.save, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def save(trainer: Trainer) -> None:
-        if trainer.counters.discriminator_rounds == 1:
+        if trainer.phase("adversary").rounds == 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
         try:
             original(trainer)

@@ -23,6 +23,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
@@ -71,7 +72,7 @@ def trainer_of(
     config = replace(TINY, generator=PretrainedGeneratorConfig(path=model, adapter=adapter))
     config = replace(config, **settings)
     memory = MemoryTracker()
-    return Trainer(config, build_task(config), memory, Progress()), memory
+    return make_trainer(config, build_task(config), memory, Progress()), memory
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -81,11 +82,11 @@ def test_the_reference_is_the_loaded_model_where_nothing_is_pretrained(
     trainer, memory = trainer_of(model, adapter)
     untouched, _ = trainer_of(model, adapter)
     trainer.train()
-    texts = trainer.task.real("test", 10, torch.Generator().manual_seed(0))
+    texts = trainer.players.task.real("test", 10, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        reference = trainer.pretrained.log_probs(texts)
+        reference = trainer.players.reference.log_probs(texts)
         assert torch.equal(reference, untouched.generator.eval().log_probs(texts))
-        assert not torch.allclose(trainer.generator.log_probs(texts), reference, atol=1e-3)
+        assert not torch.allclose(trainer.players.generator.log_probs(texts), reference, atol=1e-3)
     divergences = memory.values("kl/reference")
     assert divergences[0] == pytest.approx(0, abs=1e-5)
     assert abs(divergences[1]) > 1e-5
@@ -100,13 +101,15 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(
     whole, _ = trainer_of(model, adapter, **settings)
     whole.train()
     first, _ = trainer_of(model, adapter, **settings)
-    first.pretrain_generator()
-    first.pretrain_discriminator()
+    first.run(first.phase("maximum_likelihood"))
+    first.run(first.phase("adversary"))
     second, _ = trainer_of(model, adapter, **settings)
     second.load_state_dict(first.state_dict())
     second.train()
-    names = whole.generator.state_dict()
-    assert all(torch.equal(second.generator.state_dict()[name], names[name]) for name in names)
+    names = whole.players.generator.state_dict()
+    assert all(
+        torch.equal(second.players.generator.state_dict()[name], names[name]) for name in names
+    )
     start, _ = trainer_of(model, adapter)
     assert not all(torch.equal(start.pretrained.state_dict()[n], names[n]) for n in names)
 

@@ -15,7 +15,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
 from seqgan.training.presets import captions_preset
 from seqgan.training.profiling import profile_iteration
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 
 def test_a_clock_adds_up_the_laps_of_a_part():
@@ -50,7 +50,7 @@ def test_parts_of_an_iteration(reward):
         adversarial=replace(preset.adversarial, batch_size=4, g_steps=2),
         reward=(reward,),
     )
-    trainer = Trainer(config, build_task(config), MemoryTracker(), Progress())
+    trainer = make_trainer(config, build_task(config), MemoryTracker(), Progress())
     measured = profile_iteration(trainer)
     parts = dict(measured.parts)
     wanted = ["collect", "rollout", "rollout / encode", "rollout / complete", "rollout / judge"]

@@ -39,6 +39,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
@@ -414,7 +415,7 @@ class StoppingTracker(MemoryTracker):
 
 
 def make_trainer(tracker: StoppingTracker, config: TrainConfig = STATEFUL) -> Trainer:
-    trainer = Trainer(config, toy_task(), tracker, Progress())
+    trainer = make_trainer(config, toy_task(), tracker, Progress())
     tracker.trainer = trainer
     return trainer
 
@@ -594,7 +595,7 @@ def test_a_fork_begins_to_average_its_rollout_policy_at_the_generator() -> None:
     trainer.train()
     fresh = make_trainer(StoppingTracker()).state_dict()
     forked = forked_state(trainer.state_dict(), fresh, before, STATEFUL)
-    for name, tensor in trainer.generator.state_dict().items():
+    for name, tensor in trainer.players.generator.state_dict().items():
         assert torch.equal(forked["rollout_policy"][name], tensor)
         assert not torch.equal(forked["pretrained"][name], tensor)
 
