@@ -122,7 +122,7 @@ def text_task(config: TextConfig) -> FixedTask:
 
     A file of `CACHE_FROM` bytes or more is read once into a cache, and from there, row by row,
     whenever a task is made from the same bytes with the same settings. A damaged cache is made
-    again, and the description says so.
+    again, with a warning.
 
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
@@ -146,9 +146,8 @@ def text_task(config: TextConfig) -> FixedTask:
         memory = MemoryFiles()
         return _task(config, path.name, digest, make(memory), memory, "")
     folder = cache_folder(config.cache) / cache_key(_cached_settings(path, digest, config))
-    facts, fault = read_or_make(folder, make)
-    note = f"; cached in {folder}" + (f", made again because {fault}" if fault else "")
-    return _task(config, path.name, digest, facts, FolderFiles(folder), note)
+    facts = read_or_make(folder, make)
+    return _task(config, path.name, digest, facts, FolderFiles(folder), f"; cached in {folder}")
 
 
 def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> FixedTask:
