@@ -115,7 +115,13 @@ def _resume(options: argparse.Namespace) -> int:
         if not (folder / name).is_file():
             raise InputError(f"a sweep is a folder with a {name}, got {folder}")
     with _only_one(folder):
-        study = optuna.load_study(study_name=None, storage=open_journal(folder))
+        storage = open_journal(folder)
+        studies = optuna.get_all_study_summaries(storage)
+        if not studies or "settings" not in studies[0].user_attrs:
+            raise InputError(
+                f"{folder} has no trial yet; begin with seqgan sweep {folder}/sweep.yaml"
+            )
+        study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
         settings = study.user_attrs["settings"]
         sweep = replace(read_sweep(folder / "sweep.yaml"), name=study.study_name)
         sweep = _without(sweep, settings["flags"])

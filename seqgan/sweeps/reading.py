@@ -31,15 +31,6 @@ SPELLED_ALMOST = 0.9  # likeness of two names of which one is a slip of the othe
 
 
 @dataclass(frozen=True)
-class Hyperband:
-    """The times at which trials are compared, counted in values of the sweep's metric."""
-
-    min_iter: int  # first comparison
-    max_iter: int = 0  # values of a whole trial; 0 where the file does not give it
-    eta: int = 3  # ratio of two comparisons; about one trial of `eta` goes on
-
-
-@dataclass(frozen=True)
 class Sweep:
     """The content of a sweep file."""
 
@@ -50,7 +41,7 @@ class Sweep:
     space: dict[str, Any]  # optuna's distribution of each swept parameter, by its dotted name
     fixed: dict[str, Any]  # the parameters of one value
     command: tuple[str, ...]  # words, with `${program}` replaced
-    hyperband: Hyperband | None = None
+    hyperband: dict[str, Any]  # arguments of optuna's pruner, empty for none
     run_cap: int = 0  # trials at most; 0 for no limit
     project: str = ""
 
@@ -100,7 +91,7 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
         space=space,
         fixed={name: item.choices[0] for name, item in items.items() if item.single()},
         command=tuple(program if word == "${program}" else str(word) for word in command),
-        hyperband=_hyperband(top["early_terminate"]) if "early_terminate" in top else None,
+        hyperband=_hyperband(top["early_terminate"]) if "early_terminate" in top else {},
         run_cap=_count(top["run_cap"], "run_cap") if "run_cap" in top else 0,
         project=str(_scalar(top.get("project", ""), "project")),
     )
@@ -163,8 +154,8 @@ def _grid_values(name: str, item: Any) -> list[Any]:
     return [item.low + index * item.step for index in range(count)]
 
 
-def _hyperband(plain: Any) -> Hyperband:
-    """The comparisons: from the first one on, or from the end of a trial back."""
+def _hyperband(plain: Any) -> dict[str, Any]:
+    """The arguments of optuna's pruner. Its resources are values of the sweep's metric."""
     keys = ("min_iter", "max_iter", "s", "eta")
     given = _mapping(plain, "early_terminate", ("type",), keys)
     _one_of(given["type"], "early_terminate.type", ("hyperband",))
@@ -176,7 +167,7 @@ def _hyperband(plain: Any) -> Hyperband:
         f"early_terminate has min_iter, or max_iter and s, got {', '.join(counts) or 'neither'}",
     )
     first = counts["min_iter"] if "min_iter" in counts else max(1, most // eta ** counts["s"])
-    return Hyperband(first, most, eta)
+    return {"min_resource": first, "max_resource": most or "auto", "reduction_factor": eta}
 
 
 def _metric(name: str) -> str:

@@ -47,20 +47,6 @@ def sampler_for(sweep: Sweep, seed: int, number: int) -> Any:
     return optuna.samplers.TPESampler(seed=own, constant_liar=True)
 
 
-def pruner_for(sweep: Sweep) -> Any:
-    """Hyperband as optuna has it: each trial belongs to one bracket and is compared inside it.
-
-    Where the file does not give a trial's length, the first trial that ends does.
-    """
-    if sweep.hyperband is None:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.HyperbandPruner(
-        min_resource=sweep.hyperband.min_iter,
-        max_resource=sweep.hyperband.max_iter or "auto",
-        reduction_factor=sweep.hyperband.eta,
-    )
-
-
 def open_journal(folder: Path) -> Any:
     """A sweep's storage. What a killed sweep left half done in it is mended."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -115,13 +101,15 @@ class Runner:
         Returns:
             The signal that stopped it, 0 for none.
         """
-        self.study.pruner = pruner_for(self.sweep)
+        if self.sweep.hyperband:
+            self.study.pruner = optuna.pruners.HyperbandPruner(**self.sweep.hyperband)
+        else:
+            self.study.pruner = optuna.pruners.NopPruner()
         trials = self.study.get_trials(deepcopy=False)
         done = sum(trial.state.is_finished() for trial in trials)
         self.progress.phase("sweep", self.total, done)
         again = [trial for trial in trials if not trial.state.is_finished()]
-        for trial in again:
-            self._end_orphan(trial)
+        self._end_orphans(again)
         passed_on = 0
         with stop_signals() as received:
             try:
@@ -141,16 +129,15 @@ class Runner:
                 self._stop_all()
                 raise
 
-    def _end_orphan(self, trial: Any) -> None:
-        """Asks a process that has outlived its sweep to stop, and waits for its checkpoint."""
-        log = trial_path(self.folder, trial.number, ".log")
-        if not is_locked(log):
-            return
-        self.progress.message(f"trial {trial.number} still runs; it stops and is continued")
-        if "pid" in trial.user_attrs:
-            with suppress(ProcessLookupError):
-                os.kill(trial.user_attrs["pid"], signal.SIGTERM)
-        while is_locked(log):
+    def _end_orphans(self, trials: list[Any]) -> None:
+        """Asks processes that have outlived their sweep to stop, and waits for their end."""
+        logs = {trial.number: trial_path(self.folder, trial.number, ".log") for trial in trials}
+        for trial in trials:
+            if is_locked(logs[trial.number]):
+                self.progress.message(f"trial {trial.number} still runs; it stops and is continued")
+                with suppress(ProcessLookupError, KeyError):
+                    os.kill(trial.user_attrs["pid"], signal.SIGTERM)
+        while any(map(is_locked, logs.values())):
             time.sleep(self.seconds)
 
     def _start(self, again: list[Any]) -> bool:
@@ -198,30 +185,31 @@ class Runner:
 
     def _conclude(self, each: Running, code: int) -> None:
         """Records the end of a trial. One that a signal ended stays as it is, to be continued."""
-        number, metric = each.trial.number, self.sweep.metric
         values = self._frozen(each).intermediate_values
-        value = f", {metric} {values[max(values)]:.5g}" if values else ""
-        error = ""
         if each.pruned:
-            self.progress.message(f"trial {number} stopped early{value}")
+            end = "stopped early"
         elif code < 0 or code in STOPPED_CODES:
-            self.progress.message(f"trial {number} interrupted{value}")
-            return
+            end = "interrupted"
         elif code == 0 and values:
-            self.study.tell(number, values[max(values)])
-            self.progress.message(f"trial {number} finished{value}")
+            self.study.tell(each.trial.number, values[max(values)])
+            end = "finished"
         else:
-            error = error_line(trial_path(self.folder, number, ".log"), code)
-            if code == 0:
-                error = f"trial {number} ended without a value of {metric}"
-                others = self.study.get_trials(deepcopy=False)
-                if not any(other.intermediate_values for other in others):
-                    self.broken = error
-                    self._stop_all()
-            each.trial.set_user_attr("error", error)
-            self.study.tell(number, state=TrialState.FAIL)
-            self.progress.message(f"trial {number} failed: {error}")
-        self.progress.advance()
+            end = f"failed: {self._fail(each.trial, code)}"
+        value = f", {self.sweep.metric} {values[max(values)]:.5g}" if values else ""
+        self.progress.message(f"trial {each.trial.number} {end}{value}")
+        self.progress.advance(int(end != "interrupted"))
+
+    def _fail(self, trial: Any, code: int) -> str:
+        """Records a failure and gives its reason. A metric that nobody logs ends the sweep."""
+        reason = error_line(trial_path(self.folder, trial.number, ".log"), code)
+        if code == 0:
+            reason = f"trial {trial.number} ended without a value of {self.sweep.metric}"
+            if not any(other.intermediate_values for other in self.study.trials):
+                self.broken = reason
+                self._stop_all()
+        trial.set_user_attr("error", reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        return reason
 
     def _frozen(self, each: Running) -> Any:
         return self.study.get_trials(deepcopy=False)[each.trial.number]

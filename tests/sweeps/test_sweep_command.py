@@ -123,6 +123,7 @@ def test_folders_that_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFi
     with file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "a sweep runs once at a time" in said("--resume", tmp_path)
+    assert "has no trial yet; begin with seqgan sweep" in said("--resume", tmp_path)
     (tmp_path / "trials.jsonl").touch()
     assert f"seqgan sweep {tmp_path}/sweep.yaml" in said("--resume", tmp_path)
 

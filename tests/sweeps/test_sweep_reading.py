@@ -9,7 +9,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from wandb.sdk.launch.sweeps import utils as agent
 
-from seqgan.sweeps.reading import Hyperband, Sweep, parse_sweep, read_sweep
+from seqgan.sweeps.reading import Sweep, parse_sweep, read_sweep
 from seqgan.sweeps.trials import train_arguments, trial_environment
 
 FILES = sorted((Path(__file__).parents[2] / "experiments" / "sweeps").glob("*.yaml"))
@@ -90,7 +90,7 @@ def test_a_file_by_value(tmp_path: Path) -> None:
         space={"seed": CategoricalDistribution([1, 2])},
         fixed={},
         command=("${env}", "seqgan", "train", "captions", "${args}"),
-        hyperband=Hyperband(min_iter=3, max_iter=27, eta=3),
+        hyperband={"min_resource": 3, "max_resource": 27, "reduction_factor": 3},
         run_cap=7,
         project="there",
     )
@@ -100,7 +100,7 @@ def test_a_file_by_value(tmp_path: Path) -> None:
 def test_an_agent_of_wandb_would_start_the_same_training(path: Path) -> None:
     """Its own functions make the command of a trial of a shipped file."""
     sweep = read_sweep(path)
-    assert sweep.hyperband is not None
+    assert sweep.hyperband
     ends = {name: getattr(item, "low", item) for name, item in sweep.space.items()}
     values = sweep.fixed | {name: getattr(end, "choices", [end])[0] for name, end in ends.items()}
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
