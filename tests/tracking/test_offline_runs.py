@@ -75,8 +75,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "discriminator pretraining": lambda task, config: True,
     "adversarial phase": lambda task, config: True,
     "KL penalty on": lambda task, config: config.adversarial.kl_weight > 0,
-    "PPO clip loss": lambda task, config: False,
-    "runs with a critic": lambda task, config: False,
+    "where your code logs it": lambda task, config: False,
     "adversarial.update.mle_weight above 0": (
         lambda task, config: config.adversarial.update.mle_weight > 0
     ),
