@@ -42,7 +42,6 @@ commands:
 
 `seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
 """
-PRESET_NAMES = ("captions", "oracle", "oracle-paper", "text", "prompts")
 # A module each in seqgan/commands.
 COMMANDS = (
     "train",

@@ -3,7 +3,7 @@
 Each function changes the module it is given and returns what it measured.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Literal
@@ -174,7 +174,6 @@ def train_discriminator(
     epochs: int,
     batch_size: int,
     rng: torch.Generator,
-    progress: Callable[[], None] | None = None,
     runtime: Runtime = ALONE,
 ) -> Metrics:
     """`epochs` passes over both sets, each minibatch half real and half generated.
@@ -185,7 +184,6 @@ def train_discriminator(
     Args:
         real, generated: this process' own; each process has as many.
         batch_size: sequences per minibatch, both kinds together.
-        progress: called after every minibatch.
         runtime: the one that the reward trains in.
 
     Returns:
@@ -212,6 +210,4 @@ def train_discriminator(
             _finite(loss, "discriminator loss")
             for name, value in metrics.items():
                 means[name] = means.get(name, 0.0) + value / num_batches
-            if progress is not None:
-                progress()
     return runtime.average(means, 1.0)

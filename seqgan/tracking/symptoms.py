@@ -94,7 +94,7 @@ ILLNESSES = (
                 "rises while checks, diversity or `eval/nll_heldout` worsen",
             ),
             ("eval/<check>", "falls"),
-            ("completions/mean_length", "slides to 1 or climbs to the maximum"),
+            ("charts/episodic_length", "slides to 1 or climbs to the maximum"),
             ("completions/clipped_ratio", "rises to 1: texts have stopped ending"),
             ("rewards/<name>/not_applicable", "rises: the generator avoids what is judged"),
             ("kl/reference", "grows without levelling off"),
@@ -122,7 +122,6 @@ ILLNESSES = (
         (
             ("losses/grad_norm_generator", "grows by orders of magnitude"),
             ("losses/policy", "NaN, or grows by orders of magnitude"),
-            ("losses/approx_kl", "spikes far above 0.02"),
             ("losses/entropy", "climbs towards the logarithm of the vocabulary's size"),
             ("eval/entropy", "climbs far above the data's"),
             ("eval/nll_oracle", "rises, and `eval/<check>` and `eval/bleu_2` fall"),

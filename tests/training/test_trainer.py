@@ -1000,7 +1000,7 @@ def test_histograms_hold_the_tokens_of_the_last_update() -> None:
     assert names[0] == "action_value/01-01"
     counts = {row["name"]: sum(row["histogram"].counts) for row in memory.histogram_rows}
     assert counts["action_value/01-01"] == counts["advantage/01-01"] == 6
-    length = memory.values("completions/mean_length")[1]
+    length = memory.values("charts/episodic_length")[1]
     for area in ("action_value", "advantage"):
         total = sum(count for name, count in counts.items() if name.startswith(area))
         assert total == pytest.approx(6 * length)
