@@ -1,4 +1,4 @@
-"""Randomness as an argument, also for the two things that only know PyTorch's global state."""
+"""Makes randomness an argument, even for initialisation and dropout, which use the global state."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -9,9 +9,9 @@ import torch
 
 @contextmanager
 def seeded_from(rng: torch.Generator, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Inside, the global state is seeded from `rng`; outside, it is as it was.
+    """Seeds PyTorch's global state from `rng` inside the block and restores it afterwards.
 
-    For parameter initialisation and dropout, which take no generator.
+    Parameter initialisation and dropout need this, because they take no generator.
     """
     target = torch.device(device)
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
@@ -25,7 +25,7 @@ def drawn_seed(rng: torch.Generator) -> int:
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed for `torch.Generator` that differs, for all practical purposes, with any of these."""
+    """Hashes the numbers to a seed for `torch.Generator`; other numbers give another seed."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -133,8 +133,8 @@ class Trainer:
 
     def asked_to_stop(self) -> bool:
         """True where any process was asked to stop; all of them learn of it here."""
-        self.stop_requested = self.runtime.most(float(self.stop_requested)) > 0
-        self.stop_signal = int(self.runtime.most(float(self.stop_signal)))
+        self.stop_requested = self.runtime.maximum(float(self.stop_requested)) > 0
+        self.stop_signal = int(self.runtime.maximum(float(self.stop_signal)))
         return self.stop_requested
 
     # ---------------------------------------------------------------- state

@@ -398,10 +398,10 @@ def test_the_texts_asked_last_are_kept(folders: dict[str, str]) -> None:
     first, second, third = (batch([row]) for row in ROWS[:3])
     for text in (first, second, first, third):
         discriminator(text)
-    assert [text for (_, text, _), _ in discriminator._kept] == [first.texts[0], third.texts[0]]
+    assert [text for (_, text, _), _ in discriminator._cache] == [first.texts[0], third.texts[0]]
     nothing = PretrainedDiscriminator(tiny(folders, "bert", cache_size=0)).eval()
     nothing(batch())
-    assert not nothing._kept
+    assert not nothing._cache
 
 
 @pytest.mark.parametrize("precise", [True, False])

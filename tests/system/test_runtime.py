@@ -75,7 +75,7 @@ class TestOneProcess:
         assert ALONE.share(0.1) == 1.0
         assert ALONE.total(0.1) == 0.1
         assert ALONE.average({"a": 0.1}, 0.3) == {"a": 0.1}
-        assert ALONE.most(0.1) == 0.1
+        assert ALONE.maximum(0.1) == 0.1
         assert ALONE.from_main("here") == "here"
         assert ALONE.gather_objects("here") == ["here"]
         assert ALONE.is_main()
@@ -142,14 +142,14 @@ class TestTwoProcesses:
                 "shares": process.share([30.0, 10.0][rank]),
                 "total": process.total([30.0, 10.0][rank]),
                 "average": process.average({"a": [1.0, 5.0][rank]}, [30.0, 10.0][rank]),
-                "most": process.most([2.0, -3.0][rank]),
+                "maximum": process.maximum([2.0, -3.0][rank]),
                 "from": process.from_main(["first", "second"][rank]),
                 "main": process.is_main(),
                 "copy": copy.deepcopy({"of": process})["of"] is ALONE,
             }
 
         first, second = in_processes(step)
-        same = {"rows": [0.0, 1.0, 10.0, 11.0], "own": True, "total": 40.0, "most": 2.0}
+        same = {"rows": [0.0, 1.0, 10.0, 11.0], "own": True, "total": 40.0, "maximum": 2.0}
         same |= {"average": {"a": 2.0}, "from": "first", "copy": True}
         assert first == same | {"shares": 1.5, "main": True}
         assert second == same | {"shares": 0.5, "main": False}
