@@ -76,9 +76,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "adversarial phase": lambda task, config: True,
     "KL penalty on": lambda task, config: config.rule.kl_weight > 0,
     "where your code logs it": lambda task, config: False,
-    "rule.update.mle_weight above 0": (
-        lambda task, config: config.rule.update.mle_weight > 0
-    ),
+    "rule.update.mle_weight above 0": (lambda task, config: config.rule.update.mle_weight > 0),
     "a discriminator as reward": lambda task, config: "discriminator" in config.reward,
     "once for each reward model": lambda task, config: True,
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
