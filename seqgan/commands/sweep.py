@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def run(given: list[str]) -> int:
     """Runs a sweep, or the rest of one, and gives the exit code."""
-    given, extra = _split(given)
+    place = given.index("--") if "--" in given else len(given)
+    given, extra = given[:place], given[place + 1 :]
     parser = Parser(
         prog="seqgan sweep",
         usage="seqgan sweep FILE [options] [-- FLAGS of every trial] | --resume FOLDER [options]",
@@ -55,14 +56,6 @@ def run(given: list[str]) -> int:
         if fixed not in (None, []):
             raise InputError(f"--resume continues a sweep as it was, got {name} beside it")
     return _resume(options)
-
-
-def _split(given: list[str]) -> tuple[list[str], list[str]]:
-    """The sweep's own arguments, and those behind `--`, which every trial gets."""
-    if "--" not in given:
-        return given, []
-    index = given.index("--")
-    return given[:index], given[index + 1 :]
 
 
 def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:

@@ -116,7 +116,8 @@ class Runner:
                 while True:
                     for each in [*self.running]:
                         self._look_at(each)
-                    if len(received) > passed_on:  # once more: a run then stops at once
+                    if len(received) > passed_on:
+                        self.progress.message("stopping the trials (once more to stop at once)")
                         self._stop_all()
                         passed_on = len(received)
                     while len(self.running) < self.jobs and not received and not self.broken:

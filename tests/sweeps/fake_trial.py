@@ -18,7 +18,9 @@ def main() -> int:
     stop = [signal.SIGTERM, signal.SIGINT]
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # a stop is noticed after a step
     checkpoint = run / "checkpoints" / "1"
-    checkpoint.parent.mkdir(parents=True, exist_ok=mode == "resume")
+    if mode == "new":
+        run.mkdir(parents=True)  # as a run does, which refuses a folder that exists
+        checkpoint.parent.mkdir()
     with (run / "starts.txt").open("a") as file:
         file.write(f"{mode}\n")
     step = int(checkpoint.read_text()) if mode == "resume" else 0
