@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from seqgan.commands.notebook import Run, evaluate, load_run, sample, train
     from seqgan.data.sequences import Sequences, Trajectories
     from seqgan.data.vocabulary import Vocabulary
     from seqgan.functional import advantages, losses
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from seqgan.rewards.weighted import WeightedSum
     from seqgan.tasks.base import FixedTask, Measure, Task
     from seqgan.training import presets
-    from seqgan.training.notebook import Run, evaluate, load_run, sample, train
     from seqgan.training.observers import Observer
     from seqgan.training.phases.base import Phase
     from seqgan.training.settings import TrainConfig
@@ -42,7 +42,7 @@ _PLACES = {
     "Phase": "seqgan.training.phases.base",
     "Players": "seqgan.learning.players",
     "RewardModel": "seqgan.rewards.base",
-    "Run": "seqgan.training.notebook",
+    "Run": "seqgan.commands.notebook",
     "Sequences": "seqgan.data.sequences",
     "Task": "seqgan.tasks.base",
     "TrainConfig": "seqgan.training.settings",
@@ -53,13 +53,13 @@ _PLACES = {
     "advantages": "seqgan.functional.advantages",
     "as_reward": "seqgan.rewards.adapters.functions",
     "check_reward": "seqgan.rewards.conformance",
-    "evaluate": "seqgan.training.notebook",
-    "load_run": "seqgan.training.notebook",
+    "evaluate": "seqgan.commands.notebook",
+    "load_run": "seqgan.commands.notebook",
     "losses": "seqgan.functional.losses",
     "presets": "seqgan.training.presets",
     "rollouts": "seqgan.learning.rollouts",
-    "sample": "seqgan.training.notebook",
-    "train": "seqgan.training.notebook",
+    "sample": "seqgan.commands.notebook",
+    "train": "seqgan.commands.notebook",
 }
 
 __all__ = [
