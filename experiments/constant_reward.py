@@ -24,7 +24,6 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import oracle_paper_preset
 from seqgan.training.settings import EvaluationConfig, PretrainConfig
 from seqgan.training.trainer import Trainer
@@ -76,7 +75,9 @@ def main(settings: Settings) -> None:
                 seed=seed,
             )
             with Progress() as progress:
-                trainer = Trainer(config, build_task(config), MemoryTracker(), progress)
+                trainer = Trainer(
+                    config, config.task.build(config.generator), MemoryTracker(), progress
+                )
                 trainer.pretrain_generator()
                 before = trainer.measure(trainer.generator, size)
                 trainer.play()

@@ -50,9 +50,10 @@ from seqgan.system.timing import Clock, profiled
 from seqgan.tasks.base import Task, heldout_prompts, prompts_of, random_rows
 from seqgan.tracking.base import Histogram, Tracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_generator, build_reward, named_rewards
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.training.final import Result, final_evaluation
+from seqgan.training.networks import build_generator
+from seqgan.training.run_rewards import build_reward, named_rewards
 from seqgan.training.settings import TrainConfig
 from seqgan.training.showing import sample_rows
 
