@@ -154,7 +154,7 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
     for parameters in tried:
         try:
             config = configuration(train_arguments(sweep, parameters, extra))
-        except InputError as error:
+        except SeqganError as error:
             raise ConfigurationError(f"the command of the sweep: {error}") from error
         if config.tracker.mode == "online":
             raise ConfigurationError(

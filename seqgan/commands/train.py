@@ -143,6 +143,7 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     from seqgan.training.settings import TrainConfig
 
     config, flags = _with_kinds(config, flags)
+    _check_given(config, flags)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -218,6 +219,31 @@ def _defaults(chosen: type) -> Any:
             default = tyro.MISSING if item.default is MISSING else item.default
         object.__setattr__(settings, item.name, default)
     return settings
+
+
+def _check_given(config: "TrainConfig", flags: list[str]) -> None:
+    """Checks that flags set all the fields without a default, where no help is asked for.
+
+    Raises:
+        InputError: one is not set; its name may have been misspelt.
+    """
+    import tyro
+
+    from seqgan.training.slots import SLOTS, kind_of
+
+    names = [flag.partition("=")[0].replace("_", "-") for flag in flags if flag.startswith("-")]
+    if "-h" in names or "--help" in names:
+        return
+    for slot in SLOTS:
+        settings = getattr(config, slot)
+        for name, value in vars(settings).items():
+            flag = f"--{slot}.{name.replace('_', '-')}"
+            if value is tyro.MISSING and flag not in names:
+                known = _flag_names(config)
+                for other in names:
+                    if other.startswith(f"--{slot}.") and other not in known:
+                        raise InputError(unknown_flag(other, known))
+                raise InputError(f"{kind_of(slot, settings)} needs {flag}, got none")
 
 
 def _flag_names(config: Any, prefix: str = "--") -> list[str]:
