@@ -29,7 +29,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 HEAD = ("seed", "student", "temperature", "kl_student_teacher", "error_student_teacher")
 HEAD += ("kl_teacher_student", "error_teacher_student", "nll_heldout", "entropy", "information")
@@ -81,20 +81,20 @@ def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
     )
     task = config.task.build(config.generator)
     with Progress() as progress:
-        trainer = Trainer(config, task, MemoryTracker(), progress)
-        trainer.pretrain_generator()
-        teacher = trainer.generator.eval()
+        trainer = make_trainer(config, task, MemoryTracker(), progress)
+        trainer.run(trainer.phase("maximum_likelihood"))
+        teacher = trainer.players.generator.eval()
         shape = {"vocabulary": task.vocabulary, "max_length": task.max_length, "rng": rng}
         whole = {split: next(task.chunks(split, 10**6)) for split in task.splits}
         told = {s: sample(teacher, n=len(r), prompts=r, **shape) for s, r in whole.items()}
         black_box = replace(task, splits=told)
         small = TransformerGeneratorConfig("transformer", settings.student_width, 1, 2)
         config = replace(config, generator=small)
-        trainer = Trainer(config, black_box, MemoryTracker(), progress)
+        trainer = make_trainer(config, black_box, MemoryTracker(), progress)
         prompts, real = black_box.real("test", settings.num_samples, rng), whole["test"]
 
         def measured(name: str, temperature: float) -> list[object]:
-            policy, how = trainer.generator, Sampling(temperature)
+            policy, how = trainer.players.generator, Sampling(temperature)
             own = sample(policy, n=len(prompts), sampling=how, prompts=prompts, **shape)
             away = sequence_log_probs(policy, own, how) - sequence_log_probs(teacher, own)
             back = sequence_log_probs(teacher, prompts) - sequence_log_probs(policy, prompts, how)
@@ -107,10 +107,10 @@ def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
             print(*(f"{x:.3f}" if isinstance(x, float) else x for x in [*row, nll, entropy, known]))
             return [*row, nll, entropy, known]
 
-        trainer.pretrain_generator()
-        trainer.pretrain_discriminator()
+        trainer.run(trainer.phase("maximum_likelihood"))
+        trainer.run(trainer.phase("adversary"))
         rows = [measured("SFT", temperature) for temperature in settings.temperatures]
-        trainer.play()
+        trainer.run(trainer.phase("game"))
         rows += [measured("game", temperature) for temperature in settings.temperatures]
         print(f"seed {seed}: {process_time():.0f} s of processor time", flush=True)
     return rows

@@ -26,7 +26,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import oracle_paper_preset
 from seqgan.training.settings import EvaluationConfig, PretrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 COLUMNS = ("nll_oracle", "entropy", "kl_generator_oracle", "nll_heldout", "kl_oracle_generator")
 BASELINES = ("none", "leave_one_out")
@@ -62,12 +62,8 @@ def main(settings: Settings) -> None:
                 pretrain=PretrainConfig(
                     epochs=settings.epochs, patience=0, learning_rate=paper.pretrain.learning_rate
                 ),
-                adversarial=replace(
-                    paper.adversarial,
-                    baseline=baseline,
-                    num_rollouts=0,
-                    iterations=settings.iterations,
-                ),
+                rule=replace(paper.rule, baseline=baseline, num_rollouts=0),
+                adversarial=replace(paper.adversarial, iterations=settings.iterations),
                 evaluation=EvaluationConfig(
                     every=settings.iterations, num_samples=size, num_heldout=size, num_shown=0
                 ),
@@ -75,13 +71,13 @@ def main(settings: Settings) -> None:
                 seed=seed,
             )
             with Progress() as progress:
-                trainer = Trainer(
+                trainer = make_trainer(
                     config, config.task.build(config.generator), MemoryTracker(), progress
                 )
-                trainer.pretrain_generator()
-                before = trainer.measure(trainer.generator, size)
-                trainer.play()
-                after = trainer.measure(trainer.generator, size)
+                trainer.run(trainer.phase("maximum_likelihood"))
+                before = trainer.observer("evaluation").measure(trainer.players.generator, size)
+                trainer.run(trainer.phase("game"))
+                after = trainer.observer("evaluation").measure(trainer.players.generator, size)
             for when, measured in (("before", before), ("after", after)):
                 rows.append([seed, baseline, when, *numbers(measured)])
                 spelt = "  ".join(

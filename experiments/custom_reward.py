@@ -20,6 +20,7 @@ from typing import Literal
 
 import tyro
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
@@ -35,7 +36,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 KINDS = (  # of subjects: the same words go with the nouns of a kind
     "man boy gentleman fisherman grandfather father groom",
@@ -80,27 +81,26 @@ def main(settings: Settings) -> None:
             task=CaptionsConfig(train_size=10000),
             generator=RecurrentGeneratorConfig("lstm", 32, 64, dropout=0.1),
             pretrain=PretrainConfig(settings.epochs, learning_rate=5e-3),
-            adversarial=AdversarialConfig(
-                iterations=settings.iterations,
-                batch_size=1024,
+            rule=PolicyGradientConfig(
                 learning_rate=2e-3,
                 num_rollouts=0,
                 kl_weight=settings.kl_weight,
                 update=GeneratorUpdate(mle_weight=settings.mle_weight),
             ),
+            adversarial=AdversarialConfig(iterations=settings.iterations, batch_size=1024),
             evaluation=EvaluationConfig(every=50, num_final=settings.num_samples),
             seed=seed,
         )
         task = config.task.build(config.generator)
         judge = as_reward(reward_of(settings.reward, task), name=settings.reward)
         with Progress() as progress:
-            trainer = Trainer(config, task, MemoryTracker(), progress, reward_model=judge)
+            trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=judge)
             result = trainer.train()
         matched, table = result.comparison, result_table(result)
         measurements = (result.start, matched.control, result.final)
         for (what, numbers), measured in zip(table.rows, measurements, strict=True):
             rows.append([seed, what, *numbers, float(judge.score(measured.samples).mean())])
-        policies = (trainer.generator, trainer.pretrained)
+        policies = (trainer.players.generator, trainer.players.reference)
         own, pretrained = (sequence_log_probs(policy, result.final.samples) for policy in policies)
         rows[-1] += [float((own - pretrained).mean()), matched.difference, matched.error]
         seconds = f"{process_time():.0f} seconds of processor time so far"

@@ -19,6 +19,7 @@ from time import process_time
 
 import tyro
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
@@ -33,7 +34,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 COLUMNS = ("grammatical", "distance", "mean_length", "nll_heldout", "entropy", "distinct_2")
 RULES = ("sum_then_normalize", "normalize_then_sum")
@@ -56,14 +57,13 @@ def main(settings: Settings) -> None:
         task=CaptionsConfig(train_size=10000),
         generator=RecurrentGeneratorConfig("lstm", 32, 64, dropout=0.1),
         pretrain=PretrainConfig(settings.epochs, learning_rate=5e-3),
-        adversarial=AdversarialConfig(
-            iterations=settings.iterations,
-            batch_size=512,
+        rule=PolicyGradientConfig(
             learning_rate=2e-3,
             num_rollouts=0,
             kl_weight=settings.kl_weight,
             update=GeneratorUpdate(mle_weight=0.05),
         ),
+        adversarial=AdversarialConfig(iterations=settings.iterations, batch_size=512),
         evaluation=EvaluationConfig(every=1000, num_final=settings.num_samples, num_shown=4),
     )
     task = base.task.build(base.generator)
@@ -79,14 +79,18 @@ def main(settings: Settings) -> None:
             config = replace(base, reward_aggregation=rule, seed=seed)
             rewards = WeightedSum([as_reward(grammatical), as_reward(distance)])
             with Progress() as progress:
-                trainer = Trainer(config, task, MemoryTracker(), progress, reward_model=rewards)
-                trainer.pretrain_generator()
-                before = trainer.measure(trainer.generator, settings.num_samples)
-                trainer.play()
-                after = trainer.measure(trainer.generator, settings.num_samples)
+                trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=rewards)
+                trainer.run(trainer.phase("maximum_likelihood"))
+                before = trainer.observer("evaluation").measure(
+                    trainer.players.generator, settings.num_samples
+                )
+                trainer.run(trainer.phase("game"))
+                after = trainer.observer("evaluation").measure(
+                    trainer.players.generator, settings.num_samples
+                )
             moved = [
                 sequence_log_probs(policy, after.samples)
-                for policy in (trainer.generator, trainer.pretrained)
+                for policy in (trainer.players.generator, trainer.players.reference)
             ]
             kl = float((moved[0] - moved[1]).mean())
             for when, measured, divergence in (("before", before, 0.0), ("after", after, kl)):

@@ -27,7 +27,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import oracle_preset
 from seqgan.training.settings import EvaluationConfig, TrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 Reward = Literal["discriminator", "constant"]
 PUBLISHED = 8.736  # SeqGAN's NLL_oracle
@@ -71,14 +71,14 @@ def configured(settings: Settings, seed: int, reward: Reward) -> TrainConfig:
         discriminator_training=replace(
             preset.discriminator_training, num_sequences=settings.d_sequences, learning_rate=3e-4
         ),
-        adversarial=replace(
-            preset.adversarial,
+        rule=replace(
+            preset.rule,
             learning_rate=2e-3,
             num_rollouts=settings.num_rollouts if reward == "discriminator" else 0,
-            reward_shape="probability",
             kl_weight=0.0,
             update=GeneratorUpdate(mle_weight=1.0, entropy_weight=-settings.sharpening),
         ),
+        adversarial=replace(preset.adversarial, reward_shape="probability"),
         evaluation=EvaluationConfig(num_final=size, num_heldout=size, num_shown=0),
         reward=(reward,),
         seed=seed,
@@ -89,23 +89,25 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     """From nothing to the published number, or to the limit."""
     config = configured(settings, seed, reward)
     with Progress() as progress:
-        trainer = Trainer(config, config.task.build(config.generator), MemoryTracker(), progress)
+        trainer = make_trainer(
+            config, config.task.build(config.generator), MemoryTracker(), progress
+        )
         nll_oracle, started = float("inf"), time.perf_counter()
-        trainer.pretrain_generator()
-        trainer.pretrain_discriminator()
-        while nll_oracle > PUBLISHED and trainer.counters.iterations < settings.limit:
+        trainer.run(trainer.phase("maximum_likelihood"))
+        trainer.run(trainer.phase("adversary"))
+        while nll_oracle > PUBLISHED and trainer.players.position.iteration < settings.limit:
             for _ in range(settings.every):
-                trainer.generator_step()
+                trainer.phase("game").rule.step(trainer.players, trainer.rng)
                 if reward == "discriminator":
                     trainer.discriminator_steps()
-                trainer.counters.iterations += 1
-            drawn = trainer.draw(settings.num_looked_at)
-            nll_oracle = -float(trainer.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
+                trainer.players.position.iteration += 1
+            drawn = trainer.players.draw(settings.num_looked_at)
+            nll_oracle = -float(trainer.players.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
         result = final_evaluation(
             trainer
         )  # on fresh samples: the one that ended the race was chosen
-    run = [seed, reward, trainer.counters.iterations, round(seconds)]
+    run = [seed, reward, trainer.players.position.iteration, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []
     sharpened = f"MLE at {result.comparison.temperature:.2f}"

@@ -24,7 +24,7 @@ from seqgan.tasks.files.text import TextConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import text_preset
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main(settings: Settings) -> None:
         )
         task = config.task.build(config.generator)
         with Progress() as progress:
-            result = Trainer(config, task, MemoryTracker(), progress).train()
+            result = make_trainer(config, task, MemoryTracker(), progress).train()
         table = result_table(result)
         print("\n".join(table.lines()))
         print(result.comparison.sentence)

@@ -39,6 +39,7 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training import settings as settings_of
+from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
 CNN = CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 5), num_filters=(50,) * 5, dropout=0.5)
@@ -85,24 +86,29 @@ def make_trainer(settings: Settings, task: FixedTask, seed: int, game: str) -> T
         discriminator_training=settings_of.DiscriminatorTrainingConfig(
             d_steps=d_steps, num_sequences=64, batch_size=128
         ),
-        adversarial=settings_of.AdversarialConfig(
-            iterations=10**6, batch_size=192, learning_rate=3e-4, num_rollouts=0, kl_weight=1.0
-        ),
+        rule=settings_of.PolicyGradientConfig(learning_rate=3e-4, num_rollouts=0, kl_weight=1.0),
+        adversarial=settings_of.AdversarialConfig(iterations=10**6, batch_size=192),
         seed=seed,
     )
-    return Trainer(config, task, MemoryTracker(), Progress())
+    return make_trainer(config, task, MemoryTracker(), Progress())
 
 
 def information(trainer: Trainer, real: Sequences, generated: Sequences) -> dict[str, float]:
-    found = heldout_information(*map(trainer.discriminator.logits, (real, generated)))
+    found = heldout_information(*map(trainer.players.discriminator.logits, (real, generated)))
     return {name.removeprefix("discriminator/"): value for name, value in found.items()}
 
 
 def train_best(trainer: Trainer, epochs: int) -> None:
     """Passes over the training captions and 4,000 samples; the best epoch on dev is kept."""
-    reward, rng = trainer.discriminator, trainer.rng
-    real, generated = trainer.task.splits["train"], trainer.draw(4 * trainer.task.size("train"))
-    dev, other = trainer.task.splits["dev"], trainer.draw(trainer.task.size("dev"))
+    reward, rng = trainer.players.discriminator, trainer.rng
+    real, generated = (
+        trainer.players.task.splits["train"],
+        trainer.players.draw(4 * trainer.players.task.size("train")),
+    )
+    dev, other = (
+        trainer.players.task.splits["dev"],
+        trainer.players.draw(trainer.players.task.size("dev")),
+    )
     best, state = -np.inf, reward.state_dict()
     for _ in range(epochs):
         chosen = generated.select(torch.randperm(len(generated), generator=rng)[: len(real)])
@@ -113,11 +119,11 @@ def train_best(trainer: Trainer, epochs: int) -> None:
 
 
 def points(settings: Settings, trainer: Trainer, texts: TextMeasures, name: str) -> list[dict]:
-    generator = trainer.pretrained if name == "MLE" else trainer.generator
+    generator = trainer.players.reference if name == "MLE" else trainer.players.generator
     rows = []
     for temperature in settings.temperatures:
         rng, sampling = torch.Generator().manual_seed(5), Sampling(temperature)
-        task, count = trainer.task, settings.num_samples
+        task, count = trainer.players.task, settings.num_samples
         found = measure(generator, task, count, 10**6, rng, sampling, texts=texts)
         row = {"model": name, "seed": trainer.config.seed, "temperature": temperature}
         rows.append(row | {key: found.metrics[f"eval/{key}"] for key in MEASURED})
@@ -135,7 +141,7 @@ def main(settings: Settings) -> None:
         for game in GAMES:
             trainer = make_trainer(settings, task, seed, game)
             if not start:
-                trainer.pretrain_generator()
+                trainer.run(trainer.phase("maximum_likelihood"))
                 start = copy.deepcopy(trainer.state_dict())
                 rows += points(settings, trainer, texts, "MLE")
             if game == "then in turns":
@@ -149,11 +155,11 @@ def main(settings: Settings) -> None:
             for update in range(settings.updates + 1):
                 if update % 100 == 0 or update == settings.updates:
                     test = task.splits["test"]
-                    known = information(trainer, test, trainer.draw(len(test)))
+                    known = information(trainer, test, trainer.players.draw(len(test)))
                     print(f"{game}, {update} updates: {known}", flush=True)
                 if update < settings.updates:
-                    trainer.generator_step()
-                    trainer.counters.iterations += 1
+                    trainer.phase("game").rule.step(trainer.players, trainer.rng)
+                    trainer.players.position.iteration += 1
                     trainer.discriminator_steps()
             start["after"] = copy.deepcopy(trainer.state_dict())
             rows += points(settings, trainer, texts, game)

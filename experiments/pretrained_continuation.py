@@ -32,7 +32,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 END = "<|endoftext|>"
 
@@ -97,13 +97,13 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         seed=seed,
     )
     with Progress() as progress:
-        learner = Trainer(base, base.task.build(base.generator), MemoryTracker(), progress)
+        learner = make_trainer(base, base.task.build(base.generator), MemoryTracker(), progress)
         learner.pretrain_generator()
         for part in (learner.generator.model, tokenizer):
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
-        result = Trainer(
+        result = make_trainer(
             config, config.task.build(config.generator), (game := MemoryTracker()), progress
         ).train()
     table = result_table(result)

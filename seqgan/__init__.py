@@ -1,6 +1,108 @@
-"""seqgan: train text generators with reinforcement learning and adversaries.
+"""Text generation as reinforcement learning, with adversaries.
 
-Importing this package imports nothing else; take what you need from its modules.
+The names below are imported when they are first used, so that `import seqgan` costs nothing.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from seqgan.commands.notebook import Run, evaluate, load_run, sample, train
+    from seqgan.data.sequences import Sequences, Trajectories
+    from seqgan.data.vocabulary import Vocabulary
+    from seqgan.functional import advantages, losses
+    from seqgan.learning import rollouts
+    from seqgan.learning.environments import MonteCarloReward
+    from seqgan.learning.players import Players
+    from seqgan.learning.rules.base import LearningRule
+    from seqgan.models.discriminators.base import Discriminator
+    from seqgan.models.generators.base import Generator
+    from seqgan.rewards.adapters.functions import as_reward
+    from seqgan.rewards.base import RewardModel
+    from seqgan.rewards.conformance import check_reward
+    from seqgan.rewards.weighted import WeightedSum
+    from seqgan.tasks.base import FixedTask, Measure, Task
+    from seqgan.training import presets
+    from seqgan.training.observers import Observer
+    from seqgan.training.phases.base import Phase
+    from seqgan.training.settings import TrainConfig
+    from seqgan.training.trainer import Trainer
+
+# Each name with its module; a name that ends its module is the module.
+_PLACES = {
+    "Discriminator": "seqgan.models.discriminators.base",
+    "FixedTask": "seqgan.tasks.base",
+    "Generator": "seqgan.models.generators.base",
+    "LearningRule": "seqgan.learning.rules.base",
+    "Measure": "seqgan.tasks.base",
+    "MonteCarloReward": "seqgan.learning.environments",
+    "Observer": "seqgan.training.observers",
+    "Phase": "seqgan.training.phases.base",
+    "Players": "seqgan.learning.players",
+    "RewardModel": "seqgan.rewards.base",
+    "Run": "seqgan.commands.notebook",
+    "Sequences": "seqgan.data.sequences",
+    "Task": "seqgan.tasks.base",
+    "TrainConfig": "seqgan.training.settings",
+    "Trainer": "seqgan.training.trainer",
+    "Trajectories": "seqgan.data.sequences",
+    "Vocabulary": "seqgan.data.vocabulary",
+    "WeightedSum": "seqgan.rewards.weighted",
+    "advantages": "seqgan.functional.advantages",
+    "as_reward": "seqgan.rewards.adapters.functions",
+    "check_reward": "seqgan.rewards.conformance",
+    "evaluate": "seqgan.commands.notebook",
+    "load_run": "seqgan.commands.notebook",
+    "losses": "seqgan.functional.losses",
+    "presets": "seqgan.training.presets",
+    "rollouts": "seqgan.learning.rollouts",
+    "sample": "seqgan.commands.notebook",
+    "train": "seqgan.commands.notebook",
+}
+
+__all__ = [
+    "Discriminator",
+    "FixedTask",
+    "Generator",
+    "LearningRule",
+    "Measure",
+    "MonteCarloReward",
+    "Observer",
+    "Phase",
+    "Players",
+    "RewardModel",
+    "Run",
+    "Sequences",
+    "Task",
+    "TrainConfig",
+    "Trainer",
+    "Trajectories",
+    "Vocabulary",
+    "WeightedSum",
+    "advantages",
+    "as_reward",
+    "check_reward",
+    "evaluate",
+    "load_run",
+    "losses",
+    "presets",
+    "rollouts",
+    "sample",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'seqgan' has no attribute {name!r}")
+    place = _PLACES[name]
+    module = importlib.import_module(place)
+    value = module if place.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,12 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 from toys import ENDING, every_sequence
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.base import RewardModel
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.progress import Progress
+from seqgan.training import start
+from seqgan.training.final import Result, final_evaluation
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -30,7 +33,8 @@ TINY = TrainConfig(
     discriminator_training=DiscriminatorTrainingConfig(
         pretrain_rounds=1, num_sequences=16, batch_size=8
     ),
-    adversarial=AdversarialConfig(iterations=3, batch_size=4, num_rollouts=1),
+    rule=PolicyGradientConfig(num_rollouts=1),
+    adversarial=AdversarialConfig(iterations=3, batch_size=4),
     evaluation=EvaluationConfig(
         every=1, num_samples=20, num_final=20, num_heldout=10, num_shown=1, temperatures=(1.0, 0.8)
     ),
@@ -57,8 +61,15 @@ def make_trainer(
 ) -> tuple[Trainer, MemoryTracker]:
     memory = MemoryTracker()
     tracker = Trackers({"memory": memory})  # rejects a name that is not in the list
-    task = task or toy_task()
-    return Trainer(config, task, tracker, Progress(), reward_model=reward), memory
+    return start.make_trainer(
+        config, task or toy_task(), tracker, Progress(), rewards=reward
+    ), memory
+
+
+def trained(trainer: Trainer) -> Result:
+    """The end of a whole run."""
+    trainer.train()
+    return final_evaluation(trainer)
 
 
 def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[Tensor, " weights"]:
@@ -69,8 +80,8 @@ def final_weights(config: TrainConfig, task: FixedTask | None = None) -> Float[T
 
 
 def weights_of(trainer: Trainer) -> Float[Tensor, " weights"]:
-    modules = [trainer.generator]
-    if trainer.discriminator is not None:
-        modules.append(trainer.discriminator.discriminator)
+    modules = [trainer.players.generator]
+    if trainer.players.discriminator is not None:
+        modules.append(trainer.players.discriminator.discriminator)
     rows = [parameter.detach().flatten() for module in modules for parameter in module.parameters()]
     return torch.cat(rows)

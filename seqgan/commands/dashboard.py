@@ -4,8 +4,8 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,11 +19,13 @@ class _Run:
 
     Args:
         names: of the metrics that it logged; None stands for those of the metric list.
+        axes: of the metrics of the user's own among them.
         project: in Weights & Biases.
         results: the table of a finished run in Markdown, else empty.
     """
 
     names: frozenset[str] | None = None
+    axes: Mapping[str, str] = field(default_factory=dict)
     project: str = "seqgan"
     results: str = ""
 
@@ -58,7 +60,7 @@ def run(given: list[str]) -> int:
     from seqgan.tracking.wandb_tracker import logged_in
     from seqgan.tracking.workspace import Dashboard, build_report, build_workspace, default_entity
 
-    sections = plan(about.names)
+    sections = plan(about.names, about.axes)
     project = options.project or about.project
 
     def build(entity: str) -> Dashboard:
@@ -95,6 +97,7 @@ def run(given: list[str]) -> int:
 
 def _read(folder: Path) -> _Run:
     from seqgan.tracking.jsonl import read_rows
+    from seqgan.tracking.metrics import axis_of
     from seqgan.tracking.workspace import results_table
     from seqgan.training.runs import open_run
 
@@ -102,7 +105,11 @@ def _read(folder: Path) -> _Run:
         opened, config = open_run(folder)
     except SeqganError as error:
         raise InputError(str(error)) from error
-    names = {name for line in read_rows(folder / "metrics.jsonl") for name in line}
+    names: set[str] = set()
+    axes: dict[str, str] = {}
+    for line in read_rows(folder / "metrics.jsonl"):
+        names |= line.keys()
+        axes |= {name: axis_of(name, line) for name in line if name.startswith("user/")}
     names |= {line["name"] for line in read_rows(folder / "histograms.jsonl")}
     if not names:
         raise InputError(f"a dashboard is made of a run that has logged metrics, got {folder}")
@@ -110,7 +117,7 @@ def _read(folder: Path) -> _Run:
     if opened.results.is_file():
         plain = json.loads(opened.results.read_text(encoding="utf-8"))
         results = results_table(folder.resolve().name, plain)
-    return _Run(_listed(names), config.tracker.project, results)
+    return _Run(_listed(names), axes, config.tracker.project, results)
 
 
 def _listed(names: Iterable[str]) -> frozenset[str]:

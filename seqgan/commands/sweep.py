@@ -3,7 +3,7 @@
 import argparse
 import fcntl
 import json
-import os
+import math
 import secrets
 import shutil
 import string
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,7 @@ from seqgan.commands.parsing import InputError, Parser, check_seed
 from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
-    from seqgan.sweeps.proposals import Proposal
     from seqgan.sweeps.reading import Sweep
-    from seqgan.sweeps.trials import SweepFolder, Trial
-
-WIDE = 10_000  # characters of a line where no terminal cuts it
 
 
 def run(given: list[str]) -> int:
@@ -40,6 +37,12 @@ def run(given: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="the same seed, the same proposals (0)")
     parser.add_argument("--resume", type=Path, help="folder of a sweep that was stopped")
     options = parser.parse_all(given)
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            'sweep needs optuna, which is not installed: pip install "seqgan[sweeps]"'
+        ) from error
     if (options.file is None) == (options.resume is None):
         raise InputError("sweep takes a file or --resume FOLDER")
     for name in ("runs", "jobs"):
@@ -47,7 +50,7 @@ def run(given: list[str]) -> int:
         if value is not None and value < 1:
             raise InputError(f"--{name} is at least 1, got {value}")
     if options.resume is None:
-        return _start(options, extra)
+        return _start(options, tuple(extra))
     for name, fixed in (("--output", options.output), ("--seed", options.seed), ("--", extra)):
         if fixed not in (None, []):
             raise InputError(f"--resume continues a sweep as it was, got {name} beside it")
@@ -62,71 +65,87 @@ def _split(given: list[str]) -> tuple[list[str], list[str]]:
     return given[:index], given[index + 1 :]
 
 
-def _start(options: argparse.Namespace, extra: Sequence[str]) -> int:
-    from seqgan.sweeps.launching import without_overridden
+def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
+    import optuna
+
     from seqgan.sweeps.reading import read_sweep
-    from seqgan.sweeps.trials import SweepFolder
+    from seqgan.sweeps.runner import open_journal
 
     seed = options.seed or 0
     check_seed(seed)
-    try:
-        sweep = without_overridden(read_sweep(options.file), extra)
-        total = _total(sweep, options.runs)
-        _check(sweep, extra)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    sweep = _without(read_sweep(options.file), extra)
+    runs = _total(sweep, options.runs)
+    check_flags(sweep, extra)
     named = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = SweepFolder(options.output or Path("sweeps") / named)
+    folder = options.output or Path("sweeps") / named
     try:
-        folder.path.mkdir(parents=True)
+        folder.mkdir(parents=True)
     except FileExistsError as error:
         raise InputError(
-            f"a sweep gets a folder of its own, got {folder.path}, which exists"
+            f"a sweep gets a folder of its own, got {folder}, which exists"
             " (--resume continues a sweep)"
         ) from error
     except OSError as error:
-        raise InputError(f"a sweep's folder can be made, got {folder.path}: {error}") from error
-    shutil.copyfile(options.file, folder.sweep)
+        raise InputError(f"a sweep's folder can be made, got {folder}: {error}") from error
+    shutil.copyfile(options.file, folder / "sweep.yaml")
     letters = string.ascii_lowercase + string.digits  # as the ids that wandb gives
-    settings = {
-        "id": "".join(secrets.choice(letters) for _ in range(8)),
-        "name": sweep.name,
-        "seed": seed,
-        "runs": total,
-        "flags": list(extra),
-    }
-    _write_json(folder.settings, settings)
-    return _run(sweep, folder, settings, options.jobs)
+    sweep_id = "".join(secrets.choice(letters) for _ in range(8))
+    settings = {"id": sweep_id, "seed": seed, "runs": runs, "flags": list(extra)}
+    with _only_one(folder):
+        study = optuna.create_study(
+            storage=open_journal(folder), study_name=sweep.name, direction=sweep.goal
+        )
+        study.set_user_attr("settings", settings)
+        return _run(sweep, study, folder, options.jobs)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from seqgan.sweeps.launching import without_overridden
-    from seqgan.sweeps.reading import read_sweep
-    from seqgan.sweeps.trials import SweepFolder
+    import optuna
 
-    folder = SweepFolder(options.resume)
-    for file in (folder.sweep, folder.settings):
-        if not file.is_file():
-            raise InputError(f"a sweep is a folder with a {file.name}, got {options.resume}")
-    try:
-        settings = json.loads(folder.settings.read_text(encoding="utf-8"))
-        sweep = read_sweep(folder.sweep, settings["name"])
-        sweep = without_overridden(sweep, settings["flags"])
+    from seqgan.sweeps.reading import read_sweep
+    from seqgan.sweeps.runner import open_journal
+
+    folder = options.resume
+    if (folder / "trials.jsonl").is_file():
+        raise InputError(
+            f"{folder} is a sweep of seqgan 0.1.0, which alone continues it; begin anew with"
+            f" seqgan sweep {folder}/sweep.yaml"
+        )
+    for name in ("sweep.yaml", "journal.log"):
+        if not (folder / name).is_file():
+            raise InputError(f"a sweep is a folder with a {name}, got {folder}")
+    with _only_one(folder):
+        storage = open_journal(folder)
+        studies = optuna.get_all_study_summaries(storage)
+        if not studies or "settings" not in studies[0].user_attrs:
+            raise InputError(
+                f"{folder} has no trial yet; begin with seqgan sweep {folder}/sweep.yaml"
+            )
+        study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
+        settings = study.user_attrs["settings"]
+        sweep = replace(read_sweep(folder / "sweep.yaml"), name=study.study_name)
+        sweep = _without(sweep, settings["flags"])
+        check_flags(sweep, settings["flags"])
         if options.runs is not None:
-            settings["runs"] = _total(sweep, options.runs)
-            _write_json(folder.settings, settings)
-        _check(sweep, settings["flags"])
-    except SeqganError as error:
-        raise InputError(str(error)) from error
-    folder.mend()
-    return _run(sweep, folder, settings, options.jobs)
+            runs = _total(sweep, options.runs)
+            study.set_user_attr("settings", settings | {"runs": runs})
+        return _run(sweep, study, folder, options.jobs)
+
+
+def _without(sweep: "Sweep", extra: Sequence[str]) -> "Sweep":
+    """The sweep less the fixed parameters that an extra flag sets instead."""
+    from seqgan.sweeps.trials import flag_of
+
+    given = {flag_of(word) for word in extra if word.startswith("--")}
+    kept = {name: value for name, value in sweep.fixed.items() if flag_of(name) not in given}
+    return replace(sweep, fixed=kept)
 
 
 def _total(sweep: "Sweep", runs: int | None) -> int:
-    """How many trials there will be at most."""
+    """The largest number of trials."""
     limits = [limit for limit in (runs, sweep.run_cap) if limit]
     if sweep.method == "grid":
-        limits.append(sweep.grid_size)
+        limits.append(math.prod(len(values) for values in sweep.grid().values()))
     if not limits:
         raise ConfigurationError(
             f"a {sweep.method} sweep ends after run_cap or --runs, got neither"
@@ -134,26 +153,23 @@ def _total(sweep: "Sweep", runs: int | None) -> int:
     return min(limits)
 
 
-def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
-    """Everything that can be known before a trial starts: each flag and the ends of its values.
+def check_flags(sweep: "Sweep", extra: Sequence[str]) -> None:
+    """Tries each flag and the ends of its values, before a trial starts.
 
     Raises:
-        ConfigurationError: the command takes no such flag or value, or optuna is needed and
-            missing.
+        ConfigurationError: the command takes no such flag or value.
     """
     from seqgan.commands.train import configuration
-    from seqgan.sweeps.launching import train_arguments
-    from seqgan.sweeps.proposals import import_optuna
+    from seqgan.sweeps.trials import train_arguments
 
-    if sweep.method == "bayes":
-        import_optuna()
-    middle = {name: item.quantile(0.5) for name, item in sweep.parameters.items()}
-    tried, configs = [middle], []
-    for name, item in sweep.parameters.items():
-        tried += [middle | {name: value} for value in item.extremes()]
-    for parameters in tried:
+    ends = {
+        name: getattr(item, "choices", None) or (item.low, item.high)
+        for name, item in sweep.space.items()
+    }
+    first = sweep.fixed | {name: values[0] for name, values in ends.items()}
+    for values in [first | {name: end} for name in ends for end in ends[name]]:
         try:
-            config = configuration(train_arguments(sweep, parameters, extra))
+            config = configuration(train_arguments(sweep, values, extra))
         except SeqganError as error:
             raise ConfigurationError(f"the command of the sweep: {error}") from error
         if config.tracker.mode == "online":
@@ -161,98 +177,66 @@ def _check(sweep: "Sweep", extra: Sequence[str]) -> None:
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"
             )
-        configs.append(config)
-    every = min(config.evaluation.every for config in configs)
-    iterations = max(config.adversarial.iterations for config in configs)
-    if sweep.metric.name.startswith("eval/") and every > iterations:
-        raise ConfigurationError(
-            f"a sweep by {sweep.metric.name} takes an evaluation in the game, got"
-            f" evaluation.every {every} and adversarial.iterations {iterations}"
-        )
+        every, iterations = config.evaluation.every, config.adversarial.iterations
+        if sweep.metric.startswith("eval/") and every > iterations:
+            raise ConfigurationError(
+                f"a sweep by {sweep.metric} takes an evaluation in the game, got"
+                f" evaluation.every {every} and adversarial.iterations {iterations}"
+            )
 
 
-def _run(sweep: "Sweep", folder: "SweepFolder", settings: dict[str, Any], jobs: int) -> int:
-    from seqgan.sweeps.launching import TrainLauncher
+def _run(sweep: "Sweep", study: Any, folder: Path, jobs: int) -> int:
     from seqgan.sweeps.runner import Runner
+    from seqgan.sweeps.trials import Launcher
     from seqgan.tracking.progress import Progress
 
-    launch = TrainLauncher(sweep, folder, settings["id"], tuple(settings["flags"]), jobs)
-
-    def propose(index: int, earlier: list["Trial"]) -> "Proposal":
-        return proposal(sweep, settings["seed"], index, earlier)
-
-    with _only_one(folder), Progress() as progress:
-        progress.message(f"sweep {folder.path} (id {settings['id']})")
-        runner = Runner(sweep, folder, launch, propose, settings["runs"], jobs, progress)
-        trials = runner.run()
+    settings = study.user_attrs["settings"]
+    launch = Launcher(sweep, folder, settings["id"], tuple(settings["flags"]), jobs)
+    with Progress() as progress:
+        progress.message(f"sweep {folder} (id {settings['id']})")
+        runner = Runner(
+            sweep, study, folder, launch, settings["runs"], jobs, settings["seed"], progress
+        )
+        stopped_by = runner.run()
+    trials = study.get_trials()
     if trials:
-        _present(sweep, folder, settings, trials)
-    again = f"seqgan sweep --resume {folder.path}"
+        _present(sweep, folder, settings["id"], trials)
+    again = f"continue with: seqgan sweep --resume {folder}"
     if runner.broken:
         print(f"seqgan: {runner.broken}", file=sys.stderr)
         return 1
-    if runner.stop_signal:
-        print(f"stopped; continue with: {again}", file=sys.stderr)
-        return 128 + runner.stop_signal
-    if interrupted := sum(trial.status == "interrupted" for trial in trials):
-        print(f"{interrupted} interrupted, continue with: {again}", file=sys.stderr)
-    if not any(trial.status in ("finished", "stopped early") for trial in trials):
-        print(f"seqgan: every trial failed; what they printed: {folder.path}/logs", file=sys.stderr)
+    if stopped_by:
+        print(f"stopped; {again}", file=sys.stderr)
+        return 128 + stopped_by
+    if interrupted := sum(not trial.state.is_finished() for trial in trials):
+        print(f"{interrupted} interrupted; {again}", file=sys.stderr)
+    if all(trial.value is None for trial in trials):
+        print(f"seqgan: no trial has a value; see the logs in {folder}/trials", file=sys.stderr)
         return 1
     return 0
 
 
-def proposal(sweep: "Sweep", seed: int, index: int, earlier: Sequence["Trial"]) -> "Proposal":
-    """The next trial's parameters, by the sweep's method."""
-    from seqgan.sweeps.proposals import Outcome, bayes_proposal, grid_proposal, random_proposal
-
-    if sweep.method == "grid":
-        return grid_proposal(sweep.parameters, index)
-    if sweep.method == "random":
-        return random_proposal(sweep.parameters, seed, index)
-    outcomes = [
-        Outcome(
-            trial.point,
-            None
-            if trial.value is None or trial.status not in ("finished", "stopped early")
-            else sweep.metric.cost(trial.value),
-            trial.status == "running",
-        )
-        for trial in earlier
-    ]
-    return bayes_proposal(sweep.parameters, seed, index, outcomes)
-
-
-def _present(
-    sweep: "Sweep", folder: "SweepFolder", settings: dict[str, Any], trials: Sequence["Trial"]
-) -> None:
-    """The ranked table on standard output, and the files that say the same."""
-    from seqgan.sweeps.picture import draw_parallel
-    from seqgan.sweeps.ranking import conclusion, rank, ranking_dict, table_lines
+def _present(sweep: "Sweep", folder: Path, sweep_id: str, trials: Sequence[Any]) -> None:
+    """The ranked table on standard output, and the files with the same content."""
+    from seqgan.sweeps.ranking import conclusion, draw_parallel, rank, table_lines
 
     rows = rank(sweep, folder, trials)
-    about = {name: settings[name] for name in ("id", "name", "seed")}
-    _write_json(folder.results, about | ranking_dict(sweep, rows))
-    picture = draw_parallel(sweep, rows, folder.picture)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    print("\n".join(table_lines(sweep, rows, width)))
+    results = folder / "sweep.json"
+    content = {"id": sweep_id, "name": sweep.name, "goal": sweep.goal, "trials": rows}
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    results.write_text(f"{text}\n", encoding="utf-8")
+    picture = draw_parallel(sweep, rows, folder / "parallel.png")
+    print("\n".join(table_lines(rows)))
     print(conclusion(sweep, rows))
-    print(f"results: {folder.results}" + (f"  picture: {picture}" if picture else ""))
+    print(f"results: {results}" + (f"  picture: {picture}" if picture else ""))
 
 
 @contextmanager
-def _only_one(folder: "SweepFolder") -> Iterator[None]:
+def _only_one(folder: Path) -> Iterator[None]:
     """A sweep runs once at a time."""
-    with folder.settings.open("ab") as file:
+    with (folder / "sweep.yaml").open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"a sweep runs once at a time, {folder.path} runs now") from error
+            raise InputError(f"a sweep runs once at a time, {folder} runs now") from error
         yield
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes the file whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path)

@@ -19,9 +19,9 @@ from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.plugins import nearest
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
 
-    from seqgan.rewards.base import RewardModel
+    from seqgan.learning.players import Players
     from seqgan.system.runtime import Runtime
     from seqgan.tasks.base import Task
     from seqgan.tracking.base import Trackers
@@ -41,14 +41,12 @@ class Prepared:
     """The parts of a run, made before anything is trained or written.
 
     Args:
-        rewards: by how the configuration names them; all but the discriminator.
+        rng: the run's, after the players took their draws.
     """
 
     config: "TrainConfig"
-    task: "Task"
-    rewards: "Mapping[str, RewardModel]"
-    networks: "Mapping[str, nn.Module]"
-    runtime: "Runtime"
+    players: "Players"
+    rng: "torch.Generator"
 
 
 def run(given: list[str]) -> int:
@@ -139,10 +137,11 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     """The configuration with what the flags change."""
     import tyro
 
+    from seqgan.training.moved import present_flags
     from seqgan.training.presets import PRESETS
     from seqgan.training.settings import TrainConfig
 
-    config, flags = _with_kinds(config, flags)
+    config, flags = _with_kinds(config, present_flags(flags))
     _check_given(config, flags)
     errors = io.StringIO()
     try:
@@ -277,7 +276,8 @@ def _start(config: "TrainConfig") -> int:
     runtime, config = _processes(config)
     prepared = _main_first(runtime, lambda: _prepare(config, runtime, tried=True))
     folder = _main_first(
-        runtime, lambda: create_run(config, prepared.task) if runtime.is_main() else None
+        runtime,
+        lambda: create_run(config, prepared.players.task) if runtime.is_main() else None,
     )
     return _run(prepared, runtime.from_main(folder), {})
 
@@ -321,15 +321,15 @@ def _profile(config: "TrainConfig") -> int:
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.profiling import profile_iteration
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.start import trainer_for
 
     epochs = min(config.pretrain.epochs, 1)
     config = config.with_(**{"pretrain.epochs": epochs, "evaluation.num_shown": 0})
     prepared = _prepare(config, ALONE)
     with Progress() as progress:
-        trainer = Trainer(config, prepared.task, MemoryTracker(), progress, found=prepared.rewards)
+        trainer = trainer_for(config, prepared.players, prepared.rng, MemoryTracker(), progress)
         try:
-            trainer.pretrain_generator()
+            trainer.run(trainer.phases[0])
             measured = profile_iteration(trainer)
         except (DivergedError, OSError, SeqganError) as error:
             progress.message(f"seqgan: {error}")
@@ -370,34 +370,35 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
     return make() if made is None else made
 
 
-def _prepare(config: "TrainConfig", runtime: "Runtime", tried: bool = False) -> Prepared:
-    """Makes the parts of a run.
+def _prepare(
+    config: "TrainConfig",
+    runtime: "Runtime",
+    tried: bool = False,
+    check: "Callable[[Task], None]" = lambda task: None,
+) -> Prepared:
+    """Makes the parts of a run. Each model folder is read here, once.
 
     Args:
         tried: whether each reward is asked about some texts.
+        check: of the task, before networks are built for it.
 
     Raises:
         SeqganError: a setting, a file, a model folder or a reward cannot be used.
     """
     import torch
 
-    from seqgan.rewards.adapters.finding import DISCRIMINATOR
-    from seqgan.tasks.base import whole_length
-    from seqgan.training.networks import build_discriminator, build_generator, check_window
     from seqgan.training.run_rewards import named_rewards, try_rewards
+    from seqgan.training.start import make_players
 
     _use_machine(config)
-    rng = torch.Generator().manual_seed(config.seed)
     task = config.task.build(config.generator)
-    check_window(config, task)
+    check(task)
     rewards = named_rewards(config, task)
+    rng = torch.Generator().manual_seed(config.seed)
+    players = make_players(config, task, rng, found=rewards, runtime=runtime)
     if tried:
         try_rewards(config, task, list(rewards.values()))
-    networks: dict[str, Any] = {"generator": build_generator(config, task.vocabulary, rng)}
-    if DISCRIMINATOR in config.reward:
-        length = whole_length(task)
-        networks["discriminator"] = build_discriminator(config, task.vocabulary, length, rng)
-    return Prepared(config, task, rewards, networks, runtime)
+    return Prepared(config, players, rng)
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -453,29 +454,31 @@ def _branch_off(
     from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.runs import check_vocabulary, create_run, open_run
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.start import trainer_for
 
     parent, before = open_run(path)
     config = _with_flags(before, flags, f"--fork {path}")
     checkpoint, state = load_checkpoint(parent.checkpoints)
     check_fork(before, config, state)
-    prepared = _prepare(config, runtime, tried=True)
-    check_vocabulary(parent, prepared.task)
-    trainer = Trainer(config, prepared.task, MemoryTracker(), Progress(), found=prepared.rewards)
+    prepared = _prepare(
+        config, runtime, tried=True, check=lambda task: check_vocabulary(parent, task)
+    )
+    players = prepared.players
+    trainer = trainer_for(config, players, prepared.rng, MemoryTracker(), Progress())
     try:
-        state = forked_state(state, trainer.state_dict(), before, config)
-        trainer.load_state_dict(state)
+        state = forked_state(state, trainer, before, config)
     except (RuntimeError, KeyError) as error:  # of PyTorch, about a parameter
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise InputError(
             f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
         ) from error
-    folder = create_run(config, prepared.task)
+    folder = create_run(config, players.task)
     try:
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
         save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
-        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **state["counters"]}
+        axes = players.position.axes()
+        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **axes}
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
     except OSError as error:
         raise InputError(str(error)) from error
@@ -493,25 +496,20 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
-    from seqgan.training.trainer import Trainer
+    from seqgan.training.final import final_evaluation
+    from seqgan.training.start import trainer_for
 
-    config, task, runtime = prepared.config, prepared.task, prepared.runtime
+    config, players = prepared.config, prepared.players
+    runtime = players.runtime
     is_main = runtime.is_main()
     code, result = 1, None
     with Progress() if is_main else silent_progress() as progress:
         progress.message(f"run {folder.path}")
-        progress.message(getattr(task, "description", ""))
+        progress.message(getattr(players.task, "description", ""))
         tracker = _tracker(prepared, folder, state) if is_main else Trackers({})
         try:
-            trainer = Trainer(
-                config,
-                task,
-                tracker,
-                progress,
-                folder.checkpoints if is_main else None,
-                found=prepared.rewards,
-                runtime=runtime,
-                best=folder.best if is_main else None,
+            trainer = trainer_for(
+                config, players, prepared.rng, tracker, progress, folder.checkpoints, folder.best
             )
             if state:
                 trainer.load_state_dict(state)
@@ -519,8 +517,9 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
             if config.estimate_time and is_main:
                 from seqgan.training.estimate import estimate
 
-                progress.message(estimate(trainer).sentence())
-            result = trainer.train()
+                progress.message(estimate(trainer.phases, players).sentence())
+            trainer.train()
+            result = final_evaluation(trainer)
             if is_main:
                 _save(folder, result)
             code = 0
@@ -547,6 +546,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
 
 def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) -> "Trackers":
     """The trackers of a run, which go on where `state` says that they stood."""
+    from torch import nn
+
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.jsonl import JsonlTracker
     from seqgan.tracking.wandb_tracker import WandbTracker
@@ -554,14 +555,13 @@ def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) 
     from seqgan.training.facts import run_facts
     from seqgan.training.run_rewards import user_files
 
-    config = prepared.config
+    config, players = prepared.config, prepared.players
+    networks: dict[str, nn.Module] = {"generator": players.generator}
+    if players.discriminator is not None:
+        networks["discriminator"] = players.discriminator.discriminator
     position = state.get("tracker", {}) if state else {}
     jsonl = JsonlTracker(folder.path, position.get("jsonl"))
-    known = (
-        plain_settings(config)
-        | run_facts(config, prepared.task, prepared.networks)
-        | folder.origin()
-    )
+    known = plain_settings(config) | run_facts(config, players.task, networks) | folder.origin()
     files = user_files(config)
     wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files)
     return Trackers({"jsonl": jsonl, "wandb": wandb})

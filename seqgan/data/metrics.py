@@ -1,4 +1,4 @@
-"""What functions that measure return: numbers by the names of the metric list."""
+"""The type that measuring functions return: numbers by metric name."""
 
 from collections.abc import Mapping
 

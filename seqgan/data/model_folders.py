@@ -1,7 +1,7 @@
-"""Model folders of transformers: reading them, and one clear line where one cannot be read.
+"""Reads model folders of transformers; a folder that cannot be read gives an error of one line.
 
-transformers is imported when something is read, and not before. Nothing is fetched for a path;
-a hub name is looked for in the local cache first.
+transformers is imported on first use, because importing it takes seconds. A path is read from disk
+only. A hub name is looked up in the local cache first, then downloaded.
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,13 @@ from seqgan.system.errors import ModelFolderError
 
 
 def package(name: str, extra: str = "pretrained") -> ModuleType:
-    """An optional package.
+    """Imports an optional package and returns its module.
+
+    Args:
+        extra: the extra of seqgan that installs the package; the error names it.
 
     Raises:
-        ModelFolderError: it is not installed.
+        ModelFolderError: the package is not installed.
     """
     try:
         return import_module(name)
@@ -31,19 +34,19 @@ def package(name: str, extra: str = "pretrained") -> ModuleType:
 
 @lru_cache(maxsize=8)
 def load_tokenizer(place: str) -> Any:
-    """The tokenizer of a model folder (or hub name).
+    """Loads the tokenizer of a model folder or hub name.
 
-    A missing padding token is no obstacle: rows are padded with a mask, and never shown to a model.
+    The tokenizer needs no padding token: padding is masked, and models never see it.
 
     Raises:
-        ModelFolderError: there is none, or an empty one.
+        ModelFolderError: the place holds no tokenizer, or one without ordinary tokens.
     """
     check_place(place)
     transformers = package("transformers")
     with refusals(place, "tokenizer"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(place)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        # What transformers makes of a folder that has a model's configuration alone.
+        # transformers builds such an empty tokenizer from a folder with a config.json alone.
         raise ModelFolderError(
             f"a model folder has its tokenizer's files (tokenizer.json), got {place} without a"
             " token that is not a special one"
@@ -52,10 +55,10 @@ def load_tokenizer(place: str) -> Any:
 
 
 def ending_tokenizer(place: str) -> Any:
-    """`load_tokenizer`, of a generator.
+    """Loads a generator's tokenizer, which needs an eos token: a generator ends its texts.
 
     Raises:
-        ModelFolderError: there is none, or it has no eos.
+        ModelFolderError: the place holds no tokenizer, or one without eos.
     """
     tokenizer = load_tokenizer(place)
     if tokenizer.eos_token_id is None:
@@ -66,7 +69,7 @@ def ending_tokenizer(place: str) -> Any:
 
 
 def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
-    """A model by one of transformers' `Auto...` classes.
+    """Loads a model with one of transformers' `Auto...` classes.
 
     Raises:
         ModelFolderError: the place holds no model, or none of that class.
@@ -78,10 +81,10 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
 
 
 def load_settings(place: str) -> Any:
-    """A model's configuration.
+    """Loads a model's configuration.
 
     Raises:
-        ModelFolderError: the place holds none.
+        ModelFolderError: the place holds no configuration.
     """
     check_place(place)
     transformers = package("transformers")
@@ -90,7 +93,9 @@ def load_settings(place: str) -> Any:
 
 
 def context_window(place: str) -> int | None:
-    """How many tokens the model can read, prompt and completion together; None sets no limit.
+    """Returns the largest number of tokens the model reads, prompt and completion together.
+
+    None means that the configuration states no limit.
 
     Raises:
         ModelFolderError: the place holds no model.
@@ -101,10 +106,10 @@ def context_window(place: str) -> int | None:
 
 
 def check_place(place: str) -> None:
-    """That a place may hold a model: a folder with a config.json, or what could be a hub name.
+    """Checks that a place looks like a model folder (it has a config.json) or like a hub name.
 
     Raises:
-        ModelFolderError: it can be neither.
+        ModelFolderError: the place looks like neither.
     """
     if not place:
         raise ModelFolderError("a pretrained model is a folder or a hub name, got nothing")
@@ -124,26 +129,30 @@ def check_place(place: str) -> None:
 
 @contextmanager
 def refusals(place: str, what: str) -> Iterator[None]:
-    """Turns what transformers says, often over a page, into one line."""
+    """Turns an error of transformers, which may fill a page, into a ModelFolderError of one line.
+
+    Args:
+        what: the thing being read (tokenizer, model), for the message.
+    """
     try:
         yield
     except ModelFolderError:
         raise
-    except Exception as error:  # each parser behind it, and code of the folder's own, has others
+    except Exception as error:  # parsers and the folder's own code raise errors of any type
         if not Path(place).is_dir():
             raise ModelFolderError(
                 f"{place!r} is no local folder, and as a hub name it is neither in the local cache"
                 " nor can it be fetched; without a network, give the path of a model folder"
             ) from error
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(
-            f"{place} holds a {what} that transformers can read: {said}"
+            f"{place} holds a {what} that transformers can read: {reason}"
         ) from error
 
 
 @contextmanager
 def quietly(transformers: ModuleType) -> Iterator[None]:
-    """Loading takes no time worth a bar, nor a table of the weights that were left out."""
+    """Silences transformers' progress bar and its table of unused weights while a model loads."""
     logging = transformers.utils.logging
     had_bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""The two things that flow through the library: token sequences, and sequences with rewards."""
+"""The two data types that flow through the library: `Sequences` and `Trajectories`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,23 +14,27 @@ from seqgan.data.vocabulary import Vocabulary
 
 
 def masked_mean(values: Shaped[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> Float[Tensor, ""]:
-    """Mean of `values` where `mask` is True; 0 where nothing is. Padding has no weight."""
+    """Mean of `values` over the cells where `mask` is True; 0 for an empty mask.
+
+    Padding has no weight.
+    """
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Completions, right-padded; their prompts stand beside them, never mixed in.
+    """A batch of completions, padded on the right. Their prompts are tensors of their own.
 
     Args:
         tokens: int64 ids, `pad_id` where `mask` is False.
         mask: True on real tokens, the eos included; True cells are a prefix of each row.
         prompts: int64 ids of the contexts, left-padded, or None.
         prompt_mask: True on real prompt tokens, or None.
-        columns: whatever else the data rows carried, one entry a row.
-        vocabulary: what decodes the ids; without it `texts` raises ValueError.
-        given_texts: the completions as somebody else spelt them, one a row; `texts` are then these.
-        given_prompt_texts: the same of the prompts.
+        columns: further fields of the data rows, one entry per row.
+        vocabulary: decodes the ids; without it `texts` raises ValueError.
+        given_texts: the completions as their source spelled them, one per row; `texts` then returns
+            these instead of decoding the ids.
+        given_prompt_texts: the same for the prompts.
     """
 
     tokens: Int[Tensor, "batch time"]
@@ -60,7 +64,7 @@ class Sequences:
 
     @cached_property
     def prompt_texts(self) -> list[str]:
-        """The prompts as text, decoded on first use; empty where there are none."""
+        """The prompts as text, decoded on first use; empty strings without prompts."""
         if self.given_prompt_texts is not None:
             return list(self.given_prompt_texts)
         if self.prompts is None or self.prompt_mask is None:
@@ -75,10 +79,10 @@ class Sequences:
         return self.vocabulary
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
-        """The given rows, in the given order; a row may repeat."""
-        given, given_prompts = self.given_texts, self.given_prompt_texts
-        by_number = bool(self.columns) or given is not None or given_prompts is not None
-        index = rows.tolist() if by_number else []
+        """Returns the rows with these indices, in this order; a row may repeat."""
+        texts, prompt_texts = self.given_texts, self.given_prompt_texts
+        has_lists = bool(self.columns) or texts is not None or prompt_texts is not None
+        index = rows.tolist() if has_lists else []  # lists, unlike tensors, need plain integers
         return replace(
             self,
             tokens=self.tokens[rows],
@@ -86,20 +90,20 @@ class Sequences:
             prompts=None if self.prompts is None else self.prompts[rows],
             prompt_mask=None if self.prompt_mask is None else self.prompt_mask[rows],
             columns={name: [values[i] for i in index] for name, values in self.columns.items()},
-            given_texts=None if given is None else [given[i] for i in index],
-            given_prompt_texts=None if given_prompts is None else [given_prompts[i] for i in index],
+            given_texts=None if texts is None else [texts[i] for i in index],
+            given_prompt_texts=None if prompt_texts is None else [prompt_texts[i] for i in index],
         )
 
     def trimmed(self) -> "Sequences":
-        """The same rows without the columns in which every row is padding."""
+        """Cuts off the last time steps, in which every row is padding."""
         width = max(int(self.lengths.max()), 1) if len(self) else self.tokens.shape[1]
         return replace(self, tokens=self.tokens[:, :width], mask=self.mask[:, :width])
 
     def whole(self) -> "Sequences":
-        """Prompt, bos and completion of each row as one text, right-padded.
+        """Joins prompt, bos and completion of each row to one text, padded on the right.
 
-        Without prompts the sequences as they are. This is what a discriminator reads of conditional
-        texts; bos says where the completion begins.
+        Discriminators read conditional texts in this form; bos marks the start of the completion.
+        Sequences without prompts are returned unchanged.
         """
         if self.prompts is None or self.prompt_mask is None:
             return self
@@ -108,14 +112,15 @@ class Sequences:
         bos = torch.full_like(self.tokens[:, :1], self.vocabulary.bos_id)
         tokens = torch.cat([self.prompts, bos, self.tokens], dim=1)
         mask = torch.cat([self.prompt_mask, torch.ones_like(bos, dtype=torch.bool), self.mask], 1)
-        order = (~mask).long().argsort(dim=1, stable=True)  # real tokens first, in their order
+        # A stable sort by "is padding" moves real tokens to the front and keeps their order.
+        order = (~mask).long().argsort(dim=1, stable=True)
         tokens, mask = tokens.gather(1, order), mask.gather(1, order)
         return Sequences(
             tokens.masked_fill(~mask, self.vocabulary.pad_id), mask, vocabulary=self.vocabulary
         )
 
     def with_completions(self, completions: "Sequences") -> "Sequences":
-        """The same prompts and columns with other completions."""
+        """Replaces the completions; prompts and columns stay."""
         return replace(
             self,
             tokens=completions.tokens,
@@ -152,10 +157,10 @@ class Sequences:
 
 
 def joined(parts: Sequence[Sequences]) -> Sequences:
-    """The completions of all parts, of one width, in one batch, with their prompts.
+    """Concatenates the completions of all parts, which have one width, and their prompts.
 
-    Columns and texts as somebody else spelt them are left out. Parts without prompts beside parts
-    that have some get empty ones.
+    The result has no columns and no `given_texts`. If only some parts have prompts, the others get
+    empty ones.
     """
     prompts, prompt_mask = _joined_prompts(parts)
     return Sequences(
@@ -168,34 +173,32 @@ def joined(parts: Sequence[Sequences]) -> Sequences:
 
 
 def _joined_prompts(parts: Sequence[Sequences]) -> tuple[Tensor | None, Tensor | None]:
-    """All prompts, padded on the left to one width; None where no part has any."""
+    """Pads all prompts on the left to one width; (None, None) if no part has prompts."""
     width = max(0 if part.prompts is None else part.prompts.shape[1] for part in parts)
     if all(part.prompts is None for part in parts):
         return None, None
     ids, masks = [], []
     for part in parts:
-        given = part.prompts
-        if given is None or part.prompt_mask is None:
-            given = part.tokens.new_zeros(len(part), 0)
-            known = part.mask.new_zeros(len(part), 0)
-        else:
-            known = part.prompt_mask
+        prompts, mask = part.prompts, part.prompt_mask
+        if prompts is None or mask is None:
+            prompts = part.tokens.new_zeros(len(part), 0)
+            mask = part.mask.new_zeros(len(part), 0)
         fill = 0 if part.vocabulary is None else part.vocabulary.pad_id
-        ids.append(pad(given, (width - given.shape[1], 0), value=fill))
-        masks.append(pad(known, (width - known.shape[1], 0), value=False))
+        ids.append(pad(prompts, (width - prompts.shape[1], 0), value=fill))
+        masks.append(pad(mask, (width - mask.shape[1], 0), value=False))
     return torch.cat(ids), torch.cat(masks)
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """Collected episodes: what the generator emitted, how likely it was, what came back.
+    """Collected episodes: the emitted tokens, their log-probabilities and their rewards.
 
     Args:
         sequences: the emitted tokens.
         log_probs: log pi(y_t | y_<t) at collection, nats; 0 on padding.
         rewards: the environment's reward of each step; 0 on padding.
-        parts: the unweighted reward of each part of the reward, by its name; NaN where that part
-            does not apply to a sequence. None where the environment does not tell.
+        parts: the unweighted reward of each part of the reward, by the part's name; NaN if the part
+            does not apply to a sequence. None if the environment does not report parts.
     """
 
     sequences: Sequences
@@ -217,7 +220,7 @@ class Trajectories:
         return self.rewards.sum(dim=1)
 
     def part(self, name: str) -> Float[Tensor, " batch"]:
-        """The reward that one part gave each sequence; the return where nobody told parts apart."""
+        """The reward that one part gave each sequence; the return if parts were not reported."""
         if self.parts is None:
             return self.returns
         return self.parts.get(name, torch.full_like(self.returns, torch.nan))

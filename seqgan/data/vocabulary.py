@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the layout of the ids.
+"""Turns text into token ids and back, and lays out the ids.
 
 The ids are laid out so that the first `num_actions` are exactly what a generator may emit:
 
@@ -8,7 +8,8 @@ The ids are laid out so that the first `num_actions` are exactly what a generato
     specials           tokens that prompts may hold and no generator emits
     pad_id             fills the right of shorter rows, in observations and batches only
 
-A pretrained tokenizer's ids lie in another order; whoever runs its model translates, by the tokens.
+A pretrained tokenizer orders its ids otherwise. The pretrained models translate ids by their
+tokens; all other code sees only the layout above.
 """
 
 import re
@@ -27,7 +28,7 @@ _WORD = re.compile(WORD_PATTERN)
 
 
 def split_words(text: str, lowercase: bool = True) -> list[str]:
-    """Words with punctuation split off; an apostrophe inside a word stays (`don't`)."""
+    """Splits a text into words and punctuation marks, but not at apostrophes inside words."""
     return _WORD.findall(text.lower() if lowercase else text)
 
 
@@ -37,13 +38,13 @@ class Vocabulary:
 
     Args:
         words: every word, or every character, in id order; all distinct.
-        level: decides what joins the tokens of a decoded text: a space, nothing, or for subwords
-            what their tokenizer says.
-        has_eos: whether a text ends with an emitted end token.
-        bos_word: id of the word that also starts every text; by default bos is an id of its own.
-        unk_word: the word that stands for any unknown word; without it, unknown words raise.
-        specials: further tokens of prompts, between bos and pad.
-        tokenizer: of subwords: the folder or hub name of their tokenizer.
+        level: how `decode` joins tokens: words by a space, characters by nothing, subwords by
+            their tokenizer.
+        has_eos: True if the generator emits an end token after each text.
+        bos_word: id of a word that also serves as bos; None gives bos an id of its own.
+        unk_word: the word that replaces unknown words; None makes unknown words an error.
+        specials: further tokens that only prompts hold; their ids lie between bos and pad.
+        tokenizer: folder or hub name of the subwords' tokenizer; empty for words and characters.
 
     Raises:
         ConfigurationError: fewer than two words, a repeated word, a special word that is not a
@@ -79,7 +80,7 @@ class Vocabulary:
 
     @property
     def num_actions(self) -> int:
-        """How many tokens can be emitted: the words, and eos where there is one."""
+        """Number of tokens a generator can emit: all words, and eos if the vocabulary has one."""
         return len(self.words) + self.has_eos
 
     @property
@@ -106,7 +107,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """Number of ids in all, specials included: one more than the largest, `pad_id`."""
+        """Number of all ids, specials included; `pad_id` is the largest id."""
         return self.pad_id + 1
 
     def encode(self, tokens: Sequence[str]) -> list[int]:
@@ -117,7 +118,7 @@ class Vocabulary:
         return [self._ids.get(token, unknown) for token in tokens]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a row of ids, up to its eos or its padding."""
+        """The text of a row of ids, up to the first eos or padding."""
         tokens = []
         for index in ids:
             if index >= len(self.words):
@@ -128,7 +129,7 @@ class Vocabulary:
         return (" " if self.level == "word" else "").join(tokens)
 
     def decode_prompt(self, ids: Sequence[int]) -> str:
-        """The text of a prompt's ids; special ones among them are left out."""
+        """The text of a prompt's ids, without special tokens."""
         return self.decode([index for index in ids if index < len(self.words)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,16 +142,16 @@ class Vocabulary:
 
 
 def subword_vocabulary(tokenizer: str) -> Vocabulary:
-    """The tokens of a pretrained tokenizer, as a vocabulary.
+    """Makes a vocabulary of a pretrained tokenizer's tokens.
 
-    Words are all tokens but the special ones, in the tokenizer's order. eos ends a text, and bos
-    (eos, where the tokenizer has none) starts it; the other special tokens are for prompts only.
+    The words are all tokens but the special ones, in the tokenizer's order. eos ends a text. bos
+    starts it; a tokenizer without bos uses eos. Other special tokens occur in prompts only.
 
     Args:
         tokenizer: a model folder, or a hub name.
 
     Raises:
-        ModelFolderError: there is no tokenizer, or it has no eos.
+        ModelFolderError: the place holds no tokenizer, or one without eos.
     """
     loaded = ending_tokenizer(tokenizer)
     by_id = sorted((index, token) for token, index in loaded.get_vocab().items())
@@ -158,7 +159,7 @@ def subword_vocabulary(tokenizer: str) -> Vocabulary:
     special |= {token.content for token in loaded.added_tokens_decoder.values() if token.special}
     ends = {loaded.eos_token, loaded.bos_token}
     unknown = loaded.unk_token if loaded.unk_token not in ends else None
-    special -= {unknown}  # real texts hold it, so it can be emitted
+    special -= {unknown}  # the unknown token occurs in real texts, so a generator may emit it
     return Vocabulary(
         tuple(token for _, token in by_id if token not in special),
         level="subword",
@@ -169,13 +170,15 @@ def subword_vocabulary(tokenizer: str) -> Vocabulary:
 
 
 def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
-    """The tokenizer's id of each id below `pad_id`: how a pretrained model is asked.
+    """Lists the tokenizer's id of each of the vocabulary's ids below `pad_id`.
+
+    A pretrained model reads the tokenizer's ids, so its generator translates with this list.
 
     Args:
-        tokenizer: a pretrained one, with an eos; its bos is eos where it has none.
+        tokenizer: a pretrained tokenizer with an eos, which also stands in for a missing bos.
 
     Raises:
-        ModelFolderError: a word is no token of the tokenizer, or the vocabulary has no eos.
+        ModelFolderError: the tokenizer lacks a word, or the vocabulary has no eos.
     """
     if not vocabulary.has_eos:
         raise ModelFolderError("a pretrained model ends its texts, got a vocabulary without eos")

@@ -32,9 +32,9 @@ SETTINGS = (
     "discriminator_training.learning_rate",
     "adversarial.iterations",
     "adversarial.batch_size",
-    "adversarial.learning_rate",
-    "adversarial.num_rollouts",
-    "adversarial.kl_weight",
+    "rule.learning_rate",
+    "rule.num_rollouts",
+    "rule.kl_weight",
     "adversarial.reward_shape",
     "seed",
 )

@@ -68,7 +68,7 @@ def export_run(
             saved.base,
             saved.start,
             prompted=is_prompted(opened),
-            iterations=int(state["counters"]["iterations"]),
+            iterations=int(state["players"]["position"]["iteration"]),
             checkpoint=place.name,
             chat=getattr(config.task, "chat_template", False),
         )

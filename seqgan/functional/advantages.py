@@ -1,8 +1,8 @@
-"""From action values to advantages: KL penalty to go, baselines, standardisation. Pure functions.
+"""Turns action values into advantages: KL penalty to go, baselines, standardisation.
 
-All arrays are (batch, time). `action_values[:, t]` is the value of the prefix that includes token
-t; after a row's end it keeps the finished sequence's reward. NaN is a value that nobody knows: it
-stands in no mean, and its token gets no advantage.
+All functions are pure, and all arrays are (batch, time). `action_values[:, t]` is the value of the
+prefix that includes token t; after a row's end it keeps the finished sequence's reward. NaN marks
+an unknown value: means leave it out, and its token gets no advantage.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ BaselineKind = Literal["none", "batch_mean", "leave_one_out", "moving_average"]
 
 @runtime_checkable
 class Baseline(Protocol):
-    """Something to subtract from values that does not depend on the row's own action."""
+    """Computes a baseline to subtract from action values.
+
+    A baseline that does not depend on the row's own action leaves the expected gradient unchanged.
+    """
 
     def __call__(
         self, action_values: Float[Tensor, "batch time"], trajectories: Trajectories
@@ -37,9 +40,10 @@ def to_go(
 def earned_before(
     rewards: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
-    """Rewards of the steps before each step: past, so no action from here on can change them.
+    """Sums the rewards of all earlier steps. No later action can change them.
 
-    0 on padding, so that values less these still hold a finished row's reward after its end.
+    The sum is 0 on padding, so that values minus this sum keep a finished row's reward after its
+    end.
     """
     return torch.where(mask, rewards.cumsum(dim=1) - rewards, 0.0)
 
@@ -49,9 +53,10 @@ def at_their_tokens(
     increments: Float[Tensor, "batch time"],
     mask: Bool[Tensor, "batch time"],
 ) -> Float[Tensor, "batch time"]:
-    """Rewards, of which the sum of the increments came with each row's last token, spread out.
+    """Moves per-token increments from the last token, where the environment paid their sum, to the
+    tokens that earned them.
 
-    Each row's sum stays what it was.
+    Each row's total reward stays the same.
     """
     increments = torch.where(mask, increments, 0.0)
     steps = torch.arange(mask.shape[1], device=mask.device)
@@ -66,9 +71,9 @@ def kl_to_go(
 ) -> Float[Tensor, "batch time"]:
     """Sampled KL(pi || reference) from each step to the end, nats.
 
-    Sum over s >= t of log pi(y_s) - log ref(y_s) (the estimator k1). Subtracted from the action
-    values with weight beta, it makes the policy gradient that of E[R] - beta KL(pi || ref): a
-    token answers for the divergence of what follows it, and the term carries no gradient itself.
+    Sum over s >= t of log pi(y_s) - log ref(y_s) (the estimator k1). Action values minus beta times
+    this sum give the policy gradient of E[R] - beta KL(pi || ref). The sum is a penalty without a
+    gradient of its own: a token pays for the divergence of all tokens after it.
     """
     return to_go(log_probs - reference_log_probs, mask)
 
@@ -83,9 +88,9 @@ def no_baseline(
 def batch_mean(
     action_values: Float[Tensor, "batch time"], trajectories: Trajectories
 ) -> Float[Tensor, "batch time"]:
-    """Per step, the mean over the rows that have a token there.
+    """Mean, at each step, over the rows that have a token there.
 
-    A row's own value is in the mean, which scales the expected gradient by (n - 1) / n.
+    The mean includes a row's own value, which scales the expected gradient by (n - 1) / n.
     """
     active = trajectories.mask & ~action_values.isnan()
     total = torch.where(active, action_values, 0.0).sum(dim=0, keepdim=True)
@@ -95,11 +100,11 @@ def batch_mean(
 def leave_one_out(
     action_values: Float[Tensor, "batch time"], trajectories: Trajectories
 ) -> Float[Tensor, "batch time"]:
-    """Per step, the mean over the *other* rows that have a token there: unbiased (RLOO).
+    """Mean, at each step, over the *other* rows that have a token there: unbiased (RLOO).
 
-    Rows are compared within their `group` (a column, say one per prompt) where there is one.
-    Where no other row of the group is still going, the others' finished values stand in for it;
-    a row alone in its group has no peer, and its baseline is 0.
+    If the sequences have a column `group` (say, the prompt), only rows of one group are compared.
+    If all other rows of the group have ended, their final values are averaged instead. A row alone
+    in its group has baseline 0.
     """
     mask = trajectories.mask
     groups = trajectories.sequences.columns.get("group", [0] * len(mask))
@@ -117,11 +122,11 @@ def leave_one_out(
 
 @dataclass
 class MovingAverage:
-    """One number: the exponential moving average of past batches' mean value.
+    """Exponential moving average of past batches' mean value: one number for all tokens.
 
-    The current batch is baselined by the average of the batches *before* it (by its own mean the
-    first time), then folded in: b <- decay b + (1 - decay) mean. A batch without any value is
-    passed over.
+    A batch's baseline is the average over the batches *before* it; the first batch uses its own
+    mean. Then the batch's mean updates the average: b <- decay b + (1 - decay) mean. A batch
+    without any known value changes nothing.
     """
 
     decay: float = 0.9
@@ -146,7 +151,7 @@ class MovingAverage:
 
 
 def make_baseline(kind: BaselineKind, decay: float) -> Baseline:
-    """The baseline of that name; `decay` is the moving average's."""
+    """Returns the baseline of that name; only the moving average uses `decay`."""
     if kind == "moving_average":
         return MovingAverage(decay)
     return {"none": no_baseline, "batch_mean": batch_mean, "leave_one_out": leave_one_out}[kind]
@@ -155,9 +160,10 @@ def make_baseline(kind: BaselineKind, decay: float) -> Baseline:
 def standardize(
     advantages: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
-    """Divides by the deviation over real tokens; NaN stays NaN and has no say in it.
+    """Divides by the standard deviation over real tokens; NaN stays NaN and does not count.
 
-    Off by default: it hides the scale of the KL term, and blows up noise where all rewards agree.
+    Off by default, because it hides the scale of the KL term and amplifies noise when all rewards
+    are nearly equal.
     """
     known = mask & ~advantages.isnan()
     mean = masked_mean(advantages, known)
@@ -166,7 +172,7 @@ def standardize(
 
 
 def next_kl_weight(weight: float, measured_kl: float, target: float, rate: float = 0.1) -> float:
-    """Proportional control of the KL weight towards a target (Ziegler et al., 2019, eq. 4).
+    """Moves the KL weight so that the KL nears its target (Ziegler et al., 2019, eq. 4).
 
     weight <- weight (1 + rate clip(measured / target - 1, -0.2, 0.2)); both KLs in nats per
     sequence.

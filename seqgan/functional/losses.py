@@ -17,7 +17,7 @@ from seqgan.data.sequences import masked_mean
 
 @runtime_checkable
 class PolicyGradientLoss(Protocol):
-    """(log_probs, old_log_probs, advantages, mask) -> loss and metrics."""
+    """Computes a loss and metrics from (log_probs, old_log_probs, advantages, mask)."""
 
     def __call__(
         self,
@@ -76,19 +76,19 @@ def minimax_discriminator_loss(
 ) -> Float[Tensor, ""]:
     """The discriminator's side of the GAN value function (Goodfellow et al., 2014, eq. 1).
 
-    max over D of E_real[log D(x)] + E_generated[log(1 - D(x))] with D = sigmoid(logit); this is
-    minus half of that sum, a binary cross-entropy in nats that is log 2 for a D that knows
-    nothing, whatever the two counts are.
+    The equation is: max over D of E_real[log D(x)] + E_generated[log(1 - D(x))] with D =
+    sigmoid(logit). The loss is minus half of that sum, a binary cross-entropy in nats. Each class
+    has its own mean, so a D that always answers 1/2 has loss log 2 whatever the two counts are.
 
     Args:
-        smoothing: share s of the label of real rows that is given away (Salimans et al., 2016,
-            sec. 3.4): their term becomes (1 - s) log D + s log(1 - D). One-sided: smoothing the
-            other label too would teach D to call what the generator writes real.
+        smoothing: label smoothing s of the real rows (Salimans et al., 2016, sec. 3.4): their term
+            becomes (1 - s) log D + s log(1 - D). Generated rows keep their label, because
+            smoothing it would teach D to call generated texts real.
     """
-    known = logsigmoid(real_logits).mean()
+    real = logsigmoid(real_logits).mean()
     if smoothing:
-        known = (1 - smoothing) * known + smoothing * logsigmoid(-real_logits).mean()
-    return -0.5 * (known + logsigmoid(-generated_logits).mean())
+        real = (1 - smoothing) * real + smoothing * logsigmoid(-real_logits).mean()
+    return -0.5 * (real + logsigmoid(-generated_logits).mean())
 
 
 def token_discriminator_loss(
@@ -100,29 +100,29 @@ def token_discriminator_loss(
 ) -> Float[Tensor, ""]:
     """`minimax_discriminator_loss` of every prefix (de Masson d'Autume et al., 2019, eq. 3).
 
-    -(E_real[sum over t of log D_t] + E_generated[sum over t of log(1 - D_t)]) / (mean length of a
-    real plus that of a generated row), nats a token. ScratchGAN divides each sum by the lengths of
-    its own kind; with one divisor for both the best logit of a prefix is log p/q of that prefix.
+    -(E_real[sum over t of log D_t] + E_generated[sum over t of log(1 - D_t)]) / (mean length of
+    real rows + mean length of generated rows), nats per token. ScratchGAN divides each sum by the
+    lengths of its own class. One divisor for both makes log p/q of a prefix its optimal logit.
     """
 
     def total(values: Tensor, mask: Tensor) -> Tensor:
         return torch.where(mask, values, 0.0).sum() / len(mask)
 
-    known = total(logsigmoid(real_logits), real_mask)
+    real = total(logsigmoid(real_logits), real_mask)
     if smoothing:
-        known = (1 - smoothing) * known + smoothing * total(logsigmoid(-real_logits), real_mask)
+        real = (1 - smoothing) * real + smoothing * total(logsigmoid(-real_logits), real_mask)
     length = real_mask.sum() / len(real_mask) + generated_mask.sum() / len(generated_mask)
-    return -(known + total(logsigmoid(-generated_logits), generated_mask)) / length
+    return -(real + total(logsigmoid(-generated_logits), generated_mask)) / length
 
 
 def pairwise_discriminator_loss(
     real_logits: Float[Tensor, " pair"], generated_logits: Float[Tensor, " pair"]
 ) -> Float[Tensor, ""]:
-    """How likely the real one of each pair is told (Bradley & Terry, 1952; RSGAN, 2019).
+    """Minus the log-probability of picking the real text of each pair (Bradley & Terry, 1952;
+    RSGAN, 2019).
 
-    -E[log sigmoid(l(real) - l(generated))], nats; log 2 for a D that knows nothing. Only the
-    difference of two logits counts, so a logit may be anything plus a constant: see
-    `offset_penalty`.
+    -E[log sigmoid(l(real) - l(generated))], nats; log 2 for equal logits. Only differences of
+    logits count, so the loss leaves one constant in all logits free: see `offset_penalty`.
     """
     return -logsigmoid(real_logits - generated_logits).mean()
 
@@ -130,11 +130,10 @@ def pairwise_discriminator_loss(
 def offset_penalty(
     real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
 ) -> Float[Tensor, ""]:
-    """The square of the point in the middle between the two means.
+    """Squared midpoint of the mean real and the mean generated logit.
 
-    Beside the pairwise loss it takes nothing from any difference of logits, and it makes 0 the
-    threshold between real and generated, as everything that reads D = sigmoid(logit) or clips the
-    logit takes for granted.
+    The penalty fixes the constant that the pairwise loss leaves free and changes no difference of
+    logits. So 0 separates the classes, which D = sigmoid(logit) and the clipping of logits assume.
     """
     return (0.5 * (real_logits.mean() + generated_logits.mean())).square()
 
@@ -142,17 +141,17 @@ def offset_penalty(
 def minimax_generator_loss(generated_logits: Float[Tensor, " generated"]) -> Float[Tensor, ""]:
     """The generator's side of the GAN value function: min over G of E_generated[log(1 - D(x))].
 
-    For text it is reported, not differentiated: tokens pass no gradient. Policy gradient on the
-    reward -log(1 - D) (`reward_shape="minimax"`) descends the same objective.
+    This loss is a metric only, because tokens pass no gradient to the generator. Policy gradient on
+    the reward -log(1 - D) (`reward_shape="minimax"`) descends the same objective.
     """
     return logsigmoid(-generated_logits).mean()
 
 
 def to_floats(metrics: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Metrics as plain floats, detached from the graph and fetched from a device all at once."""
+    """Turns metrics into plain floats. One transfer fetches all of them from the device."""
     tensors = {name: value for name, value in metrics.items() if isinstance(value, Tensor)}
     if not tensors:
         return {name: float(value) for name, value in metrics.items()}
-    fetched = torch.stack([value.detach().double() for value in tensors.values()]).tolist()
-    plain = dict(zip(tensors, fetched, strict=True))
+    values = torch.stack([value.detach().double() for value in tensors.values()]).tolist()
+    plain = dict(zip(tensors, values, strict=True))
     return {name: plain[name] if name in plain else float(metrics[name]) for name in metrics}

@@ -1,9 +1,9 @@
-"""Action values of a batch made comparable: ranks, importance weights, several rewards in one.
+"""Rescales action values within a batch: ranks, importance weights, several rewards in one.
 
-Pure functions, for after the rollouts: they look at the whole batch, which no reward model may.
-All arrays are (batch, time), NaN where the reward does not apply to the row; NaN stays NaN. A step
-is compared with the same step of the rows that have a token there and a value. After a row's end
-the result keeps the value of its last token, as action values do, whatever stood there before.
+These pure functions run after the rollouts, because they compare rows of a batch and a reward model
+must judge each row alone. All arrays are (batch, time). NaN marks a row that the reward does not
+apply to, and stays NaN. A cell is compared with the same step of all rows with a real token and a
+value there. After a row's end the result keeps the value of its last token, as action values do.
 """
 
 from typing import Literal
@@ -19,7 +19,7 @@ RescaleKind = Literal["none", "rank", "bootstrapped_rank", "maligan"]
 def rescale(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], kind: RescaleKind
 ) -> Float[Tensor, "batch time"]:
-    """The transform of that name; `none` gives the values themselves."""
+    """Applies the transform of that name; `none` returns the values unchanged."""
     if kind == "none":
         return values
     return {"rank": rank, "bootstrapped_rank": bootstrapped_rank, "maligan": maligan}[kind](
@@ -30,11 +30,11 @@ def rescale(
 def rank(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
-    """The share of the other rows that a row beats at each step, in [0, 1]; a tie is half a win.
+    """Share of the other rows that a row beats at each step, in [0, 1]; a tie counts one half.
 
-    The mean over rows is 1/2 whatever the reward's scale is. A row without others gets 1/2.
+    The mean over rows is 1/2 for rewards of any scale. A row without others gets 1/2.
     """
-    beaten, tied, count = _standing(values, mask)
+    beaten, tied, count = _compare(values, mask)
     share = (beaten + 0.5 * tied) / (count - 1).clamp(min=1)
     return _finished(torch.where(count > 1, share, 0.5), values, mask)
 
@@ -44,10 +44,10 @@ def bootstrapped_rank(
 ) -> Float[Tensor, "batch time"]:
     """LeakGAN's bootstrapped rescaling (Guo et al., 2018): sigmoid(delta (1/2 - rank/B)).
 
-    Rank 1 is the best of the B rows at a step, and ties share the mean of their ranks. The released
-    code numbers the rows in their order in the batch and never sorts them; this sorts.
+    Rank 1 is the best of the B rows at a step; tied rows share their mean rank. Departure: the
+    released code numbers the rows in batch order and never sorts them; this function sorts.
     """
-    beaten, tied, count = _standing(values, mask)
+    beaten, tied, count = _compare(values, mask)
     place = count - beaten - 0.5 * tied
     return _finished(torch.sigmoid(delta * (0.5 - place / count.clamp(min=1))), values, mask)
 
@@ -57,16 +57,17 @@ def maligan(
 ) -> Float[Tensor, "batch time"]:
     """MaliGAN's weights (Che et al., 2017): B r_i / sum_j r_j with r = D/(1-D), mean 1.
 
-    Self-normalised importance weights of the data under the generator, at each step over the B
-    rows there. The factor B keeps the scale of the gradient when rows end.
+    These are self-normalised importance weights from the generator's distribution to the data's, at
+    each step over the B rows with a token there. The factor B keeps the gradient's scale when rows
+    end.
 
     Args:
-        values: log r, which is the reward of the `logit` shape, or its mean over rollouts.
-        temper: r is raised to this power; below 1 evens the weights out.
+        values: log r: the reward of shape `logit`, or its mean over rollouts.
+        temper: exponent of r; below 1 evens the weights out.
     """
     compared = mask & ~values.isnan()
     log_ratios = (temper * values).masked_fill(~compared, -torch.inf)
-    # A step without any row has no softmax; its cells are filled in from elsewhere.
+    # The softmax of a step without rows is NaN; `_finished` overwrites those cells.
     weights = log_ratios.softmax(dim=0) * compared.sum(dim=0)
     return _finished(weights, values, mask)
 
@@ -76,21 +77,21 @@ def normalize_then_sum(
     weights: Float[Tensor, " part"],
     mask: Bool[Tensor, "batch time"],
 ) -> Float[Tensor, "batch time"]:
-    """The action values of several rewards as one, each normalised first (GDPO, arXiv:2601.05242).
+    """Normalises the action values of each reward, then sums them (GDPO, arXiv:2601.05242).
 
-    Each is centred by its mean and divided by its deviation (of a sample) plus 1e-4, over the rows
-    at each step, so that rewards of any scale weigh what `weights` says. A row that has ended
-    counts with the value of its last token. So where every token has its sequence's reward, each
-    step has the mean and the deviation over all sequences: what TRL's
-    `multi_objective_aggregation` of the same name gives with the batch as one group.
+    At each step a reward's values are centred by their mean over the rows and divided by their
+    sample deviation plus 1e-4, so that `weights` alone decides the influence of each reward. An
+    ended row counts with the value of its last token. If all tokens of a sequence have its reward,
+    the result equals TRL's `multi_objective_aggregation` of the same name, with the batch as one
+    group.
 
     Returns:
-        (batch, time): NaN where every part is.
+        (batch, time): NaN where all parts are NaN.
     """
-    held = torch.stack([_held(part, mask) for part in values.unbind(dim=0)])
-    count = (~held.isnan()).sum(dim=1, keepdim=True)
-    centred = held - held.nanmean(dim=1, keepdim=True)
-    # With one row there is no deviation, and the row is its own mean: nothing is left of it.
+    extended = torch.stack([_extend_last(part, mask) for part in values.unbind(dim=0)])
+    count = (~extended.isnan()).sum(dim=1, keepdim=True)
+    centred = extended - extended.nanmean(dim=1, keepdim=True)
+    # A single row is its own mean, so its centred value and its deviation are 0.
     variance = centred.square().nansum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
     return weighted_sum(centred / (variance.sqrt() + 1e-4), weights)
 
@@ -98,17 +99,17 @@ def normalize_then_sum(
 def weighted_sum(
     values: Float[Tensor, "part *shape"], weights: Float[Tensor, " part"]
 ) -> Float[Tensor, "*shape"]:
-    """Sum over the parts of weight times value, of those that are not NaN; NaN where all are."""
+    """Sum over the parts of weight times value. NaN parts are left out; all NaN gives NaN."""
     weighted = (values.movedim(0, -1) * weights.to(values)).nansum(dim=-1)
     return weighted.masked_fill(values.isnan().all(dim=0), torch.nan)
 
 
-def _standing(
+def _compare(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> tuple[Int[Tensor, "batch time"], Int[Tensor, "batch time"], Int[Tensor, " time"]]:
-    """How many compared rows each row beats at each step, how many it ties with, and their count.
+    """Counts, at each step, the rows that each row beats, the rows it ties with, and all rows.
 
-    A row that is not compared gets numbers without a meaning.
+    Only real tokens with a value are compared; the numbers of other cells mean nothing.
     """
     compared = mask & ~values.isnan()
     columns = values.masked_fill(~compared, torch.inf).T.contiguous()
@@ -123,14 +124,14 @@ def _finished(
     values: Float[Tensor, "batch time"],
     mask: Bool[Tensor, "batch time"],
 ) -> Float[Tensor, "batch time"]:
-    """The result with NaN where the values have it, and held after each row's end."""
-    return _held(torch.where(values.isnan(), torch.nan, result), mask)
+    """Restores the NaN of `values` in the result and extends each row's last value past its end."""
+    return _extend_last(torch.where(values.isnan(), torch.nan, result), mask)
 
 
-def _held(
+def _extend_last(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
-    """The same on real tokens; after a row's end the value of its last token."""
+    """Keeps the values of real tokens; copies a row's last one to all steps after its end."""
     last = mask.sum(dim=1, keepdim=True) - 1
     steps = torch.arange(values.shape[1], device=values.device).expand_as(values)
     return values.gather(1, torch.minimum(steps, last.clamp(min=0)))

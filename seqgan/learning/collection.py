@@ -160,7 +160,7 @@ def gathered(trajectories: Trajectories, runtime: Runtime) -> Trajectories:
     sequences = trajectories.sequences
     prompts, prompt_mask = sequences.prompts, sequences.prompt_mask
     if prompts is not None and prompt_mask is not None:  # of all processes one width
-        missing = int(runtime.most(float(prompts.shape[1]))) - prompts.shape[1]
+        missing = int(runtime.maximum(float(prompts.shape[1]))) - prompts.shape[1]
         prompts = runtime.gather(pad(prompts, (missing, 0)))
         prompt_mask = runtime.gather(pad(prompt_mask, (missing, 0), value=False))
     told = runtime.gather_objects((dict(sequences.columns), [*(trajectories.parts or {})]))

@@ -3,7 +3,7 @@
 Each function changes the module it is given and returns what it measured.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import methodcaller
 from typing import Literal
@@ -26,6 +26,44 @@ Reduction = Literal["mean", "sum"]
 def _finite(value: Tensor, what: str) -> None:
     if not bool(torch.isfinite(value)):
         raise DivergedError(f"the {what} is finite, got {float(value.detach())}")
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives every group of parameters the same learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def likelihood_step(
+    generator: Generator,
+    optimizer: torch.optim.Optimizer,
+    batch: Sequences,
+    max_grad_norm: float,
+    runtime: Runtime,
+) -> tuple[float, float]:
+    """One step of maximum likelihood on a minibatch, with dropout where the generator trains.
+
+    Args:
+        batch: real sequences; of several processes each has its part.
+        max_grad_norm: the gradient's norm is clipped to this.
+
+    Returns:
+        This process' mean negative log-likelihood, nats per token, and its number of tokens.
+
+    Raises:
+        DivergedError: the loss or its gradient is not finite; no step was taken.
+    """
+    batch = batch.trimmed()
+    count = float(batch.mask.sum())
+    share = runtime.share(count)
+    loss: Tensor = runtime.forward(generator, methodcaller("negative_log_likelihood", batch))
+    _finite(loss, "pretraining loss")
+    optimizer.zero_grad(set_to_none=True)
+    runtime.backward(share * loss)
+    norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
+    _finite(norm, "pretraining gradient's norm")
+    optimizer.step()
+    return float(loss.detach()), count
 
 
 def pretrain_epoch(
@@ -51,21 +89,12 @@ def pretrain_epoch(
     """
     generator.train()
     total, tokens = 0.0, 0.0
-    for batch in map(Sequences.trimmed, batches):
-        count = float(batch.mask.sum())
-        share = runtime.share(count)
-        nll = methodcaller("negative_log_likelihood", batch)
-        loss: Tensor = runtime.forward(generator, nll)
-        _finite(loss, "pretraining loss")
-        optimizer.zero_grad(set_to_none=True)
-        runtime.backward(share * loss)
-        norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
-        _finite(norm, "pretraining gradient's norm")
-        optimizer.step()
-        total, tokens = total + float(loss.detach()) * count, tokens + count
+    for batch in batches:
+        loss, count = likelihood_step(generator, optimizer, batch, max_grad_norm, runtime)
+        total, tokens = total + loss * count, tokens + count
     return {
         **runtime.average({"pretrain/nll_train": total / tokens}, tokens),
-        **runtime.average({"losses/pretrain": float(loss.detach())}, count),
+        **runtime.average({"losses/pretrain": loss}, count),
     }
 
 
@@ -145,7 +174,6 @@ def train_discriminator(
     epochs: int,
     batch_size: int,
     rng: torch.Generator,
-    progress: Callable[[], None] | None = None,
     runtime: Runtime = ALONE,
 ) -> Metrics:
     """`epochs` passes over both sets, each minibatch half real and half generated.
@@ -156,7 +184,6 @@ def train_discriminator(
     Args:
         real, generated: this process' own; each process has as many.
         batch_size: sequences per minibatch, both kinds together.
-        progress: called after every minibatch.
         runtime: the one that the reward trains in.
 
     Returns:
@@ -183,6 +210,4 @@ def train_discriminator(
             _finite(loss, "discriminator loss")
             for name, value in metrics.items():
                 means[name] = means.get(name, 0.0) + value / num_batches
-            if progress is not None:
-                progress()
     return runtime.average(means, 1.0)

@@ -1,8 +1,8 @@
-"""A pre-norm transformer layer that can go on from stored keys and values.
+"""A pre-norm transformer layer that can continue from stored keys and values.
 
-Positions are rotations of queries and keys (Su et al., 2021), so there is no longest text, and a
-column of a cache is where it is for no other reason than that it was written there: which columns
-are real, and what position each has, is said by masks and positions.
+Positions are rotations of queries and keys (Su et al., 2021), so the length of texts is unlimited.
+The place of a column in a cache means nothing: masks say which columns are real, and `positions`
+gives the position of each.
 """
 
 import torch
@@ -19,7 +19,7 @@ class TransformerLayer(nn.Module):
     """Attention, then a feed-forward network four times as wide, each around a residual.
 
     Args:
-        width: of the residual stream; a multiple of twice `num_heads`.
+        width: numbers per token in the residual stream; a multiple of twice `num_heads`.
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
@@ -40,12 +40,12 @@ class TransformerLayer(nn.Module):
         visible: Bool[Tensor, "batch new column"] | None,
         cache: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Float[Tensor, "batch new width"], tuple[Tensor, Tensor]]:
-        """The residual stream after this layer, and the keys and values of all columns.
+        """Returns the residual stream after this layer, and the keys and values of all columns.
 
         Args:
-            positions: of the new columns.
-            visible: which columns, stored and new ones, each new column attends to; None is the
-                causal order of new columns alone.
+            positions: positions of the new columns.
+            visible: True where a new column attends to a stored or new one; None means causal
+                attention among new columns.
             cache: keys and values (batch, head, column, width of a head) of the stored columns.
         """
         parts = self.queries_keys_values(self.attention_norm(values)).chunk(3, dim=-1)
@@ -72,9 +72,10 @@ class TransformerLayer(nn.Module):
 def rotated(
     vectors: Float[Tensor, "batch head column size"], positions: Int[Tensor, "batch column"]
 ) -> Float[Tensor, "batch head column size"]:
-    """Each pair of coordinates (i, i + size/2) turned by position times base^(-2i/size).
+    """Rotates each pair of coordinates (i, i + size/2) by the angle position * base^(-2i/size).
 
-    The product of a rotated query and a rotated key depends on the difference of their positions.
+    The dot product of a rotated query and a rotated key then depends only on the difference of
+    their positions.
     """
     half = vectors.shape[-1] // 2
     exponents = torch.arange(half, device=vectors.device, dtype=vectors.dtype) / half
@@ -85,7 +86,10 @@ def rotated(
 
 
 def check_sizes(where: str, width: int, num_layers: int, num_heads: int, dropout: float) -> None:
-    """What the settings of a transformer have to be.
+    """Checks the sizes and the dropout of a transformer's settings.
+
+    Args:
+        where: the group of settings (generator, discriminator), for the message.
 
     Raises:
         ConfigurationError: a size below 1, a width that the heads do not divide into even parts, or

@@ -1,7 +1,7 @@
-"""Drawing sequences, from nothing or from a prefix that has a state, and how likely they are.
+"""Draws sequences, completes prefixes, and computes log-probabilities of sequences.
 
-Every draw takes its randomness from the `rng` it is given. Temperature, top-k and top-p are
-for looking at a model; training always draws from the model itself (`Sampling()`).
+Every draw takes its randomness from the argument `rng`. Temperature, top-k and top-p serve to
+inspect a model; training always draws from the unchanged model.
 """
 
 import math
@@ -17,13 +17,13 @@ from seqgan.functional.losses import token_log_probs
 from seqgan.models.generators.base import Generator, State
 from seqgan.system.errors import ConfigurationError, DivergedError
 
-LOGITS_IN_FLIGHT = 2**21  # of all rows that advance together; 8 MiB
-LOGITS_AT_ONCE = 2**23  # of all steps of sequences that are teacher-forced together; 32 MiB
+LOGITS_IN_FLIGHT = 2**21  # logits of all rows that advance together; 8 MiB
+LOGITS_AT_ONCE = 2**23  # logits of all sequences that are teacher-forced together; 32 MiB
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How logits become a distribution. The default leaves them alone."""
+    """Settings that adjust a model's distribution. The defaults leave it unchanged."""
 
     temperature: float = 1.0  # logits are divided by this; below 1 sharpens
     top_k: int = 0  # keep the k likeliest tokens; 0 keeps all
@@ -38,7 +38,7 @@ class Sampling:
             raise ConfigurationError(f"top_p is in (0, 1], got {self.top_p}")
 
     def apply(self, logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes vocab"]:
-        """Logits of the adjusted distribution, -inf where a token is cut off.
+        """Returns logits of the adjusted distribution, -inf for tokens that are cut off.
 
         Nucleus sampling (Holtzman et al., 2020) keeps the smallest set of likeliest tokens whose
         probability reaches `top_p`, after temperature and top-k.
@@ -59,17 +59,17 @@ class Sampling:
 def sample_categorical(
     logits: Float[Tensor, "batch vocab"], rng: torch.Generator
 ) -> Int[Tensor, " batch"]:
-    """One draw per row from softmax(logits). Raises DivergedError as `sample_repeatedly` does."""
+    """Draws one token per row from softmax(logits); raises the errors of `sample_repeatedly`."""
     return sample_repeatedly(logits, 1, rng)[:, 0]
 
 
 def sample_repeatedly(
     logits: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
 ) -> Int[Tensor, "batch draw"]:
-    """Independent draws from softmax(logits) of each row, by inverting the running sum.
+    """Draws tokens independently from softmax(logits) of each row, by inverting the running sum.
 
     Raises:
-        DivergedError: a row holds NaN or +inf, or -inf everywhere: it is no distribution.
+        DivergedError: a row holds NaN or +inf, or only -inf, so it is no distribution.
     """
     return _draw(logits.softmax(dim=-1), num_draws, rng)
 
@@ -77,14 +77,15 @@ def sample_repeatedly(
 def _draw(
     probs: Float[Tensor, "batch vocab"], num_draws: int, rng: torch.Generator
 ) -> Int[Tensor, "batch draw"]:
-    """The draws of `sample_repeatedly`, from probabilities.
+    """Draws tokens from probabilities, in two levels: first a block of tokens, then one of it.
 
-    In two levels, because a running sum over a whole vocabulary is slow and a sum is not: first
-    which block of tokens a draw falls into, then which token of that block.
+    A running sum over a whole vocabulary is slow, because each number waits for the one before it;
+    a plain sum is fast. Blocks of sqrt(vocab) tokens need plain sums over the vocabulary and
+    running sums of only sqrt(vocab) numbers.
     """
     num_rows, num_tokens = probs.shape
-    width = math.isqrt(num_tokens - 1) + 1
-    full = num_tokens - num_tokens % width
+    width = math.isqrt(num_tokens - 1) + 1  # tokens of a block: the square root, rounded up
+    full = num_tokens - num_tokens % width  # tokens in full blocks; the rest is one block more
     of_blocks = probs[:, :full].unflatten(1, (-1, width)).sum(dim=-1)
     if full < num_tokens:
         of_blocks = torch.cat([of_blocks, probs[:, full:].sum(dim=-1, keepdim=True)], dim=1)
@@ -92,7 +93,8 @@ def _draw(
     if not bool(torch.isfinite(cumulative[:, -1]).all()):
         raise DivergedError("logits are finite (or -inf in part), got NaN or infinity")
     block = _invert(cumulative, num_draws, rng)
-    # The tokens of that block; the last block of a vocabulary may start among those before it.
+    # `unfold` gives windows of `width` tokens only. So the window of a short last block starts
+    # earlier, and the weights of the `skipped` tokens of the block before become 0.
     start = (block * width).clamp(max=num_tokens - width)
     row = torch.arange(num_rows, device=probs.device)[:, None]
     inside = probs.unfold(1, width, 1)[row, start].flatten(0, 1)
@@ -105,26 +107,26 @@ def _draw(
 def _invert(
     cumulative: Float[Tensor, "batch choice"], num_draws: int, rng: torch.Generator
 ) -> Int[Tensor, "batch draw"]:
-    """Draws of choices from each row's running sum of their weights."""
+    """Draws choices in proportion to their weights, given each row's running sum of weights."""
     total = cumulative[:, -1:]
     uniform = torch.rand(len(total), num_draws, generator=rng, device=rng.device, dtype=total.dtype)
-    # rand is below 1 but its product with the total may round up to it. The first choice whose
-    # running sum is above a number below the total exists, and has a weight.
+    # rand is below 1, but rand times the total may round up to the total, and the search would run
+    # past the end. Below the total, it always ends at a choice with a positive weight.
     below = torch.nextafter(total, torch.zeros_like(total))
     place = torch.minimum(uniform.to(total.device) * total, below)
     return torch.searchsorted(cumulative, place, right=True)
 
 
 def rows_in_flight(generator: Generator) -> int:
-    """How many rows advance together: as many as keep their logits in a processor's cache.
+    """Number of rows that advance together: their logits fit into a processor's cache.
 
-    Where a row's state is larger than its logits, fewer: memory is bounded too.
+    A generator with large states counts them too (`row_elements`), so that memory stays bounded.
     """
     return max(LOGITS_IN_FLIGHT // generator.row_elements, 64)
 
 
 def sequences_at_once(generator: Generator, length: int) -> int:
-    """How many sequences of that length are read with the logits of all steps in memory."""
+    """Number of sequences of that length whose logits of all steps are in memory together."""
     return max(LOGITS_AT_ONCE // (generator.num_actions * length), 1)
 
 
@@ -140,14 +142,14 @@ def sample(
     forbidden: Int[Tensor, " forbidden"] | None = None,
     batch_size: int = 0,
 ) -> Sequences:
-    """n sequences drawn token by token.
+    """Draws n sequences token by token.
 
     Args:
         sampling: temperature, top-k and top-p; None draws from the generator itself.
-        prompts: n rows that carry prompts; each row's draw continues its prompt, and keeps its
-            columns.
+        prompts: n rows with prompts; each drawn sequence continues its row's prompt and keeps the
+            row's columns.
         forbidden: ids that are never emitted.
-        batch_size: sequences that advance together; 0 makes it `rows_in_flight`.
+        batch_size: sequences that advance together; 0 means `rows_in_flight`.
 
     Raises:
         ValueError: there are more or fewer prompts than sequences to draw.
@@ -189,21 +191,23 @@ def complete(
     forbidden: Int[Tensor, " forbidden"] | None = None,
     num_completions: int = 1,
 ) -> Sequences:
-    """Draws the rest of every prefix, from any mix of lengths, all rows together.
+    """Draws the rest of every prefix. Prefixes of different lengths advance in one batch.
 
-    Rows leave the batch as they end, at eos or at `time` tokens.
+    A row leaves the batch when it ends, at eos or at `time` tokens.
 
     Args:
-        tokens: the prefixes, `pad_id` beyond them; not changed.
-        lengths: tokens in each prefix; a prefix is unfinished (shorter than `time`, no eos).
-        logits, state: the generator's, after each prefix; the logits are written over.
-        num_completions: independent completions of each prefix.
+        tokens: the prefixes, followed by `pad_id`; this tensor is not changed.
+        lengths: number of tokens in each prefix; a prefix is unfinished (shorter than `time`, no
+            eos).
+        logits, state: the generator's output after each prefix; the logits are overwritten.
+        num_completions: number of independent completions of each prefix.
 
     Returns:
         batch x num_completions rows; the completions of one prefix are neighbours.
     """
     max_length = tokens.shape[1]
-    # Which row of the state a completion goes on from: first its prefix's, then its own.
+    # The row of `state` that each completion continues from. The first step draws all completions
+    # of a prefix from one row of logits, so the state is copied only after that draw.
     source = torch.arange(len(tokens), device=tokens.device).repeat_interleave(num_completions)
     tokens, lengths = tokens[source], lengths[source]
     rows = torch.arange(len(tokens), device=tokens.device)
@@ -213,16 +217,16 @@ def complete(
         if sampling is not None:
             logits = sampling.apply(logits)
         probs = torch.softmax(logits, dim=-1, out=logits)  # in place: nothing else needs them
-        drawn = _draw(probs, len(rows) // len(probs), rng).flatten()
-        tokens[rows, lengths[rows]] = drawn
+        new_tokens = _draw(probs, len(rows) // len(probs), rng).flatten()
+        tokens[rows, lengths[rows]] = new_tokens
         lengths[rows] += 1
-        going: Bool[Tensor, " rows"] = lengths[rows] < max_length
+        unfinished: Bool[Tensor, " rows"] = lengths[rows] < max_length
         if vocabulary.eos_id is not None:
-            going &= drawn != vocabulary.eos_id
-        kept = going.nonzero()[:, 0]
-        rows = rows[kept]
+            unfinished &= new_tokens != vocabulary.eos_id
+        remaining = unfinished.nonzero()[:, 0]
+        rows = rows[remaining]
         if len(rows):
-            logits, state = generator.step(drawn[kept], state.select(source[kept]))
+            logits, state = generator.step(new_tokens[remaining], state.select(source[remaining]))
         source = torch.arange(len(rows), device=tokens.device)
     mask = torch.arange(max_length, device=tokens.device)[None, :] < lengths[:, None]
     return Sequences(tokens, mask, vocabulary=vocabulary)
@@ -237,8 +241,8 @@ def sequence_log_probs(
 ) -> Float[Tensor, " batch"]:
     """log pi(sequence), nats per sequence, in evaluation mode.
 
-    With `sampling`, the probability under the adjusted distribution that is drawn from then; that
-    takes all logits, so fewer sequences than `batch_size` may go at a time.
+    With `sampling`, this is the log-probability under the adjusted distribution. That needs the
+    logits of all tokens, so batches may be smaller than `batch_size`.
     """
     generator.eval()
     if sampling is not None:

@@ -249,7 +249,7 @@ def _opened(path: Path, name: str) -> OpenedRun:
     pretrained = load_generator(folder, config, "pretrained")
     generators = {MLE: pretrained.generator}
     _, state = load_checkpoint(folder.checkpoints)
-    if state["counters"]["iterations"] > 0:
+    if state["players"]["position"]["iteration"] > 0:
         generators[AFTER] = load_generator(folder, config).generator
     return OpenedRun(name, path, config, pretrained.vocabulary, generators)
 

@@ -1,6 +1,5 @@
 """The whole report of one or several runs as one self-contained page, `report.html`."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +31,7 @@ from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, reward_sentences, stored_table
 from seqgan.report.svg import SIZE, STYLE, inline_svg
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.files import write_text
 from seqgan.tracking.metrics import find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
@@ -79,13 +79,7 @@ def write_page(folders: Sequence[Path], target: Path) -> Path:
         raise ConfigurationError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
     runs = read_runs(folders)
     check_target(target)
-    page = render(runs)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(page, encoding="utf-8")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(target, render(runs))
     return target
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from seqgan.data.metrics import Metrics
@@ -121,22 +121,45 @@ def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " 
     Raises:
         RewardError: the model gave another shape than it declares, or an infinite value.
     """
+    scores = _declared_scores(reward_model, sequences)
+    totals = scores.sum(dim=1) if reward_model.per_token else scores
+    totals = totals.float()
+    _refuse_infinity(reward_model.name, totals, sequences)
+    return totals
+
+
+def increments(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, "batch time"]:
+    """The reward of each token, from a model that is `per_token`; `returns` are its row sums.
+
+    Returns:
+        (batch, time): 0 on padding; NaN in the whole row where the reward does not apply.
+
+    Raises:
+        RewardError: as `returns`.
+    """
+    scores = _declared_scores(reward_model, sequences).float()
+    totals = scores.sum(dim=1, keepdim=True)
+    _refuse_infinity(reward_model.name, totals[:, 0], sequences)
+    return torch.where(totals.isnan(), torch.nan, scores)
+
+
+def _declared_scores(reward_model: RewardModel, sequences: Sequences) -> Shaped[Tensor, " *shape"]:
+    """The model's scores, in the shape that it declares; increments are 0 on padding."""
     name, scores = reward_model.name, reward_model.score(sequences)
     if not isinstance(scores, Tensor):
         raise RewardError(name, f"a reward is a tensor, got a {type(scores).__name__}")
     shape = sequences.tokens.shape if reward_model.per_token else sequences.tokens.shape[:1]
     if scores.shape != shape:
         raise RewardError(name, f"rewards have shape {tuple(shape)}, got {tuple(scores.shape)}")
-    if reward_model.per_token:
-        scores = torch.where(sequences.mask, scores, 0.0).sum(dim=1)
-    scores = scores.float()
-    infinite = torch.isinf(scores)
+    return torch.where(sequences.mask, scores, 0.0) if reward_model.per_token else scores
+
+
+def _refuse_infinity(name: str, totals: Float[Tensor, " batch"], sequences: Sequences) -> None:
+    infinite = torch.isinf(totals)
     if bool(infinite.any()):
         row = int(infinite.nonzero()[0, 0])
-        raise RewardError(
-            name, f"a reward is finite, got {float(scores[row])}", row, text_of(sequences, row)
-        )
-    return scores
+        problem = f"a reward is finite, got {float(totals[row])}"
+        raise RewardError(name, problem, row, text_of(sequences, row))
 
 
 def text_of(sequences: Sequences, row: int) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.data.sequences import Sequences
-from seqgan.rewards.base import RewardError, RewardModel, returns, text_of
+from seqgan.rewards.base import RewardError, RewardModel, increments, returns, text_of
 from seqgan.system.errors import ConfigurationError, described
 
 OnFailure = Literal["stop", "skip"]
@@ -57,14 +57,47 @@ def careful_returns(
         RewardError: a failure, where the policy is to stop: of the first failing row, or of no
             row, where the rows pass in parts but not together.
     """
+    shape = (len(sequences),)
+    return _judged_carefully(returns, reward_model, sequences, shape, policy, watch, on_skip)
+
+
+def careful_increments(
+    reward_model: RewardModel,
+    sequences: Sequences,
+    policy: FailurePolicy | None = None,
+    watch: Watch = nullcontext,
+    on_skip: Callable[[RewardError], object] = lambda error: None,
+) -> Float[Tensor, "batch time"]:
+    """The reward of each token, as `increments` gives it, from a `per_token` model that may fail.
+
+    Arguments and errors are those of `careful_returns`.
+
+    Returns:
+        (batch, time): 0 on padding; NaN in the whole row where the reward does not apply or a
+        failing row was skipped.
+    """
+    shape = tuple(sequences.tokens.shape)
+    return _judged_carefully(increments, reward_model, sequences, shape, policy, watch, on_skip)
+
+
+def _judged_carefully(
+    judge: Callable[[RewardModel, Sequences], Float[Tensor, "rows *shape"]],
+    reward_model: RewardModel,
+    sequences: Sequences,
+    shape: tuple[int, ...],
+    policy: FailurePolicy | None,
+    watch: Watch,
+    on_skip: Callable[[RewardError], object],
+) -> Float[Tensor, "batch *shape"]:
+    """The judgements of all rows in one tensor of that shape; NaN for those that were skipped."""
     policy = FailurePolicy() if policy is None else policy
     if "texts" in vars(sequences):  # decoded before: not once more for every attempt
         sequences = replace(sequences, given_texts=sequences.texts)
 
-    def attempt(rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"] | RewardError:
+    def attempt(rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"] | RewardError:
         try:
             with watch(reward_model.name):
-                return returns(reward_model, sequences.select(rows)).detach()  # a selection copies
+                return judge(reward_model, sequences.select(rows)).detach()  # a selection copies
         except RewardError as error:
             return error
         except (Exception, SystemExit) as error:
@@ -73,13 +106,13 @@ def careful_returns(
             return failure
 
     stop, device = policy.on_failure == "stop", sequences.tokens.device
-    values = torch.full((len(sequences),), torch.nan, device=device)
+    values = torch.full(shape, torch.nan, device=device)
     everything = torch.arange(len(sequences), device=device)
-    for rows, found in _parts(attempt, everything, stop, policy.retries):
-        if isinstance(found, Tensor):
-            values[rows] = found.to(device)
+    for rows, outcome in _parts(attempt, everything, stop, policy.retries):
+        if isinstance(outcome, Tensor):
+            values[rows] = outcome.to(device)
             continue
-        error = _blaming(found, rows, sequences)
+        error = _blaming(outcome, rows, sequences)
         if stop:
             raise error
         on_skip(error)
@@ -96,14 +129,14 @@ def _parts(
 
     Where rows fail together and pass in parts, the failure stands beside no row.
     """
-    found = attempt(rows)
-    while isinstance(found, RewardError) and retries > 0:
-        found, retries = attempt(rows), retries - 1
-    if isinstance(found, Tensor) or len(rows) < 2:
-        yield rows, found
+    outcome = attempt(rows)
+    while isinstance(outcome, RewardError) and retries > 0:
+        outcome, retries = attempt(rows), retries - 1
+    if isinstance(outcome, Tensor) or len(rows) < 2:
+        yield rows, outcome
         return
-    if stop and found.row is not None and 0 <= found.row < len(rows):
-        yield rows[found.row : found.row + 1], found  # one is enough
+    if stop and outcome.row is not None and 0 <= outcome.row < len(rows):
+        yield rows[outcome.row : outcome.row + 1], outcome  # one is enough
         return
     passed = True
     for half in rows.split((len(rows) + 1) // 2):
@@ -111,9 +144,9 @@ def _parts(
             passed = passed and isinstance(inner, Tensor)
             yield part, inner
     if passed:
-        together = f"passes {len(rows)} rows in parts but not together, where: {found.problem}"
-        failure = RewardError(found.name, together)
-        failure.__cause__ = found.__cause__ or found
+        together = f"passes {len(rows)} rows in parts but not together, where: {outcome.problem}"
+        failure = RewardError(outcome.name, together)
+        failure.__cause__ = outcome.__cause__ or outcome
         yield rows[:0], failure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from copy import copy
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.functional.rescaling import weighted_sum
 from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
-from seqgan.rewards.guard import FailurePolicy, Watch, careful_returns
+from seqgan.rewards.guard import FailurePolicy, Watch, careful_increments, careful_returns
 from seqgan.system.errors import ConfigurationError
 
 
@@ -78,6 +79,20 @@ class WeightedSum(Reward):
             )
         self.learning: TrainableReward | None = learning[0] if learning else None
 
+    def observed(self, watch: Watch, on_skip: Callable[[RewardError], object]) -> "WeightedSum":
+        """A copy with other listeners, and with the same parts and weights.
+
+        A run listens to such a copy, so that two runs may share one sum of rewards: each hears of
+        its own calls, and the sum that they share keeps the listeners it was made with.
+
+        Args:
+            watch: a context around each call of a part, made from its name.
+            on_skip: told of each failure that did not stop.
+        """
+        observed = copy(self)
+        observed.watch, observed.on_skip = watch, on_skip
+        return observed
+
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return weighted_sum(self.score_parts(sequences), self.weights)
 
@@ -103,6 +118,29 @@ class WeightedSum(Reward):
             scores = {part.name: ask(part) for part in self.parts if part.name not in asked}
             scores |= {name: answer.result() for name, answer in answers.items()}
         return torch.stack([scores[name] for name in self.names])
+
+    def increments(self, sequences: Sequences) -> Float[Tensor, "batch time"] | None:
+        """The weighted rewards that the parts which are `per_token` give to the single tokens.
+
+        Summed over time they are the share of those parts in `score`. A part has no share in a row
+        to which it does not apply, or whose failure was skipped.
+
+        Returns:
+            (batch, time): 0 on padding; None where no part is `per_token`.
+
+        Raises:
+            RewardError: a part failed, and `failures` says to stop.
+        """
+        places = [place for place, part in enumerate(self.parts) if part.per_token]
+        if not places:
+            return None
+        of_parts = [
+            careful_increments(
+                self.parts[place], sequences, self.failures, self.watch, self.on_skip
+            )
+            for place in places
+        ]
+        return weighted_sum(torch.stack(of_parts), self.weights[places]).nan_to_num(nan=0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the parts that have one, by their names."""

@@ -1,182 +1,173 @@
-"""The end of a sweep in words and numbers: trials from best to worst, and whether to believe it.
+"""The end of a sweep: its trials from best to worst, as a table and as a picture.
 
-Beside the metric stand numbers that give a collapse away, and how far each finished run lies from
-its own MLE generator at the temperature of equal quality, in held-out NLL (nats per token).
+Beside the metric stand numbers that give a collapse away, and the verdict of each finished run on
+itself beside its own MLE generator at the temperature of equal quality.
 """
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import TrialState
+
+from seqgan.report.charts import GREY, font_families
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
-from seqgan.sweeps.trials import SweepFolder, Trial, last_row_with
+from seqgan.sweeps.trials import rows_with, trial_path
 from seqgan.system.tables import aligned
 
-GUARDS = ("nll_heldout", "entropy", "duplicate_rate")  # of `eval/`, beside the quality
+STATUS = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "stopped early",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "interrupted",
+}
+GUARDS = ("eval/nll_heldout", "eval/entropy", "eval/duplicate_rate")
+NUM_TICKS = 5
+# Dark is good, for both goals. Told apart by colour-blind readers; its pale end is left out.
+COLOURS, PALEST = "viridis", 0.92
+
+Row = dict[str, Any]  # a trial's rank, number, value, settings, guards, verdict, status, by column
 
 
-@dataclass(frozen=True)
-class Row:
-    """A trial in its place."""
+def rank(sweep: Sweep, folder: Path, trials: Sequence[Any]) -> list[Row]:
+    """optuna's trials with a value from best to worst, then the others; a row for each.
 
-    trial: Trial
-    guards: dict[str, float]  # by name without `eval/`, at the last evaluation with the metric
-    comparison: dict[str, Any]  # of results.json, with the MLE curve; empty for a stopped run
-    place: int  # from 1, trials of equal values share one; 0 for none
-
-    @property
-    def is_ranked(self) -> bool:
-        """Whether it ended as a trial should, with a value of the metric."""
-        return self.place > 0
-
-    @property
-    def verdict(self) -> str:
-        """Better, level or worse than the MLE curve; empty where it was not compared."""
-        return str(self.comparison.get("verdict", ""))
-
-
-def rank(sweep: Sweep, folder: SweepFolder, trials: Sequence[Trial]) -> list[Row]:
-    """The trials that ended with a value from best to worst, then the others by number."""
-    results = {trial.number: _comparison(folder, trial) for trial in trials}
-    costs = {
-        trial.number: sweep.metric.cost(trial.value)
-        for trial in trials
-        if trial.status in ("finished", "stopped early") and trial.value is not None
-    }
-    qualities = {found["quality"]: None for found in results.values() if found}
-    rows = []
-    for trial in trials:
-        last = last_row_with(folder.run(trial.number), sweep.metric.name)
-        names = dict.fromkeys((*qualities, *GUARDS))
-        guards = {
-            name: float(last[f"eval/{name}"])
-            for name in names
-            if f"eval/{name}" in last and f"eval/{name}" != sweep.metric.name
-        }
-        place = 0
-        if trial.number in costs:
-            place = 1 + sum(cost < costs[trial.number] for cost in costs.values())
-        rows.append(Row(trial, guards, results[trial.number], place))
-    return sorted(rows, key=lambda row: (not row.is_ranked, row.place, row.trial.number))
-
-
-def table_lines(sweep: Sweep, rows: Sequence[Row], width: int) -> list[str]:
-    """A table with a line for each trial, or a few lines for each where that is too wide.
-
-    Args:
-        width: characters of a line.
+    Trials of equal values share a rank. Every row has the same columns, None where it has no value.
     """
-    names = short_names(sweep.varied)
-    guards = [*dict.fromkeys(name for row in rows for name in row.guards)]
-    metric = sweep.metric.name.removeprefix("eval/")
-    heads = ["rank", "trial", metric, *names.values(), *guards, "NLL - MLE's", "status"]
-    body = [
-        [
-            str(row.place) if row.is_ranked else "-",
-            str(row.trial.number),
-            _number(row.trial.value, 5),
-            *(shown(row.trial.parameters[name]) for name in names),
-            *(_number(row.guards.get(name)) for name in guards),
-            f"{row.comparison['difference']:+.4f} {row.verdict}" if row.verdict else "-",
-            f"{row.trial.status}: {row.trial.error}" if row.trial.error else row.trial.status,
-        ]
-        for row in rows
-    ]
-    widths = [max(len(line[i]) for line in [heads, *body]) for i in range(len(heads))]
-    # The last column, an error, may be long: what counts is where it begins.
-    if sum(widths[:-1]) + 2 * len(heads) + len("stopped early") <= width:
-        return aligned([heads, *body], left=len(heads) - 1)
-    lines = []
-    for line in body:
-        pairs = [f"{head} {cell}" for head, cell in zip(heads, line, strict=True)]
-        lines += [f"{pairs[0]}  {pairs[1]}  {pairs[2]}", *_wrapped(pairs[3:], width)]
-    return lines
+    sign = 1 if sweep.goal == "minimize" else -1
+    costs = {trial.number: sign * trial.value for trial in trials if trial.value is not None}
+    ordered = sorted(costs.values())
+    rows: list[Row] = []
+    for trial in trials:
+        run = trial_path(folder, trial.number)
+        last = (rows_with(run, sweep.metric) or [{}])[-1]
+        comparison = _comparison(run)
+        cost = costs.get(trial.number)
+        error = trial.user_attrs.get("error", "")
+        rows.append(
+            {
+                "rank": ordered.index(cost) + 1 if cost in ordered else None,
+                "trial": trial.number,
+                sweep.metric: trial.value,
+                **{name: trial.params.get(name) for name in sweep.space},
+                **{name: last.get(name) for name in GUARDS if name != sweep.metric},
+                "against MLE": comparison.get("verdict"),
+                "status": STATUS[trial.state] + (f": {error}" if error else ""),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["rank"] or len(rows) + 1, row["trial"]))
 
 
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of dotted names that still tell them apart."""
-    shortened = {}
-    for name in names:
-        parts = name.split(".")
-        for count in range(1, len(parts) + 1):
-            end = ".".join(parts[-count:])
-            if sum(other == end or other.endswith(f".{end}") for other in names) == 1:
-                break
-        shortened[name] = end
-    return shortened
+def table_lines(rows: Sequence[Row]) -> list[str]:
+    """A table with a line for each trial."""
+    names = short_names([*rows[0]])
+    cells = [["-" if row[name] is None else shown(row[name]) for name in names] for row in rows]
+    return aligned([[*names.values()], *cells], left=len(names) - 1)
 
 
 def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:
-    """One sentence: the best trial, and what its own control says of it; or that several tie."""
-    best = rows[0]
-    if not best.is_ranked:
+    """One sentence: the best trial, or the trials that tie."""
+    tied = [str(row["trial"]) for row in rows if row["rank"] == 1]
+    if not tied:
         return "No trial has ended with a value of the metric."
-    tied = [str(row.trial.number) for row in rows if row.place == best.place]
+    best, value = rows[0], f"{sweep.metric} {shown(rows[0][sweep.metric])}"
     if len(tied) > 1:
-        return (
-            f"Best: a tie of trials {', '.join(tied[:-1])} and {tied[-1]} of {len(rows)}, each with"
-            f" {sweep.metric.name} {_number(best.trial.value, 5)}; the metric does not tell them"
-            " apart."
-        )
-    parameters = ", ".join(f"{k} {shown(best.trial.parameters[k])}" for k in sweep.varied)
-    sentence = (
-        f"Best: trial {best.trial.number} of {len(rows)}, {sweep.metric.name}"
-        f" {_number(best.trial.value, 5)} with {parameters}"
+        return f"Best: trials {', '.join(tied)} alike, each with {value}."
+    settings = ", ".join(f"{name} {shown(best[name])}" for name in sweep.space)
+    verdict = best["against MLE"] or "not compared"
+    return (
+        f"Best: trial {best['trial']} of {len(rows)}, {value} with {settings}. Beside the MLE"
+        f" temperature curve it is {verdict}."
     )
-    if best.verdict:
-        against = {"better": "better than", "level": "level with", "worse": "worse than"}
-        return f"{sentence}; at equal quality {against[best.verdict]} the MLE temperature curve."
-    return f"{sentence}; it has not been compared with the MLE temperature curve."
 
 
-def ranking_dict(sweep: Sweep, rows: Sequence[Row]) -> dict[str, Any]:
-    """The ranked trials as JSON-able values."""
-    return {
-        "metric": sweep.metric.name,
-        "goal": "minimize" if sweep.metric.minimize else "maximize",
-        "trials": [
-            {
-                "rank": row.place or None,
-                "trial": row.trial.number,
-                "run": f"trials/{row.trial.number:03d}",
-                "status": row.trial.status,
-                "value": row.trial.value,
-                "parameters": row.trial.parameters,
-                "evaluations": len(row.trial.values),
-                **row.guards,
-                "verdict": row.verdict or None,
-                "difference": row.comparison.get("difference"),
-                "difference_error": row.comparison.get("error"),
-                "seconds": round(row.trial.seconds, 1),
-                "error": row.trial.error or None,
-            }
-            for row in rows
-        ],
-    }
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """The last part of each name, or the whole name where two have the same last part."""
+    last = {name: name.rpartition("/")[2].rpartition(".")[2] for name in names}
+    parts = [*last.values()]
+    return {name: name if parts.count(part) > 1 else part for name, part in last.items()}
 
 
-def _comparison(folder: SweepFolder, trial: Trial) -> dict[str, Any]:
-    """What a finished run says of itself against its MLE control; empty before that."""
-    results = folder.run(trial.number) / "results.json"
-    if trial.status != "finished" or not results.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8"))["comparison"]
-    return found
+def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | None:
+    """Draws each trial with a value as a line through its settings to the metric.
+
+    Returns:
+        The picture, None where no trial has a value.
+    """
+    drawn = [row for row in rows if row["rank"]]
+    if not drawn:
+        return None
+    columns = [*sweep.space, sweep.metric]
+    scales = [scale([row[name] for row in drawn], sweep.space.get(name)) for name in columns]
+    values = [row[sweep.metric] for row in drawn]
+    norm = Normalize(min(values), max(values))
+    stops = matplotlib.colormaps[COLOURS](np.linspace(0, PALEST, 256))
+    colours = ListedColormap(stops if sweep.goal == "minimize" else stops[::-1])
+    with matplotlib.rc_context({"font.family": font_families()}):
+        figure = Figure(figsize=(max(7.0, 1.7 * len(columns) + 2), 4.8), layout="constrained")
+        axes = figure.add_subplot()
+        for index, row in reversed([*enumerate(drawn)]):  # the best ones lie on top
+            axes.plot(
+                [heights[index] for heights, _ in scales],
+                color=colours(norm(row[sweep.metric])),
+                linestyle="-" if row["status"] == "finished" else "--",
+                linewidth=3.0 if row["rank"] == 1 else 1.4,
+                marker="o",
+            )
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+        for place, (_, ticks) in enumerate(scales):
+            axes.axvline(place, color=GREY, linewidth=0.8, zorder=0)
+            for height, label in ticks.items():
+                axes.text(place - 0.05, height, label, ha="right", va="center", size=8, bbox=box)
+        labels = [name.replace("_", "_\n") for name in short_names(columns).values()]
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set(yticks=[], xlim=(-0.5, len(labels) - 0.9), ylim=(-0.05, 1.05))
+        axes.set_frame_on(False)
+        about = f"{sweep.name}: {len(drawn)} of {len(rows)} trials (thick: the best"
+        stopped = any(row["status"] != "finished" for row in drawn)
+        axes.set_title(about + (", dashed: stopped early)" if stopped else ")"), loc="left")
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.03)
+        better = "lower" if sweep.goal == "minimize" else "higher"
+        bar.set_label(f"{sweep.metric}, {better} is better")
+        FigureCanvasAgg(figure).print_png(target)
+    return target
 
 
-def _number(value: float | None, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}g}"
+def scale(values: Sequence[Any], item: Any) -> tuple[list[float], dict[float, str]]:
+    """Heights of values on their axis, from 0 to 1, and labels by height.
+
+    Args:
+        item: optuna's distribution; None for an axis that ends at the values.
+    """
+    if isinstance(item, CategoricalDistribution):
+        kinds = list(item.choices)
+        if all(isinstance(kind, int | float) for kind in kinds):
+            kinds.sort()
+        places = {kind: index / (len(kinds) - 1) for index, kind in enumerate(kinds)}
+        return [places[value] for value in values], {places[kind]: shown(kind) for kind in kinds}
+    low, high = (item.low, item.high) if item else (min(values), max(values))
+    if low == high:
+        return [0.5 for _ in values], {0.5: shown(low)}
+    forth, back = (math.log, math.exp) if item and item.log else (float, float)
+    start, width = forth(low), forth(high) - forth(low)
+    heights = [(forth(value) - start) / width for value in values]
+    marks = [index / (NUM_TICKS - 1) for index in range(NUM_TICKS)]
+    digits = 2 if item and item.log else 5
+    return heights, {mark: f"{back(start + mark * width):.{digits}g}" for mark in marks}
 
 
-def _wrapped(pairs: Sequence[str], width: int) -> list[str]:
-    """The pairs, as many a line as fit, indented."""
-    lines = [""]
-    for pair in pairs:
-        joined = f"{lines[-1]}  {pair}"
-        if lines[-1] and len(joined) + 2 > width:
-            lines.append(f"  {pair}")
-        else:
-            lines[-1] = joined
-    return [f"  {line.strip()}" for line in lines if line.strip()]
+def _comparison(run: Path) -> dict[str, Any]:
+    """The comparison of a finished run with its MLE control; empty before that."""
+    results = run / "results.json"
+    content = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+    return dict(content.get("comparison", {}))

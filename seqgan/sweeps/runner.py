@@ -1,364 +1,248 @@
-"""Runs the trials of a sweep, several at a time, and stops those that fall behind.
+"""A sweep from wherever it is to its end: optuna proposes and prunes, processes train.
 
-Each trial is a process of its own in a session of its own, so that Ctrl-C reaches it once, as a
-request to stop after a checkpoint. A trial holds a lock on its log for as long as it lives: a
-sweep that was killed leaves its trials running, and finds them again when it goes on.
+optuna's journal holds every trial. It outlives the sweep's process: a trial that the journal calls
+running is continued by the next one. A trial's proposal depends on the seed, its number and the
+results before it, so a sweep that was stopped proposes as one that was not.
 """
 
-import fcntl
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Protocol, runtime_checkable
+from subprocess import Popen
+from typing import Any
 
-from seqgan.sweeps.hyperband import to_stop
-from seqgan.sweeps.launching import Launch
-from seqgan.sweeps.proposals import Proposal
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
 from seqgan.sweeps.reading import Sweep
-from seqgan.sweeps.trials import Status, SweepFolder, Trial, metric_values, why_without_value
-from seqgan.tracking.jsonl import read_rows
+from seqgan.sweeps.trials import can_resume, error_line, is_locked, rows_with, trial_path
 from seqgan.tracking.progress import Progress
 
-ENDED: tuple[Status, ...] = ("finished", "stopped early", "failed")
-# Evaluations of a trial without the metric after which no more are waited for.
-EVALUATIONS_WITHOUT = 2
-UNKNOWN_CODE = -1000  # exit code of a process that was not ours
+STOPPED_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # of a run that was asked to stop
 
 
-@runtime_checkable
-class _Process(Protocol):
-    def poll(self) -> int | None: ...
+class Grid(optuna.samplers.GridSampler):
+    """optuna's grid, without the call at its end that only `optimize` allows."""
 
-    def terminate(self) -> None: ...
+    def after_trial(self, *arguments: Any) -> None:
+        """Nothing: the sweep counts its trials itself."""
 
 
-class _Orphan:
-    """The process of a trial whose sweep was killed; it lives while it holds its lock."""
+def sampler_for(sweep: Sweep, seed: int, number: int) -> Any:
+    """The sampler of one trial. Each trial has random numbers of its own."""
+    if sweep.method == "grid":
+        return Grid(sweep.grid(), seed=seed)
+    own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    if sweep.method == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    # The liar counts a trial that still runs as a bad one, which keeps parallel trials apart.
+    return optuna.samplers.TPESampler(seed=own, constant_liar=True)
 
-    def __init__(self, log: Path, pid: int) -> None:
-        self._log, self._pid = log, pid
 
-    def poll(self) -> int | None:
-        return None if is_locked(self._log) else UNKNOWN_CODE
-
-    def terminate(self) -> None:
-        if self._pid and is_locked(self._log):
-            os.kill(self._pid, signal.SIGTERM)
+def open_journal(folder: Path) -> Any:
+    """A sweep's storage. What a killed sweep left half done in it is mended."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal = folder / "journal.log"
+    journal.with_name("journal.log.lock").unlink(missing_ok=True)
+    if journal.is_file():
+        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)  # less a row half written
+    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 @dataclass
-class _Active:
+class Running:
     """A trial that runs."""
 
-    trial: Trial
-    process: _Process
-    began: float  # seconds of the clock
-    size: int = -1  # bytes of its metrics when they were last read
-    behind: bool = False  # asked to stop by Hyperband
+    trial: Any  # optuna's
+    process: "Popen[bytes]"
+    size: int = 0  # bytes of its metrics when they were last read
+    pruned: bool = False  # asked to stop by Hyperband
 
 
 @dataclass
 class Runner:
-    """One sweep from wherever it is to its end.
+    """Runs the trials of a study.
 
     Args:
-        sweep: what the sweep file says.
-        folder: where everything lies; its directory exists.
-        launch: the process of a trial, begun anew or continued.
-        propose: the parameters of a trial by its index from 0, given all trials before it.
+        sweep: the content of the sweep file.
+        study: optuna's.
+        folder: of the sweep.
+        launch: starts a trial's process, given its number, its values, and whether to resume it.
         total: trials in all.
         jobs: trials at a time.
-        progress: what a person sees meanwhile.
+        seed: of the proposals.
+        progress: shown to a person meanwhile.
         seconds: between two looks at the trials.
     """
 
     sweep: Sweep
-    folder: SweepFolder
-    launch: Callable[[Trial, bool], Launch]
-    propose: Callable[[int, list[Trial]], Proposal]
+    study: Any
+    folder: Path
+    launch: Callable[[int, Mapping[str, Any], bool], "Popen[bytes]"]
     total: int
     jobs: int
+    seed: int
     progress: Progress
-    seconds: float = 0.25
-    stop_signal: int = 0  # that asked the sweep to stop; 0 for none
-    broken: str = ""  # why the sweep ended before its time; empty where it did not
-    trials: dict[int, Trial] = field(default_factory=dict)
-    _active: list[_Active] = field(default_factory=list)
-    _again: list[Trial] = field(default_factory=list)  # interrupted ones that go on
-    _shown: dict[str, float | int] = field(default_factory=dict)  # in the progress
-    _stop_requests: int = 0  # signals that came
-    _stops_sent: int = 0  # of them, those that the trials know of
+    seconds: float = 0.5
+    broken: str = ""  # the reason why the sweep ended before its time
+    running: list[Running] = field(default_factory=list)
 
-    def run(self) -> list[Trial]:
-        """Runs until every trial has ended, or until a signal or a wrong metric stops it.
+    def run(self) -> int:
+        """Runs until every trial has ended, or a signal or a wrong metric stops the sweep.
 
         Returns:
-            All trials, in the order of their numbers.
+            The signal that stopped it, 0 for none.
         """
-        self._find_earlier()
-        try:
-            with self._signals():
-                while True:
-                    for active in [*self._active]:
-                        self._look_at(active)
-                    if self._stop_requests > self._stops_sent:
-                        self._stop_all()
-                    if not self.stop_signal and not self.broken:
-                        self._stop_behind()
-                        self._fill()
-                    if not self._active:
-                        break
-                    time.sleep(self.seconds)
-        except BaseException:  # a full disk: leave no trial behind
-            self._stop_all()
-            raise
-        return [self.trials[number] for number in sorted(self.trials)]
-
-    # ---------------------------------------------------------------- beginning
-
-    def _find_earlier(self) -> None:
-        """The trials of a sweep that goes on: ended, interrupted, or still running."""
-        self.trials = {item.number: item for item in self.folder.read(self.sweep.metric.name)}
-        done = sum(trial.status in ENDED for trial in self.trials.values())
-        self.progress.phase("sweep", self.total, done)
-        for trial in [*self.trials.values()]:
-            if trial.status in ENDED:
-                continue
-            log = self.folder.log(trial.number)
-            if is_locked(log):
-                self.progress.message(f"trial {trial.number} still runs (process {trial.pid})")
-                orphan = _Orphan(log, trial.pid)
-                self._active.append(_Active(trial, orphan, time.monotonic()))
-            elif (self.folder.run(trial.number) / "results.json").is_file():
-                self._finish(trial)
-            else:
-                self._again.append(trial)
-
-    def _fill(self) -> None:
-        while len(self._active) < self.jobs:
-            trial = self._next()
-            if trial is None:
-                return
-            self._start(trial)
-
-    def _next(self) -> Trial | None:
-        """The trial to start now, or None where there is none."""
-        if self._again:
-            return self._again.pop(0)
-        reached = any(
-            self.sweep.metric.reached(value)
-            for trial in self.trials.values()
-            for value in trial.values
-        )
-        number = len(self.trials) + 1
-        if reached or number > self.total:
-            return None
-        earlier = [self.trials[number] for number in sorted(self.trials)]
-        proposal = self.propose(number - 1, earlier)
-        return Trial(number, proposal.parameters, proposal.point)
-
-    def _start(self, trial: Trial) -> None:
-        run, log = self.folder.run(trial.number), self.folder.log(trial.number)
-        begun = all((run / name).is_file() for name in ("config.yaml", "task.json"))
-        if not begun and run.exists():
-            clear(run)
-        launch = self.launch(trial, begun)
-        run.parent.mkdir(parents=True, exist_ok=True)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            fcntl.flock(output, fcntl.LOCK_EX)
-            process = subprocess.Popen(
-                launch.arguments,
-                env=launch.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        trial = replace(trial, status="running", error="", pid=process.pid)
-        self._update(trial, recorded=True)
-        self._active.append(_Active(trial, process, time.monotonic()))
-        goes_on = " goes on" if begun else ""
-        varied = (f"{name}={shown(trial.parameters[name])}" for name in self.sweep.varied)
-        self.progress.message(f"trial {trial.number}{goes_on}: {'  '.join(varied)}")
-
-    # ---------------------------------------------------------------- following
-
-    def _look_at(self, active: _Active) -> None:
-        code = active.process.poll()  # before reading, so that what it wrote last is read too
-        self._read_metrics(active)
-        if code is not None:
-            self._active.remove(active)
-            self._conclude(active, code)
-
-    def _read_metrics(self, active: _Active) -> None:
-        run, name = self.folder.run(active.trial.number), self.sweep.metric.name
-        metrics = run / "metrics.jsonl"
-        size = metrics.stat().st_size if metrics.is_file() else -1
-        if size == active.size:
-            return
-        active.size = size
-        active.trial = replace(active.trial, values=metric_values(run, name))
-        self._update(active.trial)
-        if (summary := self._summary()) != self._shown:
-            self._shown = summary
-            self.progress.advance(0, summary)
-        if not active.trial.values and not any(trial.values for trial in self.trials.values()):
-            rows = (row for row in read_rows(metrics) if name not in row)
-            evaluations = [row for row in rows if "eval/entropy" in row]
-            if name.startswith("eval/") and len(evaluations) >= EVALUATIONS_WITHOUT:
-                logged = sorted(key for key in evaluations[-1] if key.startswith("eval/"))
-                self._break(f"{self._never_logged(active.trial)}; it logs {', '.join(logged)}")
-
-    def _stop_behind(self) -> None:
-        if self.sweep.hyperband is None:
-            return
-        histories = {
-            number: [self.sweep.metric.cost(value) for value in trial.values]
-            for number, trial in self.trials.items()
-        }
-        running = {active.trial.number for active in self._active if not active.behind}
-        stopped = to_stop(self.sweep.hyperband, histories, running)
-        for active in self._active:
-            if active.trial.number in stopped:
-                active.behind = True
-                active.process.terminate()
-
-    def _conclude(self, active: _Active, code: int) -> None:
-        """Says what became of a trial whose process has ended."""
-        seconds = active.trial.seconds + time.monotonic() - active.began
-        trial = replace(active.trial, seconds=seconds)
-        finished = (self.folder.run(trial.number) / "results.json").is_file()
-        if code == 0 or (code == UNKNOWN_CODE and finished):
-            self._finish(trial)
-        elif active.behind:
-            self._end(trial, "stopped early")
-        elif code == UNKNOWN_CODE and not self.stop_signal:
-            self._again.append(trial)
-        elif self.stop_signal or self.broken or code == UNKNOWN_CODE:
-            self._end(trial, "interrupted", "the sweep was stopped")
-        elif code < 0:
-            name = signal.Signals(-code).name
-            self._end(trial, "interrupted", f"killed by {name}")
-        elif code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-            self._end(trial, "interrupted", "stopped by a signal")
+        if self.sweep.hyperband:
+            self.study.pruner = optuna.pruners.HyperbandPruner(**self.sweep.hyperband)
         else:
-            self._end(trial, "failed", error_line(self.folder.log(trial.number), code))
+            self.study.pruner = optuna.pruners.NopPruner()
+        trials = self.study.get_trials(deepcopy=False)
+        done = sum(trial.state.is_finished() for trial in trials)
+        self.progress.phase("sweep", self.total, done)
+        again = [trial for trial in trials if not trial.state.is_finished()]
+        self._end_orphans(again)
+        passed_on = 0
+        with stop_signals() as received:
+            try:
+                while True:
+                    for each in [*self.running]:
+                        self._look_at(each)
+                    if len(received) > passed_on:  # once more: a run then stops at once
+                        self._stop_all()
+                        passed_on = len(received)
+                    while len(self.running) < self.jobs and not received and not self.broken:
+                        if not self._start(again):
+                            break
+                    if not self.running:
+                        return received[0] if received else 0
+                    time.sleep(self.seconds)
+            except BaseException:  # a full disk: no trial is left behind
+                self._stop_all()
+                raise
 
-    def _finish(self, trial: Trial) -> None:
-        """Ends a trial that ran to its end; one without a value says why."""
-        reason = why_without_value(self.folder.run(trial.number), self.sweep.metric.name)
-        if trial.values or reason:
-            self._end(trial, "finished", "" if trial.values else reason)
-            return
-        self._end(trial, "failed", self._never_logged(trial))
-        if not any(other.values for other in self.trials.values()):
-            self._break(self._never_logged(trial))
+    def _end_orphans(self, trials: list[Any]) -> None:
+        """Asks processes that have outlived their sweep to stop, and waits for their end."""
+        logs = {trial.number: trial_path(self.folder, trial.number, ".log") for trial in trials}
+        for trial in trials:
+            if is_locked(logs[trial.number]):
+                self.progress.message(f"trial {trial.number} still runs; it stops and is continued")
+                with suppress(ProcessLookupError, KeyError):
+                    os.kill(trial.user_attrs["pid"], signal.SIGTERM)
+        while any(map(is_locked, logs.values())):
+            time.sleep(self.seconds)
 
-    def _end(self, trial: Trial, status: Status, error: str = "") -> None:
-        trial = replace(trial, status=status, error=error, pid=0)
-        self._update(trial, recorded=True)
-        value = "" if trial.value is None else f", {self.sweep.metric.name} {trial.value:.5g}"
-        reason = f": {error}" if error else ""
-        self.progress.message(f"trial {trial.number} {status}{value}{reason}")
-        self.progress.advance(int(status in ENDED), self._summary())
+    def _start(self, again: list[Any]) -> bool:
+        """Starts the next trial, one of those to continue first; False where none is left."""
+        number = len(self.study.get_trials(deepcopy=False))
+        if not again and number >= self.total:
+            return False
+        number = again[0].number if again else number
+        self.study.sampler = sampler_for(self.sweep, self.seed, number)
+        if again:  # optuna has no other way to take up a trial that runs
+            trial = optuna.trial.Trial(self.study, again.pop(0)._trial_id)
+        else:
+            trial = self.study.ask()
+        values = {name: suggest(trial, name, item) for name, item in self.sweep.space.items()}
+        resume = can_resume(trial_path(self.folder, number))
+        process = self.launch(number, self.sweep.fixed | values, resume)
+        self.running.append(Running(trial, process))
+        trial.set_user_attr("pid", process.pid)
+        pairs = "  ".join(f"{name}={shown(value)}" for name, value in values.items())
+        self.progress.message(f"trial {number}{' goes on' if resume else ''}: {pairs}")
+        return True
 
-    def _update(self, trial: Trial, recorded: bool = False) -> None:
-        self.trials[trial.number] = trial
-        if recorded:
-            self.folder.record(trial)
+    def _look_at(self, each: Running) -> None:
+        code = each.process.poll()  # before reading, so that its last row is read too
+        metrics = trial_path(self.folder, each.trial.number) / "metrics.jsonl"
+        size = metrics.stat().st_size if metrics.is_file() else 0
+        if size != each.size and not each.pruned:
+            each.size = size
+            self._report(each, may_prune=code is None)
+        if code is not None:
+            self.running.remove(each)
+            self._conclude(each, code)
 
-    def _summary(self) -> dict[str, float | int]:
-        """What the progress shows: how many are what, and the best value so far."""
-        counts = {
-            status: sum(trial.status == status for trial in self.trials.values())
-            for status in ("running", "stopped early", "failed")
-        }
-        summary: dict[str, float | int] = {k: n for k, n in counts.items() if n or k == "running"}
-        going = [trial for trial in self.trials.values() if trial.status != "failed"]
-        values = [trial.value for trial in going if trial.value is not None]
-        if values:
-            summary[f"best {self.sweep.metric.name}"] = min(values, key=self.sweep.metric.cost)
-        return summary
+    def _report(self, each: Running, may_prune: bool) -> None:
+        """Tells optuna the values that it does not know, one by one: it compares at each."""
+        rows = rows_with(trial_path(self.folder, each.trial.number), self.sweep.metric)
+        known = len(self._frozen(each).intermediate_values)
+        for step, row in enumerate(rows[known:], start=known + 1):
+            each.trial.report(row[self.sweep.metric], step)
+            if may_prune and each.trial.should_prune():
+                each.process.terminate()  # first: a sweep killed here continues the trial
+                self.study.tell(each.trial.number, state=TrialState.PRUNED)
+                each.pruned = True
+                return
 
-    # ---------------------------------------------------------------- stopping
+    def _conclude(self, each: Running, code: int) -> None:
+        """Records the end of a trial. One that a signal ended stays as it is, to be continued."""
+        values = self._frozen(each).intermediate_values
+        if each.pruned:
+            end = "stopped early"
+        elif code < 0 or code in STOPPED_CODES:
+            end = "interrupted"
+        elif code == 0 and values:
+            self.study.tell(each.trial.number, values[max(values)])
+            end = "finished"
+        else:
+            end = f"failed: {self._fail(each.trial, code)}"
+        value = f", {self.sweep.metric} {values[max(values)]:.5g}" if values else ""
+        self.progress.message(f"trial {each.trial.number} {end}{value}")
+        self.progress.advance(int(end != "interrupted"))
 
-    def _never_logged(self, trial: Trial) -> str:
-        return f"metric {self.sweep.metric.name} was never logged by trial {trial.number}"
+    def _fail(self, trial: Any, code: int) -> str:
+        """Records a failure and gives its reason. A metric that nobody logs ends the sweep."""
+        reason = error_line(trial_path(self.folder, trial.number, ".log"), code)
+        if code == 0:
+            reason = f"trial {trial.number} ended without a value of {self.sweep.metric}"
+            if not any(other.intermediate_values for other in self.study.trials):
+                self.broken = reason
+                self._stop_all()
+        trial.set_user_attr("error", reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        return reason
 
-    def _break(self, reason: str) -> None:
-        """The sweep cannot work: stops what runs and begins nothing more."""
-        if not self.broken:
-            self.broken = reason
-            self._stop_all()
+    def _frozen(self, each: Running) -> Any:
+        return self.study.get_trials(deepcopy=False)[each.trial.number]
 
     def _stop_all(self) -> None:
-        """Asks every trial to stop; one that was asked before stops at once."""
-        for active in self._active:
-            # A trial that is behind has been asked already.
-            if not active.behind or self._stops_sent:
-                active.process.terminate()
-        self._stops_sent = self._stop_requests
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the trials after their current step; once more, at once."""
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            # The loop sends it on: it knows a trial that is being started right now.
-            self.stop_signal = number
-            self._stop_requests += 1
-            if self._stop_requests == 1:
-                self.progress.message("stopping the trials (once more to stop at once)")
-
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for each in self.running:
+            each.process.terminate()
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock on a file."""
-    if not path.is_file():
-        return False
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
-
-
-def clear(run: Path) -> None:
-    """Removes the folder of a run that was killed before anything was in it.
-
-    Raises:
-        OSError: something is in it.
-    """
-    for name in ("config.yaml", "task.json"):
-        (run / name).unlink(missing_ok=True)
-    run.rmdir()
+def suggest(trial: Any, name: str, item: Any) -> Any:
+    """The value of a parameter: optuna draws it, or remembers it for a trial that goes on."""
+    if isinstance(item, CategoricalDistribution):
+        return trial.suggest_categorical(name, item.choices)
+    if isinstance(item, IntDistribution):
+        return trial.suggest_int(name, item.low, item.high, step=item.step)
+    return trial.suggest_float(name, item.low, item.high, log=item.log, step=item.step)
 
 
 def shown(value: object) -> str:
-    """A parameter's value for reading: four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A parameter's value for reading: five significant digits."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def error_line(log: Path, code: int) -> str:
-    """The line of a failed trial that says why: its own error, else the last that it printed."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    ours = [line.removeprefix("seqgan: ") for line in lines if line.startswith("seqgan: ")]
-    last = (ours or lines or [""])[-1]
-    return f"{last[:300]} (exit code {code})" if last else f"exit code {code}"
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """The numbers of the stop signals that have come so far, in a list that grows."""
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

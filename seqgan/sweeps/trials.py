@@ -1,134 +1,176 @@
-"""The trials of a sweep and the files that outlive it.
+"""A trial of a sweep: the process that trains it, and the numbers that it leaves.
 
-sweeps/<name>/  sweep.yaml        the sweep, as it was given
-                settings.json     its id, seed and what else it was started with
-                trials.jsonl      a row when a trial begins and one when it ends
-                trials/<number>/  the run of each trial
-                logs/<number>.log what it printed
-                parameters/<number>.yaml   what it was given, as wandb reads it
-                sweep.json  parallel.png   in the end: the ranked trials
+A trial is `seqgan train` with its values as flags. Environment variables tell wandb about the
+sweep, as an agent of Weights & Biases does: an offline run records the sweep's id and its values.
+
+sweeps/<name>/  sweep.yaml  journal.log (optuna's record of every trial)
+                trials/<number>/ (a run)  trials/<number>.log  trials/<number>.yaml (for wandb)
+                sweep.json  parallel.png (in the end)
 """
 
-import json
+import fcntl
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from seqgan.sweeps.proposals import Point
+import yaml
+
+from seqgan.sweeps.reading import Sweep
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import read_rows
-from seqgan.training.config_files import load_config
 
-# An interrupted trial goes on when its sweep does; all but that and `running` are final.
-Status = Literal["running", "finished", "stopped early", "failed", "interrupted"]
+ARGS = "${args}"  # the word of a command in whose place the flags stand
+OURS = ("--output", "--resume", "--fork", "--profile")  # flags that are not for a trial
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One run of a sweep."""
-
-    number: int  # from 1
-    parameters: dict[str, Any]
-    point: Point = field(default_factory=dict)
-    status: Status = "running"
-    error: str = ""  # one line, of a trial that failed, was interrupted or has no value
-    seconds: float = 0.0  # that it took
-    pid: int = 0  # of its process, while running
-    values: tuple[float, ...] = ()  # of `metric_values`
-
-    @property
-    def value(self) -> float | None:
-        """The last value of the metric: what a trial is ranked by."""
-        return self.values[-1] if self.values else None
+def trial_path(folder: Path, number: int, suffix: str = "") -> Path:
+    """The run of a trial, or a file beside it."""
+    return folder / "trials" / f"{number:03d}{suffix}"
 
 
 @dataclass(frozen=True)
-class SweepFolder:
-    """Where the parts of a sweep lie."""
+class Launcher:
+    """Starts each trial as `seqgan train`, with this interpreter.
 
-    path: Path
-
-    @property
-    def sweep(self) -> Path:
-        return self.path / "sweep.yaml"
-
-    @property
-    def settings(self) -> Path:
-        return self.path / "settings.json"
-
-    @property
-    def trials(self) -> Path:
-        return self.path / "trials.jsonl"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "sweep.json"
-
-    @property
-    def picture(self) -> Path:
-        return self.path / "parallel.png"
-
-    def run(self, number: int) -> Path:
-        return self.path / "trials" / f"{number:03d}"
-
-    def log(self, number: int) -> Path:
-        return self.path / "logs" / f"{number:03d}.log"
-
-    def parameters(self, number: int) -> Path:
-        return self.path / "parameters" / f"{number:03d}.yaml"
-
-    def record(self, trial: Trial) -> None:
-        """Adds a row about a trial; it stands from then on, whatever happens to the sweep."""
-        row = asdict(replace(trial, values=()))
-        del row["values"]  # the run's own metrics.jsonl has them
-        with self.trials.open("ab", buffering=0) as file:
-            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-
-    def mend(self) -> None:
-        """Cuts off a row that was half written when the sweep was killed."""
-        if self.trials.is_file():
-            content = self.trials.read_bytes()
-            if len(content) != (whole := content.rfind(b"\n") + 1):
-                os.truncate(self.trials, whole)
-
-    def read(self, metric: str) -> list[Trial]:
-        """Every trial as its last row says, in the order of the numbers."""
-        found = {row["number"]: Trial(**row) for row in read_rows(self.trials)}
-        return [
-            replace(found[number], values=metric_values(self.run(number), metric))
-            for number in sorted(found)
-        ]
-
-
-def metric_values(run: Path, metric: str) -> tuple[float, ...]:
-    """The finite values of a metric that a run has logged so far, in that order.
-
-    The evaluation before the game (iteration 0) is left out: it says nothing of a trial's game.
+    Args:
+        sweep: the content of the sweep file.
+        folder: of the sweep.
+        sweep_id: recorded by the offline runs.
+        extra: flags of every trial.
+        jobs: trials at a time, which share the processor's cores.
     """
-    found = (row[metric] for row in _rows_with(run, metric))
-    return tuple(float(value) for value in found if math.isfinite(value))
+
+    sweep: Sweep
+    folder: Path
+    sweep_id: str
+    extra: tuple[str, ...] = ()
+    jobs: int = 1
+
+    def __call__(
+        self, number: int, values: Mapping[str, Any], resume: bool
+    ) -> "subprocess.Popen[bytes]":
+        """A trial's process, begun anew or continued."""
+        run, given = trial_path(self.folder, number), trial_path(self.folder, number, ".yaml")
+        arguments = train_arguments(self.sweep, values, self.extra)
+        arguments = ["--resume", str(run)] if resume else [*arguments, "--output", str(run)]
+        plain = {name: {"value": value} for name, value in values.items()}
+        given.parent.mkdir(exist_ok=True)
+        given.write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
+        environment = trial_environment(os.environ, self.sweep, self.sweep_id, number, given)
+        if self.jobs > 1:
+            threads = max(1, (os.cpu_count() or 1) // self.jobs)
+            environment.setdefault("OMP_NUM_THREADS", str(threads))
+        command = [sys.executable, "-m", "seqgan", "train", *arguments]
+        return start(command, environment, trial_path(self.folder, number, ".log"))
 
 
-def last_row_with(run: Path, metric: str) -> dict[str, Any]:
-    """The row of the last evaluation in the game that has the metric; empty for none."""
-    return next(reversed([*_rows_with(run, metric)]), {})
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """A process that writes to a log and holds a lock on it as long as it lives."""
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C reaches the sweep alone, and the sweep passes it on
+        )
 
 
-def why_without_value(run: Path, metric: str) -> str:
-    """Why a run that has finished has no value though it logs the metric; empty if it does not."""
-    if next(_rows_with(run, metric), None):
-        return f"{metric} was never finite"
-    if not any(metric in row for row in read_rows(run / "metrics.jsonl")):
-        return ""
-    config = load_config(run / "config.yaml")
-    every, iterations = config.evaluation.every, config.adversarial.iterations
-    return f"no evaluation in the game: evaluation.every {every}, iterations {iterations}"
+def is_locked(path: Path) -> bool:
+    """Tells whether a process holds the lock on a file."""
+    if not path.is_file():
+        return False
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
-def _rows_with(run: Path, metric: str) -> Iterator[dict[str, Any]]:
-    """The rows that have the metric: of the game, or without an iteration."""
-    for row in read_rows(run / "metrics.jsonl"):
-        if metric in row and row.get("iteration") != 0:
-            yield row
+def can_resume(run: Path) -> bool:
+    """Tells whether a run has a checkpoint; the folder of a run without one is removed."""
+    if any((run / "checkpoints").glob("[0-9]*")):
+        return True
+    shutil.rmtree(run, ignore_errors=True)
+    return False
+
+
+def train_arguments(
+    sweep: Sweep, values: Mapping[str, Any], extra: Sequence[str] = ()
+) -> list[str]:
+    """The arguments of `seqgan train` for a trial's values.
+
+    Raises:
+        ConfigurationError: the command is no `seqgan train ... ${args}`; or it has, as the extra
+            flags may have, a flag that the sweep sets itself.
+    """
+    ignored = ("${env}", "${interpreter}", "python", "-m")
+    words = [word for word in sweep.command if word not in ignored]
+    is_training = [Path(word).name for word in words[:2]] == ["seqgan", "train"]
+    if not is_training or words.count(ARGS) != 1:
+        given = ", ".join(sweep.command)
+        raise ConfigurationError(f"command is [seqgan, train, ..., {ARGS}], got [{given}]")
+    for word in (*words, *extra):
+        if word.partition("=")[0] in OURS:
+            raise ConfigurationError(f"a trial has its own folder and is trained, got {word}")
+        if word.startswith("--") and flag_of(word) in map(flag_of, values):
+            raise ConfigurationError(f"{word.partition('=')[0]} is in the sweep, got it beside it")
+    place = words.index(ARGS)
+    flags = [f"--{name}={value}" for name, value in values.items()]
+    return [*words[2:place], *flags, *words[place + 1 :], *extra]
+
+
+def flag_of(word: str) -> str:
+    """A flag or a setting's name in the one spelling that is compared."""
+    return word.partition("=")[0].removeprefix("--").replace("_", "-")
+
+
+def trial_environment(
+    environment: Mapping[str, str], sweep: Sweep, sweep_id: str, number: int, parameters: Path
+) -> dict[str, str]:
+    """The environment with the variables that make a run one of the sweep, offline.
+
+    No server knows the sweep, so it would refuse a run that is online. wandb takes the project of
+    a sweep's run from the environment alone.
+    """
+    mode = environment.get("WANDB_MODE", "")
+    return dict(environment) | {
+        "WANDB_MODE": mode if mode == "disabled" else "offline",
+        "WANDB_PROJECT": sweep.project or environment.get("WANDB_PROJECT") or "seqgan",
+        "WANDB_SWEEP_ID": sweep_id,
+        "WANDB_SWEEP_PARAM_PATH": str(parameters.resolve()),
+        "WANDB_RUN_GROUP": environment.get("WANDB_RUN_GROUP") or f"{sweep.name}-{sweep_id}",
+        "WANDB_NAME": f"{sweep.name}-{number:03d}",
+    }
+
+
+def rows_with(run: Path, metric: str) -> list[dict[str, Any]]:
+    """The rows of a run's metrics with a finite value of the metric, in their order.
+
+    The evaluation before the game (iteration 0) is left out: it says nothing about a trial's game.
+    """
+    return [
+        row
+        for row in read_rows(run / "metrics.jsonl")
+        if row.get("iteration") != 0 and math.isfinite(row.get(metric, math.nan))
+    ]
+
+
+def error_line(log: Path, code: int) -> str:
+    """The line of a failed trial that gives its reason: its own error, else the last of its log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    ours = [line.removeprefix("seqgan: ") for line in lines if line.startswith("seqgan: ")]
+    last = (ours or [line.strip() for line in lines if line.strip()] or ["no output"])[-1]
+    return f"{last[:300]} (exit code {code})"

@@ -1,6 +1,6 @@
-"""Several processes, by accelerate: each holds all parameters, and gradients are averaged.
+"""Runs several processes with accelerate: each holds all parameters and gradients are averaged.
 
-accelerate is imported when a launcher has started more than one process, and not before.
+accelerate is imported only if a launcher has started more than one process.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from seqgan.system.errors import ConfigurationError, ProcessLostError
 from seqgan.system.runtime import ALONE, Result, Runtime, Trained, launched_processes
 
-# What gloo and PyTorch's wrapper of it say when the other side of a connection is gone.
+# Parts of the messages of gloo, and of PyTorch around it, after another process has ended.
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
 def runtime_for(device: str) -> Runtime:
-    """The runtime of this process: with others where a launcher started several.
+    """Returns `ALONE` for a single process, else the runtime that joins the launched processes.
 
     Args:
-        device: where the networks are to live, as PyTorch names it; of several GPUs each process
-            gets its own.
+        device: PyTorch's name of the networks' device; with several GPUs each process gets one of
+            its own.
 
     Raises:
-        ConfigurationError: accelerate is not there, or is configured for what is not supported.
+        ConfigurationError: accelerate is not installed, or its configuration is not supported.
     """
     return ALONE if launched_processes() == 1 else Accelerated(device)
 
 
 class Called(nn.Module):
-    """Calls any function of a module as its own `forward`, which is what wrappers wrap."""
+    """Calls any function of a module inside `forward`, the only method that wrappers wrap."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class Called(nn.Module):
 class Accelerated(Runtime):
     """One of several processes that a launcher has started.
 
-    Arithmetic is as the run's settings say: accelerate's own mixed precision and accumulation of
-    gradients are off.
+    The run's settings decide the arithmetic, so accelerate's own mixed precision and gradient
+    accumulation are off.
 
     Args:
-        device: its kind (`cpu`, `cuda`) is where the networks live.
+        device: only its kind (`cpu`, `cuda`) counts; accelerate picks the device of that kind.
 
     Attributes:
-        device: of this process.
+        device: this process' device.
     """
 
     def __init__(self, device: str) -> None:
@@ -113,11 +113,11 @@ class Accelerated(Runtime):
 
 @contextmanager
 def _losing() -> Iterator[None]:
-    """Turns what a broken connection says, often over a page, into one line."""
+    """Turns the error of a broken connection, which may fill a page, into a ProcessLostError."""
     try:
         yield
     except RuntimeError as error:
-        known = isinstance(error, torch.distributed.DistError)
-        if not known and not any(said in str(error) for said in LOST):
+        lost = isinstance(error, torch.distributed.DistError)
+        if not lost and not any(phrase in str(error) for phrase in LOST):
             raise
         raise ProcessLostError("another process of this run ended") from error

@@ -1,4 +1,4 @@
-"""What a run was made with: the machine, the versions, the commit. For its report."""
+"""Describes the machine, the versions and the commit of a run, for its report."""
 
 import os
 import platform
@@ -12,8 +12,8 @@ GIT_TIMEOUT = 5.0  # seconds
 
 
 def describe_machine() -> dict[str, str]:
-    """Names and values as text; what is unknown is left out."""
-    described = {
+    """Returns names and values as text, without unknown values."""
+    description = {
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -21,24 +21,24 @@ def describe_machine() -> dict[str, str]:
         **versions(),
         "seqgan commit": commit(Path(__file__).resolve().parents[2]),
     }
-    return {name: value for name, value in described.items() if value}
+    return {name: value for name, value in description.items() if value}
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the packages that decide a run's numbers."""
+    by_package = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a folder that was never installed
-            found[package] = "unknown"
-    return found
+            by_package[package] = version(package)
+        except PackageNotFoundError:  # seqgan runs from a folder that was never installed
+            by_package[package] = "unknown"
+    return by_package
 
 
 def commit(checkout: Path) -> str:
-    """The commit of a checkout, marked where its files differ from it; empty for another folder."""
+    """The commit of a checkout, with a mark if files have changed; empty if it is no checkout."""
     if not (checkout / ".git").exists():
-        return ""  # installed, perhaps below somebody else's repository
+        return ""  # git itself would search the parent folders and find another repository
     try:
         head, changes = (
             subprocess.run(
@@ -50,13 +50,13 @@ def commit(checkout: Path) -> str:
             ).stdout.strip()
             for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain"))
         )
-    except (OSError, subprocess.SubprocessError):  # no git, or no repository that it would read
+    except (OSError, subprocess.SubprocessError):  # git is missing or refuses the repository
         return ""
     return f"{head} with changes" if changes else head
 
 
 def _processor() -> str:
-    """The model's name on Linux; elsewhere what Python says."""
+    """The processor's model name on Linux; elsewhere Python's word for it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

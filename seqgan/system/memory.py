@@ -1,9 +1,9 @@
-"""Keeping freed memory for the next tensor, instead of giving it back to the kernel each time.
+"""Keeps freed memory for the next tensor instead of returning it to the kernel.
 
-By default glibc gives a large buffer back to the kernel when it is freed. A training step frees
-and asks for the same few buffers over and over, and the kernel has to zero their pages every time:
-on the paper's vocabulary of 5,000 that can cost more than the arithmetic. Only the very large ones
-still go back, because holes of many sizes between them would make the process grow without end.
+By default glibc returns a large buffer to the kernel when the buffer is freed. A training step
+frees and requests the same few buffers over and over, and the kernel zeroes their pages each time.
+With the paper's vocabulary of 5,000 words that can cost more than the arithmetic. Very large
+buffers are still returned: holes of many sizes between them would let the process grow forever.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ GROW_BY = 64 * 2**20  # bytes that the heap grows by at a time
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to serve large buffers from its heap and to keep them when they are freed.
+    """Tells glibc to serve large buffers from its heap and to keep freed ones there.
 
-    For programs, at their start: it changes the whole process. Returns whether anything was
-    changed; elsewhere than on Linux with glibc nothing is.
+    Call this at the start of a program, because it changes the whole process. Returns True if the
+    settings were changed, and False on any system but Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,8 +1,8 @@
-"""What differs between one process and many. Here: one process.
+"""Hides from the training loop if one process runs or many. This file implements one process.
 
 Several processes train the same networks, each on its own part of every batch. A loss is a mean
-over real tokens, and processes have different numbers of those: `share` is what a process' mean is
-multiplied by, so that gradients averaged over the processes are those of the whole batch.
+over real tokens, and each process has a different number of them. Each process multiplies its loss
+by `share`, so that gradients averaged over the processes equal those of the whole batch.
 """
 
 import os
@@ -18,47 +18,47 @@ Result = TypeVar("Result")
 
 
 class Runtime(ABC):
-    """Everything the training loop asks about processes.
+    """All operations of the training loop that involve other processes.
 
-    Every process makes the same calls in the same order; `forward`, `backward` and all that gives
-    something of other processes wait for these.
+    Every process makes the same calls in the same order. `forward`, `backward` and all methods that
+    return values of other processes wait for those processes.
 
     Raises:
-        ProcessLostError: in each method that waits, where another process has ended.
+        ProcessLostError: another process has ended; each method that waits may raise this error.
     """
 
-    rank: int = 0  # of this process, from 0
+    rank: int = 0  # number of this process, from 0
     world_size: int = 1  # number of processes
 
     @abstractmethod
     def prepare(self, module: nn.Module) -> None:
-        """Says that `module` will be trained here: its parameters become the main process'.
+        """Prepares a module for training: copies the main process' parameters into it.
 
-        The module stays what it is; whoever samples from it or measures it uses it as before.
+        The module stays the same object, and sampling and measuring use it as before.
         """
 
     @abstractmethod
     def forward(self, module: Trained, function: Callable[[Trained], Result]) -> Result:
-        """`function(module)`, of which `backward` follows: exactly once, and on every process."""
+        """Returns `function(module)`. Each process then calls `backward` on it, exactly once."""
 
     @abstractmethod
     def backward(self, loss: Tensor) -> None:
-        """Adds the mean over all processes of the loss' gradients to the parameters'."""
+        """Averages the loss' gradients over all processes and adds them to the parameters'."""
 
     @abstractmethod
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all processes, in rank order. Each process has as many, of one shape."""
+        """Concatenates the rows of all processes in rank order. All give tensors of one shape."""
 
     @abstractmethod
     def gather_objects(self, item: Any) -> list[Any]:
-        """What each process gives, in rank order; small things that can be pickled."""
+        """Lists the items of all processes in rank order. Items are small and can be pickled."""
 
     def is_main(self) -> bool:
-        """Whether this process logs and saves."""
+        """True for the one process that logs and saves."""
         return self.rank == 0
 
     def own(self, rows: Tensor) -> Tensor:
-        """This process' part of what `gather` gave, or of as many rows."""
+        """This process' part of the rows of all processes: undoes `gather`."""
         count = len(rows) // self.world_size
         return rows[self.rank * count : (self.rank + 1) * count]
 
@@ -67,20 +67,20 @@ class Runtime(ABC):
         return float(self.gather(torch.tensor([count], dtype=torch.float64)).sum())
 
     def share(self, count: float) -> float:
-        """`count` over its mean over the processes; 1 for a single one.
+        """`count` divided by its mean over the processes; 1 for a single process.
 
         Args:
-            count: of what this process' loss is a mean over, say real tokens.
+            count: number of terms in the mean that is this process' loss, say its real tokens.
         """
         if self.world_size == 1:
             return 1.0
         return self.world_size * count / max(self.total(count), 1.0)
 
     def average(self, values: Mapping[str, float], weight: float) -> dict[str, float]:
-        """The mean over the processes of each value, which all of them have.
+        """The weighted mean of each value over the processes. All processes give the same names.
 
         Args:
-            weight: of this process, say its real tokens.
+            weight: this process' weight, say its number of real tokens.
         """
         if self.world_size == 1:
             return dict(values)
@@ -89,12 +89,12 @@ class Runtime(ABC):
         means = (weights * table).sum(dim=0) / weights.sum().clamp(min=1e-300)
         return dict(zip(values, means.tolist(), strict=True))
 
-    def most(self, value: float) -> float:
+    def maximum(self, value: float) -> float:
         """The largest of all processes' values."""
         return float(self.gather(torch.tensor([value], dtype=torch.float64)).max())
 
     def from_main(self, item: Any) -> Any:
-        """What the main process gives; on the others `item` counts for nothing."""
+        """Returns the main process' item on every process; other processes' items are ignored."""
         return self.gather_objects(item if self.is_main() else None)[0]
 
     def barrier(self) -> None:
@@ -102,7 +102,10 @@ class Runtime(ABC):
         self.gather_objects(None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Runtime":
-        """A copy of what trains in several processes is known to this one only."""
+        """Returns the single-process runtime.
+
+        Deep copies of a trained object (frozen references, timing runs) exist in this process only.
+        """
         return ALONE
 
 
@@ -128,16 +131,16 @@ class SingleProcess(Runtime):
 ALONE = SingleProcess()
 
 
-# What launchers tell: torchrun and `accelerate launch`, then those of MPI.
+# Environment variables of launchers: torchrun and `accelerate launch` first, then MPI's.
 SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 
 
 def launched_processes() -> int:
-    """How many processes a launcher has started; 1 without one."""
+    """Number of processes that a launcher has started; 1 without a launcher."""
     return int(next((os.environ[name] for name in SIZES if os.environ.get(name)), 1))
 
 
 def launched_rank() -> int:
-    """Which of them this one is, from 0."""
+    """Number of this process among the launched ones, from 0."""
     return int(next((os.environ[name] for name in RANKS if os.environ.get(name)), 0))

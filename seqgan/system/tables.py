@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> list[str]:
-    """Rows of cells, as many in each, as lines.
+    """Formats rows of cells, all with the same number of cells, as lines.
 
     Args:
-        left: the column that is flush left; the others are flush right, as numbers are.
+        left: index of the column that is flush left; the others are flush right, like numbers.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -1,4 +1,4 @@
-"""Seconds of named parts, for the `time/` metrics, and the same parts as ranges of a profile."""
+"""Measures seconds of named parts, for the `time/` metrics and as ranges in a profile."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,16 +6,16 @@ from contextlib import contextmanager
 
 from torch.autograd.profiler import record_function
 
-RANGE = "seqgan: "  # what the names of our ranges start with in a profile
+RANGE = "seqgan: "  # prefix of our ranges' names in a profile
 
 
 def profiled(name: str) -> record_function:
-    """A range of that name in a profile that is being taken; costs microseconds otherwise."""
+    """Marks a range of that name in a running profile; without one it costs microseconds."""
     return record_function(RANGE + name)
 
 
 def fastest(action: Callable[[], object], repeats: int = 3) -> float:
-    """Seconds of the fastest of the repeats, after one to warm up."""
+    """Seconds of the fastest repeat, after one call to warm up."""
     action()
     times = []
     for _ in range(repeats):
@@ -26,10 +26,10 @@ def fastest(action: Callable[[], object], repeats: int = 3) -> float:
 
 
 class Clock:
-    """Adds up the seconds that each part took.
+    """Adds up the seconds of each named part.
 
     Args:
-        now: the current time in seconds.
+        now: returns the current time in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
@@ -38,7 +38,7 @@ class Clock:
 
     @contextmanager
     def lap(self, name: str) -> Iterator[None]:
-        """What runs inside is timed under `time/<name>`, and is a range of a profile."""
+        """Times the block under `time/<name>` and marks it as a range of a profile."""
         started = self.now()
         with profiled(name):
             yield

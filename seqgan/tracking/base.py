@@ -128,7 +128,8 @@ class Trackers:
         """Records the metrics everywhere.
 
         Raises:
-            ValueError: a name is not in the metric list; nothing was recorded.
+            ConfigurationError: a name is neither in the metric list nor `user/` and a name of the
+                user's own; nothing was recorded.
         """
         self._check(metrics)
         for tracker in self._trackers.values():
@@ -142,7 +143,8 @@ class Trackers:
         """Records the histograms everywhere.
 
         Raises:
-            ValueError: a name is not in the metric list; nothing was recorded.
+            ConfigurationError: a name is neither in the metric list nor `user/` and a name of the
+                user's own; nothing was recorded.
         """
         self._check(histograms)
         for tracker in self._trackers.values():

@@ -9,11 +9,11 @@ of its own in its area's section, beside a number of diversity where it may be o
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seqgan.system.errors import ConfigurationError
-from seqgan.tracking.metrics import METRICS, Axis, Metric, find_metric, with_placeholders
+from seqgan.tracking.metrics import METRICS, OWN, Metric, find_metric, with_placeholders
 
 Bounds = tuple[int | None, int | None]
 
@@ -28,17 +28,19 @@ class Curves:
             The panel is there where the first one is, the others as far as they are.
         bounds: of the vertical axis; None is for the data to say.
         logarithmic: whether the vertical axis is.
+        over: the horizontal axis of a user's own metrics, which the metric list leaves open.
     """
 
     title: str
     metrics: tuple[str, ...]
     bounds: Bounds = (None, None)
     logarithmic: bool = False
+    over: str = ""
 
     @property
-    def axis(self) -> Axis:
-        """The metric on the horizontal axis."""
-        return entry_of(self.metrics[0]).axis
+    def axis(self) -> str:
+        """The metric on the horizontal axis; empty for wandb's own count of steps."""
+        return self.over or entry_of(self.metrics[0]).axis
 
     @property
     def unit(self) -> str:
@@ -122,10 +124,6 @@ SECTIONS = (
                 ("losses/grad_norm_generator", "losses/grad_norm_discriminator"),
                 logarithmic=True,
             ),
-            Curves("PPO: KL of an update", ("losses/approx_kl",)),
-            Curves("PPO: share of clipped tokens", ("losses/clipfrac",), (0, None)),
-            Curves("Critic: squared error", ("losses/value",), (0, None)),
-            Curves("Critic: explained variance, 1 is all of it", ("losses/explained_variance",)),
             Curves(
                 "Learning rates",
                 ("charts/learning_rate_generator", "charts/learning_rate_discriminator"),
@@ -263,7 +261,7 @@ SECTIONS = (
             ),
             Curves(
                 "Mean length: 1 or the maximum is reward hacking",
-                ("eval/mean_length", "completions/mean_length", "charts/episodic_length"),
+                ("eval/mean_length", "charts/episodic_length"),
                 (0, None),
             ),
             Curves("Texts that do not end", ("completions/clipped_ratio",), (0, 1)),
@@ -309,13 +307,25 @@ SECTIONS = (
     ),
 )
 
+# The last section, where a run logged metrics of its user's own.
+YOURS = Section(
+    "Your metrics",
+    "Numbers that your own code logs as `user/<path>`, each over the counter of the phase that"
+    " logged it last.",
+    (),
+)
 
-def plan(names: Collection[str] | None = None) -> tuple[Section, ...]:
+
+def plan(
+    names: Collection[str] | None = None, axes: Mapping[str, str] | None = None
+) -> tuple[Section, ...]:
     """The sections with the panels that the given metrics can fill.
 
     Args:
         names: metrics that a run logged. None stands for all that the list and the shipped tasks
             know; of a pattern such as `rewards/<name>/mean` the pattern itself is in the plan.
+        axes: of the user's own metrics among them, by `metrics.axis_of`; wandb's own count of
+            steps for those that are missing.
 
     Raises:
         ConfigurationError: a name is not in the list, or its area has no section.
@@ -332,13 +342,16 @@ def plan(names: Collection[str] | None = None) -> tuple[Section, ...]:
     others: dict[str, list[Panel]] = {section.name: [] for section in named}
     for entry, fitting in by_entry.items():
         for name in fitting:
-            if name not in drawn and entry not in LEFT_OUT:
+            if name not in drawn and entry not in LEFT_OUT and entry != OWN:
                 metric = entry_of(name)
                 beside = BESIDE.get(metric.unit, "") if metric.area == "eval" else ""
                 shown = dict.fromkeys((name, *by_entry.get(beside, ())))  # once, in this order
                 others[_section_of(metric)].append(Curves(name, tuple(shown)))
-    return tuple(
-        replace(section, panels=(*section.panels, *others[section.name])) for section in named
+    own = by_entry[OWN]
+    yours = tuple(Curves(name, (name,), over=(axes or {}).get(name, "")) for name in own)
+    return (
+        *(replace(section, panels=(*section.panels, *others[section.name])) for section in named),
+        *([replace(YOURS, panels=yours)] if yours else []),
     )
 
 

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seqgan.data.metrics import Metrics
 from seqgan.tracking.base import Histogram, SampleRow
-from seqgan.tracking.metrics import METRICS
+from seqgan.tracking.metrics import METRICS, OWN, axis_of
 
 if TYPE_CHECKING:
     import wandb
@@ -81,6 +81,7 @@ class WandbTracker:
         self._run: wandb.Run | None = None
         self._table: wandb.Table | None = None
         self._columns: tuple[str, ...] = ()  # of the table
+        self._own_axes: dict[str, str] = {}  # of the user's own metrics, as wandb knows them
         mode = os.environ.get("WANDB_MODE", "") if config.mode == "auto" else config.mode
         if mode != "disabled":
             self._attempt("starting", lambda: self._start(run_config, code))
@@ -93,7 +94,7 @@ class WandbTracker:
     def log(self, metrics: Metrics) -> None:
         if self._run is not None:
             run = self._run
-            self._attempt("logging metrics", lambda: run.log(dict(metrics)))
+            self._attempt("logging metrics", lambda: self._log(run, metrics))
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
         """Adds rows to the `samples` table, whose columns are the first row's keys, those of lists
@@ -208,6 +209,17 @@ class WandbTracker:
             copied = shutil.copy(file, folder / file.name)
             run.save(copied, base_path=run.dir, policy="now")
 
+    def _log(self, run: "wandb.Run", metrics: Metrics) -> None:
+        self._define_own(run, metrics, metrics)
+        run.log(dict(metrics))
+
+    def _define_own(self, run: "wandb.Run", names: Iterable[str], row: Collection[str]) -> None:
+        """Tells wandb the axis of each metric of the user's own, once and when it changes."""
+        for name in names:
+            if name.startswith("user/") and self._own_axes.get(name) != axis_of(name, row):
+                self._own_axes[name] = axis_of(name, row)
+                run.define_metric(name, step_metric=self._own_axes[name] or None, overwrite=True)
+
     def _log_histograms(
         self, run: "wandb.Run", histograms: Mapping[str, Histogram], axes: Metrics
     ) -> None:
@@ -218,6 +230,7 @@ class WandbTracker:
             name: wandb.Histogram(np_histogram=(np.array(each.counts), np.array(each.edges)))
             for name, each in histograms.items()
         }
+        self._define_own(run, shown, axes)
         run.log({**axes, **shown})
 
     def _log_checkpoint(
@@ -265,10 +278,13 @@ def metric_axes() -> dict[str, str]:
     """What `define_metric` is told: a name, or a glob over a whole area, to its axis.
 
     No two entries match the same metric, because wandb does not say which of two would win: an
-    area whose metrics share one axis is a glob, any other is spelled out name by name.
+    area whose metrics share one axis is a glob, any other is spelled out name by name. Those of
+    the user's own are left out; the tracker defines each when it is first logged.
     """
     axes: dict[str, str] = {}
     for metric in METRICS:
+        if metric.name == OWN:
+            continue
         in_area = [other for other in METRICS if other.area == metric.area]
         shared = metric.area and len({other.axis for other in in_area}) == 1
         axes[f"{metric.area}/*" if shared else metric.name] = metric.axis

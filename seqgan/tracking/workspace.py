@@ -189,14 +189,14 @@ def _panel(panel: Panel) -> Any:
         return wr.ScatterPlot(
             title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.y)
         )
-    unit = find_metric(panel.axis).unit
     chosen: dict[str, Any] = {"y": list(panel.metrics)}
     if panel.expression:
         chosen = {"metric_regex": panel.expression}
+    if panel.axis:  # else wandb's own count of steps
+        unit = find_metric(panel.axis).unit
+        chosen |= {"x": panel.axis, "title_x": f"{panel.axis} ({unit})"}
     return wr.LinePlot(
         title=panel.title,
-        x=panel.axis,
-        title_x=f"{panel.axis} ({unit})",
         title_y=panel.unit or None,
         range_y=panel.bounds,
         log_y=panel.logarithmic or None,

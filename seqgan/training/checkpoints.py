@@ -6,10 +6,8 @@ under a temporary name, synced and renamed, so a crash at any moment leaves the 
 untouched.
 """
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seqgan.system.errors import CheckpointError
+from seqgan.system.files import find_fault, name_of, replace_folder, seal, standing
+from seqgan.training.old_checkpoints import up_to_date
 
 logger = logging.getLogger(__name__)
 
-TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+TENSORS, STATE = "tensors.safetensors", "state.json"
 
 
 def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
@@ -98,25 +98,15 @@ def replace_checkpoint(target: Path, state: Mapping[str, Any]) -> None:
     """
     plain, tensors = flatten(state)
     text = json.dumps(plain)
-    folder = target.parent
-    temporary, replaced = folder / f".{target.name}.writing", folder / f".{target.name}.replaced"
+    temporary = target.with_name(f".{target.name}.writing")
     try:
-        for leftover in (temporary, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
         temporary.mkdir(parents=True)
         # Straight from the tensors' memory: a large model is not copied to be saved.
         save_file(_apart(tensors), temporary / TENSORS)
         (temporary / STATE).write_text(text, encoding="utf-8")
-        digests = {name: _digest(temporary / name) for name in (TENSORS, STATE)}
-        (temporary / MANIFEST).write_text(json.dumps(digests), encoding="utf-8")
-        for name in (TENSORS, STATE, MANIFEST):
-            _sync(temporary / name)
-        _sync(temporary)
-        if target.exists():
-            target.rename(replaced)
-        temporary.rename(target)
-        _sync(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        seal(temporary)
+        replace_folder(temporary, target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise CheckpointError(f"checkpoint {target} cannot be written: {error}") from error
@@ -129,8 +119,8 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
         CheckpointError: there is none.
     """
     for path in _all(folder):
-        fault = find_fault(path)
-        if fault is None:
+        fault = find_fault(path, (TENSORS, STATE))
+        if not fault:
             return path, _read(path)
         logger.warning("checkpoint %s is damaged (%s); using the one before it", path, fault)
     raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}")
@@ -142,41 +132,29 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is not there, or damaged.
     """
-    if fault := find_fault(path):
+    folder = standing(path)
+    if fault := find_fault(folder, (TENSORS, STATE)):
         raise CheckpointError(f"a checkpoint is whole, got {path}: {fault}")
-    return _read(path)
+    return _read(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
     plain = json.loads((path / STATE).read_text(encoding="utf-8"))
-    state: dict[str, Any] = unflatten(plain, load_file(path / TENSORS))
-    return state
-
-
-def find_fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None: every file is there and has its SHA-256."""
-    try:
-        digests = json.loads((path / MANIFEST).read_bytes())
-        if not isinstance(digests, dict) or set(digests) != {TENSORS, STATE}:
-            return f"{MANIFEST} does not list the two files"
-        for name, digest in digests.items():
-            if _digest(path / name) != digest:
-                return f"{name} was altered or truncated"
-    except (OSError, ValueError) as error:
-        return str(error)
-    return None
+    return up_to_date(unflatten(plain, load_file(path / TENSORS)))
 
 
 def _all(folder: Path) -> list[Path]:
     """Checkpoint folders, newest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    names = {name_of(path) for path in folder.iterdir() if path.is_dir()}
+    steps = sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+    return [standing(folder / step) for step in steps]
 
 
 def _newest(folder: Path) -> Path | None:
-    return next((path for path in _all(folder) if find_fault(path) is None), None)
+    whole = (path for path in _all(folder) if not find_fault(path, (TENSORS, STATE)))
+    return next(whole, None)
 
 
 def last_good_checkpoint(folder: Path) -> str:
@@ -193,17 +171,3 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if place in places else tensor
         places.add(place)
     return result
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Makes a file's content durable, or the names in a folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ import yaml
 
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.plugins import call, nearest, parse_spec
+from seqgan.training.moved import present_settings
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of, settings_class
 
@@ -54,7 +55,7 @@ def load_config(path: Path) -> TrainConfig:
     if not isinstance(plain, dict):
         raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
     try:
-        return _build(TrainConfig, plain, "")
+        return _build(TrainConfig, present_settings(plain), "")
     except SeqganError as error:
         raise ConfigurationError(f"{path}: {error}") from error
 

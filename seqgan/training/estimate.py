@@ -1,95 +1,60 @@
-"""How long a run will take, from a few steps of each kind on copies of its parts."""
+"""The time that a run will take, from a few steps of each kind on copies of its parts."""
 
-import copy
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-import torch
+from seqgan.learning.players import Players
+from seqgan.training.phases.base import Phase
 
-from seqgan.learning.rollouts import monte_carlo_action_values
-from seqgan.models.sampling import sample
-from seqgan.system.seeding import seeded_from
-from seqgan.system.timing import fastest
-from seqgan.tasks.base import heldout_prompts
-from seqgan.training.trainer import Trainer
+
+@runtime_checkable
+class Estimates(Protocol):
+    """A phase that can say how long it takes."""
+
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all of its units, by the names of their parts, measured just now.
+
+        The players are left as they were.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected seconds of each part of a whole run, measured on this machine just now."""
+    """Expected seconds of a whole run on this machine.
 
-    pretrain: float
-    pretrain_discriminator: float
-    rollouts: float
-    discriminator: float
+    Args:
+        parts: by their names.
+        unknown: titles of phases that cannot say.
+    """
+
+    parts: Mapping[str, float]
+    unknown: tuple[str, ...] = ()
 
     @property
     def total(self) -> float:
-        return self.pretrain + self.pretrain_discriminator + self.rollouts + self.discriminator
+        return sum(self.parts.values())
 
     def sentence(self) -> str:
-        parts = {
-            "pretraining": self.pretrain,
-            "discriminator pretraining": self.pretrain_discriminator,
-            "rollouts": self.rollouts,
-            "discriminator in the game": self.discriminator,
-        }
-        spelt = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items())
+        spelt = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in self.parts.items())
+        apart = " and ".join(["evaluations", *self.unknown])
         return (
             f"expected time of the whole run: {_duration(self.total)} at most ({spelt};"
-            " evaluations apart)"
+            f" {apart} apart)"
         )
 
 
-def estimate(trainer: Trainer) -> Estimate:
-    """Times one step of each kind and multiplies; the trainer is left as it was."""
-    config, task = trainer.config, trainer.task
-    rng = torch.Generator().manual_seed(0)
-    generator = copy.deepcopy(trainer.generator)
-    batch = task.real("train", config.pretrain.batch_size, rng).to(config.device)
-
-    def pretrain_step() -> None:
-        generator.train()
-        generator.negative_log_likelihood(batch).backward()
-
-    with seeded_from(rng, config.device):
-        step = fastest(pretrain_step)
-    epoch_size = config.pretrain.epoch_size or task.size("train")
-    batches = -(-epoch_size // (config.pretrain.batch_size * trainer.runtime.world_size))
-    game, training = config.adversarial, config.discriminator_training
-    trajectories = trainer.collect(generator, rng)
-    one = fastest(
-        lambda: monte_carlo_action_values(
-            generator,
-            trainer.reward,
-            trajectories,
-            min(game.num_rollouts, 1),
-            rng,
-            stride=game.rollout_stride,
-        )
-    )
-    round_seconds = 0.0
-    if trainer.reward.learning is not None:
-        reward = copy.deepcopy(trainer.reward.learning)
-        half = training.batch_size // 2
-        prompts = heldout_prompts(task, 1000, config.device, "train")
-        arguments = (generator, task.vocabulary, 1000, task.max_length, rng, None, prompts)
-        drawn = sample(*arguments)
-        draw = fastest(lambda: sample(*arguments))
-        with seeded_from(rng, config.device):
-            rows = torch.arange(half) % min(len(batch), len(drawn))
-            update = fastest(lambda: reward.update(batch.select(rows), drawn.select(rows)))
-        draw_round = draw * training.num_sequences / 1000
-        epoch = update * max(training.num_sequences // half, 1)
-        pretrain_round = draw_round + training.pretrain_epochs * epoch
-        round_seconds = draw_round + training.d_epochs * epoch
-    else:
-        pretrain_round = 0.0
-    return Estimate(
-        config.pretrain.epochs * batches * step,
-        training.pretrain_rounds * pretrain_round,
-        game.iterations * game.g_steps * one * max(game.num_rollouts, 1),
-        game.iterations * training.d_steps * round_seconds,
-    )
+def estimate(phases: Iterable[Phase], players: Players) -> Estimate:
+    """Times one step of each kind and multiplies; the players are left as they were."""
+    parts: dict[str, float] = {}
+    unknown = []
+    for phase in phases:
+        if isinstance(phase, Estimates):
+            parts |= phase.expected_seconds(players)
+        else:
+            unknown.append(phase.title)
+    return Estimate(parts, tuple(unknown))
 
 
 def _duration(seconds: float) -> str:

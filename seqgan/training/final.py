@@ -28,29 +28,30 @@ class Result:
 
 def final_evaluation(trainer: "Trainer") -> Result:
     """The final measurements: start, end, and the temperature control."""
-    settings = trainer.config.evaluation
+    players, evaluation = trainer.players, trainer.observer("evaluation")
+    settings = evaluation.settings
     saved = trainer.save()
-    trainer.show_samples("after the game")
+    evaluation.samples.show("after the game")
     trainer.progress.phase("final evaluation", len(settings.temperatures) + 2)
 
     def pretrained_at(temperature: float) -> Measurement:
         if trainer.asked_to_stop():
             raise Interrupted("the run was stopped in its final evaluation")
-        measured = trainer.measure(trainer.pretrained, settings.num_final, temperature)
+        measured = evaluation.measure(players.reference, settings.num_final, temperature)
         trainer.progress.advance(1, {"temperature": temperature})
         return measured
 
     curve = temperature_curve(pretrained_at, settings.temperatures)
     start = curve[1.0] if 1.0 in curve else pretrained_at(1.0)
-    final = trainer.measure(trainer.generator, settings.num_final)
+    final = evaluation.measure(players.generator, settings.num_final)
     trainer.progress.advance(1)
     comparison = compare(final, curve, pretrained_at)
-    if trainer.config.adversarial.iterations == 0:
+    if players.position.iterations == 0:
         comparison = replace(comparison, sentence="No game was played: this is the MLE control.")
-    rewards = mean_rewards(trainer.reward, start.samples, final.samples)
+    rewards = mean_rewards(players.rewards, start.samples, final.samples)
     if saved is not None:
-        trainer.tracker.checkpoint(saved, ("latest",), trainer.axes() | final.metrics)
-    return Result(start, final, curve, comparison, trainer.information, rewards)
+        trainer.tracker.checkpoint(saved, ("latest",), players.position.axes() | final.metrics)
+    return Result(start, final, curve, comparison, evaluation.information, rewards)
 
 
 def mean_rewards(

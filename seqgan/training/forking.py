@@ -9,14 +9,24 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from seqgan.rewards.adapters.finding import DISCRIMINATOR
+from seqgan.learning.updates import set_learning_rate
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import KINDS
 from seqgan.training.settings import TrainConfig
+from seqgan.training.trainer import Trainer
+
+
+@runtime_checkable
+class Forks(Protocol):
+    """A phase whose state follows settings that a fork changes."""
+
+    def forked(self, before: TrainConfig, after: TrainConfig) -> None:
+        """Called once the state of the run with settings `before` is loaded."""
+        ...
 
 
 def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]) -> None:
@@ -25,11 +35,11 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
     Raises:
         ConfigurationError: it is, or nothing is left to do.
     """
-    counters = state["counters"]
+    phases = state["phases"]
     over = []
-    if counters["pretrain_epochs"] > 0:
+    if phases.get("maximum_likelihood", {}).get("epochs", 0) > 0:
         over += [("pretrain", field.name) for field in fields(before.pretrain)]
-    if counters["discriminator_rounds"] > 0:
+    if phases.get("adversary", {}).get("rounds", 0) > 0:
         over += [("discriminator_training", f"pretrain_{name}") for name in ("rounds", "epochs")]
     for part, name in over:
         old, new = (getattr(getattr(config, part), name) for config in (before, after))
@@ -38,8 +48,8 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
                 f"a fork's pretraining is the one it branches off from: {part}.{name} stays {old},"
                 f" got {new}"
             )
-    played, iterations = counters["iterations"], after.adversarial.iterations
-    if counters["pretrained"] and iterations <= played:
+    played, iterations = state["players"]["position"]["iteration"], after.adversarial.iterations
+    if phases.get("maximum_likelihood", {}).get("finished", True) and iterations <= played:
         raise ConfigurationError(
             f"a fork has something left to play: adversarial.iterations is above {played},"
             f" got {iterations}"
@@ -47,40 +57,40 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
 
 
 def forked_state(
-    state: Mapping[str, Any],
-    fresh: Mapping[str, Any],
-    before: TrainConfig,
-    after: TrainConfig,
+    state: Mapping[str, Any], trainer: Trainer, before: TrainConfig, after: TrainConfig
 ) -> dict[str, Any]:
-    """The state that the fork begins with.
+    """The state that the fork begins with; the trainer has it afterwards.
 
     Args:
         state: of the checkpoint.
-        fresh: of a trainer that has just been made with the fork's settings; what the checkpoint
-            knows nothing of, say a discriminator where none was, begins with it.
+        trainer: just made with the fork's settings. Parts that the checkpoint does not know, say a
+            discriminator where none was, begin as they are in it.
     """
-    forked = dict(fresh) | dict(state)
-    forked["reward"] = dict(fresh["reward"]) | dict(state["reward"])
+    fresh = trainer.state_dict()
+    forked: dict[str, Any] = {
+        name: {**fresh[name], **state[name]} for name in ("phases", "observers", "players")
+    }
+    forked["players"]["rewards"] = fresh["players"]["rewards"] | state["players"]["rewards"]
     # The best of the fork's own game, and troubles of its own.
-    forked["best_loss"], forked["alerted"] = fresh["best_loss"], fresh["alerted"]
+    forked["observers"] |= {name: fresh["observers"][name] for name in ("best", "alerts")}
+    if "game" in fresh["phases"] and "game" in state["phases"]:
+        rule = dict(fresh["phases"]["game"]["rule"])
+        if type(before.rule) is type(after.rule):
+            rule |= state["phases"]["game"]["rule"]
+        forked["phases"]["game"] = {**state["phases"]["game"], "rule": rule}
+    forked["rng"] = state["rng"]
     if after.seed != before.seed:
         forked["rng"] = torch.Generator().manual_seed(after.seed).get_state()
-    old, new = before.adversarial, after.adversarial
-    if new.kl_weight != old.kl_weight or new.kl_target == 0:
-        forked["kl_weight"] = new.kl_weight
-    if old.rollout_decay == 0:
-        forked["rollout_policy"] = forked["generator"]  # nothing has moved it since pretraining
-    forked["optimizer"] = _with_rate(forked["optimizer"], new.learning_rate)
-    if DISCRIMINATOR in forked["reward"]:
-        player = forked["reward"][DISCRIMINATOR]
-        rate = after.discriminator_training.learning_rate
-        player = {**player, "optimizer": _with_rate(player["optimizer"], rate)}
-        forked["reward"][DISCRIMINATOR] = player
+    trainer.load_state_dict(forked)
+    for phase in trainer.phases:
+        if isinstance(phase, Forks):
+            phase.forked(before, after)
+    if (discriminator := trainer.players.discriminator) is not None:
+        set_learning_rate(discriminator.optimizer, after.discriminator_training.learning_rate)
     position = dict(state["tracker"])
     if position.get("wandb"):
         position["wandb"] = {**position["wandb"], "fork": True}
-    forked["tracker"] = position
-    return forked
+    return trainer.state_dict() | {"tracker": position}
 
 
 def copy_record(source: Path, target: Path, position: Mapping[str, int]) -> None:
@@ -97,9 +107,3 @@ def copy_record(source: Path, target: Path, position: Mapping[str, int]) -> None
         if position.get(kind):
             shutil.copyfile(source / name, target / name)
             os.truncate(target / name, position[kind])
-
-
-def _with_rate(optimizer: Mapping[str, Any], rate: float) -> dict[str, Any]:
-    """The state of an optimiser with another learning rate."""
-    groups = [{**group, "lr": rate} for group in optimizer["param_groups"]]
-    return {**optimizer, "param_groups": groups}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -32,9 +33,8 @@ def captions_preset() -> TrainConfig:
         discriminator_training=DiscriminatorTrainingConfig(
             pretrain_rounds=30, num_sequences=1500, batch_size=256, learning_rate=2e-3
         ),
-        adversarial=AdversarialConfig(
-            iterations=70, batch_size=256, num_rollouts=2, learning_rate=2e-3, kl_weight=0.05
-        ),
+        rule=PolicyGradientConfig(num_rollouts=2, learning_rate=2e-3, kl_weight=0.05),
+        adversarial=AdversarialConfig(iterations=70, batch_size=256),
         threads=1,  # networks this small gain nothing from a second one
     )
 
@@ -50,9 +50,8 @@ def oracle_preset() -> TrainConfig:
         discriminator_training=DiscriminatorTrainingConfig(
             pretrain_rounds=5, num_sequences=2000, learning_rate=1e-3, l2=0.2
         ),
-        adversarial=AdversarialConfig(
-            iterations=50, num_rollouts=4, kl_weight=0.1, reward_shape="logit"
-        ),
+        rule=PolicyGradientConfig(num_rollouts=4, kl_weight=0.1),
+        adversarial=AdversarialConfig(iterations=50, reward_shape="logit"),
         estimate_time=True,
     )
 
@@ -76,16 +75,15 @@ def oracle_paper_preset() -> TrainConfig:
             learning_rate=1e-4,
             l2=0.2,
         ),
-        adversarial=AdversarialConfig(
-            iterations=200,
-            g_steps=1,
-            batch_size=64,
+        rule=PolicyGradientConfig(
             learning_rate=1e-2,
             num_rollouts=16,
-            reward_shape="probability",
             baseline="none",
             kl_weight=0.0,
             update=GeneratorUpdate(max_grad_norm=5.0, entropy_weight=0.0, reduction="sum"),
+        ),
+        adversarial=AdversarialConfig(
+            iterations=200, g_steps=1, batch_size=64, reward_shape="probability"
         ),
         evaluation=EvaluationConfig(every=5, num_samples=9984, num_final=9984, num_heldout=10000),
         estimate_time=True,
@@ -98,7 +96,8 @@ def text_preset() -> TrainConfig:
         task=TextConfig(),
         generator=RecurrentGeneratorConfig(embedding_size=128, hidden_size=256, dropout=0.4),
         pretrain=PretrainConfig(epochs=40, patience=1, learning_rate=2e-3),
-        adversarial=AdversarialConfig(iterations=40, num_rollouts=4, learning_rate=3e-4),
+        rule=PolicyGradientConfig(num_rollouts=4, learning_rate=3e-4),
+        adversarial=AdversarialConfig(iterations=40),
     )
 
 

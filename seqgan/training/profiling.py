@@ -44,12 +44,10 @@ class IterationProfile:
 
 def profile_iteration(trainer: Trainer) -> IterationProfile:
     """Plays one iteration to warm up and one that is measured; the trainer has then learnt them."""
+    game = next(phase for phase in trainer.phases if phase.evaluated)
 
     def iteration() -> None:
-        for _ in range(trainer.config.adversarial.g_steps):
-            trainer.generator_step()
-        if trainer.reward.learning is not None:
-            trainer.discriminator_steps()
+        game.unit(trainer.players, trainer.rng)
 
     iteration()
     with profile(activities=[ProfilerActivity.CPU]) as taken, profiled("iteration"):

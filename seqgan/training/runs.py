@@ -189,7 +189,8 @@ def restored_generator(
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
     facts = _read_task(folder)
     generator = build_generator(config, facts.vocabulary, torch.Generator().manual_seed(0))
-    generator.load_state_dict(state[which])
+    key = "reference" if which == "pretrained" else "generator"
+    generator.load_state_dict(state["players"][key])
     return TrainedGenerator(
         generator.eval(), facts.vocabulary, facts.max_length, is_prompted(folder)
     )
@@ -211,7 +212,7 @@ def restored_discriminator(
     rng = torch.Generator().manual_seed(0)
     facts = _read_task(folder)
     discriminator = build_discriminator(config, facts.vocabulary, facts.whole_length, rng)
-    discriminator.load_state_dict(state["reward"][DISCRIMINATOR]["module"])
+    discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
     return discriminator.eval()
 
 

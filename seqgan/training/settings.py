@@ -1,7 +1,7 @@
 """Everything a run depends on, as one frozen dataclass.
 
 The same dataclass is a YAML file and the flags of `seqgan train`. A slot (`task`, `generator`,
-`discriminator`) holds settings of one of several kinds, or of the user's own: see `slots`.
+`discriminator`, `rule`) holds settings of one of several kinds, or of the user's own: see `slots`.
 """
 
 import math
@@ -11,36 +11,21 @@ from typing import Any, get_args
 
 from seqgan.evaluation.planes.temperatures import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
-from seqgan.functional.advantages import BaselineKind
-from seqgan.functional.rescaling import Aggregation, RescaleKind
-from seqgan.learning.updates import GeneratorUpdate
+from seqgan.learning.rules.base import RuleConfig
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.base import DiscriminatorConfig, judges_prefixes
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
+from seqgan.system.checks import above_zero, at_least
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import nearest
 from seqgan.tasks.base import TaskConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_tracker import TrackerConfig
-
-
-def _at_least(where: str, config: object, least: Mapping[str, int]) -> None:
-    for name, bound in least.items():
-        if not getattr(config, name) >= bound:
-            raise ConfigurationError(
-                f"{where}.{name} is at least {bound}, got {getattr(config, name)}"
-            )
-
-
-def _above_zero(where: str, config: object, *names: str) -> None:
-    for name in names:
-        if not 0 < getattr(config, name) < float("inf"):
-            raise ConfigurationError(
-                f"{where}.{name} is above 0 and finite, got {getattr(config, name)}"
-            )
+from seqgan.training.moved import present_name
 
 
 @dataclass(frozen=True)
@@ -57,8 +42,8 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         least = {"epochs": 0, "epoch_size": 0, "patience": 0, "decays": 0}
         least |= {"batch_size": 1, "weight_decay": 0}
-        _at_least("pretrain", self, least)
-        _above_zero("pretrain", self, "learning_rate", "max_grad_norm")
+        at_least("pretrain", self, least)
+        above_zero("pretrain", self, "learning_rate", "max_grad_norm")
 
 
 @dataclass(frozen=True)
@@ -83,8 +68,8 @@ class DiscriminatorTrainingConfig:
     def __post_init__(self) -> None:
         least = {"pretrain_rounds": 0, "pretrain_epochs": 1, "d_steps": 0, "d_epochs": 1}
         least |= {"num_sequences": 1, "batch_size": 2, "l2": 0, "replay_size": 1}
-        _at_least("discriminator_training", self, least)
-        _above_zero("discriminator_training", self, "learning_rate")
+        at_least("discriminator_training", self, least)
+        above_zero("discriminator_training", self, "learning_rate")
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ConfigurationError(
@@ -121,39 +106,15 @@ class AdversarialConfig:
     iterations: int = 100  # rounds of the game
     g_steps: int = 1  # generator updates per iteration
     batch_size: int = 64  # sequences per generator update
-    learning_rate: float = 1e-3  # Adam's, for the policy gradient
-    num_rollouts: int = 8  # completions per prefix; 0 gives every token its sequence's reward
-    rollout_decay: float = 0.0  # the rollout policy's moving average; 0 rolls out the generator
-    rollout_stride: int = 1  # every k-th prefix is completed, values between are interpolated
-    rollout_chunk: int = 16384  # completions that are judged together; bounds memory
     reward_shape: RewardShape = "logit"  # what of D is the reward
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
-    baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values
-    baseline_decay: float = 0.9  # of the moving-average baseline
-    rescale: RescaleKind = "none"  # what becomes of action values, compared within the batch
-    standardize: bool = False  # divide advantages by their deviation
-    kl_weight: float = 0.1  # weight of KL to the pretrained generator, reward units per nat
-    kl_target: float = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
-    update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
     def __post_init__(self) -> None:
-        least = {"iterations": 0, "g_steps": 1, "batch_size": 1, "num_rollouts": 0}
-        least |= {"rollout_stride": 1, "rollout_chunk": 1, "kl_weight": 0, "kl_target": 0}
-        _at_least("adversarial", self, least)
-        _above_zero("adversarial", self, "learning_rate", "reward_clip")
-        for name in ("rollout_decay", "baseline_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"adversarial.{name} is in [0, 1), got {getattr(self, name)}"
-                )
-        if self.kl_target > 0 and self.kl_weight == 0:
-            raise ConfigurationError(
-                "adversarial.kl_weight is above 0 where there is a kl_target, got 0"
-            )
-        if self.baseline == "leave_one_out" and self.batch_size < 2:
-            raise ConfigurationError(
-                "adversarial.batch_size is at least 2 with the leave_one_out baseline, got 1"
-            )
+        at_least("adversarial", self, {"iterations": 0, "g_steps": 1, "batch_size": 1})
+        above_zero("adversarial", self, "reward_clip")
+
+
+PHASES = ("maximum_likelihood", "adversary", "game")
 
 
 @dataclass(frozen=True)
@@ -171,7 +132,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check_embeddings("evaluation.embeddings", self.embeddings, self.mauve)
         least = {"every": 1, "num_samples": 20, "num_final": 20, "num_heldout": 2, "num_shown": 0}
-        _at_least("evaluation", self, least)
+        at_least("evaluation", self, least)
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
             raise ConfigurationError(
                 f"evaluation.temperatures are at least two numbers above 0, got {self.temperatures}"
@@ -189,14 +150,16 @@ class TrainConfig:
     discriminator_training: DiscriminatorTrainingConfig = field(
         default_factory=DiscriminatorTrainingConfig
     )
+    rule: RuleConfig = field(default_factory=PolicyGradientConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
     reward_weights: tuple[float, ...] = ()  # one for each reward; empty weighs all of them 1
-    reward_aggregation: Aggregation = "sum_then_normalize"  # or each normalised before the sum
     reward_failure: OnFailure = "stop"  # of a reward; skip: it does not apply to that text
     reward_retries: int = 0  # times that a failing reward is asked again
+    phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
+    observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
     seed: int = 1  # of initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
@@ -206,7 +169,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
-        _at_least("config", self, least)
+        at_least("config", self, least)
         if isinstance(self.reward, str):
             raise ConfigurationError(f"reward is a tuple of names, got the string {self.reward!r}")
         if not self.reward:
@@ -236,7 +199,7 @@ class TrainConfig:
         Raises:
             ConfigurationError: there is no such setting, or its value breaks a rule.
         """
-        return _with(self, changes, "")
+        return _with(self, {present_name(name): value for name, value in changes.items()}, "")
 
 
 def _with(settings: Any, changes: Mapping[str, Any], where: str) -> Any:

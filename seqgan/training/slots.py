@@ -35,6 +35,9 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
         "causal": "seqgan.models.discriminators.causal:CausalDiscriminatorConfig",
         "pretrained": "seqgan.models.discriminators.pretrained:PretrainedDiscriminatorConfig",
     },
+    "rule": {
+        "policy_gradient": "seqgan.learning.rules.policy_gradient:PolicyGradientConfig",
+    },
 }
 
 

@@ -142,7 +142,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
         ),
         (
             ["train", "captions", "--adversarial.num-rollouts", "-3"],
-            "adversarial.num_rollouts is at least 0, got -3",
+            "rule.num_rollouts is at least 0, got -3",
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--adversarial.num-rollouts"),
         (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
@@ -205,7 +205,7 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
         ("- seed", "a configuration is a YAML mapping"),
         ("sed: 3", "; the nearest is seed"),
         ("seed: three", "seed  is of type int, got 'three'"),
-        ("adversarial: {num_rollouts: -3}", "adversarial.num_rollouts is at least 0, got -3"),
+        ("adversarial: {num_rollouts: -3}", "rule.num_rollouts is at least 0, got -3"),
         (
             "task: {kind: poems}",
             "task 'poems': a short name is one of captions, oracle, prompts, text;",
@@ -659,7 +659,7 @@ def test_a_disk_that_fills_up_later_leaves_the_last_good_checkpoint(
     original, before = Trainer.save, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def save(trainer: Trainer) -> None:
-        if trainer.counters.discriminator_rounds == 1:
+        if trainer.phase("adversary").rounds == 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
         try:
             original(trainer)

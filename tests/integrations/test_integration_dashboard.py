@@ -139,7 +139,7 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
                 assert config["yAxis"] == f"summary:{panel.y}"
                 continue
             assert sent["viewType"] == "Run History Line Plot"
-            assert config["xAxis"] == entry_of(panel.metrics[0]).axis
+            assert config["xAxis"] == (panel.axis or "_step")
             assert config.get("yAxisTitle", "") == entry_of(panel.metrics[0]).unit
             assert (config.get("yAxisMin"), config.get("yAxisMax")) == panel.bounds
             if "metricRegex" not in config:
@@ -230,6 +230,28 @@ def test_without_a_login_the_specification_is_written_once(environment, run_fold
     assert again.returncode == 2
     assert again.stderr == f"seqgan: --output is a new file, got {target}, which exists\n"
     assert json.loads(target.read_text(encoding="utf-8")) == written
+
+
+def test_a_users_own_metrics_are_over_the_counter_of_their_phase(environment, run_folder):
+    rows = [
+        {"pretrain/epoch": 1, "user/first": 0.5, "user/margin": 0.5},
+        {"global_step": 10, "user/margin": 0.25},
+        {"user/alone": 1.0},
+        {"completions/mean_length": 4.0, "global_step": 10},  # a name of version 0.1.0
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (run_folder / "metrics.jsonl").write_text(text, encoding="utf-8")
+    ended = command(environment, run_folder)
+    assert ended.returncode == 0
+    assert ended.stderr == "left out, not in the metric list: completions/mean_length\n"
+    written = json.loads((run_folder / "dashboard.json").read_text(encoding="utf-8"))
+    note, *panels = panels_of(written["workspace"])["Your metrics"]
+    assert "`user/<path>`" in note["config"]["value"]
+    assert [(p["config"]["metrics"], p["config"]["xAxis"]) for p in panels] == [
+        (["user/alone"], "_step"),
+        (["user/first"], "pretrain/epoch"),
+        (["user/margin"], "global_step"),
+    ]
 
 
 def test_saving_without_a_login_writes_the_specification_and_says_so(environment, tmp_path):

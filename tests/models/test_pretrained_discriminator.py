@@ -398,10 +398,10 @@ def test_the_texts_asked_last_are_kept(folders: dict[str, str]) -> None:
     first, second, third = (batch([row]) for row in ROWS[:3])
     for text in (first, second, first, third):
         discriminator(text)
-    assert [text for (_, text, _), _ in discriminator._kept] == [first.texts[0], third.texts[0]]
+    assert [text for (_, text, _), _ in discriminator._cache] == [first.texts[0], third.texts[0]]
     nothing = PretrainedDiscriminator(tiny(folders, "bert", cache_size=0)).eval()
     nothing(batch())
-    assert not nothing._kept
+    assert not nothing._cache
 
 
 @pytest.mark.parametrize("precise", [True, False])
@@ -479,9 +479,9 @@ def test_a_run_goes_on_bit_for_bit(folders: dict[str, str], model: str, body: st
     whole, _ = make_trainer(config)
     whole.train()
     stopped, _ = make_trainer(changed(config, {"adversarial.iterations": 2}))
-    stopped.pretrain_generator()
-    stopped.pretrain_discriminator()
-    stopped.play()
+    stopped.run(stopped.phase("maximum_likelihood"))
+    stopped.run(stopped.phase("adversary"))
+    stopped.run(stopped.phase("game"))
     state = copy.deepcopy(stopped.state_dict())
     resumed, _ = make_trainer(config)
     resumed.load_state_dict(state)

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from toys import (
 )
 
 from seqgan.data.sequences import Sequences
+from seqgan.functional.advantages import at_their_tokens
 from seqgan.learning.collection import collect, make_env
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
 from seqgan.rewards.base import RewardError
@@ -177,6 +179,133 @@ def test_each_call_is_watched():
 
     WeightedSum([Fixed("a", [1.0]), Fixed("b", [1.0])], watch=Context).score(some(1))
     assert seen == ["in a", "out a", "in b", "out b"]
+
+
+def test_two_listeners_of_one_sum_do_not_disturb_each_other():
+    heard = {"own": [], "first": [], "second": []}
+
+    def listen(listener):
+        def watch(name):
+            heard[listener].append(f"waits for {name}")
+            return nullcontext()
+
+        return watch, lambda error: heard[listener].append(f"skips {error.name}")
+
+    watch, on_skip = listen("own")
+    learning = Learning("learning", [1.0, 2.0])
+    rewards = WeightedSum(
+        [learning, Fixed("endless", [math.inf, 1.0])],
+        [2.0, 3.0],
+        FailurePolicy(on_failure="skip"),
+        watch,
+        on_skip,
+    )
+    first = rewards.observed(*listen("first"))
+    second = rewards.observed(*listen("second"))
+    for listener, observed in {"first": first, "second": second, "own": rewards}.items():
+        assert observed.score(some(1)).tolist() == [2.0]
+        # Both parts once for the batch of one row; the second fails there.
+        assert heard.pop(listener) == ["waits for learning", "waits for endless", "skips endless"]
+        heard[listener] = []
+        assert not any(heard.values())
+    assert first.parts is second.parts is rewards.parts
+    first.learning.update(some(1), some(1))  # what learns is shared
+    assert second.score(some(1)).tolist() == rewards.score(some(1)).tolist() == [4.0]
+
+
+def unpadded(count):
+    """The first sequences that fill all four columns."""
+    everything = every_sequence(ENDING)
+    return everything.select(everything.mask.all(dim=1).nonzero()[:count, 0])
+
+
+class Increments:
+    """The given increments, row by row; each row is known by its place in `unpadded`."""
+
+    per_token = True
+
+    def __init__(self, name, *rows):
+        self.name, self.rows = name, torch.tensor(rows)
+
+    def score(self, sequences):
+        places = (sequences.tokens[:, None] == unpadded(len(self.rows)).tokens).all(dim=2).int()
+        assert places.sum(dim=1).tolist() == [1] * len(sequences)
+        return self.rows[places.argmax(dim=1)]
+
+
+class TestIncrements:
+    """Rewards of single tokens, in sums with rewards of whole texts."""
+
+    def test_none_without_a_part_that_is_per_token(self):
+        assert WeightedSum([Fixed("a", [1.0])]).increments(some(1)) is None
+
+    def test_weights_and_rows_that_a_part_does_not_apply_to(self):
+        """By hand: 100 * row + position, in two parts of which each fails to apply to a row."""
+        first = [[1.0, 2.0, 3.0, 4.0], [101.0, 102.0, 103.0, 104.0], [NAN, 202.0, 203.0, 204.0]]
+        second = [[10.0] * 4, [20.0, 20.0, NAN, 20.0], [NAN] * 4]
+        parts = [Increments("a", *first), Fixed("whole", [1e3] * 3), Increments("b", *second)]
+        rewards = WeightedSum(parts, [2.0, 7.0, -0.5])
+        expected = [[-3.0, -1.0, 1.0, 3.0], [202.0, 204.0, 206.0, 208.0], [0.0] * 4]
+        assert rewards.increments(unpadded(3)).tolist() == expected
+
+    def test_their_sum_is_the_share_of_these_parts_in_the_score(self):
+        """Over every sequence, padding included, with parts that apply to some of the rows."""
+        everything = every_sequence(ENDING)
+
+        class Choosy(TableReward):
+            name = "choosy"
+
+            def score(self, sequences):
+                applies = (sequences.tokens[:, :1] == 0) | ~sequences.mask
+                return torch.where(applies, super().score(sequences), NAN)
+
+        parts = [TableReward(ENDING.num_actions, True), Choosy(ENDING.num_actions, True, seed=3)]
+        per_token, whole = WeightedSum(parts, [2.0, -3.0]), ShortOnly()
+        mixed = WeightedSum([whole, *parts], [0.5, 2.0, -3.0])
+        found = mixed.increments(everything)
+        assert bool((found[~everything.mask] == 0).all())
+        assert len(found.unique()) > 100
+        share = per_token.score(everything)
+        torch.testing.assert_close(found.sum(dim=1), share)
+        rest = 0.5 * whole.score(everything).nan_to_num(nan=0.0)
+        torch.testing.assert_close(found.sum(dim=1) + rest, mixed.score(everything))
+
+    def test_what_is_given_for_padding_does_not_count(self):
+        everything = every_sequence(ENDING)
+        given = everything.select((everything.lengths == 2).nonzero()[:1, 0])
+        assert given.mask.tolist() == [[True, True, False, False]]
+
+        class Careless(Fixed):
+            per_token = True
+
+        part = Careless("careless", [[1.0, 2.0, NAN, math.inf]])
+        assert WeightedSum([part]).increments(given).tolist() == [[1.0, 2.0, 0.0, 0.0]]
+
+    def test_a_failing_row_stops_or_is_skipped(self):
+        rows = [[1.0, 2.0, 3.0, 4.0], [1.0, math.inf, 1.0, 1.0], [5.0, 6.0, 7.0, 8.0]]
+        parts = [Increments("a", *rows), Increments("b", *[[10.0] * 4] * 3)]
+        with pytest.raises(RewardError, match=r"reward 'a' failed on row 1 .*finite, got inf"):
+            WeightedSum(parts).increments(unpadded(3))
+        skipped = []
+        skip = FailurePolicy(on_failure="skip")
+        rewards = WeightedSum(parts, failures=skip, on_skip=skipped.append)
+        expected = [[11.0, 12.0, 13.0, 14.0], [10.0] * 4, [15.0, 16.0, 17.0, 18.0]]
+        assert rewards.increments(unpadded(3)).tolist() == expected
+        assert [(error.name, error.row) for error in skipped] == [("a", 1)]
+
+    def test_the_environment_pays_their_sum_at_the_end(self):
+        """Put where they were earned, they leave each row with the return it was paid."""
+        parts = [TableReward(ENDING.num_actions, True), ShortOnly()]
+        rewards = WeightedSum(parts, [2.0, 0.5])
+        env = make_env(FixedTask(ENDING, 4, {}), rewards, 40)
+        paid = collect(env, TableGenerator(ENDING), ENDING, 4, seeded(1))
+        increments = rewards.increments(paid.sequences)
+        spread = at_their_tokens(paid.rewards, increments, paid.mask)
+        torch.testing.assert_close(spread.sum(dim=1), paid.returns)
+        steps = torch.arange(4)
+        inner = paid.mask & (steps < paid.mask.sum(dim=1, keepdim=True) - 1)
+        assert int(inner.sum()) > 10
+        torch.testing.assert_close(spread[inner], increments[inner])
 
 
 class TestPartsInRollouts:

@@ -31,7 +31,7 @@ FLAGS = """
     --discriminator.hidden-size 4 --discriminator.embedding-size 4 --pretrain.epochs 2
     --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16
     --adversarial.batch-size 4 --adversarial.num-rollouts 1
-    --adversarial.rollout-decay 0.5 --adversarial.baseline moving_average
+    --adversarial.rollout-decay 0.5 --rule.baseline moving_average
     --adversarial.kl-target 0.01 --evaluation.every 2 --evaluation.num-samples 20
     --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8
     --evaluation.num-shown 1 --threads 1 --checkpoint-seconds 0 --tracker.mode disabled

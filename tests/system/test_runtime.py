@@ -40,7 +40,7 @@ from seqgan.system.runtime import ALONE, launched_processes, launched_rank
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import silent_progress
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 # Two halves with unlike numbers of tokens: sequences of one and two, and of three and four.
 EVERYTHING = every_sequence(ENDING)
@@ -75,7 +75,7 @@ class TestOneProcess:
         assert ALONE.share(0.1) == 1.0
         assert ALONE.total(0.1) == 0.1
         assert ALONE.average({"a": 0.1}, 0.3) == {"a": 0.1}
-        assert ALONE.most(0.1) == 0.1
+        assert ALONE.maximum(0.1) == 0.1
         assert ALONE.from_main("here") == "here"
         assert ALONE.gather_objects("here") == ["here"]
         assert ALONE.is_main()
@@ -142,14 +142,14 @@ class TestTwoProcesses:
                 "shares": process.share([30.0, 10.0][rank]),
                 "total": process.total([30.0, 10.0][rank]),
                 "average": process.average({"a": [1.0, 5.0][rank]}, [30.0, 10.0][rank]),
-                "most": process.most([2.0, -3.0][rank]),
+                "maximum": process.maximum([2.0, -3.0][rank]),
                 "from": process.from_main(["first", "second"][rank]),
                 "main": process.is_main(),
                 "copy": copy.deepcopy({"of": process})["of"] is ALONE,
             }
 
         first, second = in_processes(step)
-        same = {"rows": [0.0, 1.0, 10.0, 11.0], "own": True, "total": 40.0, "most": 2.0}
+        same = {"rows": [0.0, 1.0, 10.0, 11.0], "own": True, "total": 40.0, "maximum": 2.0}
         same |= {"average": {"a": 2.0}, "from": "first", "copy": True}
         assert first == same | {"shares": 1.5, "main": True}
         assert second == same | {"shares": 0.5, "main": False}
@@ -258,7 +258,7 @@ def trainers(config, reward=None):
     made = []
     for process in fake_processes():
         tracker = MemoryTracker()
-        trainer = Trainer(
+        trainer = make_trainer(
             config, toy_task(), tracker, silent_progress(), reward_model=reward, runtime=process
         )
         made.append((trainer, tracker))
@@ -269,7 +269,7 @@ class TestTrainer:
     def test_a_run(self):
         (first, told), (second, silent) = trainers(TINY)
         all_at_once([first.train, second.train])
-        assert torch.equal(weights(first.generator), weights(second.generator))
+        assert torch.equal(weights(first.players.generator), weights(second.players.generator))
         discriminators = [t.discriminator.discriminator for t in (first, second)]
         assert torch.equal(*map(weights, discriminators))
         assert first.counters == second.counters
@@ -278,13 +278,13 @@ class TestTrainer:
         assert [metrics["iteration"] for metrics in told.logged[3:]] == [0, 1, 2, 3]
         # Tokens of both processes: 3 iterations of 2 x 4 sequences.
         lengths = told.values("charts/episodic_length")
-        assert first.counters.global_step == round(sum(lengths) * 8)
+        assert first.players.position.global_step == round(sum(lengths) * 8)
 
     @pytest.mark.parametrize("standardized", [False, True])
     def test_advantages_are_those_of_all_trajectories(self, standardized, monkeypatch):
         """Without rollouts and KL a token's value is its sequence's reward."""
-        settings = {"adversarial.num_rollouts": 0, "adversarial.kl_weight": 0.0}
-        settings |= {"adversarial.standardize": standardized, "adversarial.iterations": 1}
+        settings = {"rule.num_rollouts": 0, "rule.kl_weight": 0.0}
+        settings |= {"rule.standardize": standardized, "adversarial.iterations": 1}
         seen = {}
 
         def watched(generator, optimizer, loss, trajectories, advantages, settings, runtime, real):
@@ -328,7 +328,7 @@ class TestTrainer:
         made = trainers(changed(TINY, {"pretrain.epoch_size": 4}))
         for trainer, _ in made:
             for done in range(61):
-                trainer.counters.pretrain_epochs = done
+                trainer.phase("maximum_likelihood").epochs = done
                 sizes = [len(batch) for batch in trainer.epoch_batches()]
                 assert sizes in ([2], [1, 1], [1])
         with pytest.raises(ValueError, match="at least 2 for each of 2 processes, got 3"):
@@ -341,7 +341,7 @@ class TestTrainer:
         def run(trainer):
             with pytest.raises(Interrupted):
                 trainer.train()
-            return trainer.counters.pretrain_epochs, trainer.stop_signal
+            return trainer.phase("maximum_likelihood").epochs, trainer.stop_signal
 
         assert all_at_once([partial(run, trainer) for trainer, _ in made]) == [(1, 15), (1, 15)]
 
@@ -351,7 +351,7 @@ class TestTrainer:
         all_at_once([trainer.train for trainer, _ in made])
         state = made[0][0].state_dict()
         longer = changed(TINY, {"adversarial.iterations": 2})
-        alone = Trainer(longer, toy_task(), MemoryTracker(), silent_progress())
+        alone = make_trainer(longer, toy_task(), MemoryTracker(), silent_progress())
         alone.load_state_dict(copy.deepcopy(state))
         assert torch.equal(alone.rng.get_state(), state["rng"])
         alone.train()
@@ -386,7 +386,7 @@ class TestTrainer:
         task = toy_task()
         few = replace(task, splits={**task.splits, "train": EVERYTHING.select(torch.arange(1))})
         with pytest.raises(ValueError, match="for each of 2 processes, got 1"):
-            Trainer(TINY, few, MemoryTracker(), silent_progress(), runtime=fake_processes()[0])
+            make_trainer(TINY, few, MemoryTracker(), silent_progress(), runtime=fake_processes()[0])
 
 
 def test_seeds_differ():

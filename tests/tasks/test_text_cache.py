@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,14 @@ from seqgan import cli
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.files import text
 from seqgan.tasks.files.text import TextConfig, TextFileError, text_task
-from seqgan.tasks.files.text_cache import CacheError, cache_folder
+from seqgan.tasks.files.text_cache import (
+    CacheError,
+    Facts,
+    Files,
+    FolderFiles,
+    cache_folder,
+    read_or_make,
+)
 
 TEXTS = [f"x{i} y{j} x{i} y{i} x{j}" for i in range(7) for j in range(7)]
 
@@ -164,38 +172,56 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 @pytest.mark.parametrize("name", ["train_ids.npy", "test_starts.npy", "facts.json"])
 def test_a_damaged_cache_is_made_again(
-    path: Path, cache: Path, made: list[Path], damage: Callable[[Path], None], name: str
+    path: Path,
+    cache: Path,
+    made: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    name: str,
 ) -> None:
     whole = load(path, cache).description
     (folder,) = folders(cache)
     damage(folder / name)
+    assert not caplog.records
     again = load(path, cache)
     assert len(made) == 2
     assert_same(again, in_memory(path))
-    assert again.description.startswith(f"{whole}, made again because ")
-    assert name in again.description.removeprefix(whole)
+    assert again.description == whole
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"the cache {folder} is damaged (")
+    assert name in record.getMessage().removeprefix(str(folder))
+    assert record.getMessage().endswith("); making it again")
     assert load(path, cache).description == whole
     assert len(made) == 3  # the one in memory among them
+    assert len(caplog.records) == 1
+    assert list(cache.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", "nonsense"])
-def test_a_damaged_manifest(path: Path, cache: Path, made: list[Path], manifest: str) -> None:
+def test_a_damaged_manifest(
+    path: Path,
+    cache: Path,
+    made: list[Path],
+    caplog: pytest.LogCaptureFixture,
+    manifest: str,
+) -> None:
     load(path, cache)
     (folder,) = folders(cache)
     (folder / "manifest.json").write_text(manifest)
-    assert "made again because" in load(path, cache).description
+    load(path, cache)
     assert len(made) == 2
+    assert len(caplog.records) == 1
 
 
 def test_what_a_killed_process_left_is_no_cache(path: Path, cache: Path, made: list[Path]) -> None:
     whole = load(path, cache)
     (folder,) = folders(cache)
-    half = folder.with_name(f".{folder.name}.writing")
+    half = folder.with_name(f".{folder.name}.half")
     folder.rename(half)
     (half / "test_ids.npy").unlink()
     again = load(path, cache)
     assert again.description == whole.description
-    assert folders(cache) == [folder]
+    assert list(cache.iterdir()) == [folder]
     assert len(made) == 2
 
 
@@ -268,41 +294,96 @@ def test_the_place_of_caches(monkeypatch: pytest.MonkeyPatch) -> None:
         assert cache_folder("") == Path("/home/somebody/.cache/seqgan/texts")
 
 
-# Waits for two others of its kind before it asks for the task, and is slow to make it.
+class Maker:
+    """Fills a cache with two arrays. Before step `turn` of three, another process does the same."""
+
+    def __init__(self, folder: Path, turn: int | None = None) -> None:
+        self.folder, self.turn, self.made = folder, turn, 0
+
+    def __call__(self, files: Files) -> Facts:
+        for step, name in enumerate(("first", "second", None)):
+            if step == self.turn:
+                assert read_or_make(self.folder, Maker(self.folder)) == {"texts": 2}
+                self.other = self.folder.stat().st_ino
+            if name is not None:
+                with files.create(name) as file:
+                    np.save(file, np.array([step]))
+        self.made += 1
+        return {"texts": 2}
+
+
+def check_arrays(folder: Path) -> None:
+    files = FolderFiles(folder)
+    assert [files.load(name).tolist() for name in ("first", "second")] == [[0], [1]]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_the_slower_of_two_processes_uses_the_cache_of_the_faster(
+    tmp_path: Path, turn: int, damaged: bool
+) -> None:
+    """The other one starts and ends within the first one's making, at each of its steps."""
+    folder = tmp_path / "cache" / "key"
+    if damaged:
+        read_or_make(folder, Maker(folder))
+        (folder / "second").unlink()
+    slower = Maker(folder, turn)
+    assert read_or_make(folder, slower) == {"texts": 2}
+    assert list(folder.parent.iterdir()) == [folder]
+    assert folder.stat().st_ino == slower.other
+    check_arrays(folder)
+    never = Maker(folder)
+    assert read_or_make(folder, never) == {"texts": 2}
+    assert never.made == 0
+
+
+def test_an_error_of_the_disk_is_one_where_no_faster_process_is_its_reason(tmp_path: Path) -> None:
+    def full(files: Files) -> Facts:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "key"
+    with pytest.raises(CacheError, match=r"got \S+key \(No space left on device\); task.cache"):
+        read_or_make(folder, full)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Says that it is ready, and asks for the task when it is told to.
 TOGETHER = """
-import sys, time
-from pathlib import Path
+import sys
 from seqgan.tasks.files import text
 
-original = text._pack
-
-
-def slow(*arguments):
-    print("made", flush=True)
-    time.sleep(1)
-    return original(*arguments)
-
-
-text.CACHE_FROM, text._pack = 0, slow
-here = Path(sys.argv[3])
-here.touch()
-while len(list(here.parent.iterdir())) < 3:
-    time.sleep(0.01)
-text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2]))
+text.CACHE_FROM = 0
+print("ready", flush=True)
+sys.stdin.readline()
+print(text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2])).description)
 """
 
 
-def test_processes_at_the_same_time_make_one_cache(path: Path, cache: Path) -> None:
-    meeting = path.parent / "meeting"
-    meeting.mkdir()
-    command = [sys.executable, "-c", TOGETHER, str(path), str(cache)]
+def test_processes_at_the_same_time_end_with_one_cache(
+    path: Path, cache: Path, made: list[Path]
+) -> None:
     processes = [
-        subprocess.Popen([*command, str(meeting / name)], stdout=subprocess.PIPE, text=True)
-        for name in "abc"
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(path), str(cache)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
     ]
-    output = "".join(process.communicate(timeout=60)[0] for process in processes)
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    descriptions = [process.communicate(timeout=60)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert output.split() == ["made"]
+    assert descriptions == [load(path, cache).description] * 3
+    assert made == []
+    assert len(list(cache.iterdir())) == 1
+    assert_same(load(path, cache), in_memory(path))
 
 
 def test_a_run_from_a_cache_equals_one_from_memory(

@@ -42,7 +42,7 @@ TASKS = {
     "oracle": [
         *("captions", "--task.kind", "oracle", "--task.vocabulary-size", "100"),
         *("--task.hidden-size", "4", "--task.max-length", "5", *SMALL_SPLITS),
-        *("--adversarial.update.mle-weight", "0.1"),
+        *("--rule.update.mle-weight", "0.1"),
     ],
     "text": [
         "text",
@@ -74,12 +74,9 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "generator pretraining": lambda task, config: True,
     "discriminator pretraining": lambda task, config: True,
     "adversarial phase": lambda task, config: True,
-    "KL penalty on": lambda task, config: config.adversarial.kl_weight > 0,
-    "PPO clip loss": lambda task, config: False,
-    "runs with a critic": lambda task, config: False,
-    "adversarial.update.mle_weight above 0": (
-        lambda task, config: config.adversarial.update.mle_weight > 0
-    ),
+    "KL penalty on": lambda task, config: config.rule.kl_weight > 0,
+    "where your code logs it": lambda task, config: False,
+    "rule.update.mle_weight above 0": (lambda task, config: config.rule.update.mle_weight > 0),
     "a discriminator as reward": lambda task, config: "discriminator" in config.reward,
     "once for each reward model": lambda task, config: True,
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,

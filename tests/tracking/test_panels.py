@@ -107,7 +107,7 @@ def test_notes_speak_of_metrics_that_exist(section):
 
 def test_what_is_left_out_are_axes():
     assert set(LEFT_OUT) <= LISTED
-    assert {metric.axis for metric in METRICS} <= set(LEFT_OUT)
+    assert {metric.axis for metric in METRICS if metric.axis} <= set(LEFT_OUT)
 
 
 def test_shipped_checks_are_those_of_the_shipped_tasks():
@@ -137,7 +137,14 @@ def test_without_a_run_the_list_is_drawn_but_for_patterns_that_fit_other_entries
 
 def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
     def listed(name, unit="unit"):
-        return Metric(name, "what", unit, "global_step", "every run", False, "rises", "falls")
+        return Metric(
+            name=name,
+            meaning="what",
+            unit=unit,
+            applies="every run",
+            healthy="rises",
+            wrong="falls",
+        )
 
     longer = (
         *METRICS,
@@ -168,6 +175,28 @@ def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
         plan({"new/one"})
     with pytest.raises(ValueError, match="got 'new/one'"):
         plan()
+
+
+def test_a_users_own_metrics_have_a_section_over_the_axis_of_their_phase():
+    axes = {"user/margin": "global_step", "user/a/b": "pretrain/epoch"}
+    *_, last = plan({"user/margin", "user/a/b", "user/alone", "global_step"}, axes)
+    assert last.name == "Your metrics"
+    assert last.panels == (
+        Curves("user/a/b", ("user/a/b",), over="pretrain/epoch"),
+        Curves("user/alone", ("user/alone",)),
+        Curves("user/margin", ("user/margin",), over="global_step"),
+    )
+    assert [panel.axis for panel in last.panels] == ["pretrain/epoch", "", "global_step"]
+    assert "Your metrics" not in {section.name for section in plan({"global_step"})}
+
+
+def test_without_a_run_one_panel_is_for_all_of_a_users_own_metrics():
+    (panel,) = plan()[-1].panels
+    assert (panel.metrics, panel.axis) == (("user/<path>",), "")
+    fitting = [
+        n for n in ("user/a", "user/a/b", "user/", "user//b") if re.match(panel.expression, n)
+    ]
+    assert fitting == ["user/a", "user/a/b"]
 
 
 def test_an_unlisted_name_is_refused():

@@ -19,10 +19,19 @@ from rich.ansi import AnsiDecoder
 from rich.console import Console
 
 from seqgan.evaluation.metrics.embeddings import EMBEDDINGS
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking import wandb_tracker
 from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
 from seqgan.tracking.jsonl import KINDS, JsonlTracker
-from seqgan.tracking.metrics import METRICS, find_metric, moving_metrics, to_markdown
+from seqgan.tracking.metrics import (
+    METRICS,
+    OWN,
+    axis_of,
+    find_metric,
+    moving_metrics,
+    read_list,
+    to_markdown,
+)
 from seqgan.tracking.progress import LiveDisplay, Progress, format_rate
 from seqgan.tracking.wandb_tracker import TrackerConfig, WandbTracker, metric_axes
 
@@ -40,14 +49,15 @@ def test_names_are_listed_once() -> None:
 
 def test_every_axis_is_a_metric_plotted_against_itself() -> None:
     listed = {metric.name: metric for metric in METRICS}
-    for axis in {metric.axis for metric in METRICS}:
+    for axis in {metric.axis for metric in METRICS if metric.name != OWN}:
         assert listed[axis].axis == axis
+    assert listed[OWN].axis == ""
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_entry_is_found_by_its_name(metric: Any) -> None:
     name = metric.name.replace("<name>", "discriminator").replace("<check>", "grammatical")
-    name = name.replace("<positions>", "03-04")
+    name = name.replace("<positions>", "03-04").replace("<path>", "margin")
     assert find_metric(name) is metric
     assert metric.meaning
     assert metric.healthy
@@ -75,9 +85,100 @@ def test_exact_names_go_before_patterns() -> None:
     ],
 )
 def test_an_unlisted_name_is_rejected_with_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"got {name!r}")) as error:
+    with pytest.raises(ConfigurationError, match=re.escape(f"got {name!r}")) as error:
         find_metric(name)
     assert str(error.value).endswith(repr(nearest))
+    assert "named user/<name>" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["user/margin", "user/a b/c.d/e", "user/eval/entropy"])
+def test_a_metric_of_the_users_own_needs_no_entry(name: str) -> None:
+    assert find_metric(name).name == OWN
+    assert moving_metrics([name]) == set()
+
+
+@pytest.mark.parametrize("name", ["user", "user/", "user//a", "user/a/", "user/a//b"])
+def test_no_part_of_a_users_own_name_is_empty(name: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        find_metric(name)
+    assert str(error.value) == (
+        f"a metric of your own is user/<name>, no part of which is empty, got {name!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "axis"),
+    [
+        ({"global_step", "iteration", "losses/policy"}, "global_step"),
+        ({"pretrain/epoch", "pretrain/nll_dev"}, "pretrain/epoch"),
+        ({"pretrain/round", "global_step"}, "pretrain/round"),
+        ({"user/b"}, ""),
+    ],
+)
+def test_a_users_own_metric_has_the_axis_of_the_phase_that_logs_it(
+    row: set[str], axis: str
+) -> None:
+    assert axis_of("user/a", row | {"user/a"}) == axis
+    assert axis_of("pretrain/nll_train", row) == "pretrain/epoch"  # as listed, whatever the row
+
+
+LIST = """
+["charts/length"]
+meaning = '''
+mean length of
+  all texts'''
+unit = "tokens"
+applies = "always"
+healthy = "stays"
+wrong = "falls"
+
+["eval/{kind}_rate"]
+variants = [{ kind = "a", text = "one" }, { kind = "b", text = "two" }]
+meaning = "rate of {text}"
+axis = "pretrain/epoch"
+applies = "always"
+may_be_constant = true
+healthy = "{text}"
+wrong = "none"
+"""
+
+
+def test_the_list_is_read_field_by_field() -> None:
+    assert [vars(metric) for metric in read_list(LIST)] == [
+        {
+            "name": "charts/length",
+            "meaning": "mean length of all texts",
+            "unit": "tokens",
+            "axis": "global_step",
+            "applies": "always",
+            "may_be_constant": False,
+            "healthy": "stays",
+            "wrong": "falls",
+        },
+        *(
+            {
+                "name": f"eval/{kind}_rate",
+                "meaning": f"rate of {text}",
+                "unit": "",
+                "axis": "pretrain/epoch",
+                "applies": "always",
+                "may_be_constant": True,
+                "healthy": text,
+                "wrong": "none",
+            }
+            for kind, text in (("a", "one"), ("b", "two"))
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('unit = "tokens"', 'units = "tokens"'), ('wrong = "falls"', "")],
+    ids=["a field that nobody knows", "a field that is missing"],
+)
+def test_an_entry_of_the_list_has_the_fields_of_a_metric(old: str, new: str) -> None:
+    with pytest.raises(TypeError, match="unit" if "unit" in old else "wrong"):
+        read_list(LIST.replace(old, new, 1))
 
 
 def test_moving_metrics_leave_out_what_may_stand_still() -> None:
@@ -139,11 +240,25 @@ def test_trackers_pass_everything_on() -> None:
 def test_trackers_reject_an_unlisted_name_before_anything_is_recorded() -> None:
     memory = MemoryTracker()
     trackers = Trackers({"memory": memory})
-    with pytest.raises(ValueError, match=r"got 'loss/policy'; the nearest .* 'losses/policy'"):
+    with pytest.raises(ConfigurationError, match=r"got 'loss/policy'; the nearest .* 'losses/pol"):
         trackers.log({"kl/weight": 0.1, "loss/policy": 1.0})
-    with pytest.raises(ValueError, match="got 'advantage/first'; the nearest"):
+    with pytest.raises(ConfigurationError, match="got 'advantage/first'; the nearest"):
         trackers.histograms({"advantage/first": HISTOGRAM}, {})
+    with pytest.raises(ConfigurationError, match="no part of which is empty, got 'user//a'"):
+        trackers.log({"user/a": 0.1, "user//a": 1.0})
     assert memory.logged == memory.histogram_rows == []
+
+
+def test_a_metric_of_the_users_own_reaches_every_tracker(tmp_path: Path) -> None:
+    memory = MemoryTracker()
+    trackers = Trackers({"memory": memory, "jsonl": JsonlTracker(tmp_path)})
+    trackers.log({"global_step": 20, "user/margin": 0.5, "user/margin/chosen": -1.25})
+    trackers.histograms({"user/lengths": HISTOGRAM}, {"global_step": 20, "iteration": 1})
+    trackers.close()
+    row = {"global_step": 20, "user/margin": 0.5, "user/margin/chosen": -1.25}
+    assert memory.logged == read_lines(tmp_path / "metrics.jsonl") == [row]
+    assert memory.histogram_rows[0]["name"] == "user/lengths"
+    assert read_lines(tmp_path / "histograms.jsonl")[0]["name"] == "user/lengths"
 
 
 def test_one_failing_tracker_does_not_keep_the_others_open() -> None:
@@ -298,6 +413,8 @@ def files_below(folder: Path) -> list[Path]:
 def test_no_two_axis_definitions_match_one_metric() -> None:
     axes = metric_axes()
     for metric in METRICS:
+        if metric.name == OWN:
+            continue
         matching = [
             name
             for name in axes
@@ -308,6 +425,34 @@ def test_no_two_axis_definitions_match_one_metric() -> None:
     assert axes["rewards/*"] == "global_step"
     assert axes["pretrain/nll_dev"] == "pretrain/epoch"
     assert axes["pretrain/discriminator_loss"] == "pretrain/round"
+    assert not [name for name in axes if name.startswith("user")]  # defined as they are logged
+
+
+def test_wandb_knows_the_axis_of_a_users_own_metric(home: Path, tmp_path: Path) -> None:
+    tracker = WandbTracker(TrackerConfig(mode="offline"), tmp_path, {})
+    for epoch in (1, 2):
+        tracker.log({"pretrain/epoch": epoch, "user/margin": 0.5, "user/first/norm": 2.0})
+    for step in (10, 20):
+        tracker.log({"global_step": step, "iteration": 1, "user/margin": 0.25})
+    tracker.log({"user/alone": 1.0})
+    tracker.histograms({"user/lengths": HISTOGRAM}, {"global_step": 30, "iteration": 3})
+    tracker.close()
+    (run,) = wandb_runs(tmp_path)
+    records = inspect(run)
+    defined = [
+        (metric["name"], metric.get("step_metric"))
+        for metric in of_kind(records, "metric")
+        if metric.get("name", "").startswith("user/")
+    ]
+    assert defined == [
+        ("user/margin", "pretrain/epoch"),
+        ("user/first/norm", "pretrain/epoch"),
+        ("user/margin", "global_step"),  # that of the phase that logs it now
+        ("user/alone", None),
+        ("user/lengths", "global_step"),
+    ]
+    logged = [row["user/margin"] for row in history(records) if "user/margin" in row]
+    assert logged == [0.5, 0.5, 0.25, 0.25]
 
 
 def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:

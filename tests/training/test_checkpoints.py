@@ -3,9 +3,11 @@
 import json
 import logging
 import math
+import shutil
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from seqgan.system import files
 from seqgan.system.errors import CheckpointError
+from seqgan.system.files import find_fault
+from seqgan.training import checkpoints
 from seqgan.training.checkpoints import (
-    find_fault,
     flatten,
     last_good_checkpoint,
     load_checkpoint,
@@ -25,7 +29,8 @@ from seqgan.training.checkpoints import (
     unflatten,
 )
 
-FILES = ("tensors.safetensors", "state.json", "manifest.json")
+CONTENT = ("tensors.safetensors", "state.json")
+FILES = (*CONTENT, "manifest.json")
 
 
 def save_steps(folder, *steps, keep=3):
@@ -246,11 +251,11 @@ class TestDamage:
     def test_manifest_that_is_none(self, tmp_path, content):
         save_steps(tmp_path, 1)
         (tmp_path / "00000001" / "manifest.json").write_text(content)
-        assert find_fault(tmp_path / "00000001") is not None
+        assert find_fault(tmp_path / "00000001", CONTENT)
 
     def test_intact_is_no_fault(self, tmp_path, caplog):
         save_steps(tmp_path, 1)
-        assert find_fault(tmp_path / "00000001") is None
+        assert find_fault(tmp_path / "00000001", CONTENT) == ""
         load_checkpoint(tmp_path)
         assert not caplog.records
 
@@ -293,6 +298,77 @@ class TestDamage:
         assert result.returncode < 0
         assert names(tmp_path) == [".00000002.writing", "00000001"]
         assert load_checkpoint(tmp_path)[1]["step"] == 1
+
+
+@contextmanager
+def state_before_every_line(folder, snapshots):
+    """Copies the folder, inside, before each line that writes checkpoints or files.
+
+    A copy is what a process leaves that is killed there: nothing of it runs any more, not even
+    what is to be done in the end.
+    """
+    sources = {checkpoints.__file__, files.__file__}
+    writing = {"save_checkpoint", "replace_checkpoint", "seal", "sync", "replace_folder"}
+
+    def trace(frame, event, argument):
+        code = frame.f_code
+        if code.co_filename not in sources or code.co_name not in writing:
+            return None
+        if event == "line":
+            place = f"{code.co_name}:{frame.f_lineno - code.co_firstlineno}"
+            copy = snapshots / f"{len(list(snapshots.iterdir())):03d} {place}"
+            shutil.copytree(folder, copy)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+class TestKilledAtAnyLine:
+    @pytest.fixture
+    def snapshots(self, tmp_path):
+        (tmp_path / "snapshots").mkdir()
+        return tmp_path / "snapshots"
+
+    def test_leaves_the_old_or_the_new_one(self, tmp_path, snapshots):
+        """Of one folder that is written again and again, as that of the best state."""
+        folder = tmp_path / "run"
+        replace_checkpoint(folder / "best", {"weight": torch.full((5,), 1)})
+        with state_before_every_line(folder, snapshots):
+            replace_checkpoint(folder / "best", {"weight": torch.full((5,), 2)})
+        values = []
+        for copy in sorted(snapshots.iterdir()):
+            weight = read_checkpoint(copy / "best")["weight"]
+            assert weight.tolist() in ([1] * 5, [2] * 5)
+            values.append(int(weight[0]))
+            # The next writing succeeds, and leaves nothing of the killed one.
+            replace_checkpoint(copy / "best", {"weight": torch.full((5,), 3)})
+            assert read_checkpoint(copy / "best")["weight"].tolist() == [3] * 5
+            assert names(copy) == ["best"]
+        assert values == sorted(values)
+        assert set(values) == {1, 2}
+        assert len(values) > 20
+        unnamed = [copy for copy in snapshots.iterdir() if "replace_folder" in copy.name]
+        assert len(unnamed) > 3
+
+    @pytest.mark.parametrize("step", [3, 4], ids=["the same step again", "the next step"])
+    def test_leaves_the_newest_or_the_one_before(self, tmp_path, snapshots, step, caplog):
+        folder = tmp_path / "checkpoints"
+        save_steps(folder, 1, 2, 3)
+        with state_before_every_line(folder, snapshots):
+            save_checkpoint(folder, step, {"step": "new"})
+        steps = [load_checkpoint(copy)[1]["step"] for copy in sorted(snapshots.iterdir())]
+        assert set(steps) == {3, "new"}
+        assert steps == sorted(steps, key=str)
+        assert not caplog.records
+        for copy in snapshots.iterdir():
+            save_checkpoint(copy, 5, {"step": 5})
+            assert load_checkpoint(copy)[1]["step"] == 5
+            assert len([path for path in copy.iterdir() if not path.name.startswith(".")]) <= 3
 
 
 def run_python(script, *arguments):

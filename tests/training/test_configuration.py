@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
@@ -112,7 +113,11 @@ class TestFile:
 
     def test_absent_fields_keep_their_defaults(self, path):
         path.write_text("seed: 7\nadversarial:\n  num_rollouts: 3\n")
-        expected = replace(TrainConfig(), seed=7, adversarial=AdversarialConfig(num_rollouts=3))
+        expected = replace(
+            TrainConfig(),
+            seed=7,
+            rule=PolicyGradientConfig(num_rollouts=3),
+        )
         assert load_config(path) == expected
 
     def test_kind_chooses_the_dataclass(self, path):
@@ -144,7 +149,7 @@ class TestErrors:
             ("adversarial: {n_rollouts: 1}", "the nearest is num_rollouts"),
             (
                 "adversarial: {update: {reductoin: sum}}",
-                "adversarial.update.reductoin; the nearest",
+                "rule.update.reductoin; the nearest",
             ),
             ("pretrain: {xyzzy: 1}", r"unknown field pretrain.xyzzy$"),
             ("1: 2", r"unknown field 1$"),
@@ -200,7 +205,7 @@ class TestErrors:
             ("pretrain: {epochs: -1}", "pretrain.epochs is at least 0, got -1"),
             (
                 "adversarial: {learning_rate: .nan}",
-                "adversarial.learning_rate is above 0 and finite",
+                "rule.learning_rate is above 0 and finite",
             ),
             ("", "is a YAML mapping, .* holds None"),
             ("- 1", r"is a YAML mapping, .* holds \[1\]"),
@@ -558,17 +563,17 @@ class TestPaperPreset:
         assert config.adversarial.iterations == 200
         assert config.adversarial.g_steps == 1
         assert config.adversarial.batch_size == 64
-        assert config.adversarial.learning_rate == 0.01
-        assert config.adversarial.num_rollouts == 16
-        assert config.adversarial.rollout_decay == 0.0  # the rollout policy never lags
+        assert config.rule.learning_rate == 0.01
+        assert config.rule.num_rollouts == 16
+        assert config.rule.rollout_decay == 0.0  # the rollout policy never lags
         assert config.adversarial.reward_shape == "probability"
-        assert config.adversarial.baseline == "none"
-        assert not config.adversarial.standardize
-        assert config.adversarial.kl_weight == 0.0
-        assert config.adversarial.kl_target == 0.0
-        assert config.adversarial.update.reduction == "sum"
-        assert config.adversarial.update.max_grad_norm == 5.0
-        assert config.adversarial.update.entropy_weight == 0.0
+        assert config.rule.baseline == "none"
+        assert not config.rule.standardize
+        assert config.rule.kl_weight == 0.0
+        assert config.rule.kl_target == 0.0
+        assert config.rule.update.reduction == "sum"
+        assert config.rule.update.max_grad_norm == 5.0
+        assert config.rule.update.entropy_weight == 0.0
         assert config.reward == ("discriminator",)
 
     def test_evaluation(self, config):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from seqgan import cli
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.pretrained import Adapter, PretrainedGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
@@ -21,6 +22,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
@@ -33,9 +35,8 @@ TINY = TrainConfig(
     discriminator_training=DiscriminatorTrainingConfig(
         pretrain_rounds=1, num_sequences=16, batch_size=16
     ),
-    adversarial=AdversarialConfig(
-        iterations=2, batch_size=6, num_rollouts=1, rollout_stride=4, learning_rate=1e-2
-    ),
+    rule=PolicyGradientConfig(num_rollouts=1, rollout_stride=4, learning_rate=1e-2),
+    adversarial=AdversarialConfig(iterations=2, batch_size=6),
     evaluation=EvaluationConfig(
         every=2, num_samples=20, num_final=20, num_heldout=10, temperatures=(1.0, 0.8), num_shown=1
     ),
@@ -72,7 +73,7 @@ def trainer_of(
     config = replace(TINY, generator=PretrainedGeneratorConfig(path=model, adapter=adapter))
     config = replace(config, **settings)
     memory = MemoryTracker()
-    return Trainer(config, config.task.build(config.generator), memory, Progress()), memory
+    return make_trainer(config, config.task.build(config.generator), memory, Progress()), memory
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -82,11 +83,11 @@ def test_the_reference_is_the_loaded_model_where_nothing_is_pretrained(
     trainer, memory = trainer_of(model, adapter)
     untouched, _ = trainer_of(model, adapter)
     trainer.train()
-    texts = trainer.task.real("test", 10, torch.Generator().manual_seed(0))
+    texts = trainer.players.task.real("test", 10, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        reference = trainer.pretrained.log_probs(texts)
+        reference = trainer.players.reference.log_probs(texts)
         assert torch.equal(reference, untouched.generator.eval().log_probs(texts))
-        assert not torch.allclose(trainer.generator.log_probs(texts), reference, atol=1e-3)
+        assert not torch.allclose(trainer.players.generator.log_probs(texts), reference, atol=1e-3)
     divergences = memory.values("kl/reference")
     assert divergences[0] == pytest.approx(0, abs=1e-5)
     assert abs(divergences[1]) > 1e-5
@@ -101,13 +102,15 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(
     whole, _ = trainer_of(model, adapter, **settings)
     whole.train()
     first, _ = trainer_of(model, adapter, **settings)
-    first.pretrain_generator()
-    first.pretrain_discriminator()
+    first.run(first.phase("maximum_likelihood"))
+    first.run(first.phase("adversary"))
     second, _ = trainer_of(model, adapter, **settings)
     second.load_state_dict(first.state_dict())
     second.train()
-    names = whole.generator.state_dict()
-    assert all(torch.equal(second.generator.state_dict()[name], names[name]) for name in names)
+    names = whole.players.generator.state_dict()
+    assert all(
+        torch.equal(second.players.generator.state_dict()[name], names[name]) for name in names
+    )
     start, _ = trainer_of(model, adapter)
     assert not all(torch.equal(start.pretrained.state_dict()[n], names[n]) for n in names)
 

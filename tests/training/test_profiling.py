@@ -14,7 +14,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.presets import captions_preset
 from seqgan.training.profiling import profile_iteration
-from seqgan.training.trainer import Trainer
+from seqgan.training.start import make_trainer
 
 
 def test_a_clock_adds_up_the_laps_of_a_part():
@@ -45,10 +45,11 @@ def test_parts_of_an_iteration(reward):
             embedding_size=4, filter_sizes=(1, 2), num_filters=(3, 3)
         ),
         discriminator_training=replace(preset.discriminator_training, num_sequences=16),
-        adversarial=replace(preset.adversarial, batch_size=4, num_rollouts=1, g_steps=2),
+        rule=replace(preset.rule, num_rollouts=1),
+        adversarial=replace(preset.adversarial, batch_size=4, g_steps=2),
         reward=(reward,),
     )
-    trainer = Trainer(config, config.task.build(config.generator), MemoryTracker(), Progress())
+    trainer = make_trainer(config, config.task.build(config.generator), MemoryTracker(), Progress())
     measured = profile_iteration(trainer)
     parts = dict(measured.parts)
     wanted = ["collect", "rollout", "rollout / encode", "rollout / complete", "rollout / judge"]

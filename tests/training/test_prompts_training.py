@@ -85,7 +85,7 @@ def right(answer: str, text: str) -> float:
 
 def share_right(trainer: Any, rows: Sequences) -> float:
     """Of one continuation of each row's prompt."""
-    drawn = trainer.continued(rows, torch.Generator().manual_seed(0))
+    drawn = trainer.players.continued(rows, torch.Generator().manual_seed(0))
     pairs = zip(rows.columns["answer"], drawn.texts, strict=True)
     return float(np.mean([right(answer, text) for answer, text in pairs]))
 
@@ -135,7 +135,13 @@ def test_collected_rows_keep_prompts_columns_and_their_own_rewards() -> None:
     index = torch.tensor([0, 7, 7, 160])
     prompts = copying_task().rows("train", index)
     found = collect(
-        trainer.env, trainer.generator, COPYING, 3, torch.Generator().manual_seed(0), prompts, index
+        trainer.players.env,
+        trainer.players.generator,
+        COPYING,
+        3,
+        torch.Generator().manual_seed(0),
+        prompts,
+        index,
     )
     assert prompt_rows(found.sequences) == prompt_rows(prompts)
     assert found.sequences.columns == prompts.columns
@@ -148,28 +154,43 @@ def test_collected_rows_keep_prompts_columns_and_their_own_rewards() -> None:
 
 def test_log_probs_at_collection_are_those_of_the_prompt() -> None:
     trainer, _ = make(reward=as_reward(right))
-    found = trainer.collect(trainer.generator, torch.Generator().manual_seed(3))
+    found = trainer.players.collect(trainer.players.generator, torch.Generator().manual_seed(3))
     with torch.no_grad():
-        again = trainer.generator.log_probs(found.sequences)
+        again = trainer.players.generator.log_probs(found.sequences)
     assert torch.allclose(found.log_probs, again, atol=1e-5)
     flipped = {name: getattr(found.sequences, name).flip(0) for name in ("prompts", "prompt_mask")}
     other = replace(found.sequences, **flipped)
     with torch.no_grad():
-        assert not torch.allclose(found.log_probs, trainer.generator.log_probs(other), atol=1e-5)
+        assert not torch.allclose(
+            found.log_probs, trainer.players.generator.log_probs(other), atol=1e-5
+        )
 
 
 def test_collect_takes_prompts_with_their_numbers() -> None:
     trainer, _ = make(reward=as_reward(right))
     rng = torch.Generator().manual_seed(0)
     with pytest.raises(ValueError, match="prompts together with their numbers"):
-        collect(trainer.env, trainer.generator, COPYING, 3, rng, copying_task().real("dev", 4, rng))
+        collect(
+            trainer.players.env,
+            trainer.players.generator,
+            COPYING,
+            3,
+            rng,
+            copying_task().real("dev", 4, rng),
+        )
 
 
 def test_the_trainer_draws_the_prompts_from_its_own_generator() -> None:
     trainer, _ = make(reward=as_reward(right))
-    one = trainer.collect(trainer.generator, torch.Generator().manual_seed(1)).sequences
-    two = trainer.collect(trainer.generator, torch.Generator().manual_seed(1)).sequences
-    three = trainer.collect(trainer.generator, torch.Generator().manual_seed(2)).sequences
+    one = trainer.players.collect(
+        trainer.players.generator, torch.Generator().manual_seed(1)
+    ).sequences
+    two = trainer.players.collect(
+        trainer.players.generator, torch.Generator().manual_seed(1)
+    ).sequences
+    three = trainer.players.collect(
+        trainer.players.generator, torch.Generator().manual_seed(2)
+    ).sequences
     assert prompt_rows(one) == prompt_rows(two)
     assert torch.equal(one.tokens, two.tokens)
     assert prompt_rows(one) != prompt_rows(three)
@@ -226,20 +247,20 @@ def test_sets_of_other_sizes_are_not_paired() -> None:
 def test_information_is_measured_on_heldout_prompts() -> None:
     trainer, _ = make()
     dev = {tuple(row) for row in prompt_rows(copying_task().rows("dev", torch.arange(16)))}
-    assert {tuple(row) for row in prompt_rows(trainer.unseen(16))} == dev
+    assert {tuple(row) for row in prompt_rows(trainer.players.unseen(16))} == dev
     before = trainer.rng.get_state()
-    trainer.unseen(8)
+    trainer.players.unseen(8)
     assert torch.equal(trainer.rng.get_state(), before)
 
 
 def test_a_measurement_continues_test_prompts() -> None:
     trainer, _ = make(reward=as_reward(right))
-    measured = trainer.measure(trainer.generator, 48)
+    measured = trainer.observer("evaluation").measure(trainer.players.generator, 48)
     test = {tuple(row) for row in prompt_rows(copying_task().rows("test", torch.arange(16)))}
     rows = [tuple(row) for row in prompt_rows(measured.samples)]
     assert set(rows) == test
     assert all(rows.count(row) == 3 for row in test)
-    again = trainer.measure(trainer.generator, 48, 0.5)
+    again = trainer.observer("evaluation").measure(trainer.players.generator, 48, 0.5)
     assert prompt_rows(again.samples) == prompt_rows(measured.samples)
     assert set(measured.samples.columns) == {"answer"}
 
@@ -262,11 +283,11 @@ def test_discriminators_read_the_prompt() -> None:
         CNNDiscriminatorConfig(filter_sizes=(1, 3), num_filters=(4, 4)),
     ):
         trainer, _ = make_trainer(replace(TINY, discriminator=config), task)
-        assert trainer.discriminator is not None
-        logits = trainer.discriminator.logits(rows)
-        assert torch.allclose(trainer.discriminator.logits(wider), logits, atol=1e-5)
-        assert not torch.allclose(trainer.discriminator.logits(swapped), logits, atol=1e-5)
-        assert trainer.discriminator.discriminator.max_length == whole_length(task) == 7
+        assert trainer.players.discriminator is not None
+        logits = trainer.players.discriminator.logits(rows)
+        assert torch.allclose(trainer.players.discriminator.logits(wider), logits, atol=1e-5)
+        assert not torch.allclose(trainer.players.discriminator.logits(swapped), logits, atol=1e-5)
+        assert trainer.players.discriminator.discriminator.max_length == whole_length(task) == 7
 
 
 # Whole runs
@@ -280,9 +301,9 @@ def test_a_run_with_prompts_ends_where_it_ends_after_a_stop(tmp_path: Path) -> N
         trainer.evaluation = dict
         if state is not None:
             trainer.load_state_dict(state)
-        trainer.pretrain_generator()
-        trainer.pretrain_discriminator()
-        trainer.play()
+        trainer.run(trainer.phase("maximum_likelihood"))
+        trainer.run(trainer.phase("adversary"))
+        trainer.run(trainer.phase("game"))
         return trainer
 
     save_checkpoint(tmp_path, 1, play(2).state_dict())
@@ -305,9 +326,9 @@ def test_what_is_said_of_a_run_before_it() -> None:
     facts = environment_facts(TINY, copying_task())
     assert facts["num_prompts"] == 220
     assert "prompts" not in facts
-    networks = {"generator": trainer.generator}
+    networks = {"generator": trainer.players.generator}
     counted = run_facts(TINY, copying_task(), networks)["num_parameters"]
-    assert counted == {"generator": sum(p.numel() for p in trainer.generator.parameters())}
+    assert counted == {"generator": sum(p.numel() for p in trainer.players.generator.parameters())}
     assert "num_prompts" not in environment_facts(TINY, FixedTask(COPYING, 3, {}))
     assert env_arguments(copying_task(), 4)["decode"] is None
 
@@ -316,7 +337,13 @@ def test_samples_keep_their_prompts_and_columns() -> None:
     trainer, _ = make()
     prompts = copying_task().rows("test", torch.tensor([1, 1, 5]))
     drawn = sample(
-        trainer.generator, COPYING, 3, 3, torch.Generator().manual_seed(0), Sampling(0.5), prompts
+        trainer.players.generator,
+        COPYING,
+        3,
+        3,
+        torch.Generator().manual_seed(0),
+        Sampling(0.5),
+        prompts,
     )
     assert drawn.prompt_texts == prompts.prompt_texts
     assert drawn.columns == prompts.columns
@@ -337,7 +364,7 @@ def test_generators_learn_what_the_prompt_asks_for(generator: Any) -> None:
     settings = {"pretrain.epochs": 15, "pretrain.learning_rate": 1e-2, "pretrain.patience": 0}
     config = changed(replace(TINY, generator=generator), settings)
     trainer, _ = make_trainer(config, copying_task(), as_reward(right))
-    trainer.pretrain_generator()
+    trainer.run(trainer.phase("maximum_likelihood"))
     rows = copying_task().rows("test", torch.arange(16).repeat(10))
     assert share_right(trainer, rows) > 0.8
 
@@ -352,15 +379,15 @@ def test_a_reward_on_a_column_teaches_the_prompt() -> None:
         "pretrain.epochs": 0,
         "adversarial.iterations": 60,
         "adversarial.batch_size": 64,
-        "adversarial.learning_rate": 2e-2,
-        "adversarial.num_rollouts": 0,
-        "adversarial.kl_weight": 0.0,
+        "rule.learning_rate": 2e-2,
+        "rule.num_rollouts": 0,
+        "rule.kl_weight": 0.0,
         "evaluation.every": 1000,
     }
     trainer, _ = make_trainer(changed(config, settings), copying_task(), as_reward(right))
     trainer.evaluation = dict  # type: ignore[method-assign]
-    trainer.pretrain_generator()
-    trainer.play()
+    trainer.run(trainer.phase("maximum_likelihood"))
+    trainer.run(trainer.phase("game"))
     rows = copying_task().rows("train", torch.arange(220))
     assert share_right(trainer, rows) > 0.35  # without the prompt, at most about 1/5
 
@@ -372,7 +399,13 @@ def test_nothing_of_a_run_without_prompts_is_another() -> None:
     before = trainer.rng.get_state()
     rng = torch.Generator()
     rng.set_state(before)
-    one = trainer.draw(5)
-    two = sample(trainer.generator, trainer.task.vocabulary, 5, trainer.task.max_length, rng)
+    one = trainer.players.draw(5)
+    two = sample(
+        trainer.players.generator,
+        trainer.players.task.vocabulary,
+        5,
+        trainer.players.task.max_length,
+        rng,
+    )
     assert torch.equal(one.tokens, two.tokens)
     assert torch.equal(trainer.rng.get_state(), rng.get_state())

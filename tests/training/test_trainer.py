@@ -61,9 +61,9 @@ def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
     trainer, _ = make_trainer(changed(config, {"evaluation.every": 100}))
     trainer.evaluation = dict  # type: ignore[method-assign]
-    trainer.pretrain_generator()
-    trainer.pretrain_discriminator()
-    trainer.play()
+    trainer.run(trainer.phase("maximum_likelihood"))
+    trainer.run(trainer.phase("adversary"))
+    trainer.run(trainer.phase("game"))
     return weights_of(trainer)
 
 
@@ -136,7 +136,7 @@ def test_an_evaluation_says_what_its_settings_ask(
     settings: dict[str, Any], names: set[str]
 ) -> None:
     trainer, _ = make_trainer(changed(TINY, settings))
-    found = trainer.measure(trainer.generator, 20).metrics
+    found = trainer.observer("evaluation").measure(trainer.players.generator, 20).metrics
     assert {name for name in found if name.startswith(("eval/frechet", "eval/mauve"))} == names
     assert {"eval/bleu_2", "eval/rouge_l", "eval/lm_score", "eval/copied_spans"} <= found.keys()
 
@@ -144,7 +144,7 @@ def test_an_evaluation_says_what_its_settings_ask(
 def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
     task = captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30))
     trainer, _ = make_trainer(TINY, task)
-    found = trainer.measure(trainer.generator, 20).metrics
+    found = trainer.observer("evaluation").measure(trainer.players.generator, 20).metrics
     assert not any(name.startswith(("eval/bleu", "eval/rouge", "eval/frechet")) for name in found)
     assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
 
@@ -196,31 +196,31 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.iterations", 4, {}),
     ("adversarial.g_steps", 2, {}),
     ("adversarial.batch_size", 6, {}),
-    ("adversarial.learning_rate", 1e-2, {}),
-    ("adversarial.num_rollouts", 2, {}),
-    ("adversarial.num_rollouts", 0, {}),
-    ("adversarial.rollout_decay", 0.9, {"adversarial.learning_rate": 0.5}),
-    ("adversarial.rollout_stride", 2, {}),
-    ("adversarial.rollout_chunk", 1, {}),
+    ("rule.learning_rate", 1e-2, {}),
+    ("rule.num_rollouts", 2, {}),
+    ("rule.num_rollouts", 0, {}),
+    ("rule.rollout_decay", 0.9, {"rule.learning_rate": 0.5}),
+    ("rule.rollout_stride", 2, {}),
+    ("rule.rollout_chunk", 1, {}),
     ("adversarial.reward_shape", "probability", {}),
     ("adversarial.reward_shape", "log_probability", {}),
     ("adversarial.reward_shape", "minimax", {}),
     ("adversarial.reward_shape", "centred", {}),
     ("adversarial.reward_clip", 1e-3, {}),
-    ("adversarial.baseline", "none", {}),
-    ("adversarial.baseline", "batch_mean", {}),
-    ("adversarial.baseline", "moving_average", {}),
-    ("adversarial.baseline_decay", 0.1, {"adversarial.baseline": "moving_average"}),
-    ("adversarial.rescale", "rank", {}),
-    ("adversarial.rescale", "bootstrapped_rank", {}),
-    ("adversarial.rescale", "maligan", {}),
-    ("adversarial.standardize", True, {}),
-    ("adversarial.kl_weight", 0.5, {}),
-    ("adversarial.kl_target", 1e-4, {}),
-    ("adversarial.update.max_grad_norm", 1e-3, {}),
-    ("adversarial.update.entropy_weight", 1.0, {}),
-    ("adversarial.update.mle_weight", 0.5, {}),
-    ("adversarial.update.reduction", "sum", {}),
+    ("rule.baseline", "none", {}),
+    ("rule.baseline", "batch_mean", {}),
+    ("rule.baseline", "moving_average", {}),
+    ("rule.baseline_decay", 0.1, {"rule.baseline": "moving_average"}),
+    ("rule.rescale", "rank", {}),
+    ("rule.rescale", "bootstrapped_rank", {}),
+    ("rule.rescale", "maligan", {}),
+    ("rule.standardize", True, {}),
+    ("rule.kl_weight", 0.5, {}),
+    ("rule.kl_target", 1e-4, {}),
+    ("rule.update.max_grad_norm", 1e-3, {}),
+    ("rule.update.entropy_weight", 1.0, {}),
+    ("rule.update.mle_weight", 0.5, {}),
+    ("rule.update.reduction", "sum", {}),
 )
 
 
@@ -244,10 +244,10 @@ def test_every_setting_of_training_is_turned() -> None:
         ("pretrain", PretrainConfig),
         ("discriminator_training", DiscriminatorTrainingConfig),
         ("adversarial", AdversarialConfig),
-        ("adversarial.update", GeneratorUpdate),
+        ("rule.update", GeneratorUpdate),
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
-    assert {name for name, _, _ in TURNED} == names - {"adversarial.update"}
+    assert {name for name, _, _ in TURNED} == names - {"rule.update"}
 
 
 # The discriminator's training
@@ -267,15 +267,15 @@ def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
     """The vectors of the power iteration and the older sequences are part of the state."""
     config = replace(changed(TINY, REGULARISED), discriminator=discriminator)
     stopped, _ = make_trainer(changed(config, {"adversarial.iterations": 2}))
-    stopped.pretrain_generator()
-    stopped.pretrain_discriminator()
-    stopped.play()
+    stopped.run(stopped.phase("maximum_likelihood"))
+    stopped.run(stopped.phase("adversary"))
+    stopped.run(stopped.phase("game"))
     resumed, _ = make_trainer(config)
     plain, tensors = flatten(stopped.state_dict())
     resumed.load_state_dict(unflatten(plain, {n: t.clone() for n, t in tensors.items()}))
-    assert resumed.replay.kept is not None
-    assert len(resumed.replay.kept) == 20
-    resumed.play()
+    assert resumed.players.replay.kept is not None
+    assert len(resumed.players.replay.kept) == 20
+    resumed.run(resumed.phase("game"))
     assert torch.equal(weights_of(resumed), played_weights(config))
 
 
@@ -284,7 +284,7 @@ def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatc
     trainer, _ = make_trainer(changed(TINY, {"discriminator_training.replay": 0.5}))
     rounds: list[Sequences] = []
     fresh: list[Sequences] = []
-    draw = trainer.draw
+    draw = trainer.players.draw
 
     def watched(n: int) -> Sequences:
         fresh.append(draw(n))
@@ -310,11 +310,11 @@ def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatc
 def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int) -> None:
     """By a discriminator of every token. Without rollouts the value of a token is the sum of its
     own reward and of those to come. The discriminator counts half."""
-    settings = {"adversarial.num_rollouts": num_rollouts, "adversarial.kl_weight": 0.0}
-    settings |= {"adversarial.baseline": "none", "adversarial.reward_shape": "centred"}
+    settings = {"rule.num_rollouts": num_rollouts, "rule.kl_weight": 0.0}
+    settings |= {"rule.baseline": "none", "adversarial.reward_shape": "centred"}
     config = replace(changed(TINY, settings), discriminator=CAUSAL, reward_weights=(0.5,))
     trainer, _ = make_trainer(config)
-    assert trainer.discriminator is not None
+    assert trainer.players.discriminator is not None
     given: list[Trajectories] = []
     whole = trainer.with_increments
 
@@ -325,9 +325,9 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
         return given[-1]
 
     trainer.with_increments = watched  # type: ignore[method-assign]
-    trainer.generator_step()
+    trainer.phase("game").rule.step(trainer.players, trainer.rng)
     (trajectories,) = given
-    increments = 0.5 * trainer.discriminator.score(trajectories.sequences)
+    increments = 0.5 * trainer.players.discriminator.score(trajectories.sequences)
     torch.testing.assert_close(trajectories.rewards, increments, atol=1e-6, rtol=1e-5)
     to_go = increments.flip(1).cumsum(dim=1).flip(1)
     values = trainer._valued["advantage"]
@@ -339,9 +339,9 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
 
 
 def test_values_in_another_unit_keep_the_whole_reward() -> None:
-    settings = {"adversarial.rescale": "rank", "adversarial.num_rollouts": 0}
+    settings = {"rule.rescale": "rank", "rule.num_rollouts": 0}
     trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
-    trajectories = trainer.collect(trainer.generator, trainer.rng)
+    trajectories = trainer.players.collect(trainer.players.generator, trainer.rng)
     assert trainer.with_increments(trajectories) is trajectories
 
 
@@ -353,33 +353,33 @@ def test_patience_keeps_the_weights_of_the_best_epoch() -> None:
     settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 2}
     settings |= {"pretrain.decays": 0}
     trainer, memory = make_trainer(changed(TINY, settings))
-    trainer.pretrain_generator()
+    trainer.run(trainer.phase("maximum_likelihood"))
     history = memory.values("pretrain/nll_dev")
     best = min(history)
     assert history.index(best) == len(history) - 3  # two epochs without a gain after it
     assert len(history) < 8
-    assert trainer.nll_dev() == pytest.approx(best, abs=1e-6)
+    assert dev_nll(trainer.players) == pytest.approx(best, abs=1e-6)
     assert memory.values("pretrain/best_nll_dev")[-1] == best
 
 
 def test_a_plateau_goes_back_to_the_best_epoch_with_a_third_of_the_rate() -> None:
     settings = {"pretrain.epochs": 20, "pretrain.learning_rate": 0.5, "pretrain.patience": 1}
     trainer, memory = make_trainer(changed(TINY, settings | {"pretrain.decays": 1}))
-    trainer.pretrain_generator()
+    trainer.run(trainer.phase("maximum_likelihood"))
     history = memory.values("pretrain/nll_dev")
     assert trainer.counters.pretrain_decays == 1
     assert trainer.pretrain_optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 3)
-    assert trainer.nll_dev() == pytest.approx(min(history), abs=1e-6)
+    assert dev_nll(trainer.players) == pytest.approx(min(history), abs=1e-6)
 
 
 def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
     settings = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5, "pretrain.patience": 0}
     trainer, memory = make_trainer(changed(TINY, settings))
-    trainer.pretrain_generator()
+    trainer.run(trainer.phase("maximum_likelihood"))
     history = memory.values("pretrain/nll_dev")
     assert len(history) == 8
     assert min(history) < history[-1]  # so that keeping the best would show
-    assert trainer.nll_dev() == pytest.approx(history[-1], abs=1e-6)
+    assert dev_nll(trainer.players) == pytest.approx(history[-1], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -403,12 +403,12 @@ def test_short_epochs_go_on_through_the_data() -> None:
     trainer, _ = make_trainer(changed(TINY, {"pretrain.epoch_size": 7, "pretrain.batch_size": 3}))
     rows = []
     for epoch in range(20):
-        trainer.counters.pretrain_epochs = epoch
+        trainer.phase("maximum_likelihood").epochs = epoch
         batches = list(trainer.epoch_batches())
         assert sum(map(len, batches)) == 7
         assert max(map(len, batches)) == 3
         rows += [tuple(row) for batch in batches for row in batch.tokens.tolist()]
-    train = sorted(map(tuple, next(trainer.task.chunks("train", 61)).tokens.tolist()))
+    train = sorted(map(tuple, next(trainer.players.task.chunks("train", 61)).tokens.tolist()))
     first, second = rows[:61], rows[61:122]
     assert sorted(first) == sorted(second) == train
     assert first != second
@@ -417,7 +417,7 @@ def test_short_epochs_go_on_through_the_data() -> None:
 def test_short_epochs_are_counted_logged_and_followed_by_the_dev_nll() -> None:
     settings = {"pretrain.epoch_size": 7, "pretrain.epochs": 5, "pretrain.patience": 0}
     trainer, memory = make_trainer(changed(TINY, settings))
-    trainer.pretrain_generator()
+    trainer.run(trainer.phase("maximum_likelihood"))
     assert memory.values("pretrain/epoch") == [1, 2, 3, 4, 5]
     assert len(set(memory.values("pretrain/nll_dev"))) == 5
 
@@ -433,7 +433,10 @@ def test_the_game_starts_from_the_pretrained_generator() -> None:
     trainer, _ = make_trainer(changed(TINY, {"adversarial.iterations": 0}))
     result = trainer.train()
     assert result.final.metrics == pytest.approx(result.start.metrics, abs=1e-6)
-    state, pretrained = trainer.generator.state_dict(), trainer.pretrained.state_dict()
+    state, pretrained = (
+        trainer.players.generator.state_dict(),
+        trainer.players.reference.state_dict(),
+    )
     assert all(torch.equal(state[name], pretrained[name]) for name in state)
 
 
@@ -463,7 +466,7 @@ def test_the_information_is_that_of_the_evaluations() -> None:
 
 def test_the_controller_moves_the_kl_weight() -> None:
     """An unreachable target above the KL: the weight falls by 2% an iteration, its largest step."""
-    trainer, memory = make_trainer(changed(TINY, {"adversarial.kl_target": 50.0}))
+    trainer, memory = make_trainer(changed(TINY, {"rule.kl_target": 50.0}))
     trainer.train()
     assert memory.values("kl/weight") == pytest.approx([0.1, 0.098, 0.098 * 0.98])
     fixed, fixed_memory = make_trainer()
@@ -473,10 +476,14 @@ def test_the_controller_moves_the_kl_weight() -> None:
 
 def test_the_rollout_policy_is_a_moving_average() -> None:
     """After one step from theta to theta': decay theta + (1 - decay) theta'."""
-    settings = {"adversarial.rollout_decay": 0.75, "adversarial.iterations": 1}
+    settings = {"rule.rollout_decay": 0.75, "adversarial.iterations": 1}
     trainer, _ = make_trainer(changed(TINY, settings))
     trainer.train()
-    policies = (trainer.rollout_policy, trainer.pretrained, trainer.generator)
+    policies = (
+        trainer.phase("game").rule.rollout_policy,
+        trainer.players.reference,
+        trainer.players.generator,
+    )
     for slow, start, end in zip(*(policy.parameters() for policy in policies), strict=True):
         torch.testing.assert_close(slow, 0.75 * start + 0.25 * end)
 
@@ -514,8 +521,8 @@ def test_no_metric_that_moves_is_constant(kind: str) -> None:
         "discriminator_training.pretrain_rounds": 10,
         "adversarial.iterations": 10,
         "adversarial.batch_size": 8,
-        "adversarial.learning_rate": 0.05,
-        "adversarial.kl_target": 0.05,
+        "rule.learning_rate": 0.05,
+        "rule.kl_target": 0.05,
         "evaluation.num_samples": 60,
     }
     trainer, memory = make_trainer(changed(TINY, settings), tasks[kind]())
@@ -558,9 +565,9 @@ def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> Non
     settings = {
         "adversarial.iterations": 40,
         "adversarial.batch_size": 32,
-        "adversarial.num_rollouts": num_rollouts,
-        "adversarial.learning_rate": 0.03,
-        "adversarial.kl_weight": 0.0,
+        "rule.num_rollouts": num_rollouts,
+        "rule.learning_rate": 0.03,
+        "rule.kl_weight": 0.0,
         "generator.hidden_size": 8,
         "evaluation.every": 40,
     }
@@ -578,7 +585,7 @@ def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> Non
 def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
     trainer, memory = make_trainer()
     with torch.no_grad():
-        next(trainer.generator.parameters()).fill_(torch.nan)
+        next(trainer.players.generator.parameters()).fill_(torch.nan)
     with pytest.raises(DivergedError, match="the pretraining loss is finite, got nan"):
         trainer.train()
     assert memory.logged == []
@@ -595,11 +602,11 @@ def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.Monk
 
 def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
     trainer, memory = make_trainer()
-    assert trainer.discriminator is not None
+    assert trainer.players.discriminator is not None
     with torch.no_grad():
-        trainer.discriminator.discriminator.output.bias.fill_(torch.nan)
+        trainer.players.discriminator.discriminator.output.bias.fill_(torch.nan)
     with pytest.raises(DivergedError, match="the discriminator loss is finite, got nan"):
-        trainer.pretrain_discriminator()
+        trainer.run(trainer.phase("adversary"))
     assert memory.logged == []
 
 
@@ -614,11 +621,11 @@ class Enormous:
 
 
 def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were() -> None:
-    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "adversarial.num_rollouts": 0}
+    settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "rule.num_rollouts": 0}
     trainer, _ = make_trainer(changed(TINY, settings), reward=Enormous())
     before = weights_of(trainer)
     with pytest.raises(DivergedError, match="the policy-gradient loss is finite, got"):
-        trainer.generator_step()
+        trainer.phase("game").rule.step(trainer.players, trainer.rng)
     assert torch.equal(weights_of(trainer), before)
 
 
@@ -632,7 +639,7 @@ def test_a_reward_that_is_not_finite_stops_the_game() -> None:
     with pytest.raises(
         ValueError, match=r"'count' failed on row 0 .*: a reward is finite, got inf"
     ):
-        trainer.generator_step()
+        trainer.phase("game").rule.step(trainer.players, trainer.rng)
 
 
 # Several rewards
@@ -688,11 +695,11 @@ def test_a_row_without_a_reward_teaches_nothing() -> None:
         def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
             return torch.full((len(sequences),), torch.nan)
 
-    settings = {"adversarial.kl_weight": 0.3, "adversarial.update.entropy_weight": 0.0}
+    settings = {"rule.kl_weight": 0.3, "rule.update.entropy_weight": 0.0}
     trainer, _ = make_trainer(changed(TINY, settings), reward=Never())
     before = weights_of(trainer)
-    trainer.generator_step()
-    trainer.generator_step()
+    trainer.phase("game").rule.step(trainer.players, trainer.rng)
+    trainer.phase("game").rule.step(trainer.players, trainer.rng)
     assert torch.equal(weights_of(trainer), before)
 
 
@@ -731,14 +738,14 @@ def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
     config = changed(TINY, {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9})
     whole, _ = make_trainer(config, reward=CountOfFirst())
     whole.train()
-    failing = Trainer(
+    failing = make_trainer(
         config, toy_task(), MemoryTracker(), Progress(), tmp_path, Follower(iteration)
     )
     with pytest.raises(RewardError, match=r"on row 0 .*: KeyError: 'politeness'"):
         failing.train()
     resumed, _ = make_trainer(config, reward=CountOfFirst())
     resumed.load_state_dict(load_checkpoint(tmp_path)[1])
-    assert resumed.counters.iterations == iteration
+    assert resumed.players.position.iteration == iteration
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
 
@@ -765,14 +772,16 @@ def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
     config = changed(TINY, settings)
     whole, _ = make_trainer(config, reward=CountOfFirst())
     whole.train()
-    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, FailsOnce(call))
+    failing = make_trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, FailsOnce(call)
+    )
     with pytest.raises(RewardError, match="the server is down"):
         failing.train()
     resumed, _ = make_trainer(config, reward=CountOfFirst())
     resumed.load_state_dict(load_checkpoint(tmp_path)[1])
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
-    assert resumed.counters.global_step == whole.counters.global_step
+    assert resumed.players.position.global_step == whole.players.position.global_step
 
 
 def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
@@ -796,7 +805,7 @@ def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
 
 def test_a_random_reward_keeps_the_name_that_tells_it_from_another() -> None:
     config = replace(TINY, reward=("random(seed=7)", "random"))
-    assert Trainer(config, toy_task(), MemoryTracker(), Progress()).reward.names == (
+    assert make_trainer(config, toy_task(), MemoryTracker(), Progress()).reward.names == (
         "random",
         "random_2",
     )
@@ -826,7 +835,7 @@ def test_a_reward_that_always_fails_is_not_skipped_for_ever() -> None:
     trainer, _ = make_trainer(changed(TINY, {"evaluation.num_shown": 0}), reward=rewards)
     with pytest.raises(RewardError, match="'count' failed: it failed on all 4 texts of an iterat"):
         trainer.train()
-    assert trainer.counters.iterations == 1
+    assert trainer.players.position.iteration == 1
 
 
 class Learner(CountOfFirst):
@@ -854,12 +863,12 @@ def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) 
     whole, _ = make_trainer(config, reward=Learner())
     whole.train()
     # A round is four minibatches; the first is before the game.
-    failing = Trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, Learner(9))
+    failing = make_trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, Learner(9))
     with pytest.raises(RewardError, match="no more"):
         failing.train()
     resumed, _ = make_trainer(config, reward=Learner())
     resumed.load_state_dict(load_checkpoint(tmp_path)[1])
-    assert (resumed.counters.iterations, resumed.counters.generator_steps) == (1, 2)
+    assert (resumed.players.position.iteration, resumed.counters.generator_steps) == (1, 2)
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
 
@@ -879,7 +888,7 @@ def alerts_of(trainer: Trainer) -> list[tuple[str, str]]:
 def test_a_loss_that_is_not_finite_is_an_alert() -> None:
     trainer, _ = make_trainer()
     with torch.no_grad():
-        next(trainer.generator.parameters()).fill_(torch.nan)
+        next(trainer.players.generator.parameters()).fill_(torch.nan)
     (alert,) = alerts_of(trainer)
     assert alert == ("diverged", "iteration 0: the pretraining loss is finite, got nan")
 
@@ -932,7 +941,7 @@ def test_the_best_evaluation_of_the_game_is_kept(
     """The one before the game, at 0, is no candidate; of equal ones the first is kept."""
     expected = tiny_weights()
     memory, folder = MemoryTracker(), tmp_path / "checkpoints"
-    trainer = Trainer(TINY, toy_task(), memory, Progress(), folder, best=tmp_path / "best")
+    trainer = make_trainer(TINY, toy_task(), memory, Progress(), folder, best=tmp_path / "best")
     original = Trainer.evaluation
 
     def evaluation(self: Trainer) -> dict[str, float | int]:
@@ -951,7 +960,7 @@ def test_the_best_evaluation_of_the_game_is_kept(
     assert state["counters"]["iterations"] == kept[-1]
     assert state["best_loss"] == trainer.best_loss == losses[kept[-1] - 1]
     # Whole: the run could go on from it.
-    resumed = Trainer(TINY, toy_task(), MemoryTracker(), Progress())
+    resumed = make_trainer(TINY, toy_task(), MemoryTracker(), Progress())
     resumed.load_state_dict(state)
     resumed.train()
     assert torch.equal(weights_of(resumed), expected)
@@ -962,7 +971,7 @@ def test_what_is_least_in_the_best_one() -> None:
     trainer, memory = make_trainer()
     trainer.train()
     last = memory.logged[-1]
-    assert last["checkpoint/loss"] == pytest.approx(trainer.nll_dev(), abs=1e-6)
+    assert last["checkpoint/loss"] == pytest.approx(dev_nll(trainer.players), abs=1e-6)
     task = oracle_task(
         OracleConfig(
             vocabulary_size=6,
@@ -978,7 +987,7 @@ def test_what_is_least_in_the_best_one() -> None:
     last = memory.logged[-1]
     assert last["eval/kl_generator_oracle"] > 0
     assert last["checkpoint/loss"] == pytest.approx(
-        trainer.nll_dev() + last["eval/kl_generator_oracle"], abs=1e-6
+        dev_nll(trainer.players) + last["eval/kl_generator_oracle"], abs=1e-6
     )
 
 
@@ -991,13 +1000,13 @@ def test_histograms_hold_the_tokens_of_the_last_update() -> None:
     assert names[0] == "action_value/01-01"
     counts = {row["name"]: sum(row["histogram"].counts) for row in memory.histogram_rows}
     assert counts["action_value/01-01"] == counts["advantage/01-01"] == 6
-    length = memory.values("completions/mean_length")[1]
+    length = memory.values("charts/episodic_length")[1]
     for area in ("action_value", "advantage"):
         total = sum(count for name, count in counts.items() if name.startswith(area))
         assert total == pytest.approx(6 * length)
 
 
 def test_the_spread_of_advantages_is_that_before_standardisation() -> None:
-    trainer, memory = make_trainer(changed(TINY, {"adversarial.standardize": True}))
+    trainer, memory = make_trainer(changed(TINY, {"rule.standardize": True}))
     trainer.train()
     assert all(value < 0.5 for value in memory.values("advantage/std"))

@@ -29,7 +29,6 @@ def describe_trajectories(
         "charts/episodic_length": float(lengths.float().mean()),
         "advantage/mean": float(mean),
         "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
-        "completions/mean_length": float(lengths.float().mean()),
         "completions/unique_fraction": unique,
     }
     if (eos := vocabulary.eos_id) is not None:

@@ -12,50 +12,51 @@ from seqgan.data.vocabulary import Vocabulary
 
 
 class Discriminator(nn.Module, ABC):
-    """Gives log D/(1-D), where D is the probability that a sequence is real.
+    """Computes log D/(1-D), where D is the probability that a sequence is real.
 
-    `output` is the last linear layer, the one that the paper regularises. `embedding` turns a text
-    into numbers that a gradient can be taken of.
+    `output` is the last linear layer, which the paper regularises. `embedding` maps a text to
+    vectors, so that a gradient with respect to the input exists.
     """
 
     output: nn.Linear
     embedding: nn.Module
-    twice_differentiable = False  # whether `forward` has to have gradients of gradients
+    twice_differentiable = False  # True if `forward` must support gradients of gradients
 
     @property
-    def untaught(self) -> nn.Module:
-        """What knows nothing before the run: all of it, or a pretrained one's head."""
+    def randomly_initialized(self) -> nn.Module:
+        """The part with a random start: the whole network, or the head of a pretrained body."""
         return self
 
     @abstractmethod
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        """What `output` reads: a vector per row, some of it dropped in training."""
+        """The input of `output`: a vector per row, after dropout."""
 
     @abstractmethod
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """One logit per row. Padding never changes it, nor do the other rows."""
+        """One logit per row. It depends on the row alone: not on padding, not on other rows."""
 
 
 class TokenDiscriminator(Discriminator):
-    """One that judges every prefix of a text, so that it has something to say of each token.
+    """A discriminator that judges every prefix of a text, so that each token gets a logit.
 
-    A row's logit is that of the whole text, its last token's.
+    A row's logit is the one at its last token, which judges the whole text.
     """
 
     @abstractmethod
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
-        """log D/(1-D) of each prefix, that ends with the token at this place; 0 on padding."""
+        """log D/(1-D) of the prefix that ends with each token; 0 on padding."""
 
 
 def normalize_spectrally(discriminator: Discriminator) -> None:
     """Divides the weight of each linear and convolutional layer by its largest singular value
     (Miyato et al., 2018).
 
-    One step of power iteration for each forward pass in training; its vectors are buffers, and
-    part of `state_dict`. Recurrent layers, embeddings and pretrained layers stay as they are.
-    Before an optimiser is made: the parameters become others.
+    Each forward pass in training takes one step of power iteration; its vectors are buffers, and
+    part of `state_dict`. Recurrent layers, embeddings and pretrained layers stay unchanged.
+
+    Call this before making an optimiser, because it replaces the parameters.
     """
-    for module in list(discriminator.untaught.modules()):
+    for module in list(discriminator.randomly_initialized.modules()):
         if isinstance(module, nn.Linear | nn.Conv1d):
             spectral_norm(module)
 

@@ -1,8 +1,8 @@
 """A discriminator that judges each token given those before it (de Masson d'Autume et al., 2019).
 
-ScratchGAN's idea: a text is judged at every one of its prefixes, in training as in scoring, so that
-each token gets a reward of its own at the price of one pass, without a single rollout. Departures:
-a transformer in place of an LSTM, and no discount of later rewards.
+ScratchGAN judges a text at each of its prefixes, in training and in scoring. So one pass gives each
+token a reward of its own, without rollouts. Departures: a transformer in place of an LSTM, and no
+discount of later rewards.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.discriminators.base import TokenDiscriminator
 
-JUDGED_TOGETHER = 2048  # texts that are scored together; bounds what is in memory
+JUDGED_TOGETHER = 2048  # texts that are scored together; bounds memory
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class CausalDiscriminatorConfig:
 
 
 class CausalDiscriminator(TokenDiscriminator):
-    """Embedding, attention to the tokens before, a logit at every token.
+    """Embedding, causal attention, a logit at every token.
 
-    The logit of a text is that at its last token, whose optimum is log p/q of the whole text. The
-    prompt is read, where there is one, and not judged.
+    The logit of a text is the one at its last token; its optimum is log p/q of the whole text. A
+    prompt is read but not judged.
     """
 
     def __init__(
@@ -63,24 +63,25 @@ class CausalDiscriminator(TokenDiscriminator):
         return self.output(self.features(sequences))[:, 0]
 
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        values = self._of_completions(sequences)
+        values = self._completion_vectors(sequences)
         rows = torch.arange(len(values), device=values.device)
         return values[rows, (sequences.lengths - 1).clamp(min=0)]
 
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
-        logits = self.output(self._of_completions(sequences))[..., 0]
+        logits = self.output(self._completion_vectors(sequences))[..., 0]
         return torch.where(sequences.mask, logits, 0.0)
 
-    def _of_completions(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
-        """A vector for each token, that knows of those before it."""
+    def _completion_vectors(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        """A vector for each token of the completions, computed from it and the tokens before."""
         if torch.is_grad_enabled():
             return self._read(sequences)
         rows = torch.arange(len(sequences), device=sequences.tokens.device)
         return torch.cat(
-            [self._read(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
+            [self._read(sequences.select(part)) for part in rows.split(JUDGED_TOGETHER)]
         )
 
     def _read(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
+        """`_completion_vectors` in one pass; `_completion_vectors` splits large batches."""
         whole = sequences.whole()
         tokens = whole.tokens.masked_fill(~whole.mask, self.pad_id)
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)

@@ -1,9 +1,9 @@
 """A trained discriminator as a sequence classifier of transformers.
 
-transformers has a classifier for each family of models, each with a head of its own and hardly any
-with the mean over tokens. So this one brings its code: `save_pretrained` puts this file and
-`head.py` into the folder, and `from_pretrained(folder, trust_remote_code=True)` runs them, with no
-need of this package.
+transformers has a classifier for each family of models, each with its own head, and hardly any
+takes the mean over tokens. So this classifier brings its code: `save_pretrained` copies this file
+and `head.py` into the folder, and `from_pretrained(folder, trust_remote_code=True)` runs them
+without this package.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from .head import Head, pooled, read_states
 
 
 class PooledClassifierConfig(PreTrainedConfig):
-    """A body's configuration, how its tokens become one vector, and the size of the head.
+    """The configuration of the body, of the pooling and of the head.
 
     Args:
-        pooling: over a text's tokens: mean, first or last.
-        layers: whose states are read side by side; empty for the last.
+        pooling: the vector of a text: the mean over its tokens, its first or its last token.
+        layers: layers whose states are concatenated; empty means the last layer alone.
         head_size: hidden units of the head; 0 makes it linear.
     """
 
@@ -44,7 +44,7 @@ class PooledClassifierConfig(PreTrainedConfig):
 
 
 class PooledClassifier(PreTrainedModel):
-    """One logit for each text, log-odds that it is real."""
+    """Computes one logit per text: the log-odds that the text is real."""
 
     config_class = PooledClassifierConfig
     base_model_prefix = "body"
@@ -67,7 +67,7 @@ class PooledClassifier(PreTrainedModel):
         labels: Tensor | None = None,
         **inputs: Any,
     ) -> SequenceClassifierOutput:
-        """Texts are padded on the right. `labels` are 1 for real texts and 0 for others."""
+        """Classifies texts, padded on the right. `labels` are 1 for real texts and 0 for others."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         inputs |= {"input_ids": input_ids, "attention_mask": attention_mask}

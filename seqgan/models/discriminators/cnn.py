@@ -1,8 +1,8 @@
 """The paper's convolutional discriminator (Yu et al., 2017, sec. 3.3; Kim, 2014).
 
 Departures: one logit in place of two softmax outputs (the same family of functions). Rows shorter
-than `max_length` are filled with a zero vector that is never trained, and the input always has
-`max_length` positions, so that the width of a batch changes nothing.
+than `max_length` are filled with a zero vector that is never trained. The input always has
+`max_length` positions, so that a row's logit does not depend on the width of its batch.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from seqgan.system.errors import ConfigurationError
 PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
 PAPER_NUM_FILTERS = (100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160)
 
-BLOCK_SIZE = 16384  # texts scored with the same table, whose features are in memory together
+BLOCK_SIZE = 16384  # texts that are scored with one table; their features are in memory together
 JUDGED_TOGETHER = 2048  # texts that pass the highway layer together
 LARGEST_TABLE = 2**26  # numbers in a table of embedding x kernel; 256 MiB
 
@@ -58,7 +58,7 @@ class CNNDiscriminatorConfig:
 class CNNDiscriminator(Discriminator):
     """Embedding, convolutions of many widths, maximum over time, highway layer, logit.
 
-    Filters wider than `max_length` are left out, as there is no window for them.
+    Filters wider than `max_length` are left out, because no window of a text is so wide.
     """
 
     embedding: nn.Embedding
@@ -104,14 +104,15 @@ class CNNDiscriminator(Discriminator):
         return torch.cat(list(self._blocks(sequences)))
 
     def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
-        """The features of all rows with a gradient; without one, of a few rows at a time."""
+        """Yields features: of all rows at once with gradients, of a few rows at a time without."""
         sequences = sequences.whole()
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
             raise ConfigurationError(
                 f"sequences have at most {self.max_length} tokens, got {longest}"
             )
-        # Beyond the longest text and one window of padding, every window is all padding again.
+        # A window that holds nothing but padding always gives the same response. One such window
+        # behind the longest text represents all others, so the input may be narrower.
         width = min(self.max_length, longest + self.widest)
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
         tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
@@ -119,24 +120,28 @@ class CNNDiscriminator(Discriminator):
             yield self._through_highway(self._peaks(tokens))
             return
         for block in tokens.split(BLOCK_SIZE):
-            # A table costs a pass over the vocabulary, a convolution one over the tokens.
+            # A table costs a pass over the vocabulary, a convolution a pass over the tokens.
             many = block.numel() >= 2 * self.embedding.num_embeddings
             peaks = self._peaks_by_table(block) if many else self._peaks(block)
             for rows in peaks.split(JUDGED_TOGETHER):
                 yield self._through_highway(rows)
 
     def _peaks(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+        """The largest response of each filter over the windows of each text, after the ReLU."""
         values = self.embedding(tokens)
         if self.twice_differentiable:
-            # Where a text has ended, vectors are constants, not points that could be moved.
+            # A gradient penalty differentiates by the embeddings of a text, not by its padding.
             values = torch.where((tokens == self.pad_id)[..., None], values.detach(), values)
-            moved = values.transpose(1, 2)
-            peaks = [conv1d(moved, weight, bias).amax(dim=2) for weight, bias in self._kernels()]
+            channels_first = values.transpose(1, 2)
+            peaks = [
+                conv1d(channels_first, weight, bias).amax(dim=2) for weight, bias in self._kernels()
+            ]
             return torch.cat(peaks, dim=1).relu()
         peaks = [max_over_time(values, weight, bias) for weight, bias in self._kernels()]
         return torch.cat(peaks, dim=1).relu()
 
     def _peaks_by_table(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+        """`_peaks` without gradients, from tables of embedding x kernel where those fit."""
         embedding = self.embedding.weight
         features = embedding.new_empty(len(tokens), self.highway.in_features)
         first = 0
@@ -163,6 +168,9 @@ class CNNDiscriminator(Discriminator):
     def _through_highway(
         self, peaks: Float[Tensor, "batch feature"]
     ) -> Float[Tensor, "batch feature"]:
-        """Srivastava et al. (2015): t g(W x) + (1 - t) x with t = sigmoid(V x); then dropout."""
+        """The highway layer (Srivastava et al., 2015), then dropout.
+
+        t g(W x) + (1 - t) x with t = sigmoid(V x).
+        """
         gate = torch.sigmoid(self.gate(peaks))
         return self.dropout(peaks + gate * (torch.relu(self.highway(peaks)) - peaks))

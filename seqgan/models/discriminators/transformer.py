@@ -50,7 +50,8 @@ class TransformerDiscriminator(PooledDiscriminator):
         mask = sequences.mask
         tokens = sequences.tokens.masked_fill(~mask, self.pad_id)
         positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        # Padding looks at the text too, so that its softmax is over something; nobody looks at it.
+        # Padding attends to the text too, because a softmax over nothing is NaN. No token attends
+        # to padding.
         visible = mask[:, None].expand(-1, tokens.shape[1], -1)
         values = self.dropout(self.embedding(tokens))
         for layer in self.layers:

@@ -1,7 +1,7 @@
-"""The generator's contract: a policy over token sequences with re-usable prefix states.
+"""The generator's contract: a policy over token sequences with reusable states of prefixes.
 
-Whoever samples, rolls out or scores never learns what a state is made of. A recurrent network
-indexes stored hidden vectors; a network with a cache crops it.
+Code that samples, rolls out or scores never looks into a state. So a recurrent network may index
+stored hidden vectors, and a transformer may crop its cache.
 """
 
 import copy
@@ -18,10 +18,10 @@ from seqgan.functional.losses import negative_log_likelihood, token_entropies, t
 
 @runtime_checkable
 class State(Protocol):
-    """What a generator remembers of a batch of prefixes."""
+    """A generator's memory of a batch of prefixes."""
 
     def select(self, rows: Int[Tensor, " rows"]) -> "State":
-        """The states of the given rows; a row may repeat (rollouts) or be missing (ended)."""
+        """Returns the states of these rows; a row may repeat (rollouts) or be missing (ended)."""
         ...
 
 
@@ -32,9 +32,9 @@ class PrefixStates(Protocol):
     def gather(
         self, rows: Int[Tensor, " prefixes"], lengths: Int[Tensor, " prefixes"]
     ) -> tuple[Float[Tensor, "prefixes vocab"], State]:
-        """Next-token logits and states of the prefixes `tokens[rows, :lengths]`.
+        """Returns next-token logits and states of the prefixes `tokens[rows, :lengths]`.
 
-        Any mix of lengths from 0 (the empty prefix) to `time` may be asked for.
+        Lengths may differ and are from 0 (the empty prefix) to `time`.
         """
         ...
 
@@ -42,17 +42,17 @@ class PrefixStates(Protocol):
 class Generator(nn.Module, ABC):
     """A policy pi(y_t | y_<t) over the first `num_actions` token ids.
 
-    The logits of `start`, `step` and `PrefixStates.gather` belong to the caller, who may write over
-    them: they are no view of a parameter or of a state.
+    The caller may overwrite the logits of `start`, `step` and `PrefixStates.gather`: they are no
+    view of a parameter or of a state.
     """
 
     num_actions: int
 
     @property
     def row_elements(self) -> int:
-        """Numbers in memory for each row that advances: its logits, and a state where it is large.
+        """Numbers in memory per advancing row: its logits, and its state if that is large.
 
-        Decides how many rows advance together.
+        `rows_in_flight` divides a memory budget by this number.
         """
         return self.num_actions
 
@@ -63,7 +63,8 @@ class Generator(nn.Module, ABC):
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         """log pi(y_t | y_<t) of every token, nats; 0 on padding.
 
-        All that evaluation needs of `forward`; a generator may find it cheaper than the logits.
+        Evaluation needs only this part of `forward`, and a generator may compute it without storing
+        all logits.
         """
         return token_log_probs(self(sequences), sequences.tokens, sequences.mask)
 
@@ -72,7 +73,7 @@ class Generator(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "batch time"], Float[Tensor, "batch time"]]:
         """`log_probs`, and the entropy of pi(. | y_<t) at every token, nats; 0 on padding.
 
-        What a policy-gradient update needs of `forward`.
+        A policy-gradient update needs only this part of `forward`.
         """
         logits = self(sequences)
         log_probs = token_log_probs(logits, sequences.tokens, sequences.mask)
@@ -86,29 +87,31 @@ class Generator(nn.Module, ABC):
     def start(
         self, batch_size: int, prompts: Sequences | None = None
     ) -> tuple[Float[Tensor, "batch vocab"], State]:
-        """Logits of the first token and the state before it.
+        """Returns logits of the first token and the state before it.
 
-        `prompts` gives the contexts (`prompts.prompts`), one a row; None means no context.
+        Args:
+            prompts: sequences whose prompts are the contexts, one per row; None means no context.
         """
 
     @abstractmethod
     def step(
         self, tokens: Int[Tensor, " batch"], state: State
     ) -> tuple[Float[Tensor, "batch vocab"], State]:
-        """Logits after one more token, and the new state. The old state stays valid."""
+        """Returns logits after one more token, and the new state. The old state stays valid."""
 
     @abstractmethod
     def encode(self, sequences: Sequences) -> PrefixStates:
-        """The states of all prefixes, in one pass over the whole batch."""
+        """Returns the states of all prefixes, from one pass over the whole batch."""
 
 
 Copied = TypeVar("Copied", bound=nn.Module)
 
 
 def frozen_copy(module: Copied) -> Copied:
-    """A copy that does not train, and shares the memory of parameters that the module does not.
+    """Copies a module for use without training.
 
-    Of a large model with a small adapter only the adapter is copied.
+    The copy shares the memory of parameters that are already frozen. So of a large model with a
+    small adapter only the adapter is copied.
     """
     shared = {id(p): p for p in module.parameters() if not p.requires_grad}
     copied: Copied = copy.deepcopy(module, shared)

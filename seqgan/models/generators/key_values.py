@@ -1,7 +1,7 @@
-"""The keys and values of many texts, which grow in place.
+"""Stores the keys and values of many texts in tensors that grow in place.
 
-Beside a small model's arithmetic, appending a column to a cache by copying it is dear, and so is
-dropping the rows that have ended and then copying what is left once more.
+The usual cache copies itself to append a column, and copies itself again to drop ended rows. For a
+small model these copies cost more than the arithmetic.
 """
 
 from typing import Any
@@ -18,12 +18,12 @@ Layer = tuple[Tensor, Tensor]  # keys and values: (row, head, column, size)
 class KeyValues:
     """Keys and values of each layer, with room for more columns.
 
-    States that follow each other share one of these, so that a state's successor costs a column. A
-    column is written once: of two successors of one state, the second gets a copy.
+    A state and its successor share one object, so that a step writes one column and copies nothing.
+    Each column is written once: if a state gets a second successor, that one gets a copy.
 
     Args:
-        layers: with columns to spare, or without.
-        written: how many of the columns are in use.
+        layers: keys and values of each layer, possibly with unused columns at the end.
+        written: number of columns in use.
     """
 
     def __init__(self, layers: tuple[Layer, ...], written: int) -> None:
@@ -32,16 +32,20 @@ class KeyValues:
 
     @property
     def room(self) -> int:
-        """Columns that are not in use."""
+        """Number of columns that are not in use."""
         return self.layers[0][0].shape[2] - self.written
 
     def select(
         self, rows: Int[Tensor, " rows"], first: int, end: int
     ) -> tuple["KeyValues", int, int]:
-        """A copy of columns `first` to `end - 1` of the given rows, and where they are in it."""
+        """Copies columns `first` to `end - 1` of these rows.
+
+        Returns:
+            The copy, and the first column and the end of the copied columns in it.
+        """
         capacity = self.written + self.room
         if end < capacity and 4 * (end - first) >= 3 * capacity:
-            # The fastest way to copy is to copy all.
+            # Copying whole rows is faster than cutting columns out, if nearly all are wanted.
             layers = tuple(
                 (keys.index_select(0, rows), values.index_select(0, rows))
                 for keys, values in self.layers
@@ -60,14 +64,18 @@ class KeyValues:
         return KeyValues(layers, width), 0, width
 
     def followed(self, first: int, end: int) -> tuple["KeyValues", int, int]:
-        """What a column can be added to at `end`: this, or a copy where others went on already."""
+        """Returns keys and values with room at column `end`: this object if that column is still
+        free, else a copy. The numbers are those of `select`.
+        """
         if self.written == end and self.room:
             return self, first, end
         keys = self.layers[0][0]
         return self.select(torch.arange(len(keys), device=keys.device), first, end)
 
     def as_cache(self, first: int, end: int) -> Any:
-        """A cache of transformers with columns `first` to `end - 1`, which writes column `end`."""
+        """Makes a transformers cache of columns `first` to `end - 1`. Its update writes column
+        `end` of this object.
+        """
         module = package("transformers.cache_utils")
         cache = module.DynamicCache()
         for keys, values in self.layers:
@@ -81,7 +89,7 @@ class KeyValues:
 
 
 def _writer(layer: Any, keys: Tensor, values: Tensor, first: int, end: int) -> Any:
-    """The `update` of a cache's layer, in place of one that copies."""
+    """Makes an `update` method for a cache layer that writes in place instead of copying."""
 
     def update(new_keys: Tensor, new_values: Tensor, *_: Any, **__: Any) -> Layer:
         keys[:, :, end] = new_keys[:, :, 0]

@@ -1,9 +1,9 @@
-"""Any causal language model of transformers as a generator, trained whole or by an adapter.
+"""Makes a generator of any causal language model of transformers, trained whole or by an adapter.
 
-A batch's inputs are the prompt as its tokenizer gave it, or bos where there is none, and the
-tokens so far. A state is a cache of the model's keys and values in which each row's columns stand
-at the right end without a gap: masks, absolute, rotary and relative positions, and sliding windows
-then mean the same as for a text that is read alone.
+The model's input is the prompt as its tokenizer encodes it (bos if there is no prompt), followed by
+the tokens so far. A state is a cache of keys and values in which each row's columns stand at the
+right end without gaps. So masks, absolute, rotary and relative positions, and sliding windows mean
+the same as for a text that is read alone.
 """
 
 import inspect
@@ -28,10 +28,10 @@ from seqgan.system.errors import ConfigurationError, ModelFolderError
 Adapter = Literal["lora", "none"]
 Arithmetic = Literal["float32", "bfloat16"]
 
-# Of a row's keys and values, beside its logits. Few of those that there are: each call of a model
-# takes milliseconds, so more rows than fit into a processor's cache are worth it.
+# Columns of keys and values that `row_elements` counts per row, far fewer than a text has. A call
+# of a large model takes milliseconds, so more rows than fit into a processor's cache pay off.
 COUNTED_COLUMNS = 4
-NEVER = -1e9  # added to the logits of tokens that cannot be drawn; finite, so that 0 times it is 0
+NEVER = -1e9  # added to the logits of tokens that are never drawn; finite, so that 0 * NEVER is 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class PretrainedGeneratorConfig:
 class PretrainedState:
     """Keys and values of the tokens so far.
 
-    A row's are the last `lengths` columns before column `end`; no row has any before `first`.
+    A row's tokens are its last `lengths` columns before column `end`. All columns before `first`
+    are unused.
     """
 
     key_values: KeyValues
@@ -94,14 +95,14 @@ class PretrainedState:
         if len(rows) == num_rows and torch.equal(rows, torch.arange(num_rows, device=rows.device)):
             return self
         lengths = self.lengths[rows]
-        # What the longest of the rows does not have, none of them has.
+        # Columns before the longest remaining row are unused by all rows.
         first = self.end - (int(lengths.max()) if len(rows) else 0)
         return PretrainedState(*self.key_values.select(rows, first, self.end), lengths)
 
 
 @dataclass(frozen=True)
 class PretrainedPrefixStates:
-    """The keys and values of whole sequences; a prefix is a stretch of their columns."""
+    """The keys and values of whole sequences; a prefix is a range of their columns."""
 
     generator: "PretrainedGenerator"
     top: Float[Tensor, "batch column size"]
@@ -129,26 +130,26 @@ class PretrainedPrefixStates:
 
 
 class PretrainedGenerator(ProjectedGenerator):
-    """A causal policy over the words and eos of a vocabulary that the model's tokenizer knows.
+    """A causal policy over the words and eos of a vocabulary; all are tokens of the model.
 
-    Tokens of the tokenizer that are no words of the vocabulary have probability 0. The tokenizer
-    needs an eos. It needs no padding token, as padding is masked and never looked at, and no bos:
-    eos stands in for it. Between a prompt and its completion nothing is inserted.
+    The model's other tokens have probability 0. The tokenizer needs an eos. It needs no padding
+    token, because padding is masked, and no bos, because eos replaces it. Prompt and completion
+    follow each other directly.
 
     States carry no gradients.
 
     Args:
-        config: with the model's folder.
-        vocabulary: a subword one of the same tokenizer, or words that are tokens of it.
+        config: settings, with the model's folder.
+        vocabulary: the subword vocabulary of the same tokenizer, or words that are its tokens.
 
     Raises:
-        ModelFolderError: there is no such model, its tokenizer has no eos or lacks a word, or has
-            tokens that the model does not know; the model is not causal, or it remembers a text in
-            another way than by keys and values.
+        ModelFolderError: the place holds no model; the tokenizer has no eos, lacks a word or has
+            tokens that the model lacks; the model is not causal, or remembers a text otherwise than
+            by keys and values.
     """
 
-    ids: Int[Tensor, " id"]  # the model's own, of each of ours
-    bias: Float[Tensor, " token"]  # of the model's tokens: 0 for what can be drawn
+    ids: Int[Tensor, " id"]  # the model's id of each of the vocabulary's ids
+    bias: Float[Tensor, " token"]  # 0 for tokens of the model that may be drawn, else NEVER
 
     def __init__(self, config: PretrainedGeneratorConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
@@ -156,7 +157,7 @@ class PretrainedGenerator(ProjectedGenerator):
         self.num_actions = vocabulary.num_actions
         self.bos_id = vocabulary.bos_id
         ids = torch.tensor(tokenizer_ids(vocabulary, ending_tokenizer(config.path)))
-        self.model = _load(config)  # of transformers, or of peft with the adapter
+        self.model = _load(config)  # a transformers model, or a peft model with the adapter
         num_rows = min(
             len(layer.weight) for layer in (self._head, self.causal_model.get_input_embeddings())
         )
@@ -166,24 +167,25 @@ class PretrainedGenerator(ProjectedGenerator):
                 f" of them and the id {int(ids.max())} in its tokenizer"
             )
         self.register_buffer("ids", ids, persistent=False)
-        emitted = ids[: self.num_actions]
-        self.in_order = torch.equal(emitted, torch.arange(len(emitted)))
+        action_ids = ids[: self.num_actions]
+        self.in_order = torch.equal(action_ids, torch.arange(len(action_ids)))
         bias = torch.full((self._head.weight.shape[0],), NEVER)
-        bias[emitted] = 0.0
+        bias[action_ids] = 0.0
         self.register_buffer("bias", bias, persistent=False)
-        # What a checkpoint holds. A frozen copy has the same, though nothing of it trains.
+        # The parameters that a checkpoint holds. A frozen copy keeps this set, so that its
+        # checkpoint holds the same parameters although none of them trains.
         self.trained = frozenset(
             name for name, parameter in self.named_parameters() if parameter.requires_grad
         )
         self.register_state_dict_post_hook(_keep_trained)
         self.takes_positions = "position_ids" in inspect.signature(self._body.forward).parameters
-        self.ends_linear = False  # whether the logits are a linear layer of the body's last states
+        self.ends_linear = False  # True if the logits are a linear function of the last states
         self._try_out()
         self.train()
 
     @property
     def causal_model(self) -> Any:
-        """The model of transformers, adapters inside."""
+        """The transformers model, with adapters inside."""
         return self.model.get_base_model() if self.config.adapter == "lora" else self.model
 
     @property
@@ -193,7 +195,7 @@ class PretrainedGenerator(ProjectedGenerator):
 
     @property
     def _head(self) -> Any:
-        """The output layer; a linear one, if it has no adapter of its own."""
+        """The output layer; it is an `nn.Linear` unless it has an adapter of its own."""
         return self.causal_model.get_output_embeddings()
 
     @property
@@ -203,7 +205,10 @@ class PretrainedGenerator(ProjectedGenerator):
 
     @torch.no_grad()
     def _try_out(self) -> None:
-        """What the model is like, by two texts of two tokens that differ in the second."""
+        """Checks that the model is causal and has keys and values, and sets `ends_linear`.
+
+        The model reads two texts of two tokens that differ in the second token.
+        """
         self.eval()
         ids = torch.tensor([[0, 0], [0, 1]])
         columns = torch.ones_like(ids, dtype=torch.bool)
@@ -229,7 +234,7 @@ class PretrainedGenerator(ProjectedGenerator):
 
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time size"]:
         context, columns = self._context(len(sequences), sequences)
-        # The last token predicts nothing.
+        # Nothing is predicted from the last token, so the model need not read it.
         ids = torch.cat([context, self._inputs(sequences)[:, :-1]], dim=1)
         columns = torch.cat([columns, sequences.mask[:, :-1]], dim=1)
         positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
@@ -250,7 +255,10 @@ class PretrainedGenerator(ProjectedGenerator):
 
     @property
     def _kind(self) -> type[Generator]:
-        """Whose likelihoods are taken: logits of all steps are made only where they have to be."""
+        """The class whose likelihood methods are used.
+
+        `ProjectedGenerator` stores no logits, but works only if the model ends in a linear layer.
+        """
         return ProjectedGenerator if self.ends_linear else Generator
 
     def log_probs(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
@@ -300,19 +308,19 @@ class PretrainedGenerator(ProjectedGenerator):
     # ---------------------------------------------------------------- the model
 
     def _inputs(self, sequences: Sequences) -> Int[Tensor, "batch time"]:
-        """The tokens; padding needs a row to look up, and nothing before it sees it."""
+        """The tokens, with bos on padding: `ids` has no entry for pad. No earlier token sees it."""
         return sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
 
     def _context(
         self, batch_size: int, prompts: Sequences | None
     ) -> tuple[Int[Tensor, "batch column"], Bool[Tensor, "batch column"]]:
-        """What stands before the completions, left-padded: the prompt, or bos for an empty one."""
+        """Ids before each completion and their mask, left-padded: the prompt, or bos if empty."""
         if prompts is None or prompts.prompts is None or prompts.prompts.shape[1] == 0:
             bos = torch.full((batch_size, 1), self.bos_id, device=self.ids.device)
             return bos, torch.ones_like(bos, dtype=torch.bool)
         assert prompts.prompt_mask is not None
         mask = prompts.prompt_mask.clone()
-        mask[:, -1] = True  # a real token, or else where bos goes
+        mask[:, -1] = True  # the prompt's last token, or the bos of an empty prompt
         ids = prompts.prompts.masked_fill(~prompts.prompt_mask, self.bos_id)
         width = int(mask.sum(dim=1).max()) if len(mask) else 1
         return ids[:, -width:], mask[:, -width:]
@@ -320,7 +328,7 @@ class PretrainedGenerator(ProjectedGenerator):
     def _read(
         self, ids: Int[Tensor, "batch column"], columns: Bool[Tensor, "batch column"]
     ) -> tuple[Float[Tensor, "batch column size"], tuple[Layer, ...]]:
-        """The model's last states of whole texts, and all keys and values."""
+        """Reads whole texts: returns the model's last states, and all keys and values."""
         cache = package("transformers").DynamicCache()
         positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
         top = self._run(self.ids[ids], columns, positions, cache)
@@ -333,11 +341,11 @@ class PretrainedGenerator(ProjectedGenerator):
         positions: Int[Tensor, "batch new"],
         cache: Any = None,
     ) -> Float[Tensor, "batch new size"]:
-        """The model's last states of new columns (logits, where it does not end in a linear layer).
+        """Returns the model's last states of new columns, or logits if not `ends_linear`.
 
         Args:
-            ids: the model's own.
-            columns: the real ones among those in the cache and the new ones.
+            ids: the model's own ids of the new columns.
+            columns: True on real columns, those in the cache first, then the new ones.
         """
         arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": columns.long()}
         if self.takes_positions:
@@ -353,10 +361,10 @@ class PretrainedGenerator(ProjectedGenerator):
     # ---------------------------------------------------------------- what is kept
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Takes what `state_dict` of this generator or of a copy of it gave.
+        """Loads the `state_dict` of this generator or of a copy of it.
 
         Raises:
-            ConfigurationError: there is a parameter too many or too few.
+            ConfigurationError: the state has a parameter too many or too few.
         """
         if different := self.trained ^ set(state_dict):
             raise ConfigurationError(
@@ -367,7 +375,7 @@ class PretrainedGenerator(ProjectedGenerator):
 
 
 def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """Leaves the parameters that train in a `state_dict`, each only once."""
+    """Keeps only the parameters that train in a `state_dict`, each once."""
     assert isinstance(module, PretrainedGenerator)
     for name in [name for name in state if name.startswith(prefix)]:
         if name.removeprefix(prefix) not in module.trained:
@@ -375,7 +383,7 @@ def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, _: Any)
 
 
 def _load(config: PretrainedGeneratorConfig) -> Any:
-    """The model with its adapter; only what is to train requires gradients."""
+    """Loads the model with its adapter; only parameters that train require gradients."""
     frozen = config.adapter == "lora"
     half = config.precision == "bfloat16" and frozen
     model, report = load_model(
@@ -395,6 +403,7 @@ def _load(config: PretrainedGeneratorConfig) -> Any:
 
 
 def _with_adapter(model: Any, config: PretrainedGeneratorConfig) -> Any:
+    """Adds low-rank adapters (Hu et al., 2021) to the model; the rest of it is frozen."""
     peft = package("peft")
     usual = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
     targets: Any = list(config.lora_targets) or usual.get(model.config.model_type, "all-linear")
@@ -409,21 +418,21 @@ def _with_adapter(model: Any, config: PretrainedGeneratorConfig) -> Any:
     )
     try:
         with warnings.catch_warnings():
-            # peft asks transformers for an attribute by a name that it has outgrown.
+            # peft uses the old name of an attribute that transformers has renamed.
             warnings.simplefilter("ignore", FutureWarning)
             return peft.get_peft_model(model, settings)
     except ValueError as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(
             "generator.lora_targets are layers of the model, got"
-            f" {', '.join(config.lora_targets) or 'those usual for it'}: {said}"
+            f" {', '.join(config.lora_targets) or 'those usual for it'}: {reason}"
         ) from error
 
 
 def _checkpoint_layers(model: nn.Module, path: str) -> None:
-    """Makes each layer forget what it computed, and compute it again in the backward pass.
+    """Makes each layer drop its activations, and compute them again in the backward pass.
 
-    The model's own switch for that acts in training mode only, which is also dropout's, while a
+    The model's own switch for that works in training mode only, which also turns dropout on. A
     policy gradient is taken without dropout.
     """
     kind = package("transformers.modeling_layers").GradientCheckpointingLayer
@@ -437,6 +446,7 @@ def _checkpoint_layers(model: nn.Module, path: str) -> None:
 
 
 def _forward_again(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """The `forward` of a layer that computes its activations again for the backward pass."""
     if not torch.is_grad_enabled():
         return type(layer).forward(layer, *args, **kwargs)
     return checkpoint(type(layer).forward, layer, *args, use_reentrant=False, **kwargs)

@@ -1,4 +1,4 @@
-"""Generators that end in a linear layer and a softmax: what they share about large vocabularies."""
+"""Generators that end in a linear layer and a softmax share cheap likelihoods, without logits."""
 
 from abc import abstractmethod
 
@@ -15,18 +15,18 @@ from seqgan.models.generators.projection import (
 
 
 class ProjectedGenerator(Generator):
-    """A network whose top layer is projected to logits.
+    """A network that projects its top layer to logits.
 
-    Only real tokens are projected where likelihoods are all that is asked for, and no logits are
-    stored.
+    The likelihood methods project real tokens only and store no logits, because those of a large
+    vocabulary would fill the memory.
     """
 
-    dropout: nn.Dropout  # on the top layer
+    dropout: nn.Dropout  # between the top layer and the output layer
     output: nn.Linear
 
     @abstractmethod
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
-        """Teacher forced: what `[:, t]` of the logits is projected from."""
+        """Teacher-forced hidden states: `project` turns `[:, t]` into the logits of token t."""
 
     def project(self, top: Float[Tensor, "*axes hidden"]) -> Float[Tensor, "*axes vocab"]:
         return self.output(self.dropout(top))
@@ -48,7 +48,10 @@ class ProjectedGenerator(Generator):
         return mean_negative_log_likelihood(*self.real_tokens(sequences))
 
     def real_tokens(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What says how likely they are: states before them, output layer, the tokens."""
+        """Returns the inputs of the likelihood kernels for the real tokens.
+
+        These are hidden states (token, hidden), output weight, output bias and target ids (token,).
+        """
         hidden = self.dropout(self.top_layer(sequences))[sequences.mask]
         output = self.output
         return hidden, output.weight, output.bias, sequences.tokens[sequences.mask]
@@ -57,5 +60,5 @@ class ProjectedGenerator(Generator):
 def _at_tokens(
     mask: Bool[Tensor, "batch time"], values: Float[Tensor, " token"]
 ) -> Float[Tensor, "batch time"]:
-    """The values of real tokens in their places, 0 on padding."""
+    """Puts the values of real tokens into their places; 0 on padding."""
     return values.new_zeros(mask.shape).masked_scatter(mask, values)

@@ -1,7 +1,7 @@
-"""How likely the chosen tokens are under a linear layer and softmax, and nothing else.
+"""Likelihoods of chosen tokens under a linear layer and softmax, without storing the logits.
 
-What training and evaluation need of a large vocabulary. The logits of all tokens are
-made a few rows at a time and used up while they are in the processor's cache; none are stored.
+Training and evaluation need no more of a large vocabulary. Logits are computed for a few rows at a
+time and consumed while they are in the processor's cache.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ def chosen_log_probs(
 ) -> Float[Tensor, " row"]:
     """log softmax(hidden @ weight.T + bias)[chosen] of each row, nats.
 
-    Where gradients are recorded, PyTorch keeps the logits for them.
+    If gradients are recorded, PyTorch stores the logits after all.
     """
     parts = []
     for rows in _chunks(len(hidden), len(weight)):
@@ -40,7 +40,7 @@ def chosen_log_probs_and_entropies(
 ) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
     """`chosen_log_probs`, and the entropy of each row's softmax, nats.
 
-    The backward pass makes the logits again, a few rows at a time, instead of keeping them.
+    The backward pass computes the logits again, a few rows at a time, instead of storing them.
     """
     parts = [
         checkpoint(
@@ -76,16 +76,15 @@ def mean_negative_log_likelihood(
 ) -> Float[Tensor, ""]:
     """Minus the mean of `chosen_log_probs`, nats; 0 for no rows. Differentiable once.
 
-    Every row weighs the same, so the gradients are known but for one factor as soon as the
-    probabilities are: they are summed up in the forward pass, whether they are asked for or not,
-    and no probability is kept.
+    All rows have the same weight, so the forward pass can already sum up the gradients; only one
+    factor is missing. It always does so and then drops the probabilities.
     """
     loss: Tensor = _MeanNegativeLogLikelihood.apply(hidden, weight, bias, chosen)
     return loss
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The product in its operands' precision, for a softmax in float32 or better."""
+    """Multiplies in the operands' precision, then converts to float32 or better for the softmax."""
     logits = torch.addmm(bias, hidden, weight.T)
     return logits.to(_exact(logits.dtype))
 
@@ -114,7 +113,8 @@ class _MeanNegativeLogLikelihood(torch.autograd.Function):
             logits = _logits(hidden[rows], weight, bias)
             below_likeliest = logits.amax(dim=-1) - logits.gather(1, chosen[rows, None])[:, 0]
             probs = torch.softmax(logits, dim=-1, out=logits)
-            # The likeliest token's probability is at least one in the vocabulary.
+            # -log p_c = (max logit - logit_c) - log p_max. p_max is at least 1 / vocabulary size,
+            # so its logarithm is finite even if p_c has rounded to 0.
             total += (below_likeliest - probs.amax(dim=-1).log()).sum()
             torch.mm(probs.to(weight.dtype), weight, out=of_hidden[rows])
             if trains:

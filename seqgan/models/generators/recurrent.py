@@ -1,8 +1,8 @@
 """LSTM and GRU generators.
 
-Departures from the paper's generator (Yu et al., 2017, a hand-rolled LSTM): any number of layers,
-dropout between them, and a GRU as an alternative. With `single_bias` the cell has the paper's one
-bias a gate; PyTorch's two are equivalent in what they can express but not under Adam.
+Departures from the paper's generator (Yu et al., 2017, a hand-written LSTM): any number of layers,
+dropout between them, and a GRU as an alternative. With `single_bias` each gate has one bias, as in
+the paper; PyTorch's two biases express the same functions but train differently under Adam.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class RecurrentState:
 
 @dataclass(frozen=True)
 class RecurrentPrefixStates:
-    """Stored states of all prefixes; `generator` turns the top layer into logits on demand."""
+    """States of all prefixes; `gather` computes logits from the top layer of those it returns."""
 
     generator: "RecurrentGenerator"
     parts: tuple[Float[Tensor, "length layer batch hidden"], ...]
@@ -108,7 +108,7 @@ class RecurrentGenerator(ProjectedGenerator):
         return self
 
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
-        # Padding is masked out wherever the result is used, but it needs a row to look up.
+        # The embedding has no row for pad, so padding gets bos. Every use of the result masks it.
         tokens = sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
         bos = torch.full_like(tokens[:, :1], self.bos_id)
         values = self.embedding(torch.cat([bos, tokens[:, :-1]], dim=1))
@@ -142,6 +142,7 @@ class RecurrentGenerator(ProjectedGenerator):
         return RecurrentPrefixStates(self, tuple(torch.stack(part) for part in parts))
 
     def _advance(self, tokens: Int[Tensor, " batch"], state: State) -> RecurrentState:
+        """The state after one more token per row."""
         assert isinstance(state, RecurrentState)
         values = self.embedding(tokens)[:, None]
         advanced = []
@@ -152,7 +153,7 @@ class RecurrentGenerator(ProjectedGenerator):
         return RecurrentState(tuple(torch.cat(part) for part in zip(*advanced, strict=True)))
 
     def _initial(self, batch_size: int, sequences: Sequences | None) -> RecurrentState:
-        """The state before bos: zeros, or what reading the prompts left behind."""
+        """The state before bos: zeros, or the state after the prompts."""
         zeros = self.output.weight.new_zeros(len(self.layers), batch_size, self.config.hidden_size)
         state = RecurrentState((zeros,) * (2 if self.config.kind == "lstm" else 1))
         if sequences is None or sequences.prompts is None or sequences.prompt_mask is None:

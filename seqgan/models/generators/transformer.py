@@ -1,8 +1,8 @@
 """A decoder-only transformer whose state is a cache of keys and values.
 
-A batch's inputs are the prompt's tokens (if there are prompts), bos, and the tokens so far. A
-cache holds one column for each of them; rows of different lengths share a cache, with a mask over
-its columns, so rollouts from all prefixes advance in one batch.
+The inputs are the prompt's tokens (if there are prompts), bos, and the tokens so far. A cache holds
+one column per input. Rows of different lengths share a cache with a mask over its columns, so that
+rollouts from all prefixes advance in one batch.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
 
-TYPICAL_COLUMNS = 32  # of a cache, where memory has to be estimated before lengths are known
+TYPICAL_COLUMNS = 32  # assumed columns of a cache, to estimate memory before lengths are known
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ Cache = tuple[Tensor, Tensor]  # keys and values of one layer: (batch, head, col
 
 @dataclass(frozen=True)
 class TransformerState:
-    """A cache for each layer; which of its columns a row has; the position of its next token."""
+    """A cache per layer, a mask of each row's columns, the position of each row's next token."""
 
     caches: tuple[Cache, ...]
     columns: Bool[Tensor, "batch column"]
@@ -101,7 +101,7 @@ class TransformerGenerator(ProjectedGenerator):
 
     @property
     def row_elements(self) -> int:
-        """Logits, and a cache of typical length, in elements."""
+        """Numbers of a row's logits and of a cache of typical length."""
         cached = 2 * self.config.num_layers * self.config.width * TYPICAL_COLUMNS
         return self.num_actions + cached
 
@@ -135,13 +135,20 @@ class TransformerGenerator(ProjectedGenerator):
         return TransformerPrefixStates(self, top, state, num_before)
 
     def _inputs(self, sequences: Sequences) -> Int[Tensor, "batch time"]:
-        """The tokens; padding needs a row to look up, and nothing before it sees it."""
+        """The tokens, with bos on padding: the embedding has no row for pad. Causal attention
+        keeps earlier tokens from seeing it.
+        """
         return sequences.tokens.masked_fill(~sequences.mask, self.bos_id)
 
     def _read(
         self, prompts: Sequences | None, tokens: Int[Tensor, "batch time"]
     ) -> tuple[Float[Tensor, "batch column width"], TransformerState, int]:
-        """Prompts, bos and tokens in one pass: the top layer, the state, columns before tokens."""
+        """Reads prompts, bos and tokens in one pass.
+
+        Returns:
+            The top layer, the state after the last token, and the number of columns before the
+            first token.
+        """
         bos = tokens.new_full((len(tokens), 1), self.bos_id)
         inputs = torch.cat([bos, tokens], dim=1)
         columns = torch.ones_like(inputs, dtype=torch.bool)
@@ -154,7 +161,7 @@ class TransformerGenerator(ProjectedGenerator):
             num_before += ids.shape[1]
             size = inputs.shape[1]
             causal = torch.ones(size, size, dtype=torch.bool, device=inputs.device).tril()
-            # A column of padding sees itself, or its softmax would be over nothing.
+            # A column of padding sees itself, because a softmax over nothing is NaN.
             itself = torch.eye(size, dtype=torch.bool, device=inputs.device)
             visible = (causal & columns[:, None]) | itself
         positions = (columns.cumsum(dim=1) - 1).clamp(min=0)

@@ -8,7 +8,9 @@ training split alone. Two texts that differ in unknown words only decode to the 
 do so from different splits.
 """
 
+import hashlib
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -126,7 +128,7 @@ def text_task(config: TextConfig) -> FixedTask:
 
     A file of `CACHE_FROM` bytes or more is read once into a cache, and from there, row by row,
     whenever a task is made from the same bytes with the same settings. A damaged cache is made
-    again, and the description says so.
+    again, with a warning.
 
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
@@ -139,14 +141,36 @@ def text_task(config: TextConfig) -> FixedTask:
     path = Path(config.path)
     check_file(path)
     digest = hash_file(path)
-    make = partial(_pack, path, digest, config)
+
+    def check_unchanged() -> None:
+        if hash_file(path) != digest:
+            raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
+
+    texts = partial(stream_texts, path, config.column)
+    make = partial(_pack, str(path), texts, check_unchanged, config)
     if path.stat().st_size < CACHE_FROM:
         memory = MemoryFiles()
-        return _task(config, digest, make(memory), memory, "")
+        return _task(config, path.name, digest, make(memory), memory, "")
     folder = cache_folder(config.cache) / cache_key(_cached_settings(path, digest, config))
-    facts, fault = read_or_make(folder, make)
-    note = f"; cached in {folder}" + (f", made again because {fault}" if fault else "")
-    return _task(config, digest, facts, FolderFiles(folder), note)
+    facts = read_or_make(folder, make)
+    return _task(config, path.name, digest, facts, FolderFiles(folder), f"; cached in {folder}")
+
+
+def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> FixedTask:
+    """Texts in memory as a task: split and numbered as those of a file are.
+
+    Args:
+        texts: one string for each text.
+        config: what a token is, how long texts are, and how they are split; `path` is not read.
+
+    Raises:
+        TextFileError: too little is left, as `text_task` says.
+    """
+    config = TextConfig(min_count=1) if config is None else config
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    files = MemoryFiles()
+    facts = _pack("the texts", lambda: iter(texts), lambda: None, config, files)
+    return _task(config, "texts", digest, facts, files, "")
 
 
 def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
@@ -161,7 +185,9 @@ def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
     return settings | {"sha256": digest, "suffix": path.suffix.lower()}
 
 
-def _task(config: TextConfig, digest: str, facts: Facts, files: Files, note: str) -> FixedTask:
+def _task(
+    config: TextConfig, name: str, digest: str, facts: Facts, files: Files, note: str
+) -> FixedTask:
     vocabulary = _vocabulary(config, facts["words"])
     splits: dict[Split, PackedRows] = {}
     for split in SPLITS:
@@ -169,7 +195,7 @@ def _task(config: TextConfig, digest: str, facts: Facts, files: Files, note: str
         splits[split] = PackedRows(ids, starts, vocabulary, config.max_length)
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
     description = (
-        f"{Path(config.path).name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
+        f"{name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
         f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.unit}s,"
         f" {facts['unknown_share']:.1%} of test tokens unknown; sha256 {digest[:12]}{note}"
     )
@@ -187,12 +213,24 @@ def _names(split: Split) -> tuple[str, str]:
     return f"{split}_ids.npy", f"{split}_starts.npy"
 
 
-def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
-    """Fills `files` with the splits' rows of ids; returns what else there is to know."""
+def _pack(
+    name: str,
+    stream: Callable[[], Iterator[str]],
+    check_unchanged: Callable[[], None],
+    config: TextConfig,
+    files: Files,
+) -> Facts:
+    """Fills `files` with the splits' rows of ids, and returns the facts of the task.
+
+    Args:
+        name: of the texts, for errors.
+        stream: gives the texts, one after another.
+        check_unchanged: called once they are read; raises where they have changed meanwhile.
+    """
     subwords = Subwords(subword_vocabulary(config.tokenizer)) if config.tokenizer else None
     with files.scratch() as scratch:
         texts = number_texts(
-            stream_texts(path, config.column),
+            stream(),
             config.level,
             config.lowercase,
             config.spaces,
@@ -200,11 +238,10 @@ def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
             scratch,
             subwords,
         )
-        if hash_file(path) != digest:
-            raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
+        check_unchanged()
         firsts = first_copies(texts.digests)
         num_distinct = int((firsts == np.arange(len(firsts))).sum())
-        dropped = _check_texts(path, config, texts, num_distinct)
+        dropped = _check_texts(name, config, texts, num_distinct)
         labels = draw_splits(
             firsts, config.dev_fraction, config.test_fraction, config.max_heldout, config.seed
         )
@@ -212,7 +249,7 @@ def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
         words: list[str] = []
         if subwords is None:
             ranked = rank_words(texts.words, counts["train"], config.min_count)
-            _check_words(path, config, len(ranked), int((counts["train"] > 0).sum()))
+            _check_words(name, config, len(ranked), int((counts["train"] > 0).sum()))
             words = [texts.words[number] for number in ranked]
             vocabulary = _vocabulary(config, words)
             assert vocabulary.unk_id is not None
@@ -232,11 +269,11 @@ def _pack(path: Path, digest: str, config: TextConfig, files: Files) -> Facts:
     }
 
 
-def _check_texts(path: Path, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
+def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
     """That enough texts are left; returns what was dropped, in words."""
     if texts.num_long and not num_distinct:
         raise TextFileError(
-            f"{path}: max_length is at least the length of the shortest text,"
+            f"{name}: max_length is at least the length of the shortest text,"
             f" {texts.shortest + 1} tokens with eos, got {config.max_length}"
         )
     dropped = (
@@ -245,16 +282,16 @@ def _check_texts(path: Path, config: TextConfig, texts: NumberedTexts, num_disti
     )
     if num_distinct < 3:
         raise TextFileError(
-            f"{path}: at least 3 distinct texts are needed, one for each of train, dev and test,"
+            f"{name}: at least 3 distinct texts are needed, one for each of train, dev and test,"
             f" got {num_distinct} ({dropped})"
         )
     return dropped
 
 
-def _check_words(path: Path, config: TextConfig, num_words: int, num_seen: int) -> None:
+def _check_words(name: str, config: TextConfig, num_words: int, num_seen: int) -> None:
     if num_words < 2:
         raise TextFileError(
-            f"{path}: at least 2 {config.level}s occur min_count={config.min_count} times or more"
+            f"{name}: at least 2 {config.level}s occur min_count={config.min_count} times or more"
             f" in the training texts, got {num_words} of {num_seen}"
         )
 

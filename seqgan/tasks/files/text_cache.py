@@ -2,11 +2,13 @@
 
 A folder is either whole or absent: it is written under a temporary name, synced and renamed, and
 its manifest has the SHA-256 of every file. Nothing is ever unpickled. Deleting a folder, or all
-of them, costs no more than the time to make it again.
+of them, costs no more than the time to make it again. Processes that make one cache at the same
+time know nothing of each other: the first that is ready gives it its name, and the others use it.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -15,11 +17,16 @@ from contextlib import AbstractContextManager, contextmanager
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-FACTS, MANIFEST = "facts.json", "manifest.json"
+from seqgan.system.files import find_fault, seal, sync
+
+logger = logging.getLogger(__name__)
+
+FACTS = "facts.json"
 
 Facts = dict[str, Any]  # JSON's types
 
@@ -86,84 +93,43 @@ def cache_key(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> tuple[Facts, str]:
-    """The facts in a cache, and what was wrong with the one that stood there, if anything.
-
-    Where there is no whole cache, `make` fills one; a second process waits for the first.
+def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> Facts:
+    """The facts in a cache, which `make` fills where there is no whole one.
 
     Raises:
         CacheError: the folder cannot be written, as on a full disk. Nothing is left behind.
     """
-    # A whole cache came to its place by a rename: it is read without a lock, even where the reader
-    # may not write.
-    if folder.is_dir() and not find_fault(folder):
-        return json.loads((folder / FACTS).read_text(encoding="utf-8")), ""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock"):
-            fault = find_fault(folder) if folder.exists() else ""
-            if fault or not folder.exists():
-                _make(folder, make)
-            return json.loads((folder / FACTS).read_text(encoding="utf-8")), fault
-    except OSError as error:
-        raise CacheError(
-            f"the cache of a text file can be written, got {folder} ({error.strerror or error});"
-            " task.cache names another folder"
-        ) from error
-
-
-def find_fault(folder: Path) -> str:
-    """What is wrong with a cache, or nothing: every file is there and has its SHA-256."""
-    try:
-        digests = json.loads((folder / MANIFEST).read_bytes())
-        if not isinstance(digests, dict) or FACTS not in digests:
-            return f"{MANIFEST} does not list {FACTS}"
-        for name, digest in digests.items():
-            if _digest(folder / name) != digest:
-                return f"{name} was altered or truncated"
-    except (OSError, ValueError) as error:
-        return str(error)
-    return ""
+    existed = folder.exists()
+    if fault := find_fault(folder, (FACTS,)):
+        if existed:
+            logger.warning("the cache %s is damaged (%s); making it again", folder, fault)
+        _make(folder, make)
+    facts: Facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    return facts
 
 
 def _make(folder: Path, make: Callable[[Files], Facts]) -> None:
-    temporary = folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
-    temporary.mkdir()
+    """Makes a cache in place of a damaged one, or leaves that to a faster process."""
+    temporary, damaged = (folder.with_name(f".{folder.name}.{uuid4().hex}") for _ in range(2))
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        if folder.exists():
+            folder.rename(damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
         facts = make(FolderFiles(temporary))
         (temporary / FACTS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-        digests = {path.name: _digest(path) for path in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(digests), encoding="utf-8")
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        seal(temporary)
         temporary.rename(folder)
-        _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Makes a file, or the names in a folder, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
+        sync(folder.parent)
+        # Nobody needs the half caches of killed processes, nor those of slower ones.
+        for other in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(other, ignore_errors=True)
+    except OSError as error:
+        if find_fault(folder, (FACTS,)):  # no faster process was the reason
+            raise CacheError(
+                f"the cache of a text file can be written, got {folder}"
+                f" ({error.strerror or error}); task.cache names another folder"
+            ) from error
     finally:
-        os.close(handle)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Inside, no other process holds the lock; the end of a process, however it comes, frees it."""
-    import fcntl  # POSIX only, and only large files need it
-
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        shutil.rmtree(temporary, ignore_errors=True)

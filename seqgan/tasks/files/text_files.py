@@ -9,7 +9,6 @@ and carriage returns before newlines are dropped.
 
 import codecs
 import csv
-import hashlib
 import json
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.system.errors import DataError
+from seqgan.system.files import digest_of
 
 BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of the last line
 
@@ -114,8 +114,7 @@ def check_file(path: Path) -> None:
 def hash_file(path: Path) -> str:
     """SHA-256 of a file's bytes. Raises TextFileError where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -1,0 +1,237 @@
+"""Runs from Python, in a few words: train, load, sample, evaluate.
+
+The command line does the same with a folder, a report and wandb for each run; here a run lives in
+memory unless `output` names its folder.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import Sampling
+from seqgan.models.sampling import sample as draw
+from seqgan.report.summary import results_dict
+from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.base import RewardModel
+from seqgan.system.errors import ConfigurationError
+from seqgan.tasks.base import Task, prompts_of
+from seqgan.tasks.files.text import task_of_texts
+from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
+from seqgan.tracking.jsonl import JsonlTracker
+from seqgan.tracking.progress import Progress, silent_progress
+from seqgan.training.final import Result, final_evaluation
+from seqgan.training.presets import PRESETS
+from seqgan.training.runs import create_run, load_generator, open_run, save_results
+from seqgan.training.settings import TrainConfig
+from seqgan.training.start import make_trainer
+
+
+@dataclass(frozen=True)
+class Run:
+    """A generator that was trained, and the record of its training.
+
+    Args:
+        config: the settings.
+        generator: the generator after training.
+        vocabulary: its words.
+        max_length: tokens of the longest text.
+        metrics: the logged metrics in their order, a dictionary for each time of logging.
+        task: the real texts; None where the run was loaded, until they are needed.
+        result: the final evaluation; None for a run that was loaded.
+        folder: the run's folder; None for one in memory.
+    """
+
+    config: TrainConfig
+    generator: Generator
+    vocabulary: Vocabulary
+    max_length: int
+    metrics: Sequence[Mapping[str, float | int]] = field(repr=False)
+    task: Task | None = field(default=None, repr=False)
+    result: Result | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+    def sample(
+        self,
+        n: int = 10,
+        prompts: Sequence[str] = (),
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Draws texts, without the unknown word; the same seed gives the same texts.
+
+        Args:
+            n: texts; with `prompts` as many of each.
+            prompts: contexts to go on from. A run whose texts have prompts takes held-out ones of
+                its task where none are given.
+
+        Raises:
+            ConfigurationError: prompts for a run without, or a setting out of its range.
+        """
+        rng = torch.Generator().manual_seed(seed)
+        contexts = self._contexts(n, prompts, rng)
+        unknown = self.vocabulary.unk_id
+        texts = draw(
+            self.generator,
+            self.vocabulary,
+            n if contexts is None else len(contexts),
+            self.max_length,
+            rng,
+            Sampling(temperature, top_k, top_p),
+            contexts,
+            None if unknown is None else torch.tensor([unknown]),
+        )
+        return texts.texts
+
+    def evaluate(self, n: int = 1000, temperature: float = 1.0, seed: int = 0) -> dict[str, float]:
+        """Measures the generator on n samples and the task's held-out texts.
+
+        Returns:
+            Metrics by the names of the metric list.
+        """
+        task, settings = self._task(), self.config.evaluation
+        compared = None
+        if judged_as_texts(task):
+            compared = text_measures(task, settings.embeddings, settings.mauve, settings.toxicity)
+        measured = measure(
+            self.generator,
+            task,
+            n,
+            settings.num_heldout,
+            torch.Generator().manual_seed(seed),
+            None if temperature == 1.0 else Sampling(temperature),
+            self.config.device,
+            compared,
+        )
+        return dict(measured.metrics)
+
+    def _task(self) -> Task:
+        return self.config.task.build(self.config.generator) if self.task is None else self.task
+
+    def _contexts(self, n: int, prompts: Sequence[str], rng: torch.Generator) -> Sequences | None:
+        if prompts:
+            encode = getattr(self.config.task, "encode_prompts", None)
+            if encode is None:
+                raise ConfigurationError(
+                    "prompts go with a run whose task reads them (encode_prompts), as the task"
+                    " prompts does, got another"
+                )
+            rows = torch.arange(len(prompts)).repeat_interleave(n)
+            encoded: Sequences = encode(prompts, self.vocabulary, self.config.generator)
+            return encoded.select(rows).to(self.config.device)
+        if self.task is None and not hasattr(self.config.task, "encode_prompts"):
+            return None
+        return prompts_of(self._task(), "test", n, rng, self.config.device)
+
+
+def train(
+    settings: str | TrainConfig = "captions",
+    *,
+    task: Task | Sequence[str] | None = None,
+    reward: RewardModel | Callable[..., Any] | None = None,
+    tracker: Tracker | None = None,
+    progress: bool = True,
+    output: str | Path = "",
+    **changes: Any,
+) -> Run:
+    """Trains a generator: maximum likelihood, then the game.
+
+    Args:
+        settings: the name of a preset, or settings of your own.
+        task: real texts, as a task or as strings; None for the task of the settings.
+        reward: a function of a text, or any reward; None for the rewards of the settings.
+        tracker: where metrics go besides the run's record.
+        progress: False shows nothing.
+        output: a new folder for the run, as the command line makes it; empty keeps it in memory.
+        changes: other settings by their dotted names: `seed=2, **{"pretrain.epochs": 3}`.
+
+    Raises:
+        ConfigurationError: a setting is unknown or breaks a rule.
+        DataError: the texts are too few.
+        RewardError: the reward failed.
+        DivergedError: a loss is not finite.
+    """
+    if isinstance(settings, str) and settings not in PRESETS:
+        raise ConfigurationError(f"a preset is one of {', '.join(PRESETS)}, got {settings!r}")
+    config = PRESETS[settings]() if isinstance(settings, str) else settings
+    config = config.with_(**changes)
+    if task is None:
+        task = config.task.build(config.generator)
+    elif not isinstance(task, Task):
+        task = task_of_texts(task)
+    rewards = None if reward is None else as_reward(reward, vocabulary=task.vocabulary)
+    folder = create_run(config.with_(output=str(output)), task) if str(output) else None
+    memory = MemoryTracker()
+    trackers: dict[str, Tracker] = {"memory": memory}
+    if folder is not None:
+        trackers["jsonl"] = JsonlTracker(folder.path)
+    if tracker is not None:
+        trackers["own"] = tracker
+    with Progress() if progress else silent_progress() as shown:
+        trainer = make_trainer(
+            config,
+            task,
+            Trackers(trackers),
+            shown,
+            None if folder is None else folder.checkpoints,
+            None if folder is None else folder.best,
+            rewards,
+        )
+        trainer.train()
+        result = final_evaluation(trainer)
+    if folder is not None:
+        save_results(folder, results_dict(result))
+    return Run(
+        config,
+        trainer.players.generator.eval(),
+        task.vocabulary,
+        task.max_length,
+        memory.logged,
+        task,
+        result,
+        None if folder is None else folder.path,
+    )
+
+
+def load_run(folder: str | Path) -> Run:
+    """A run that the command line or `train` left in a folder, as of its newest checkpoint.
+
+    Raises:
+        ConfigurationError: the folder is no run.
+        CheckpointError: there is no intact checkpoint.
+    """
+    place, config = open_run(Path(folder))
+    trained = load_generator(place, config)
+    record = place.path / "metrics.jsonl"
+    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    return Run(
+        config,
+        trained.generator,
+        trained.vocabulary,
+        trained.max_length,
+        [json.loads(line) for line in lines],
+        folder=place.path,
+    )
+
+
+def sample(run: Run | str | Path, n: int = 10, **settings: Any) -> list[str]:
+    """Draws texts from a run, or from the run in a folder; see `Run.sample`."""
+    return _opened(run).sample(n, **settings)
+
+
+def evaluate(run: Run | str | Path, n: int = 1000, **settings: Any) -> dict[str, float]:
+    """Measures a run, or the run in a folder; see `Run.evaluate`."""
+    return _opened(run).evaluate(n, **settings)
+
+
+def _opened(run: Run | str | Path) -> Run:
+    return run if isinstance(run, Run) else load_run(run)

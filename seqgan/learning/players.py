@@ -1,0 +1,168 @@
+"""The players of a run: what learns, what it is compared with, and how they draw texts."""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from seqgan.data.metrics import Metrics
+from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.evaluation.game.adversary import heldout_information
+from seqgan.learning.collection import collect, make_env
+from seqgan.learning.replay import Replay
+from seqgan.learning.reward_failures import RewardFailures
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import sample
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.guard import Watch
+from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.system.runtime import ALONE, Runtime
+from seqgan.tasks.base import Split, Task, prompts_of, random_rows
+
+
+@dataclass
+class Position:
+    """How far a run is."""
+
+    iteration: int = 0  # iterations of the game that are done
+    iterations: int = 0  # iterations in all
+    global_step: int = 0  # tokens that the generator emitted in the game
+
+    def axes(self) -> dict[str, float | int]:
+        """The metrics that others are plotted against."""
+        return {"iteration": self.iteration, "global_step": self.global_step}
+
+
+class Players:
+    """A generator, its reference and its rewards, on one task.
+
+    A phase trains them and a rule improves the generator. Neither knows how they were made.
+
+    Args:
+        task: real sequences.
+        generator: the policy that learns.
+        reference: a frozen generator. Maximum likelihood leaves its result here; the KL penalty
+            and the temperature control refer to it.
+        rewards: anything with `score`. The caller's object is not changed.
+        batch_size: episodes of one batch, in each process.
+        seed: of draws that must not touch the run's own random state.
+        device: where the networks live.
+        runtime: how several processes train together.
+        replay: generated texts of earlier rounds, for a reward that learns; None keeps none.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        generator: Generator,
+        reference: Generator,
+        rewards: RewardModel,
+        batch_size: int,
+        seed: int = 0,
+        device: str = "cpu",
+        runtime: Runtime = ALONE,
+        replay: Replay | None = None,
+    ) -> None:
+        self.task, self.generator, self.reference = task, generator, reference
+        self.batch_size, self.seed, self.device, self.runtime = batch_size, seed, device, runtime
+        self.replay = Replay(0.0, 1) if replay is None else replay
+        self.position = Position()
+        self._tell: Callable[[str], object] = lambda message: None
+        self._watch: Watch = nullcontext
+        self.failures = RewardFailures(self.tell)
+        self.rewards = as_weighted_sum(rewards).observed(
+            lambda name: self._watch(name), self.failures.skipped
+        )
+        self.discriminator = next(
+            (part for part in self.rewards.parts if isinstance(part, DiscriminatorReward)), None
+        )
+        self.env = make_env(task, self.rewards, batch_size, device)
+
+    def listen(self, tell: Callable[[str], object], watch: Watch) -> None:
+        """Sends messages for whoever watches the run to `tell`.
+
+        Args:
+            watch: a context around each call of a reward, made from the reward's name.
+        """
+        self._tell, self._watch = tell, watch
+
+    def tell(self, message: str) -> None:
+        """Passes a message on to whoever watches the run."""
+        self._tell(message)
+
+    # ---------------------------------------------------------------- texts
+
+    def real(self, split: Split, n: int, rng: torch.Generator) -> Sequences:
+        """n real sequences of a split in random order."""
+        return self.task.real(split, n, rng).to(self.device)
+
+    def heldout(self, n: int) -> Sequences:
+        """At most n real sequences that nothing trains on, different ones each iteration."""
+        rng = torch.Generator().manual_seed(self.position.iteration)
+        return self.real("dev", min(n, self.task.size("dev")), rng)
+
+    def collect(self, rng: torch.Generator) -> Trajectories:
+        """A batch of episodes; where there are prompts, of training prompts that `rng` draws."""
+        task, index, prompts = self.task, None, None
+        if task.max_prompt_length:
+            index = random_rows(task.size("train"), self.batch_size, rng)
+            prompts = task.rows("train", index).to(self.device)
+        return collect(
+            self.env, self.generator, task.vocabulary, task.max_length, rng, prompts, index
+        )
+
+    def draw(self, n: int, rng: torch.Generator) -> Sequences:
+        """n generated sequences; where there are prompts, of random training prompts."""
+        prompts = prompts_of(self.task, "train", n, rng, self.device)
+        return self.sample(n, prompts, rng)
+
+    def continued(self, prompts: Sequences, rng: torch.Generator) -> Sequences:
+        """A generated continuation of each row's prompt."""
+        return self.sample(len(prompts), prompts, rng)
+
+    def sample(self, n: int, prompts: Sequences | None, rng: torch.Generator) -> Sequences:
+        """n generated sequences, each of which continues its row of `prompts`, if there are any."""
+        task = self.task
+        return sample(self.generator, task.vocabulary, n, task.max_length, rng, None, prompts)
+
+    def unseen(self, n: int, rng: torch.Generator) -> Sequences:
+        """n generated sequences that no reward was trained on, nor on their prompts."""
+        if not self.task.max_prompt_length:
+            return self.draw(n, rng)
+        return self.continued(self.heldout(n), self.rng_of_evaluation())
+
+    def rng_of_evaluation(self) -> torch.Generator:
+        """A generator for draws that must leave the run's own alone; another each iteration."""
+        seed = self.seed * 1000003 + self.position.iteration
+        return torch.Generator().manual_seed(seed % 2**63)
+
+    def heldout_information(self, generated: Sequences) -> Metrics:
+        """The discriminator's information about unseen sequences; empty without a discriminator."""
+        if self.discriminator is None:
+            return {}
+        real = self.heldout(len(generated))
+        return heldout_information(
+            self.discriminator.logits(real), self.discriminator.logits(generated)
+        )
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.state_dict(),
+            "reference": self.reference.state_dict(),
+            "rewards": self.rewards.state_dict(),
+            "replay": self.replay.state_dict() if self.replay.share > 0 else {},
+            "position": self.position.axes(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.reference.load_state_dict(state["reference"])
+        self.rewards.load_state_dict(state["rewards"])
+        self.replay.load_state_dict(state["replay"], self.task.vocabulary, self.device)
+        self.position.iteration = state["position"]["iteration"]
+        self.position.global_step = state["position"]["global_step"]

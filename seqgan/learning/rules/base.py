@@ -1,0 +1,73 @@
+"""The contract of a learning rule: how a generator learns from its own texts."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from seqgan.data.metrics import Metrics
+from seqgan.learning.players import Players
+from seqgan.tracking.base import Histogram
+
+
+@runtime_checkable
+class LearningRule(Protocol):
+    """Improves the generator by one batch of its own texts.
+
+    The game calls `step` once per generator update. A rule that keeps something between updates
+    (an optimiser, a baseline) keeps it in its state, so that a run goes on after a stop with the
+    same numbers.
+    """
+
+    def step(self, players: Players, rng: torch.Generator) -> Metrics:
+        """Draws a batch, updates `players.generator`, and measures.
+
+        Args:
+            rng: the source of every draw. Where the step raises, the caller takes the draws back.
+
+        Returns:
+            Metrics of the library's list, and others under `user/<name>`.
+
+        Raises:
+            RewardError: a reward failed; the generator is as it was.
+            DivergedError: a loss or a gradient is not finite; the generator is as it was.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class RuleConfig(Protocol):
+    """Settings of a rule: a frozen dataclass that builds its rule."""
+
+    def build(self, players: Players) -> LearningRule: ...
+
+
+@runtime_checkable
+class ShowsHistograms(Protocol):
+    """A rule, or a phase, that can show its tokens of the last update by their positions."""
+
+    def histograms(self) -> Mapping[str, Histogram]:
+        """Histograms by the names of the metric list; empty before the first update."""
+        ...
+
+
+@runtime_checkable
+class ForksRule(Protocol):
+    """A rule whose state follows settings that a fork changes, say a learning rate."""
+
+    def forked(self, before: Any) -> None:
+        """Called once the state of a run with rule settings `before` is loaded."""
+        ...
+
+
+@runtime_checkable
+class EstimatesStep(Protocol):
+    """A rule that can say how long a step takes."""
+
+    def expected_seconds(self, players: Players) -> float:
+        """Seconds of one step, measured just now; the players are left as they were."""
+        ...

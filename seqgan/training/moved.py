@@ -1,0 +1,66 @@
+"""Settings of version 0.1.0 that have another place now. Flags and files understand both."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Old dotted names, and the new ones.
+MOVED = {
+    **{
+        f"adversarial.{name}": f"rule.{name}"
+        for name in (
+            "learning_rate",
+            "num_rollouts",
+            "rollout_decay",
+            "rollout_stride",
+            "rollout_chunk",
+            "baseline",
+            "baseline_decay",
+            "rescale",
+            "standardize",
+            "kl_weight",
+            "kl_target",
+            "update",
+        )
+    },
+    "reward_aggregation": "rule.aggregation",
+}
+
+
+def present_name(name: str) -> str:
+    """The dotted name of a setting as it is called now."""
+    for old, new in MOVED.items():
+        if name == old or name.startswith(f"{old}."):
+            return new + name.removeprefix(old)
+    return name
+
+
+def present_flags(flags: Sequence[str]) -> list[str]:
+    """Command-line flags with the present names of their settings."""
+    present = []
+    for flag in flags:
+        name, equals, value = flag.partition("=")
+        if name.startswith("--"):
+            name = "--" + present_name(name[2:].replace("-", "_")).replace("_", "-")
+        present.append(name + equals + value)
+    return present
+
+
+def present_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested settings of a file, each in its present place.
+
+    A setting that stands in both places keeps the present one.
+    """
+    settings = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()
+    }
+    for old, new in MOVED.items():
+        section, _, name = old.rpartition(".")
+        holder = settings.get(section) if section else settings
+        if not isinstance(holder, dict) or name not in holder:
+            continue
+        value = holder.pop(name)
+        section, _, name = new.rpartition(".")
+        target = settings.setdefault(section, {"kind": "policy_gradient"})
+        if isinstance(target, dict):
+            target.setdefault(name, value)
+    return settings

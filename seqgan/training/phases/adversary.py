@@ -1,0 +1,75 @@
+"""Warming the discriminator: it learns to tell the start's texts from real ones before the game."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from seqgan.data.metrics import Metrics
+from seqgan.learning.adversary import adversary_round, round_seconds
+from seqgan.learning.players import Players
+from seqgan.system.seeding import atomic
+from seqgan.training.settings import DiscriminatorTrainingConfig, TrainConfig
+
+
+class Adversary:
+    """Rounds of training for the reward that learns, against a generator that stands still.
+
+    Args:
+        players: whose rewards may hold one that learns; without one the phase is empty.
+        settings: sizes of a round.
+        num_heldout: generated sequences on which each round is measured.
+    """
+
+    name = "adversary"
+    title = "pretrain discriminator"
+    shown = ("pretrain/discriminator_loss", "pretrain/discriminator_information_heldout")
+    evaluated = False
+
+    def __init__(
+        self, players: Players, settings: DiscriminatorTrainingConfig, num_heldout: int
+    ) -> None:
+        self.settings, self.num_heldout = settings, num_heldout
+        self.total = settings.pretrain_rounds if players.rewards.learning is not None else 0
+        self.rounds = 0  # that are done
+
+    @property
+    def count(self) -> int:
+        return self.rounds
+
+    def done(self) -> bool:
+        return self.rounds >= self.total
+
+    def unit(self, players: Players, rng: torch.Generator) -> Metrics:
+        """One round, and what the discriminator knows about unseen sequences after it."""
+        with atomic(rng):
+            metrics = adversary_round(players, self.settings, self.settings.pretrain_epochs, rng)
+            heldout = players.heldout_information(players.unseen(self.num_heldout, rng))
+        self.rounds += 1
+        return {
+            "pretrain/round": self.rounds,
+            "pretrain/discriminator_loss": metrics.get("losses/discriminator", 0.0),
+            **{
+                f"pretrain/discriminator_{name}": heldout[f"discriminator/{name}"]
+                for name in ("accuracy_heldout", "information_heldout")
+                if heldout
+            },
+        }
+
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all rounds, from parts of one."""
+        if not self.total:
+            return {}
+        seconds = round_seconds(players, self.settings, self.settings.pretrain_epochs)
+        return {"discriminator pretraining": self.total * seconds}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rounds": self.rounds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rounds = state["rounds"]
+
+
+def build(players: Players, config: TrainConfig) -> Adversary:
+    """The warming of a run's discriminator."""
+    return Adversary(players, config.discriminator_training, config.evaluation.num_samples)

@@ -1,0 +1,52 @@
+"""The contract of a phase: a stretch of training, cut into units that are done or not."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from seqgan.data.metrics import Metrics
+from seqgan.learning.players import Players
+
+
+@runtime_checkable
+class Phase(Protocol):
+    """A stretch of training: maximum likelihood, warming the discriminator, the game, your own.
+
+    The trainer calls `unit` until `done`. After each unit it may write a checkpoint and stop, so a
+    unit is short: some seconds, a minute at most.
+    """
+
+    name: str  # its key in checkpoints
+    title: str  # beside its progress bar
+    shown: tuple[str, ...]  # metrics beside the bar
+    evaluated: bool  # True where the generator is measured after every few steps
+    total: int  # steps of the bar in all
+
+    @property
+    def count(self) -> float:
+        """Steps that are done, out of `total`; a unit may be a part of a step."""
+        ...
+
+    def done(self) -> bool:
+        """True where nothing is left to do."""
+        ...
+
+    def unit(self, players: Players, rng: torch.Generator) -> Metrics:
+        """Does the next unit.
+
+        Where it raises, phase, players and `rng` are as they were before (`seeding.atomic` takes
+        draws back), so that the run can go on from there.
+
+        Returns:
+            Metrics to log; empty for a unit that ends in the middle of a step.
+
+        Raises:
+            RewardError: a reward failed.
+            DivergedError: a loss is not finite.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...

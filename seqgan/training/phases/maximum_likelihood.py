@@ -1,0 +1,333 @@
+"""Maximum likelihood on the training sequences: the start of the game, and its control."""
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+import torch
+
+from seqgan.data.metrics import Metrics
+from seqgan.data.sequences import Sequences
+from seqgan.learning.players import Players
+from seqgan.learning.updates import likelihood_step
+from seqgan.models.sampling import sequence_log_probs
+from seqgan.system.errors import ConfigurationError, DivergedError
+from seqgan.system.seeding import GlobalState, drawn_seed, seeded_from
+from seqgan.system.timing import fastest
+from seqgan.training.settings import PretrainConfig, TrainConfig
+
+UNIT_SECONDS = 10.0  # an epoch that takes longer is several units
+
+
+class MaximumLikelihood:
+    """Epochs of maximum likelihood, until the dev NLL stops falling or for a fixed number.
+
+    With patience the learning rate falls a few times before the end, since a rate that is too high
+    for the last step hides how good maximum likelihood is. The reference becomes the generator of
+    the best epoch, without patience that of the last. At the end the generator becomes the
+    reference.
+
+    An epoch that takes long is cut into several units at minibatches. The cut changes no number:
+    the order of the epoch and its dropout go on where they paused.
+
+    Args:
+        players: the generator that learns.
+        settings: everything that is a setting.
+        unit_seconds: the least time after which a unit ends within an epoch.
+
+    Raises:
+        ConfigurationError: there are too few sequences for the processes.
+    """
+
+    name = "maximum_likelihood"
+    title = "pretrain generator"
+    shown = ("pretrain/nll_train", "pretrain/nll_dev", "losses/pretrain")
+    evaluated = False
+
+    def __init__(
+        self, players: Players, settings: PretrainConfig, unit_seconds: float = UNIT_SECONDS
+    ) -> None:
+        self.settings, self.unit_seconds = settings, unit_seconds
+        self.total = settings.epochs
+        self.epochs = 0  # that are done
+        self.decays = 0
+        self.stopped = False  # early
+        self.finished = False  # the generator is the reference
+        self.best_nll_dev = math.inf
+        self.epochs_without_gain = 0
+        trained = [p for p in players.generator.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self._epoch: _Epoch | None = None  # the one in progress
+        check_processes(players, settings)
+
+    @property
+    def count(self) -> float:
+        part = 0.0 if self._epoch is None else self._epoch.steps / max(self._epoch.size, 1)
+        return self.epochs + min(part, 1.0)
+
+    def done(self) -> bool:
+        return self.finished
+
+    def unit(self, players: Players, rng: torch.Generator) -> Metrics:
+        """Goes on with the epoch; at its end measures the dev NLL, and decays or stops.
+
+        Raises:
+            DivergedError: a loss, a gradient or the dev NLL is not finite.
+        """
+        if self.epochs >= self.settings.epochs or self.stopped:
+            players.generator.load_state_dict(players.reference.state_dict())
+            self.finished = True
+            return {}
+        epoch = self._epoch or _Epoch.begun(players, self.settings, self.epochs, rng)
+        self._epoch = epoch
+        if not epoch.go_on(players, self.optimizer, self.settings, self.unit_seconds):
+            return {}
+        self._epoch = None
+        self.epochs += 1
+        nll_dev = players.runtime.from_main(dev_nll(players))
+        if not math.isfinite(nll_dev):
+            raise DivergedError(f"the dev NLL is finite, got {nll_dev}")
+        self._compare(players, nll_dev)
+        return {
+            **epoch.metrics(players),
+            "pretrain/epoch": self.epochs,
+            "pretrain/nll_dev": nll_dev,
+            "pretrain/best_nll_dev": self.best_nll_dev,
+        }
+
+    def expected_seconds(self, players: Players) -> Mapping[str, float]:
+        """Seconds of all epochs, from one step on a copy of the generator."""
+        settings, rng = self.settings, torch.Generator().manual_seed(0)
+        generator = copy.deepcopy(players.generator)
+        batch = players.real("train", settings.batch_size, rng)
+
+        def step() -> None:
+            generator.train()
+            generator.negative_log_likelihood(batch).backward()
+
+        with seeded_from(rng, players.device):
+            seconds = fastest(step)
+        return {"pretraining": settings.epochs * num_minibatches(players, settings) * seconds}
+
+    def _compare(self, players: Players, nll_dev: float) -> None:
+        """Keeps the generator if it is the best so far; on a plateau decays or stops."""
+        settings = self.settings
+        better = nll_dev < self.best_nll_dev
+        self.best_nll_dev = min(nll_dev, self.best_nll_dev)
+        self.epochs_without_gain = 0 if better else self.epochs_without_gain + 1
+        if better or settings.patience == 0:
+            players.reference.load_state_dict(players.generator.state_dict())
+        if not 0 < settings.patience <= self.epochs_without_gain:
+            return
+        if self.decays == settings.decays:
+            self.stopped = True
+            return
+        self.decays += 1
+        self.epochs_without_gain = 0
+        players.generator.load_state_dict(players.reference.state_dict())
+        for group in self.optimizer.param_groups:
+            group["lr"] /= 3
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "epochs": self.epochs,
+            "decays": self.decays,
+            "stopped": self.stopped,
+            "finished": self.finished,
+            "best_nll_dev": self.best_nll_dev,
+            "epochs_without_gain": self.epochs_without_gain,
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": None if self._epoch is None else self._epoch.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in ("epochs", "decays", "stopped", "finished", "best_nll_dev"):
+            setattr(self, name, state[name])
+        self.epochs_without_gain = state["epochs_without_gain"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._epoch = None if state["epoch"] is None else _Epoch(**state["epoch"])
+
+
+def build(players: Players, config: TrainConfig) -> MaximumLikelihood:
+    """The maximum likelihood of a run."""
+    return MaximumLikelihood(players, config.pretrain)
+
+
+class _Epoch:
+    """An epoch in progress: its order, its dropout, and the sums behind its metrics.
+
+    Args:
+        number: epochs that were done before it.
+        size: its minibatches.
+        order: the state of the run's `rng` from which the order is drawn.
+        steps: minibatches that are done.
+        nll: sum over their tokens of the negative log-likelihood, nats.
+        tokens: their real tokens.
+        last_nll, last_tokens: mean and real tokens of the last minibatch.
+        dropout: the global random state where the epoch paused.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        size: int,
+        order: torch.Tensor,
+        steps: int,
+        nll: float,
+        tokens: float,
+        last_nll: float,
+        last_tokens: float,
+        dropout: Mapping[str, torch.Tensor],
+        device: str = "cpu",
+    ) -> None:
+        self.number, self.size, self.order, self.steps = number, size, order, steps
+        self.nll, self.tokens = nll, tokens
+        self.last_nll, self.last_tokens = last_nll, last_tokens
+        self.device = device
+        self.dropout = GlobalState(device)
+        self.dropout.load_state_dict(dropout)
+        self._batches: Iterator[Sequences] | None = None
+
+    @classmethod
+    def begun(
+        cls, players: Players, settings: PretrainConfig, number: int, rng: torch.Generator
+    ) -> "_Epoch":
+        """The next epoch before its first step; takes from `rng` its order and its dropout."""
+        order = rng.get_state()
+        batches = epoch_batches(players, settings, number, rng)
+        dropout = GlobalState(players.device, drawn_seed(rng)).state_dict()
+        size = num_minibatches(players, settings)
+        epoch = cls(number, size, order, 0, 0.0, 0.0, 0.0, 0.0, dropout, players.device)
+        epoch._batches = batches
+        return epoch
+
+    def go_on(
+        self,
+        players: Players,
+        optimizer: torch.optim.Optimizer,
+        settings: PretrainConfig,
+        seconds: float,
+    ) -> bool:
+        """Takes steps until the epoch is over, which makes it True, or `seconds` are."""
+        if self._batches is None:  # after a stop
+            rng = torch.Generator()
+            rng.set_state(self.order)
+            everything = epoch_batches(players, settings, self.number, rng)
+            self._batches = islice(everything, self.steps, None)
+        runtime, until = players.runtime, time.monotonic() + seconds
+        players.generator.train()
+        with self.dropout.resumed():
+            for batch in self._batches:
+                self.last_nll, self.last_tokens = likelihood_step(
+                    players.generator, optimizer, batch, settings.max_grad_norm, runtime
+                )
+                self.nll += self.last_nll * self.last_tokens
+                self.tokens += self.last_tokens
+                self.steps += 1
+                if self.steps < self.size and runtime.from_main(time.monotonic() >= until):
+                    return False
+        return True
+
+    def metrics(self, players: Players) -> Metrics:
+        """The epoch's mean with dropout on and the last minibatch's, over all processes."""
+        average = players.runtime.average
+        return {
+            **average({"pretrain/nll_train": self.nll / self.tokens}, self.tokens),
+            **average({"losses/pretrain": self.last_nll}, self.last_tokens),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("number", "size", "order", "steps", "nll", "tokens", "last_nll", "last_tokens")
+        state = {name: getattr(self, name) for name in names}
+        return state | {"dropout": self.dropout.state_dict(), "device": self.device}
+
+
+def num_minibatches(players: Players, settings: PretrainConfig) -> int:
+    """Minibatches of an epoch."""
+    length = settings.epoch_size or players.task.size("train")
+    return -(-length // (settings.batch_size * players.runtime.world_size))
+
+
+def epoch_batches(
+    players: Players, settings: PretrainConfig, number: int, rng: torch.Generator
+) -> Iterator[Sequences]:
+    """The minibatches of an epoch.
+
+    An epoch of `epoch_size` sequences begins where the one before ended, in an endless row of
+    passes. Each pass has a seed of its own, so its number is all it takes to draw it again.
+
+    Several processes cut the same minibatches, which are larger by their number, into parts of
+    one size; so all of them make as many steps, and a few sequences at the end may be left out.
+
+    Args:
+        number: epochs that were done before.
+        rng: gives the order of a whole pass of a single process, at the call.
+    """
+    task, world_size = players.task, players.runtime.world_size
+    size, together = task.size("train"), settings.batch_size * world_size
+    if settings.epoch_size == 0:
+        order = rng if world_size == 1 else _pass_rng(players.seed, number)
+        batches = task.batches("train", together, order)
+    else:
+        first = number * settings.epoch_size
+        batches = chain.from_iterable(
+            task.batches("train", together, _pass_rng(players.seed, which), part)
+            for which, part in parts_of_passes(first, settings.epoch_size, size)
+        )
+    if world_size > 1:
+        batches = (
+            batch.select(players.runtime.own(torch.arange(len(batch))))
+            for batch in batches
+            if len(batch) >= world_size
+        )
+    return (batch.to(players.device) for batch in batches)
+
+
+def _pass_rng(seed: int, number: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1000003 + number) % 2**63)
+
+
+def parts_of_passes(first: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
+    """Where `count` rows from row `first` on lie, when passes of `size` rows follow each other.
+
+    Yields:
+        The number of a pass, and which of its rows.
+    """
+    end = first + count
+    while first < end:
+        number, start = divmod(first, size)
+        stop = min(size, start + end - first)
+        yield number, slice(start, stop)
+        first += stop - start
+
+
+def dev_nll(players: Players) -> float:
+    """Mean NLL of the dev split under the generator, nats per token."""
+    dev = players.real("dev", players.task.size("dev"), torch.Generator().manual_seed(0))
+    log_probs = sequence_log_probs(players.generator, dev)
+    return float(-log_probs.double().sum()) / float(dev.mask.sum())
+
+
+def check_processes(players: Players, settings: PretrainConfig) -> None:
+    """Checks that each of several processes has sequences to train on.
+
+    Raises:
+        ConfigurationError: there are too few.
+    """
+    world_size, size = players.runtime.world_size, players.task.size("train")
+    if world_size == 1:
+        return
+    if size < world_size:
+        raise ConfigurationError(
+            f"there is a training sequence for each of {world_size} processes, got {size}"
+        )
+    epoch = settings.epoch_size
+    if 0 < epoch < 2 * world_size:  # fewer may lie on both sides of the end of a pass
+        raise ConfigurationError(
+            f"pretrain.epoch_size is at least 2 for each of {world_size} processes, got {epoch}"
+        )

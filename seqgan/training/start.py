@@ -1,0 +1,188 @@
+"""From settings to a trainer: the players, the phases and the observers of a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqgan.learning.players import Players
+from seqgan.learning.replay import Replay
+from seqgan.models.generators.base import frozen_copy
+from seqgan.rewards.base import RewardModel
+from seqgan.system.errors import ConfigurationError
+from seqgan.system.plugins import make
+from seqgan.system.runtime import ALONE, Runtime
+from seqgan.tasks.base import Task
+from seqgan.tracking.base import Tracker
+from seqgan.tracking.progress import Progress
+from seqgan.training.networks import build_generator, check_window
+from seqgan.training.observers import (
+    Alerts,
+    BestCheckpoint,
+    Evaluation,
+    FunctionObserver,
+    Observer,
+    Samples,
+)
+from seqgan.training.phases.base import Phase
+from seqgan.training.run_rewards import build_reward, named_rewards
+from seqgan.training.settings import TrainConfig
+from seqgan.training.trainer import Trainer
+
+# Each is a function of (players, config) that gives the phase.
+SHIPPED_PHASES = {
+    "maximum_likelihood": "seqgan.training.phases.maximum_likelihood:build",
+    "adversary": "seqgan.training.phases.adversary:build",
+    "game": "seqgan.training.phases.game:build",
+}
+
+
+def make_players(
+    config: TrainConfig,
+    task: Task,
+    rng: torch.Generator,
+    rewards: RewardModel | None = None,
+    found: Mapping[str, RewardModel] | None = None,
+    runtime: Runtime = ALONE,
+) -> Players:
+    """An untrained generator and its rewards, or those of model folders.
+
+    It waits for no other process: the main one may do it first, and report what is wrong.
+
+    Args:
+        rng: the run's; initialisation takes its draws.
+        rewards: anything with `score`; None for those that `config.reward` names.
+        found: the rewards by those names, where `named_rewards` was called before.
+
+    Raises:
+        ModelFolderError: a model folder cannot be used.
+        ConfigurationError: the rewards do not go together, or cannot learn in several processes.
+    """
+    check_window(config, task)
+    generator = build_generator(config, task.vocabulary, rng)
+    if rewards is None:
+        found = named_rewards(config, task) if found is None else found
+        rewards = build_reward(config, task, rng, found)
+    training = config.discriminator_training
+    players = Players(
+        task,
+        generator,
+        frozen_copy(generator),
+        rewards,
+        config.adversarial.batch_size,
+        config.seed,
+        config.device,
+        runtime,
+        Replay(training.replay, training.replay_size),
+    )
+    learning = players.rewards.learning
+    if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):
+        raise ConfigurationError(
+            "a reward that learns in several processes has a method train_in, as the"
+            f" discriminator has, got {learning.name!r} without one"
+        )
+    return players
+
+
+def join_processes(players: Players) -> None:
+    """Lets the networks that learn do so in all processes; every process waits for the others."""
+    runtime, learning = players.runtime, players.rewards.learning
+    runtime.prepare(players.generator)
+    if runtime.world_size > 1 and learning is not None:
+        learning.train_in(runtime)  # type: ignore[attr-defined]  # checked by make_players
+
+
+def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
+    """The phases that the settings name, in their order.
+
+    A phase is a function of (players, config) that gives it, or a dataclass whose `build` does.
+
+    Raises:
+        ConfigurationError: no such phase, or two of one name.
+    """
+    phases: list[Phase] = []
+    for spec in config.phases:
+        made = make(spec, "phase", SHIPPED_PHASES)
+        phases.append(getattr(made, "build", made)(players, config))
+    names = [phase.name for phase in phases]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"phases have distinct names, got {name!r} twice")
+    return phases
+
+
+def trainer_for(
+    config: TrainConfig,
+    players: Players,
+    rng: torch.Generator,
+    tracker: Tracker,
+    progress: Progress,
+    checkpoints: Path | None = None,
+    best: Path | None = None,
+) -> Trainer:
+    """A trainer with the phases and observers of the settings.
+
+    Args:
+        players: as `make_players` gives them.
+        rng: the run's, after `make_players` took its draws.
+        tracker: where metrics and samples go.
+        progress: what a person sees meanwhile.
+        checkpoints: folder of the run's checkpoints; None keeps none.
+        best: folder for a copy of the best one; None keeps none.
+
+    Raises:
+        ConfigurationError: the settings do not go together.
+    """
+    join_processes(players)
+    phases = make_phases(config, players)
+    trainer = Trainer(
+        players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds
+    )
+    samples = Samples(players, tracker, config.evaluation.num_shown, config.rule)
+    evaluation = Evaluation(players, config.evaluation, samples, tracker)
+    best = best if players.runtime.is_main() else None
+    trainer.observers += [
+        samples,
+        evaluation,
+        Alerts(players, evaluation, tracker),
+        BestCheckpoint(best, trainer.state_dict, tracker),
+        *(make_observer(spec, config, players) for spec in config.observers),
+    ]
+    return trainer
+
+
+def make_trainer(
+    config: TrainConfig,
+    task: Task,
+    tracker: Tracker,
+    progress: Progress,
+    checkpoints: Path | None = None,
+    best: Path | None = None,
+    rewards: RewardModel | None = None,
+    runtime: Runtime = ALONE,
+) -> Trainer:
+    """A trainer with everything that the settings say; see `make_players` and `trainer_for`.
+
+    Raises:
+        ConfigurationError: the settings do not go together.
+        ModelFolderError: a model folder cannot be used.
+    """
+    rng = torch.Generator().manual_seed(config.seed)
+    players = make_players(config, task, rng, rewards, runtime=runtime)
+    return trainer_for(config, players, rng, tracker, progress, checkpoints, best)
+
+
+def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
+    """A user's observer.
+
+    It is an `Observer`, a dataclass whose `build(players, config)` gives one, or a function of
+    (phase, metrics, players).
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    made: Any = make(spec, "observer", {})
+    if hasattr(made, "build"):
+        made = made.build(players, config)
+    return made if isinstance(made, Observer) else FunctionObserver(made, players)

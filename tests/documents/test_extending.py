@@ -1,0 +1,145 @@
+"""The page on extending is true: its files make one run, which stops, goes on and is read again."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, flags=re.DOTALL))
+COMMANDS = [
+    shlex.split(line)
+    for block in re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)
+    for line in block.splitlines()
+]
+SMALL = shlex.split(
+    "--task.train-size 120 --pretrain.epochs 2 --discriminator-training.pretrain-rounds 1"
+    " --discriminator-training.num-sequences 32 --adversarial.iterations 4"
+    " --adversarial.batch-size 16 --evaluation.every 2 --evaluation.num-samples 20"
+    " --evaluation.num-final 40 --evaluation.num-heldout 20 --evaluation.num-shown 1"
+    " --evaluation.temperatures 1.0 0.8 --tracker.mode disabled --checkpoint-seconds 0"
+)
+# An observer that asks the run to stop, as Ctrl-C does, in the second iteration of the game.
+STOPPING = """
+import os, signal
+
+def stop(phase, metrics, players):
+    if phase.evaluated and phase.count == 2 and os.environ.get("STOP"):
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the page, and a whole run that was made with them."""
+    folder = tmp_path_factory.mktemp("extending")
+    for name, content in FILES.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    (folder / "stopping.py").write_text(STOPPING, encoding="utf-8")
+    run(folder, [*train_command("runs/mine"), *SMALL])
+    return folder
+
+
+def train_command(output: str) -> list[str]:
+    command = [word if word != "runs/mine" else output for word in COMMANDS[0]]
+    return [*command, "./stopping.py:stop"]
+
+
+def run(folder: Path, command: Sequence[str], code: int = 0, **environment: str) -> str:
+    assert command[0] == "seqgan"
+    done = subprocess.run(
+        [sys.executable, "-m", "seqgan", *command[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def logged(path: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_page_has_a_file_for_each_part() -> None:
+    parts = {"ordered", "bigram", "bag", "best_of_n", "short_texts", "word_length", "watch"}
+    assert {name.removesuffix(".py") for name in FILES} == parts
+    assert all(f"./{name}" in PAGE for name in FILES)
+
+
+def test_every_part_took_its_part(folder: Path) -> None:
+    rows = logged(folder / "runs/mine")
+    names = {name for row in rows for name in row}
+    assert names >= {
+        "user/best_of_n/nll",
+        "user/best_of_n/reward",
+        "user/short_texts/nll",
+        "user/mean_word_length",
+        "user/vocabulary_used",
+        "eval/in_order",
+    }
+    phases = json.loads((folder / "runs/mine/results.json").read_text())
+    assert phases["comparison"]["quality"] == "in_order"
+    lengths = [row["user/mean_word_length"] for row in rows if "user/mean_word_length" in row]
+    assert all(3 <= length <= 5 for length in lengths)  # "one" to "three"
+
+
+def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path) -> None:
+    run(folder, [*train_command("runs/stopped"), *SMALL], 128 + signal.SIGINT, STOP="1")
+    assert not (folder / "runs/stopped/results.json").exists()
+    run(folder, ["seqgan", "train", "--resume", "runs/stopped"])
+    whole, stopped = folder / "runs/mine", folder / "runs/stopped"
+    times = re.compile(r"time/|charts/SPS")
+    for one, other in zip(logged(whole), logged(stopped), strict=True):
+        assert {k: v for k, v in one.items() if not times.match(k)} == {
+            k: v for k, v in other.items() if not times.match(k)
+        }
+    first, second = (
+        load_file(max((path / "checkpoints").iterdir()) / "tensors.safetensors")
+        for path in (whole, stopped)
+    )
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_other_commands_of_the_page(folder: Path) -> None:
+    for command in COMMANDS[1:]:
+        assert run(folder, command).strip()
+    texts = run(folder, ["seqgan", "sample", "runs/mine", "-n", "5"]).splitlines()
+    words = set(FILES["ordered.py"].split('WORDS = ("')[1].split('")')[0].split('", "'))
+    assert len(texts) == 5
+    assert all(set(text.split()) <= words for text in texts)
+
+
+def test_fields_of_yours_are_settings(folder: Path) -> None:
+    text = (folder / "runs/mine/config.yaml").read_text(encoding="utf-8")
+    assert "best_of_n.py:BestOfN" in text
+    assert "keep: 8" in text
+    command = [*train_command("runs/other"), *SMALL, "--rule.keep", "many"]
+    done = subprocess.run(
+        [sys.executable, "-m", "seqgan", *command[1:]], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "rule.keep" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_block_in_python(tmp_path: Path) -> None:
+    (script,) = re.findall(r"```python\n(from seqgan.*?)```", PAGE, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "True"

@@ -1,0 +1,78 @@
+"""The names that `import seqgan` gives, and that they cost nothing until they are used."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import seqgan
+
+
+@pytest.mark.parametrize("name", seqgan.__all__)
+def test_every_name_is_there(name: str) -> None:
+    value = getattr(seqgan, name)
+    place = importlib.import_module(seqgan._PLACES[name])
+    assert value is (place if seqgan._PLACES[name].endswith(f".{name}") else getattr(place, name))
+
+
+def test_the_lists_agree() -> None:
+    assert seqgan.__all__ == sorted(seqgan._PLACES)
+    assert set(seqgan.__all__) <= set(dir(seqgan))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'seqgan' has no attribute 'trian'"):
+        seqgan.trian  # noqa: B018
+
+
+def test_nothing_heavy_is_imported_before_it_is_used() -> None:
+    script = (
+        "import sys, seqgan; before = 'torch' in sys.modules; seqgan.Sequences;"
+        " print(before, 'torch' in sys.modules, 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", "False"], done.stderr
+
+
+def test_five_lines_train_on_a_list_of_strings() -> None:
+    texts = [f"the {a} {b}" for a in ("dog", "cat", "bird", "horse") for b in ("runs", "sleeps")]
+    small = {
+        "pretrain.epochs": 1,
+        "adversarial.iterations": 1,
+        "adversarial.batch_size": 8,
+        "rule.num_rollouts": 0,
+        "generator.hidden_size": 8,
+        "evaluation.num_samples": 20,
+        "evaluation.num_final": 20,
+        "evaluation.temperatures": (1.0, 0.8),
+    }
+    run = seqgan.train(
+        "text", task=texts, reward=lambda text: float("dog" in text), progress=False, **small
+    )
+    assert len(run.sample(3)) == 3
+    assert run.sample(3, seed=1) == seqgan.sample(run, 3, seed=1)
+    assert any("charts/episodic_return" in row for row in run.metrics)
+    assert run.evaluate(20)["eval/nll_heldout"] > 0
+
+
+def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
+    small = {
+        "task.train_size": 60,
+        "task.dev_size": 20,
+        "task.test_size": 20,
+        "pretrain.epochs": 1,
+        "adversarial.iterations": 1,
+        "adversarial.batch_size": 8,
+        "rule.num_rollouts": 0,
+        "evaluation.num_samples": 20,
+        "evaluation.num_final": 20,
+        "evaluation.num_heldout": 20,
+        "evaluation.temperatures": (1.0, 0.8),
+        "reward": ("constant",),
+    }
+    run = seqgan.train("captions", output=tmp_path / "run", progress=False, **small)
+    loaded = seqgan.load_run(tmp_path / "run")
+    assert loaded.sample(4, seed=2) == run.sample(4, seed=2)
+    assert list(loaded.metrics) == list(run.metrics)
+    assert loaded.evaluate(20, seed=1) == run.evaluate(20, seed=1)
