@@ -36,7 +36,7 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.system.runtime import SingleProcess
 from seqgan.system.timing import fastest
 from seqgan.tasks.oracle import OracleConfig
-from seqgan.training.build import build_discriminator_reward, build_generator, build_task
+from seqgan.training.networks import build_discriminator_reward, build_generator
 from seqgan.training.presets import captions_preset, oracle_paper_preset
 from seqgan.training.settings import TrainConfig
 from seqgan_envs import TextGenerationVectorEnv
@@ -101,7 +101,7 @@ class Paper:
             discriminator_training=replace(preset.discriminator_training, precision=precision),
             adversarial=replace(preset.adversarial, batch_size=batch),
         )
-        self.task = build_task(self.config)
+        self.task = self.config.task.build(self.config.generator)
         self.rng = torch.Generator().manual_seed(1)
         self.generator = build_generator(self.config, self.task.vocabulary, self.rng)
         self.reward = build_discriminator_reward(self.config, self.task, self.rng)
@@ -246,7 +246,8 @@ def other_table(smoke: bool) -> list[tuple[str, str]]:
         rate = 1000 / fastest(lambda single=single: steps(single, rng.integers(5000, size=1000)), 9)
         rows.append((f"single environment, V 5000, {layout}", f"{rate:,.0f} steps/s"))
 
-    task = build_task(captions_preset())
+    config = captions_preset()
+    task = config.task.build(config.generator)
     texts, references = (token_rows(task.real("train", 10000, seeded(seed))) for seed in (1, 2))
     for name, action in (
         ("BLEU-2..5, 10,000 texts against 10,000", lambda: bleu(texts, references)),

@@ -27,7 +27,6 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -80,7 +79,7 @@ def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
         evaluation=replace(rules.evaluation, every=10**6, num_samples=500, num_shown=0),
         seed=seed,
     )
-    task = build_task(config)
+    task = config.task.build(config.generator)
     with Progress() as progress:
         trainer = make_trainer(config, task, MemoryTracker(), progress)
         trainer.run(trainer.phase("maximum_likelihood"))

@@ -24,7 +24,6 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import oracle_paper_preset
 from seqgan.training.settings import EvaluationConfig, PretrainConfig
 from seqgan.training.start import make_trainer
@@ -72,7 +71,9 @@ def main(settings: Settings) -> None:
                 seed=seed,
             )
             with Progress() as progress:
-                trainer = make_trainer(config, build_task(config), MemoryTracker(), progress)
+                trainer = make_trainer(
+                    config, config.task.build(config.generator), MemoryTracker(), progress
+                )
                 trainer.run(trainer.phase("maximum_likelihood"))
                 before = trainer.observer("evaluation").measure(trainer.players.generator, size)
                 trainer.run(trainer.phase("game"))

@@ -30,7 +30,6 @@ from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.settings import (
     AdversarialConfig,
     EvaluationConfig,
@@ -92,7 +91,7 @@ def main(settings: Settings) -> None:
             evaluation=EvaluationConfig(every=50, num_final=settings.num_samples),
             seed=seed,
         )
-        task = build_task(config)
+        task = config.task.build(config.generator)
         judge = as_reward(reward_of(settings.reward, task), name=settings.reward)
         with Progress() as progress:
             trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=judge)

@@ -28,7 +28,6 @@ from seqgan.rewards.weighted import WeightedSum
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.settings import (
     AdversarialConfig,
     EvaluationConfig,
@@ -67,7 +66,7 @@ def main(settings: Settings) -> None:
         adversarial=AdversarialConfig(iterations=settings.iterations, batch_size=512),
         evaluation=EvaluationConfig(every=1000, num_final=settings.num_samples, num_shown=4),
     )
-    task = build_task(base)
+    task = base.task.build(base.generator)
 
     def distance(text: str) -> float:
         return -abs(len(text.split()) - settings.target)

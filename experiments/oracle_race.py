@@ -25,7 +25,6 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import oracle_preset
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -90,7 +89,9 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     """From nothing to the published number, or to the limit."""
     config = configured(settings, seed, reward)
     with Progress() as progress:
-        trainer = make_trainer(config, build_task(config), MemoryTracker(), progress)
+        trainer = make_trainer(
+            config, config.task.build(config.generator), MemoryTracker(), progress
+        )
         nll_oracle, started = float("inf"), time.perf_counter()
         trainer.run(trainer.phase("maximum_likelihood"))
         trainer.run(trainer.phase("adversary"))

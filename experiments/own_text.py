@@ -23,7 +23,6 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import text_preset
 from seqgan.training.start import make_trainer
 
@@ -52,7 +51,7 @@ def main(settings: Settings) -> None:
             evaluation=replace(preset.evaluation, num_final=settings.num_samples),
             seed=seed,
         )
-        task = build_task(config)
+        task = config.task.build(config.generator)
         with Progress() as progress:
             result = make_trainer(config, task, MemoryTracker(), progress).train()
         table = result_table(result)

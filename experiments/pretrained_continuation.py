@@ -30,7 +30,6 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -98,14 +97,14 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         seed=seed,
     )
     with Progress() as progress:
-        learner = make_trainer(base, build_task(base), MemoryTracker(), progress)
+        learner = make_trainer(base, base.task.build(base.generator), MemoryTracker(), progress)
         learner.pretrain_generator()
         for part in (learner.generator.model, tokenizer):
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
         result = make_trainer(
-            config, build_task(config), (game := MemoryTracker()), progress
+            config, config.task.build(config.generator), (game := MemoryTracker()), progress
         ).train()
     table = result_table(result)
     print("\n".join(table.lines()), result.comparison.sentence, sep="\n")

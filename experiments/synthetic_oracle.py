@@ -25,7 +25,7 @@ from seqgan.system.memory import keep_freed_memory
 from seqgan.system.runtime import SingleProcess
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.training.build import build_generator
+from seqgan.training.networks import build_generator
 from seqgan.training.presets import oracle_paper_preset
 
 COLUMNS = (

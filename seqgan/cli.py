@@ -3,7 +3,6 @@
 Exit codes: 0 done; 1 a run that had to stop; 2 a wrong input; 130 and 143 stopped by a signal.
 """
 
-import difflib
 import importlib
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import NoReturn
 
 from seqgan.commands.parsing import InputError
 from seqgan.system.errors import SeqganError
+from seqgan.system.plugins import nearest
 
 HELP = """\
 usage: seqgan COMMAND ...
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = _dispatch(given)
         sys.stdout.flush()  # here, where an error of it is still one line
-    except (InputError, SeqganError) as error:
+    except SeqganError as error:
         print(f"seqgan: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
     except BrokenPipeError:  # the reader of our output has gone, as in `seqgan sample RUN | head`
@@ -93,8 +93,9 @@ def _dispatch(given: list[str]) -> int:
         print(f"seqgan {__version__}")
         return 0
     if given[0] not in COMMANDS:
-        near = difflib.get_close_matches(given[0], COMMANDS, n=1)
-        hint = f"; the nearest one is {near[0]}" if near else ""
-        raise InputError(f"a command is one of {', '.join(COMMANDS)}, got {given[0]!r}{hint}")
+        raise InputError(
+            f"a command is one of {', '.join(COMMANDS)}, got {given[0]!r}"
+            f"{nearest(given[0], COMMANDS)}"
+        )
     command = importlib.import_module(f"seqgan.commands.{given[0]}")
     return int(command.run(given[1:]))

@@ -1,6 +1,5 @@
 """Runs that take a fraction of a second: three words, at most four tokens."""
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,16 +53,7 @@ def toy_task() -> FixedTask:
 
 def changed(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
     """The configuration with `part.field` (or `part.part.field`) set."""
-    for name, value in settings.items():
-        *path, last = name.split(".")
-        parts: list[Any] = [config]
-        for part in path:
-            parts.append(getattr(parts[-1], part))
-        value = replace(parts.pop(), **{last: value})
-        for part in reversed(path):
-            value = replace(parts.pop(), **{part: value})
-        config = value
-    return config
+    return config.with_(**settings)
 
 
 def make_trainer(

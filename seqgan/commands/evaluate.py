@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
-from seqgan.system.errors import SeqganError
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
@@ -109,10 +108,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     options.embedding = options.embedding or ["hashed"]
     from seqgan.evaluation.texts import check_embeddings
 
-    try:
-        check_embeddings("--embedding", options.embedding, options.mauve)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    check_embeddings("--embedding", options.embedding, options.mauve)
     return options
 
 
@@ -128,40 +124,36 @@ def _of_files(options: argparse.Namespace) -> "Scores":
         repetition_scores,
     )
 
-    try:
-        samples, references = (
-            [tuple(split_words(text)) for text in _read(path, options.paired)]
-            for path in (options.samples, options.references)
+    samples, references = (
+        [tuple(split_words(text)) for text in _read(path, options.paired)]
+        for path in (options.samples, options.references)
+    )
+    if options.paired and len(samples) != len(references):
+        raise InputError(
+            f"with --paired both files hold as many texts, got {len(samples)} and {len(references)}"
         )
-        if options.paired and len(samples) != len(references):
-            raise InputError(
-                "with --paired both files hold as many texts,"
-                f" got {len(samples)} and {len(references)}"
-            )
-        known = set().union(*references)
-        share = np.mean([word in known for text in samples for word in text])
-        if share < FEW_KNOWN:
-            _note(
-                f"{share:.1%} of the words of {options.samples} stand in {options.references};"
-                " is one of them a file of ids?"
-            )
-        texts, real = ([" ".join(words) for words in side] for side in (samples, references))
-        scores = bleu_scores(samples, references, options.seed) | repetition_scores(samples)
-        kept: list[str] = []
-        if options.train is not None:
-            scores |= copy_scores(copies_from_texts(samples, _train_texts(options.train, kept)))
-        measures = TextMeasures(
-            references,
-            real,
-            kept,
-            options.embedding,
-            options.mauve,
-            options.toxicity,
-            options.paired,
+    known = set().union(*references)
+    share = np.mean([word in known for text in samples for word in text])
+    if share < FEW_KNOWN:
+        _note(
+            f"{share:.1%} of the words of {options.samples} stand in {options.references};"
+            " is one of them a file of ids?"
         )
-        return scores | measures.scores(samples, texts, options.seed)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    texts, real = ([" ".join(words) for words in side] for side in (samples, references))
+    scores = bleu_scores(samples, references, options.seed) | repetition_scores(samples)
+    kept: list[str] = []
+    if options.train is not None:
+        scores |= copy_scores(copies_from_texts(samples, _train_texts(options.train, kept)))
+    measures = TextMeasures(
+        references,
+        real,
+        kept,
+        options.embedding,
+        options.mauve,
+        options.toxicity,
+        options.paired,
+    )
+    return scores | measures.scores(samples, texts, options.seed)
 
 
 def _read(path: Path, with_blank: bool) -> list[str]:
@@ -195,21 +187,17 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.evaluation.measure import measure, text_measures
     from seqgan.evaluation.texts import Scores
     from seqgan.models.sampling import Sampling
-    from seqgan.training.build import build_task
     from seqgan.training.runs import load_generator, open_run
 
-    try:
-        folder, config = open_run(options.run)
-        sampling = Sampling(1.0 if options.temperature is None else options.temperature)
-        which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which, options.checkpoint or "newest")
-        task = build_task(config)
-        # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
-        texts = None
-        if task.exact is None or not task.exact.full_support:
-            texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    folder, config = open_run(options.run)
+    sampling = Sampling(1.0 if options.temperature is None else options.temperature)
+    which = "pretrained" if options.pretrained else "generator"
+    trained = load_generator(folder, config, which, options.checkpoint or "newest")
+    task = config.task.build(config.generator)
+    # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
+    texts = None
+    if task.exact is None or not task.exact.full_support:
+        texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
     measured = measure(
         trained.generator,
         task,

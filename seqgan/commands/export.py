@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
-from seqgan.commands.parsing import InputError, Parser
-from seqgan.system.errors import SeqganError
+from seqgan.commands.parsing import Parser
 
 
 def run(given: list[str]) -> int:
@@ -33,9 +32,6 @@ def run(given: list[str]) -> int:
     from seqgan.exporting.exports import export_run
 
     folder = options.out or options.run / "export" / options.which
-    try:
-        export_run(options.run, folder, options.which, options.checkpoint, options.merge_lora)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    export_run(options.run, folder, options.which, options.checkpoint, options.merge_lora)
     print(folder)
     return 0

@@ -5,9 +5,11 @@ import difflib
 from collections.abc import Sequence
 from typing import NoReturn
 
+from seqgan.system.errors import SeqganError
 
-class InputError(Exception):
-    """A wrong input: one line, exit code 2."""
+
+class InputError(SeqganError):
+    """Arguments of a command that do not go together, or of which it knows nothing."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
-from seqgan.system.errors import SeqganError
+from seqgan.system.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
-    from seqgan.data.vocabulary import Vocabulary
+    from seqgan.training.runs import TrainedGenerator
     from seqgan.training.settings import TrainConfig
 
 
@@ -60,14 +60,11 @@ def run(given: list[str]) -> int:
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
     from seqgan.training.runs import load_generator, open_run
 
-    try:
-        sampling = Sampling(options.temperature, options.top_k, options.top_p)
-        folder, config = open_run(options.run)
-        which = "pretrained" if options.pretrained else "generator"
-        trained = load_generator(folder, config, which, options.checkpoint)
-        prompts = _prompts(options, config, trained.vocabulary)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    sampling = Sampling(options.temperature, options.top_k, options.top_p)
+    folder, config = open_run(options.run)
+    which = "pretrained" if options.pretrained else "generator"
+    trained = load_generator(folder, config, which, options.checkpoint)
+    prompts = _prompts(options, config, trained)
     unknown = trained.vocabulary.unk_id
     forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])
     drawn = sample(
@@ -91,18 +88,20 @@ def run(given: list[str]) -> int:
 
 
 def _prompts(
-    options: argparse.Namespace, config: "TrainConfig", vocabulary: "Vocabulary"
+    options: argparse.Namespace, config: "TrainConfig", trained: "TrainedGenerator"
 ) -> "Sequences | None":
     """A row for each text that is to be drawn; None for a run without prompts.
 
     Raises:
-        ValueError: prompts that are none, or for a run without.
+        ConfigurationError: prompts for a run without, or for a task that reads no prompts of a
+            user's own.
+        DataError: a prompt is blank or too long, or their file cannot be read.
     """
     import torch
 
     from seqgan.tasks.base import prompts_of
-    from seqgan.tasks.files.prompts import PromptsConfig, read_prompts
-    from seqgan.training.build import build_prompts, build_task
+    from seqgan.tasks.files.prompts import read_prompts
+    from seqgan.training.slots import kind_of
 
     texts = list(options.prompt or [])
     if options.prompts is not None:
@@ -110,8 +109,16 @@ def _prompts(
         texts += read_prompts(options.prompts, column)
     if texts:
         rows = torch.arange(len(texts)).repeat_interleave(options.n)
-        return build_prompts(config, texts, vocabulary).select(rows).to(config.device)
-    if not isinstance(config.task, PromptsConfig):
+        encode = getattr(config.task, "encode_prompts", None)
+        if encode is None:
+            raise ConfigurationError(
+                "prompts go with a run whose task reads them (encode_prompts), as the task prompts"
+                f" does, got one of {kind_of('task', config.task)}"
+            )
+        prompts: Sequences = encode(texts, trained.vocabulary, config.generator)
+        return prompts.select(rows).to(config.device)
+    if not trained.prompted:
         return None
     rng = torch.Generator().manual_seed(options.seed)
-    return prompts_of(build_task(config), "test", options.n, rng, config.device)
+    task = config.task.build(config.generator)
+    return prompts_of(task, "test", options.n, rng, config.device)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, check_seed
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
     from seqgan.sweeps.reading import Sweep
@@ -163,7 +163,7 @@ def check_flags(sweep: "Sweep", extra: Sequence[str]) -> None:
     for values in [first | {name: end} for name in ends for end in ends[name]]:
         try:
             config = configuration(train_arguments(sweep, values, extra))
-        except InputError as error:
+        except SeqganError as error:
             raise ConfigurationError(f"the command of the sweep: {error}") from error
         if config.tracker.mode == "online":
             raise ConfigurationError(

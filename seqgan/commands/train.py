@@ -1,7 +1,6 @@
 """`seqgan train`: a preset or a file, changed by flags; or a run to continue or fork."""
 
 import contextlib
-import difflib
 import io
 import json
 import os
@@ -10,15 +9,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqgan.commands.parsing import InputError, take, unknown_flag
 from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.plugins import nearest
 
 if TYPE_CHECKING:
+    import torch
+
+    from seqgan.learning.players import Players
     from seqgan.system.runtime import Runtime
+    from seqgan.tasks.base import Task
     from seqgan.tracking.base import Trackers
     from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
@@ -27,34 +32,47 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made")
 
-# For the main process to say what is wrong: a launcher ends all as soon as the first one has ended.
+# For the main process to report an error: a launcher ends all as soon as the first one has ended.
 SECONDS_FOR_MAIN = 10.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The parts of a run, made before anything is trained or written.
+
+    Args:
+        rng: the run's, after the players took their draws.
+    """
+
+    config: "TrainConfig"
+    players: "Players"
+    rng: "torch.Generator"
 
 
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
-    with _said_once():
+    with _reported_once():
         preset = given[0] if given and not given[0].startswith("-") else None
         flags = given if preset is None else given[1:]
         path, flags = take(flags, "--config")
-        run, flags = take(flags, "--resume")
+        resumed, flags = take(flags, "--resume")
         parent, flags = take(flags, "--fork")
         profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
-        if sum(choice is not None for choice in (preset, path, run, parent)) > 1:
+        if sum(choice is not None for choice in (preset, path, resumed, parent)) > 1:
             raise InputError(
                 "train takes one of a preset, --config, --resume and --fork, got more than one"
             )
-        continued = "--resume" if run is not None else "--fork" if parent is not None else ""
+        continued = "--resume" if resumed is not None else "--fork" if parent is not None else ""
         if profiled and continued:
             raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
-        if run is not None and flags:
+        if resumed is not None and flags:
             raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
         if profiled:
             _check_alone()
-        if run is None and parent is None:
+        if not continued:
             config = _parse_config(preset, path, flags)
-    if run is not None:
-        return _resume(Path(run))
+    if resumed is not None:
+        return _resume(Path(resumed))
     if parent is not None:
         return _fork(Path(parent), flags)
     return _profile(config) if profiled else _start(config)
@@ -68,14 +86,14 @@ def _check_alone() -> None:
 
 
 @contextlib.contextmanager
-def _said_once() -> Iterator[None]:
-    """What is wrong in each of several processes is said by the main one.
+def _reported_once() -> Iterator[None]:
+    """Lets only the main one of several processes report an input error.
 
-    Which ends the others with it; one that goes on has something of its own to say.
+    Others wait SECONDS_FOR_MAIN for the launcher to end them, then report their own.
     """
     try:
         yield
-    except InputError:
+    except SeqganError:
         from seqgan.system.runtime import launched_rank
 
         if launched_rank() > 0:
@@ -83,11 +101,14 @@ def _said_once() -> Iterator[None]:
         raise
 
 
+# ------------------------------------------------------------------------------- settings
+
+
 def configuration(given: list[str]) -> "TrainConfig":
-    """What `seqgan train` would start with; for whoever starts it, to know before.
+    """The settings with which `seqgan train` would start, for whoever starts it later.
 
     Raises:
-        InputError: what `seqgan train` would say.
+        SeqganError: what `seqgan train` would report.
     """
     preset = given[0] if given and not given[0].startswith("-") else None
     path, flags = take(given if preset is None else given[1:], "--config")
@@ -105,13 +126,10 @@ def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "Tr
             " --fork RUN"
         )
     if preset is not None and preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, n=1)
-        hint = f"; the nearest one is {near[0]}" if near else ""
-        raise InputError(f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{hint}")
-    try:
-        config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+        raise InputError(
+            f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}"
+        )
+    config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
     return _with_flags(config, flags, preset or "PRESET")
 
 
@@ -123,11 +141,8 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     from seqgan.training.presets import PRESETS
     from seqgan.training.settings import TrainConfig
 
-    flags = present_flags(flags)
-    try:
-        config = _with_kinds(config, flags)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    config, flags = _with_kinds(config, present_flags(flags))
+    _check_given(config, flags)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -144,8 +159,6 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
                 config=(tyro.conf.AvoidSubcommands,),
                 return_unknown_args=True,
             )
-    except SeqganError as error:
-        raise InputError(str(error)) from error
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -155,26 +168,81 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     return parsed
 
 
-def _with_kinds(config: "TrainConfig", flags: list[str]) -> "TrainConfig":
-    """The configuration with other dataclasses where a `--slot.kind` flag asks for them."""
+def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig", list[str]]:
+    """The configuration with the classes that flags choose for its slots, and the other flags.
+
+    `--task.kind KIND` and `--task KIND` are the same. Of the kinds that come with the package, the
+    flag stays: one class may stand for several kinds.
+    """
     from dataclasses import replace
 
-    from seqgan.training.config_files import configs_by_kind
+    from seqgan.training.slots import SLOTS, settings_class
 
-    for slot in ("task", "generator", "discriminator"):
-        kinds = configs_by_kind(slot)
-        for index, flag in enumerate(flags):
-            name, _, value = flag.partition("=")
-            if name != f"--{slot}.kind":
-                continue
-            kind = value or (flags[index + 1] if index + 1 < len(flags) else "")
-            if kind not in kinds:
-                raise ConfigurationError(
-                    f"--{slot}.kind is one of {', '.join(kinds)}, got {kind!r}"
-                )
-            if not isinstance(getattr(config, slot), kinds[kind]):
-                config = replace(config, **{slot: kinds[kind]()})
-    return config
+    for slot, kinds in SLOTS.items():
+        kind, flags = _take_last(flags, f"--{slot}", f"--{slot}.kind")
+        if kind is None:
+            continue
+        chosen = settings_class(slot, kind)
+        if type(getattr(config, slot)) is not chosen:
+            config = replace(config, **{slot: _defaults(chosen)})
+        if kind in kinds:
+            flags = [*flags, f"--{slot}.kind", kind]
+    return config, flags
+
+
+def _take_last(flags: list[str], *names: str) -> tuple[str | None, list[str]]:
+    """As `take`, of a flag with several names that may be given again; the last value counts."""
+    last = None
+    for name in names:
+        value, others = take(flags, name)
+        while value is not None:
+            last, flags = value, others
+            value, others = take(flags, name)
+    return last, flags
+
+
+def _defaults(chosen: type) -> Any:
+    """The settings of a class with its defaults, and with tyro's mark for what has to be given.
+
+    `__post_init__` is left out: it checks settings that are complete.
+    """
+    from dataclasses import MISSING, fields
+
+    import tyro
+
+    settings: Any = object.__new__(chosen)
+    for item in fields(chosen):
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        else:
+            default = tyro.MISSING if item.default is MISSING else item.default
+        object.__setattr__(settings, item.name, default)
+    return settings
+
+
+def _check_given(config: "TrainConfig", flags: list[str]) -> None:
+    """Checks that flags set all the fields without a default, where no help is asked for.
+
+    Raises:
+        InputError: one is not set; its name may have been misspelt.
+    """
+    import tyro
+
+    from seqgan.training.slots import SLOTS, kind_of
+
+    names = [flag.partition("=")[0].replace("_", "-") for flag in flags if flag.startswith("-")]
+    if "-h" in names or "--help" in names:
+        return
+    for slot in SLOTS:
+        settings = getattr(config, slot)
+        for name, value in vars(settings).items():
+            flag = f"--{slot}.{name.replace('_', '-')}"
+            if value is tyro.MISSING and flag not in names:
+                known = _flag_names(config)
+                for other in names:
+                    if other.startswith(f"--{slot}.") and other not in known:
+                        raise InputError(unknown_flag(other, known))
+                raise InputError(f"{kind_of(slot, settings)} needs {flag}, got none")
 
 
 def _flag_names(config: Any, prefix: str = "--") -> list[str]:
@@ -195,100 +263,71 @@ def _first_line_of_box(text: str) -> str:
         if not line.strip("─"):
             break
         message.append(line)
-    said = " ".join(message) or " ".join(text.split())
-    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", said)  # our own rule
+    told = " ".join(message) or " ".join(text.split())
+    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", told)  # our own rule
+
+
+# ------------------------------------------------------------------------------- four starts
 
 
 def _start(config: "TrainConfig") -> int:
-    from seqgan.training.build import try_rewards
     from seqgan.training.runs import create_run
 
     runtime, config = _processes(config)
-
-    def prepare() -> tuple[Any, Mapping[str, Any]]:
-        task, found = _task_and_rewards(config)
-        try_rewards(config, task, found)
-        return task, found
-
-    task, found = _main_first(runtime, prepare)
-    folder = _main_first(runtime, lambda: create_run(config, task) if runtime.is_main() else None)
-    return _run(config, task, found, runtime.from_main(folder), {}, runtime)
+    prepared = _main_first(runtime, lambda: _prepare(config, runtime, tried=True))
+    folder = _main_first(
+        runtime,
+        lambda: create_run(config, prepared.players.task) if runtime.is_main() else None,
+    )
+    return _run(prepared, runtime.from_main(folder), {})
 
 
-def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
-    """How this process trains with others, if there are any, and the settings of this one."""
-    from dataclasses import replace
+def _resume(path: Path) -> int:
+    from seqgan.system.runtime import launched_rank
+    from seqgan.training.runs import open_run
 
-    from seqgan.system.accelerated import Accelerated, runtime_for
-
-    with _said_once():
-        try:
-            runtime = runtime_for(config.device)
-        except SeqganError as error:
-            raise InputError(str(error)) from error
-    if isinstance(runtime, Accelerated):
-        config = replace(config, device=str(runtime.device))
-    return runtime, config
-
-
-def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
-    """What `make` gives, in the main process first: it fills the caches and says what is wrong."""
-    made, error = None, None
-    if runtime.is_main():
-        try:
-            made = make()
-        except (SeqganError, InputError) as refused:
-            error = refused
-    if runtime.from_main(error is not None):
-        if error is not None:
-            raise InputError(str(error)) from error
-        time.sleep(SECONDS_FOR_MAIN)
-        raise SystemExit(2)
-    try:
-        return make() if made is None else made
-    except SeqganError as refused:
-        raise InputError(str(refused)) from refused
+    with _reported_once():
+        folder, config = open_run(path)
+        if folder.results.is_file():
+            return _present_stored(folder) if launched_rank() == 0 else 0
+    runtime, config = _processes(config)
+    prepared = _main_first(runtime, lambda: _prepare(config, runtime))
+    state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
+    runtime.barrier()  # everybody has read it before the main process writes the next
+    return _run(prepared, folder, state)
 
 
-def _task_and_rewards(config: "TrainConfig") -> tuple[Any, Mapping[str, Any]]:
-    from seqgan.training.build import build_task, check_models, named_rewards
+def _fork(path: Path, flags: list[str]) -> int:
+    """A new run that begins as another one's newest checkpoint, with settings that flags change."""
+    from seqgan.system.runtime import ALONE, launched_processes
+    from seqgan.training.runs import open_run
 
-    _use_machine(config)
-    task = build_task(config)
-    check_models(config, task)
-    return task, named_rewards(config, task)
+    if launched_processes() == 1:
+        return _run(*_branch_off(path, flags, ALONE))
+    with _reported_once():
+        _, before = open_run(path)
+        config = _with_flags(before, flags, f"--fork {path}")
+    runtime, _ = _processes(config)
+    folder = _main_first(
+        runtime, lambda: _branch_off(path, flags, ALONE)[1] if runtime.is_main() else None
+    )
+    return _resume(runtime.from_main(folder).path)
 
 
 def _profile(config: "TrainConfig") -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
-    from dataclasses import replace
-
-    import torch
-
     from seqgan.system.errors import DivergedError
+    from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
-    from seqgan.training.build import build_task, check_models, named_rewards
     from seqgan.training.profiling import profile_iteration
-    from seqgan.training.start import make_players, trainer_for
+    from seqgan.training.start import trainer_for
 
     epochs = min(config.pretrain.epochs, 1)
-    config = replace(
-        config,
-        pretrain=replace(config.pretrain, epochs=epochs),
-        evaluation=replace(config.evaluation, num_shown=0),
-    )
-    try:
-        _use_machine(config)
-        task = build_task(config)
-        check_models(config, task)
-        found = named_rewards(config, task)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    config = config.with_(**{"pretrain.epochs": epochs, "evaluation.num_shown": 0})
+    prepared = _prepare(config, ALONE)
     with Progress() as progress:
-        rng = torch.Generator().manual_seed(config.seed)
-        players = make_players(config, task, rng, found=found)
-        trainer = trainer_for(config, players, rng, MemoryTracker(), progress)
+        trainer = trainer_for(config, prepared.players, prepared.rng, MemoryTracker(), progress)
         try:
             trainer.run(trainer.phases[0])
             measured = profile_iteration(trainer)
@@ -299,124 +338,67 @@ def _profile(config: "TrainConfig") -> int:
     return 0
 
 
-def _resume(path: Path) -> int:
-    from seqgan.system.runtime import launched_rank
-    from seqgan.training.runs import open_run
+# ------------------------------------------------------------------------------- their parts
 
-    with _said_once():
+
+def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
+    """How this process trains with others, if there are any, and the settings of this one."""
+    from dataclasses import replace
+
+    from seqgan.system.accelerated import Accelerated, runtime_for
+
+    with _reported_once():
+        runtime = runtime_for(config.device)
+    if isinstance(runtime, Accelerated):
+        config = replace(config, device=str(runtime.device))
+    return runtime, config
+
+
+def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
+    """The result of `make`; the main process goes first, to fill caches and to report errors."""
+    made, error = None, None
+    if runtime.is_main():
         try:
-            folder, config = open_run(path)
-        except SeqganError as error:
-            raise InputError(str(error)) from error
-        if folder.results.is_file():
-            return _present_stored(folder) if launched_rank() == 0 else 0
-    runtime, config = _processes(config)
-    task, found = _main_first(runtime, lambda: _task_and_rewards(config))
-    state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
-    runtime.barrier()  # everybody has read it before the main process writes the next
-    return _run(config, task, found, folder, state, runtime)
+            made = make()
+        except SeqganError as refused:
+            error = refused
+    if runtime.from_main(error is not None):
+        if error is not None:
+            raise error
+        time.sleep(SECONDS_FOR_MAIN)
+        raise SystemExit(2)
+    return make() if made is None else made
 
 
-def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
-    """The state of the newest checkpoint, or an empty one, with what was recorded removed.
+def _prepare(
+    config: "TrainConfig",
+    runtime: "Runtime",
+    tried: bool = False,
+    check: "Callable[[Task], None]" = lambda task: None,
+) -> Prepared:
+    """Makes the parts of a run. Each model folder is read here, once.
+
+    Args:
+        tried: whether each reward is asked about some texts.
+        check: of the task, before networks are built for it.
 
     Raises:
-        InputError: all checkpoints are damaged.
+        SeqganError: a setting, a file, a model folder or a reward cannot be used.
     """
-    from seqgan.system.errors import CheckpointError
-    from seqgan.tracking.jsonl import KINDS
-    from seqgan.training.checkpoints import load_checkpoint
-
-    try:
-        checkpoint, state = load_checkpoint(folder.checkpoints)
-    except CheckpointError as error:
-        if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
-            raise InputError(str(error)) from error  # all are damaged: not ours to throw away
-        # Killed before its first checkpoint: nothing is lost by starting over.
-        if is_main:
-            for kind in KINDS:
-                (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
-            print(
-                f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr
-            )
-        return {}
-    if is_main:
-        print(f"continuing from {checkpoint}", file=sys.stderr)
-    return state
-
-
-def _fork(path: Path, flags: list[str]) -> int:
-    """A new run that begins as another one's newest checkpoint, with settings that flags change."""
-    from seqgan.system.runtime import launched_processes
-    from seqgan.training.runs import open_run
-
-    if launched_processes() == 1:
-        return _run(*_branch_off(path, flags))
-    with _said_once():
-        try:
-            _, before = open_run(path)
-        except SeqganError as error:
-            raise InputError(str(error)) from error
-        config = _with_flags(before, flags, f"--fork {path}")
-    runtime, _ = _processes(config)
-    folder = _main_first(
-        runtime, lambda: _branch_off(path, flags)[3] if runtime.is_main() else None
-    )
-    return _resume(runtime.from_main(folder).path)
-
-
-def _branch_off(
-    path: Path, flags: list[str]
-) -> tuple["TrainConfig", Any, Mapping[str, Any], "RunFolder", dict[str, Any]]:
-    """What `_run` takes to go on from there; the new run's folder has its first checkpoint."""
     import torch
 
-    from seqgan.tracking.base import MemoryTracker
-    from seqgan.tracking.progress import Progress
-    from seqgan.training.build import build_task, check_models, named_rewards, try_rewards
-    from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
-    from seqgan.training.forking import check_fork, copy_record, forked_state
-    from seqgan.training.runs import check_vocabulary, create_run, open_run
-    from seqgan.training.start import make_players, trainer_for
+    from seqgan.training.run_rewards import named_rewards, try_rewards
+    from seqgan.training.start import make_players
 
-    try:
-        parent, before = open_run(path)
-        config = _with_flags(before, flags, f"--fork {path}")
-        checkpoint, state = load_checkpoint(parent.checkpoints)
-        check_fork(before, config, state)
-        _use_machine(config)
-        task = build_task(config)
-        check_vocabulary(parent, task)
-        check_models(config, task)
-        found = named_rewards(config, task)
-        try_rewards(config, task, found)
-    except SeqganError as error:
-        raise InputError(str(error)) from error
+    _use_machine(config)
+    task = config.task.build(config.generator)
+    check(task)
+    rewards = named_rewards(config, task)
     rng = torch.Generator().manual_seed(config.seed)
-    players = make_players(config, task, rng, found=found)
-    trainer = trainer_for(config, players, rng, MemoryTracker(), Progress())
-    try:
-        state = forked_state(state, trainer, before, config)
-    except (RuntimeError, KeyError, SeqganError) as error:
-        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
-        raise InputError(
-            f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
-        ) from error
-    try:
-        folder = create_run(config, task)
-        copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
-        # The fork's first checkpoint: from here on it is a run like any other.
-        save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
-        note = {
-            "run": str(path.resolve()),
-            "checkpoint": checkpoint.name,
-            **players.position.axes(),
-        }
-        folder.fork.write_text(json.dumps(note), encoding="utf-8")
-    except (SeqganError, OSError) as error:
-        raise InputError(str(error)) from error
-    print(f"branching off from {checkpoint}", file=sys.stderr)
-    return config, task, found, folder, state
+    players = make_players(config, task, rng, found=rewards, runtime=runtime)
+    if tried:
+        try_rewards(config, task, list(rewards.values()))
+    return Prepared(config, players, rng)
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -435,42 +417,99 @@ def _use_machine(config: "TrainConfig") -> None:
         raise ConfigurationError(f"{rule}: {summary}") from error
 
 
-def _run(
-    config: "TrainConfig",
-    task: Any,
-    found: Mapping[str, Any],
-    folder: "RunFolder",
-    state: dict[str, Any],
-    runtime: "Runtime | None" = None,
-) -> int:
+def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
+    """The state of the newest checkpoint; or an empty one, and whatever was recorded is removed.
+
+    Raises:
+        CheckpointError: all checkpoints are damaged.
+    """
+    from seqgan.system.errors import CheckpointError
+    from seqgan.tracking.jsonl import KINDS
+    from seqgan.training.checkpoints import load_checkpoint
+
+    try:
+        checkpoint, state = load_checkpoint(folder.checkpoints)
+    except CheckpointError:
+        if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
+            raise  # all are damaged: not ours to throw away
+        # Killed before its first checkpoint: nothing is lost by starting over.
+        if is_main:
+            for kind in KINDS:
+                (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
+            print(
+                f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr
+            )
+        return {}
+    if is_main:
+        print(f"continuing from {checkpoint}", file=sys.stderr)
+    return state
+
+
+def _branch_off(
+    path: Path, flags: list[str], runtime: "Runtime"
+) -> tuple[Prepared, "RunFolder", dict[str, Any]]:
+    """The parts, the folder and the state of a fork; the folder has its first checkpoint."""
+    from seqgan.tracking.base import MemoryTracker
+    from seqgan.tracking.progress import Progress
+    from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
+    from seqgan.training.forking import check_fork, copy_record, forked_state
+    from seqgan.training.runs import check_vocabulary, create_run, open_run
+    from seqgan.training.start import trainer_for
+
+    parent, before = open_run(path)
+    config = _with_flags(before, flags, f"--fork {path}")
+    checkpoint, state = load_checkpoint(parent.checkpoints)
+    check_fork(before, config, state)
+    prepared = _prepare(
+        config, runtime, tried=True, check=lambda task: check_vocabulary(parent, task)
+    )
+    players = prepared.players
+    trainer = trainer_for(config, players, prepared.rng, MemoryTracker(), Progress())
+    try:
+        state = forked_state(state, trainer, before, config)
+    except (RuntimeError, KeyError) as error:  # of PyTorch, about a parameter
+        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
+        raise InputError(
+            f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
+        ) from error
+    folder = create_run(config, players.task)
+    try:
+        copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
+        # The fork's first checkpoint: from here on it is a run like any other.
+        save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
+        axes = players.position.axes()
+        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **axes}
+        folder.fork.write_text(json.dumps(note), encoding="utf-8")
+    except OSError as error:
+        raise InputError(str(error)) from error
+    print(f"branching off from {checkpoint}", file=sys.stderr)
+    return prepared, folder, state
+
+
+def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     """Trains from the beginning (an empty `state`) or from a checkpoint's state.
 
-    Args:
-        runtime: of several processes, of which only the main one touches the folder; None for one.
+    Of several processes, only the main one touches the folder.
     """
-    import torch
-
     from seqgan.report.summary import results_dict
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
-    from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
     from seqgan.training.final import final_evaluation
-    from seqgan.training.start import make_players, trainer_for
+    from seqgan.training.start import trainer_for
 
-    runtime = ALONE if runtime is None else runtime
+    config, players = prepared.config, prepared.players
+    runtime = players.runtime
     is_main = runtime.is_main()
     code, result = 1, None
     with Progress() if is_main else silent_progress() as progress:
         progress.message(f"run {folder.path}")
-        progress.message(getattr(task, "description", ""))
-        tracker = _tracker(config, task, folder, state) if is_main else Trackers({})
+        progress.message(getattr(players.task, "description", ""))
+        tracker = _tracker(prepared, folder, state) if is_main else Trackers({})
         try:
-            rng = torch.Generator().manual_seed(config.seed)
-            players = make_players(config, task, rng, found=found, runtime=runtime)
             trainer = trainer_for(
-                config, players, rng, tracker, progress, folder.checkpoints, folder.best
+                config, players, prepared.rng, tracker, progress, folder.checkpoints, folder.best
             )
             if state:
                 trainer.load_state_dict(state)
@@ -505,24 +544,25 @@ def _run(
     return code
 
 
-def _tracker(
-    config: "TrainConfig", task: Any, folder: "RunFolder", state: Mapping[str, Any]
-) -> "Trackers":
+def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) -> "Trackers":
     """The trackers of a run, which go on where `state` says that they stood."""
+    from torch import nn
+
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.jsonl import JsonlTracker
     from seqgan.tracking.wandb_tracker import WandbTracker
-    from seqgan.training.build import reward_files
+    from seqgan.training.config_files import plain_settings
     from seqgan.training.facts import run_facts
-    from seqgan.training.runs import config_to_dict
+    from seqgan.training.run_rewards import user_files
 
+    config, players = prepared.config, prepared.players
+    networks: dict[str, nn.Module] = {"generator": players.generator}
+    if players.discriminator is not None:
+        networks["discriminator"] = players.discriminator.discriminator
     position = state.get("tracker", {}) if state else {}
-    try:
-        jsonl = JsonlTracker(folder.path, position.get("jsonl"))
-    except SeqganError as error:
-        raise InputError(str(error)) from error
-    known = config_to_dict(config) | run_facts(config, task) | folder.origin()
-    files = reward_files(config.reward)
+    jsonl = JsonlTracker(folder.path, position.get("jsonl"))
+    known = plain_settings(config) | run_facts(config, players.task, networks) | folder.origin()
+    files = user_files(config)
     wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files)
     return Trackers({"jsonl": jsonl, "wandb": wandb})
 

@@ -11,7 +11,7 @@ from seqgan.exporting.card import Exported, Form, What, write_card
 from seqgan.exporting.scratch import save_scratch_generator
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminator
-from seqgan.models.generators.pretrained import PretrainedGenerator, PretrainedGeneratorConfig
+from seqgan.models.generators.pretrained import PretrainedGenerator
 from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator
 from seqgan.system.errors import ConfigurationError
@@ -19,11 +19,13 @@ from seqgan.training.runs import (
     TrainedGenerator,
     Which,
     checkpoint_state,
+    is_prompted,
     open_run,
     restored_discriminator,
     restored_generator,
 )
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import kind_of
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what stands for a path that was not given
 
@@ -65,7 +67,7 @@ def export_run(
             saved.form,
             saved.base,
             saved.start,
-            prompted=config.task.kind == "prompts",
+            prompted=is_prompted(opened),
             iterations=int(state["players"]["position"]["iteration"]),
             checkpoint=place.name,
             chat=getattr(config.task, "chat_template", False),
@@ -88,30 +90,34 @@ def save_generator(
     """Writes a generator with its tokenizer and how it samples.
 
     Raises:
-        ConfigurationError: there is no adapter to merge, or no tokenizer can be made.
+        ConfigurationError: there is no adapter to merge, no tokenizer can be made, or the generator
+            is of a class of the user's own.
     """
-    generator, settings = trained.generator, config.generator
-    adapted = isinstance(settings, PretrainedGeneratorConfig) and settings.adapter == "lora"
+    generator, kind = trained.generator, kind_of("generator", config.generator)
+    adapted = isinstance(generator, PretrainedGenerator) and generator.config.adapter == "lora"
     if merge_lora and not adapted:
         raise ConfigurationError(
             "an adapter is merged into the model of a generator that was trained with LoRA, got"
-            f" one of kind {settings.kind} without"
+            f" one of kind {kind} without"
         )
     if isinstance(generator, PretrainedGenerator):
         return _save_pretrained(generator, trained, folder, merge_lora)
-    assert isinstance(generator, RecurrentGenerator | TransformerGenerator)
+    if not isinstance(generator, RecurrentGenerator | TransformerGenerator):
+        raise ConfigurationError(
+            f"an exported generator is of a kind that comes with the package, got one of {kind}"
+        )
     if getattr(config.task, "chat_template", False):
         # bos would have to stand behind the template, whose eos may be the same token.
         raise ConfigurationError(
             "a generator from scratch that is exported was trained without task.chat_template, got"
-            f" one of kind {settings.kind} with it"
+            f" one of kind {kind} with it"
         )
     tokenizer = save_scratch_generator(
         generator,
         trained.vocabulary,
         folder,
         lowercase=getattr(config.task, "lowercase", False),
-        prompted=config.task.kind == "prompts",
+        prompted=trained.prompted,
     )
     unknown = trained.vocabulary.unk_word
     never = [] if unknown is None else [tokenizer.convert_tokens_to_ids(unknown)]

@@ -14,7 +14,6 @@ from seqgan.models.sampling import Sampling, sample
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
-from seqgan.training.build import build_task
 from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
@@ -133,7 +132,7 @@ def load_sources(
         if isinstance(one, WantedRun):
             folder, config = open_run(one.folder)
             alike = [run.task for run in runs.values() if run.config.task == config.task]
-            task = alike[0] if alike else build_task(config)
+            task = alike[0] if alike else config.task.build(config.generator)
             runs[one] = OpenedRun(one, folder, config, task)
     needed = texts_needed(len(wanted), num_pairs)
     lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}

@@ -1,7 +1,7 @@
 """The quality-diversity frontier of runs: measured, judged against MLE, and as rows and curves."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from seqgan.report.frontier_chart import Kind, Series, generator_series, publish
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.checkpoints import load_checkpoint
+from seqgan.training.config_files import plain_settings
 from seqgan.training.runs import load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
@@ -94,7 +94,7 @@ def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
         names = [str(path) for path in paths]
     runs = [_opened(path, name) for path, name in zip(paths, names, strict=True)]
     for other in runs[1:]:
-        one, another = _flat(asdict(runs[0].config.task)), _flat(asdict(other.config.task))
+        one, another = (_flat(plain_settings(run.config)["task"]) for run in (runs[0], other))
         for name in one | another:
             if one.get(name) != another.get(name):
                 raise ConfigurationError(
@@ -110,7 +110,8 @@ def common_task(runs: Sequence[OpenedRun]) -> Task:
     Raises:
         ConfigurationError: it cannot be built, or has become another since a run was made.
     """
-    task = build_task(runs[0].config)
+    config = runs[0].config
+    task = config.task.build(config.generator)
     for run in runs:
         if run.vocabulary != task.vocabulary:
             raise ConfigurationError(
@@ -255,7 +256,7 @@ def _opened(path: Path, name: str) -> OpenedRun:
 
 def _differing_settings(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
     """Settings that are not equal in all runs, but for those that say nothing of the method."""
-    flat = [_flat(asdict(config)) for config in configs]
+    flat = [_flat(plain_settings(config)) for config in configs]
     return tuple(
         name
         for name in dict.fromkeys(name for one in flat for name in one)

@@ -165,7 +165,6 @@ def _refuse_infinity(name: str, totals: Float[Tensor, " batch"], sequences: Sequ
 def text_of(sequences: Sequences, row: int) -> str:
     """The text of one row, or its ids where nothing can decode them."""
     one = sequences.select(torch.tensor([row], device=sequences.tokens.device))
-    try:
-        return one.texts[0]
-    except ValueError:
+    if one.given_texts is None and one.vocabulary is None:
         return str(one.tokens[0, : int(one.lengths[0])].tolist())
+    return one.texts[0]

@@ -245,7 +245,7 @@ def _check_metrics(metrics: Any) -> None:
     for name, value in metrics.items():
         try:
             find_metric(name)
-        except ValueError as error:
+        except ConfigurationError as error:
             raise AssertionError(f"update gives listed metrics: {error}") from error
         if not isinstance(value, int | float):
             raise AssertionError(

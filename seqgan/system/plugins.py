@@ -152,11 +152,6 @@ def spec_of(thing: type) -> str:
     return f"{place}:{thing.__qualname__}"
 
 
-def file_of(spec: Spec) -> Path | None:
-    """The file that a specification takes its code from; None for a name or a module."""
-    return Path(spec.place).expanduser().resolve() if _is_file(spec.place) else None
-
-
 # ------------------------------------------------------------------------------- reading
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.generators.base import GeneratorConfig
 
 Split = Literal["train", "dev", "test"]
 Check = Callable[[Sequence[str]], Sequence[bool]]
@@ -96,6 +97,27 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class TaskConfig(Protocol):
+    """The settings of a task: a frozen dataclass that loads or makes the real sequences.
+
+    Settings of a task with prompts may have `encode_prompts(texts, vocabulary, generator)` too: it
+    makes `Sequences` of a user's own prompts, for `seqgan sample --prompt`.
+    """
+
+    def build(self, generator: GeneratorConfig) -> Task:
+        """The task, for a generator with these settings.
+
+        A pretrained model cuts texts by its own tokenizer and reads so many tokens at once: see
+        `tokenizer_folder` and `context_window` of `seqgan.models.generators.base`.
+
+        Raises:
+            DataError: a file cannot be read, or holds too little.
+            ModelFolderError: a tokenizer cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
 class Rows(Protocol):
     """Sequences of which any can be had by their numbers: `Sequences`, or some on a disk."""
 
@@ -115,6 +137,12 @@ def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
         return drawn[torch.from_numpy(np.sort(first))][:n]
     passes = -(-n // size)
     return torch.cat([torch.randperm(size, generator=rng) for _ in range(passes)])[:n]
+
+
+def whole_length(task: Task) -> int:
+    """Tokens of the longest text that a discriminator reads: prompt, bos and completion."""
+    prompt = task.max_prompt_length
+    return task.max_length + (prompt + 1 if prompt else 0)
 
 
 def prompts_of(

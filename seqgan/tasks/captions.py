@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.generators.base import GeneratorConfig
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
 from seqgan.tasks.base import FixedTask, Split
@@ -266,6 +267,9 @@ class CaptionsConfig:
                 raise ConfigurationError(f"task.{name} is at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise ConfigurationError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
+
+    def build(self, generator: GeneratorConfig) -> FixedTask:
+        return captions_task(self)
 
 
 def captions_task(config: CaptionsConfig) -> FixedTask:

@@ -22,6 +22,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.losses import token_entropies
+from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
 from seqgan.system.errors import ConfigurationError
@@ -63,6 +64,9 @@ class OracleConfig:
             raise ConfigurationError(
                 f"task.vocabulary_size is at least 2, got {self.vocabulary_size}"
             )
+
+    def build(self, generator: GeneratorConfig) -> FixedTask:
+        return oracle_task(self)
 
 
 class Oracle:

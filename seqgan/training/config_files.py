@@ -1,6 +1,5 @@
 """Settings as YAML files: written with every field spelt out, read with errors in one line."""
 
-import difflib
 import types
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -8,17 +7,29 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.plugins import call, nearest, parse_spec
 from seqgan.training.moved import present_settings
-from seqgan.training.settings import (
-    TrainConfig,
-)
+from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import SLOTS, kind_of, settings_class
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
     """Writes the configuration as YAML, every field spelt out."""
-    plain = _plain(asdict(config))
+    plain = plain_settings(config)
     path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def plain_settings(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as nested mappings and lists, as `load_config` reads them.
+
+    Settings of the user's own stand under the specification of their class: the absolute path of
+    its file, or its module's name.
+    """
+    plain: dict[str, Any] = _plain(asdict(config))
+    for slot in SLOTS:
+        plain[slot] = {"kind": ""} | plain[slot] | {"kind": kind_of(slot, getattr(config, slot))}
+    return plain
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -45,32 +56,30 @@ def load_config(path: Path) -> TrainConfig:
         raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
     try:
         return _build(TrainConfig, present_settings(plain), "")
-    except ValueError as error:
+    except SeqganError as error:
         raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML can say."""
+    """Tuples as lists and paths as strings, which YAML can say."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _build(annotation: Any, value: Any, where: str) -> Any:
     """A value of the annotated type from plain YAML; `where` is its dotted name."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if where in SLOTS:
+        return _build_slot(where, value)
     if origin in (types.UnionType, Union):
-        return _build(_of_kind(arguments, value, where), value, where)
+        return _build_one_of(arguments, value, where)
     if is_dataclass(annotation) and isinstance(annotation, type):
         return _build_dataclass(annotation, value, where)
-    if origin is tuple:
-        if isinstance(value, str):  # one stands for a list of one
-            value = [value]
-        if not isinstance(value, list):
-            raise ConfigurationError(f"{where} is a list, got {value!r}")
-        return tuple(_build(arguments[0], item, where) for item in value)
+    if origin in (tuple, list):
+        return _build_row(origin, arguments, value, where)
     if origin is Literal:
         if value not in arguments:
             known = ", ".join(str(argument) for argument in arguments)
@@ -81,50 +90,74 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
             return float(value)  # YAML 1.1 reads 1e-3 as a string
         except (ValueError, OverflowError) as error:
             raise ConfigurationError(f"{where} is a number, got {value!r}") from error
-    if type(value) is not annotation:
-        raise ConfigurationError(f"{where} is of type {annotation.__name__}, got {value!r}")
+    if annotation is Path and isinstance(value, str):
+        return Path(value)
+    wanted = origin or annotation
+    if wanted is not Any and type(value) is not wanted:
+        raise ConfigurationError(f"{where} is of type {wanted.__name__}, got {value!r}")
     return value
 
 
+def _build_row(
+    origin: type, arguments: tuple[Any, ...], value: Any, where: str
+) -> tuple[Any, ...] | list[Any]:
+    if isinstance(value, str):  # one stands for a list of one
+        value = [value]
+    if not isinstance(value, list):
+        raise ConfigurationError(f"{where} is a list, got {value!r}")
+    if origin is list or arguments[-1] is Ellipsis:
+        arguments = arguments[:1] * len(value)
+    if len(arguments) != len(value):
+        raise ConfigurationError(f"{where} is a list of {len(arguments)}, got {value!r}")
+    return origin(_build(one, item, where) for one, item in zip(arguments, value, strict=True))
+
+
+def _build_one_of(candidates: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A value of the first annotated type that it fits."""
+    if value is None and type(None) in candidates:
+        return None
+    *others, last = (candidate for candidate in candidates if candidate is not type(None))
+    for candidate in others:
+        try:
+            return _build(candidate, value, where)
+        except ConfigurationError:
+            continue
+    return _build(last, value, where)
+
+
+def _build_slot(slot: str, value: Any) -> Any:
+    """The settings of the class that the mapping's `kind` names; a kind alone takes defaults."""
+    plain = {"kind": value} if isinstance(value, str) else value
+    kind = plain.get("kind") if isinstance(plain, dict) else None
+    if not isinstance(kind, str):
+        known = ", ".join(SLOTS[slot])
+        raise ConfigurationError(
+            f"{slot} has a kind, one of {known} or one of your own (./file.py:Config), got {kind!r}"
+        )
+    chosen = settings_class(slot, kind)
+    if kind in SLOTS[slot]:
+        return _build_dataclass(chosen, plain, slot)
+    # The kind names the class, and is no field of it.
+    own = {name: item for name, item in plain.items() if name != "kind"}
+    return call(chosen, _build_fields(chosen, own, slot), parse_spec(kind, slot))
+
+
 def _build_dataclass(annotation: type, value: Any, where: str) -> Any:
+    return annotation(**_build_fields(annotation, value, where))
+
+
+def _build_fields(annotation: type[Any], value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigurationError(f"{where} is a mapping, got {value!r}")
     hints = get_type_hints(annotation)
     names = [item.name for item in fields(annotation)]
     for name in value:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"; the nearest known field is {near[0]}" if near else ""
-            raise ConfigurationError(f"unknown field {_dotted(where, name)}{hint}")
-    built = {name: _build(hints[name], item, _dotted(where, name)) for name, item in value.items()}
-    return annotation(**built)
+            raise ConfigurationError(
+                f"unknown field {_dotted(where, name)}{nearest(str(name), names)}"
+            )
+    return {name: _build(hints[name], item, _dotted(where, name)) for name, item in value.items()}
 
 
 def _dotted(where: str, name: object) -> str:
     return f"{where}.{name}" if where else str(name)
-
-
-def _of_kind(candidates: tuple[Any, ...], value: Any, where: str) -> Any:
-    """The dataclass whose `kind` field admits the kind that the mapping names."""
-    kinds = {
-        kind: candidate
-        for candidate in candidates
-        for kind in get_args(get_type_hints(candidate)["kind"])
-    }
-    kind = value.get("kind") if isinstance(value, dict) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ConfigurationError(f"{where} has a kind, one of {', '.join(kinds)}, got {kind!r}")
-    return kinds[kind]
-
-
-def configs_by_kind(slot: str) -> dict[str, Any]:
-    """The kinds that may stand in a slot of `TrainConfig`, with their dataclasses."""
-    annotation = get_type_hints(TrainConfig)[slot]
-    candidates = (
-        get_args(annotation) if get_origin(annotation) is types.UnionType else (annotation,)
-    )
-    return {
-        kind: candidate
-        for candidate in candidates
-        for kind in get_args(get_type_hints(candidate)["kind"])
-    }

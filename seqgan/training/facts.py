@@ -1,25 +1,27 @@
 """What is known of a run before it starts, beside its settings: for a tracker's configuration."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from seqgan.learning.collection import env_arguments
-from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.system.machine import versions
 from seqgan.tasks.base import Task
-from seqgan.training.build import build_discriminator, build_generator, whole_length
 from seqgan.training.settings import TrainConfig
 
 
-def run_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
-    """Versions, the environment, the task and the sizes of the networks, nested, in JSON types."""
+def run_facts(config: TrainConfig, task: Task, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Versions, the environment, the task and the sizes of the networks, nested, in JSON types.
+
+    Args:
+        networks: those that the run trains, by name.
+    """
     return {
         "versions": versions(),
         "environment": environment_facts(config, task),
         "facts": task_facts(task),
-        "num_parameters": num_parameters(config, task),
+        "num_parameters": {name: _count(network) for name, network in networks.items()},
     }
 
 
@@ -59,16 +61,6 @@ def task_facts(task: Task) -> dict[str, Any]:
         if hasattr(task.exact, "hash"):
             facts["hash"] = task.exact.hash
     return facts
-
-
-def num_parameters(config: TrainConfig, task: Task) -> dict[str, int]:
-    """Of each network that the run trains. They are built for it, and thrown away."""
-    rng = torch.Generator().manual_seed(0)
-    networks: dict[str, Any] = {"generator": build_generator(config, task.vocabulary, rng)}
-    if DISCRIMINATOR in config.reward:
-        length = whole_length(task)
-        networks["discriminator"] = build_discriminator(config, task.vocabulary, length, rng)
-    return {name: _count(network) for name, network in networks.items()}
 
 
 def _count(network: nn.Module) -> int:

@@ -7,7 +7,7 @@ runs/<name>/  config.yaml  task.json  machine.json
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,11 +20,12 @@ from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.machine import describe_machine
-from seqgan.tasks.base import Task
-from seqgan.training.build import build_discriminator, build_generator, whole_length
+from seqgan.tasks.base import Task, whole_length
 from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
 from seqgan.training.config_files import load_config, save_config
+from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import short_kind_of
 
 Which = Literal["newest", "best"]  # of a run's checkpoints
 
@@ -88,6 +89,7 @@ class TrainedGenerator:
     generator: Generator
     vocabulary: Vocabulary
     max_length: int
+    prompted: bool = False  # whether its texts go on from prompts
 
 
 def create_run(config: TrainConfig, task: Task) -> RunFolder:
@@ -96,7 +98,7 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     Raises:
         ConfigurationError: the folder exists, or cannot be made.
     """
-    name = f"{config.task.kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
     try:
         folder.path.mkdir(parents=True)
@@ -140,7 +142,7 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     Raises:
         ConfigurationError: it has another.
     """
-    vocabulary, _ = _vocabulary_and_length(folder)
+    vocabulary = _read_task(folder).vocabulary
     if vocabulary != task.vocabulary:
         raise ConfigurationError(
             f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
@@ -185,11 +187,13 @@ def restored_generator(
     folder: RunFolder, config: TrainConfig, state: dict[str, Any], which: str = "generator"
 ) -> TrainedGenerator:
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
-    vocabulary, max_length = _vocabulary_and_length(folder)
-    generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
+    facts = _read_task(folder)
+    generator = build_generator(config, facts.vocabulary, torch.Generator().manual_seed(0))
     key = "reference" if which == "pretrained" else "generator"
     generator.load_state_dict(state["players"][key])
-    return TrainedGenerator(generator.eval(), vocabulary, max_length)
+    return TrainedGenerator(
+        generator.eval(), facts.vocabulary, facts.max_length, is_prompted(folder)
+    )
 
 
 def restored_discriminator(
@@ -206,17 +210,32 @@ def restored_discriminator(
             f" {', '.join(config.reward)}"
         )
     rng = torch.Generator().manual_seed(0)
-    vocabulary, max_length = _vocabulary_and_length(folder)
-    plain = json.loads(folder.task.read_text(encoding="utf-8"))
-    length = plain.get("whole_length", max_length)  # runs that are older have no prompts
-    discriminator = build_discriminator(config, vocabulary, length, rng)
+    facts = _read_task(folder)
+    discriminator = build_discriminator(config, facts.vocabulary, facts.whole_length, rng)
     discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
     return discriminator.eval()
 
 
-def _vocabulary_and_length(folder: RunFolder) -> tuple[Vocabulary, int]:
+def is_prompted(folder: RunFolder) -> bool:
+    """Whether the texts of a run go on from prompts."""
+    facts = _read_task(folder)
+    return facts.whole_length > facts.max_length
+
+
+@dataclass(frozen=True)
+class _TaskFacts:
+    """The parts of `task.json` that a run's networks are built from."""
+
+    vocabulary: Vocabulary
+    max_length: int
+    whole_length: int  # `max_length`, and prompt and bos where there are prompts
+
+
+def _read_task(folder: RunFolder) -> _TaskFacts:
     plain = json.loads(folder.task.read_text(encoding="utf-8"))
-    return Vocabulary.from_dict(plain["vocabulary"]), plain["max_length"]
+    max_length = plain["max_length"]
+    whole_length = plain.get("whole_length", max_length)  # runs that are older have no prompts
+    return _TaskFacts(Vocabulary.from_dict(plain["vocabulary"]), max_length, whole_length)
 
 
 def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
@@ -242,8 +261,3 @@ def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
 
 def save_results(folder: RunFolder, results: dict[str, Any]) -> None:
     folder.results.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
-
-
-def config_to_dict(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as nested plain values, for a tracker."""
-    return asdict(config)

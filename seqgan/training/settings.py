@@ -1,33 +1,31 @@
 """Everything a run depends on, as one frozen dataclass.
 
-The same dataclass is a YAML file and the flags of `seqgan train`. The `kind` fields say which
-dataclass stands in a slot.
+The same dataclass is a YAML file and the flags of `seqgan train`. A slot (`task`, `generator`,
+`discriminator`, `rule`) holds settings of one of several kinds, or of the user's own: see `slots`.
 """
 
 import math
-from dataclasses import dataclass, field
-from typing import get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, get_args
 
 from seqgan.evaluation.planes.temperatures import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
+from seqgan.learning.rules.base import RuleConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
-from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
-from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
+from seqgan.models.discriminators.base import DiscriminatorConfig, judges_prefixes
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
-from seqgan.models.discriminators.transformer import TransformerDiscriminatorConfig
-from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
+from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.models.generators.transformer import TransformerGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
 from seqgan.system.checks import above_zero, at_least
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.plugins import nearest
+from seqgan.tasks.base import TaskConfig
 from seqgan.tasks.captions import CaptionsConfig
-from seqgan.tasks.files.prompts import PromptsConfig
-from seqgan.tasks.files.text import TextConfig
-from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.wandb_tracker import TrackerConfig
+from seqgan.training.moved import present_name
 
 
 @dataclass(frozen=True)
@@ -145,24 +143,14 @@ class EvaluationConfig:
 class TrainConfig:
     """A whole run."""
 
-    task: CaptionsConfig | OracleConfig | TextConfig | PromptsConfig = field(
-        default_factory=CaptionsConfig
-    )
-    generator: RecurrentGeneratorConfig | TransformerGeneratorConfig | PretrainedGeneratorConfig = (
-        field(default_factory=RecurrentGeneratorConfig)
-    )
-    discriminator: (
-        RecurrentDiscriminatorConfig
-        | CNNDiscriminatorConfig
-        | TransformerDiscriminatorConfig
-        | CausalDiscriminatorConfig
-        | PretrainedDiscriminatorConfig
-    ) = field(default_factory=RecurrentDiscriminatorConfig)
+    task: TaskConfig = field(default_factory=CaptionsConfig)
+    generator: GeneratorConfig = field(default_factory=RecurrentGeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=RecurrentDiscriminatorConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     discriminator_training: DiscriminatorTrainingConfig = field(
         default_factory=DiscriminatorTrainingConfig
     )
-    rule: PolicyGradientConfig = field(default_factory=PolicyGradientConfig)
+    rule: RuleConfig = field(default_factory=PolicyGradientConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -189,11 +177,11 @@ class TrainConfig:
         for spec in self.reward:
             if self.reward.count(spec) > 1:
                 raise ConfigurationError(f"reward names each reward once, got {spec!r} again")
-        judges_tokens = isinstance(self.discriminator, CausalDiscriminatorConfig)
-        if judges_tokens and self.discriminator_training.loss == "pairwise":
+        pairwise = self.discriminator_training.loss == "pairwise"
+        if pairwise and judges_prefixes(self.discriminator):
             raise ConfigurationError(
-                "discriminator_training.loss is binary for a causal discriminator, whose prefixes"
-                " have no pairs, got pairwise"
+                "discriminator_training.loss is binary for a discriminator that judges prefixes,"
+                " which have no pairs, got pairwise"
             )
         if not all(map(math.isfinite, self.reward_weights)):
             raise ConfigurationError(f"reward_weights are finite, got {self.reward_weights}")
@@ -202,3 +190,32 @@ class TrainConfig:
                 f"reward_weights has one weight for each of {len(self.reward)} rewards,"
                 f" got {len(self.reward_weights)}"
             )
+
+    def with_(self, **changes: Any) -> "TrainConfig":
+        """The configuration with other settings, by their dotted names.
+
+        `config.with_(seed=2, **{"pretrain.epochs": 3})`
+
+        Raises:
+            ConfigurationError: there is no such setting, or its value breaks a rule.
+        """
+        return _with(self, {present_name(name): value for name, value in changes.items()}, "")
+
+
+def _with(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
+    """A dataclass with changed fields; those of a part are changed together."""
+    whole: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    known = [item.name for item in fields(settings)]
+    for dotted, value in changes.items():
+        name, dot, rest = dotted.partition(".")
+        if name not in known or (dot and not is_dataclass(getattr(settings, name))):
+            hint = nearest(name, known)
+            raise ConfigurationError(f"unknown setting {where}{dotted}{hint}")
+        if dot:
+            parts.setdefault(name, {})[rest] = value
+        else:
+            whole[name] = value
+    for name, inner in parts.items():
+        whole[name] = _with(whole.get(name, getattr(settings, name)), inner, f"{where}{name}.")
+    return replace(settings, **whole)

@@ -16,7 +16,7 @@ from seqgan.system.runtime import ALONE, Runtime
 from seqgan.tasks.base import Task
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_generator, build_reward, named_rewards
+from seqgan.training.networks import build_generator, check_window
 from seqgan.training.observers import (
     Alerts,
     BestCheckpoint,
@@ -26,6 +26,7 @@ from seqgan.training.observers import (
     Samples,
 )
 from seqgan.training.phases.base import Phase
+from seqgan.training.run_rewards import build_reward, named_rewards
 from seqgan.training.settings import TrainConfig
 from seqgan.training.trainer import Trainer
 
@@ -47,6 +48,8 @@ def make_players(
 ) -> Players:
     """An untrained generator and its rewards, or those of model folders.
 
+    It waits for no other process: the main one may do it first, and report what is wrong.
+
     Args:
         rng: the run's; initialisation takes its draws.
         rewards: anything with `score`; None for those that `config.reward` names.
@@ -56,8 +59,8 @@ def make_players(
         ModelFolderError: a model folder cannot be used.
         ConfigurationError: the rewards do not go together, or cannot learn in several processes.
     """
+    check_window(config, task)
     generator = build_generator(config, task.vocabulary, rng)
-    runtime.prepare(generator)
     if rewards is None:
         found = named_rewards(config, task) if found is None else found
         rewards = build_reward(config, task, rng, found)
@@ -74,14 +77,20 @@ def make_players(
         Replay(training.replay, training.replay_size),
     )
     learning = players.rewards.learning
-    if runtime.world_size > 1 and learning is not None:
-        if not hasattr(learning, "train_in"):
-            raise ConfigurationError(
-                "a reward that learns in several processes has a method train_in, as the"
-                f" discriminator has, got {learning.name!r} without one"
-            )
-        learning.train_in(runtime)
+    if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):
+        raise ConfigurationError(
+            "a reward that learns in several processes has a method train_in, as the"
+            f" discriminator has, got {learning.name!r} without one"
+        )
     return players
+
+
+def join_processes(players: Players) -> None:
+    """Lets the networks that learn do so in all processes; every process waits for the others."""
+    runtime, learning = players.runtime, players.rewards.learning
+    runtime.prepare(players.generator)
+    if runtime.world_size > 1 and learning is not None:
+        learning.train_in(runtime)  # type: ignore[attr-defined]  # checked by make_players
 
 
 def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
@@ -125,6 +134,7 @@ def trainer_for(
     Raises:
         ConfigurationError: the settings do not go together.
     """
+    join_processes(players)
     phases = make_phases(config, players)
     trainer = Trainer(
         players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds

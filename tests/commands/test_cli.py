@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,9 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian", "captions"], "got 'trian'; the nearest one is train"),
+        (["trian", "captions"], "got 'trian'; the nearest is train"),
         (["train"], "train takes a preset"),
-        (["train", "capton"], "got 'capton'; the nearest one is captions"),
+        (["train", "capton"], "got 'capton'; the nearest is captions"),
         (["train", "--seed", "3"], "train takes a preset"),
         (["train", "captions", "--config", "x.yaml"], "got more than one"),
         (["train", "captions", "--config"], "--config takes a value, got none"),
@@ -152,7 +153,10 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
             "reward_weights has one weight for each of 2 rewards, got 1",
         ),
         (["train", "captions", "--reward-failure", "ignore"], "--reward-failure"),
-        (["train", "captions", "--task.kind", "poems"], "--task.kind is one of captions, oracle"),
+        (
+            ["train", "captions", "--task.kind", "poems"],
+            "task 'poems': a short name is one of captions, oracle",
+        ),
         (["train", "captions", "--device", "abacus"], "got 'abacus'"),
         (["train", "captions", "--pretrain.learning-rate", "0"], "is above 0 and finite, got 0"),
     ],
@@ -199,10 +203,13 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
         (None, "no such file"),
         ("seed: [1", "a configuration is a YAML file"),
         ("- seed", "a configuration is a YAML mapping"),
-        ("sed: 3", "; the nearest known field is seed"),
+        ("sed: 3", "; the nearest is seed"),
         ("seed: three", "seed  is of type int, got 'three'"),
         ("adversarial: {num_rollouts: -3}", "rule.num_rollouts is at least 0, got -3"),
-        ("task: {kind: poems}", "has a kind, one of captions, oracle, text, prompts, got 'poems'"),
+        (
+            "task: {kind: poems}",
+            "task 'poems': a short name is one of captions, oracle, prompts, text;",
+        ),
     ],
 )
 def test_a_bad_configuration_file(
@@ -455,6 +462,141 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
     monkeypatch.delitem(sys.modules, f"user_file:{tmp_path / 'my_rewards.py'}")
     assert run("train", "--resume", "stopped") == 0
+
+
+# Settings of one's own in a slot
+
+MY_TASK = '''
+"""A task of the user's own."""
+
+from dataclasses import dataclass
+
+from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
+from seqgan.tasks.oracle import OracleConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    size: int  # words of the vocabulary
+    length: int = 5  # tokens of each text
+
+    def __post_init__(self):
+        if self.length < 2:
+            raise ValueError(f"task.length is at least 2, got {self.length}")
+
+    def build(self, generator):
+        sizes = {"train_size": 60, "dev_size": 30, "test_size": 30, "hidden_size": 4}
+        settings = OracleConfig(vocabulary_size=self.size, max_length=self.length, **sizes)
+        return settings.build(generator)
+
+
+@dataclass(frozen=True)
+class Small:
+    width: int = 8  # of everything
+
+    def build(self, vocabulary):
+        sizes = {"embedding_size": self.width, "hidden_size": self.width}
+        return RecurrentGenerator(RecurrentGeneratorConfig(**sizes), vocabulary)
+'''
+OF_GENERATOR = ("--generator.hidden-size", "8", "--generator.embedding-size", "8")
+OTHERS = TINY[4:]  # whatever is no flag of the generator
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, with `wmt.py`."""
+    (tmp_path / "wmt.py").write_text(MY_TASK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop(f"user_file:{tmp_path / 'wmt.py'}", None)
+
+
+@pytest.mark.parametrize("flag", ["--task", "--task.kind"])
+def test_a_task_and_a_generator_of_a_file(
+    flag: str, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = (flag, "./wmt.py:Config", "--task.size", "6", "--generator", "./wmt.py:Small")
+    assert run("train", "captions", *chosen, *OTHERS, "--output", "run") == 0
+    written = (own / "run" / "config.yaml").read_text()
+    assert f"kind: {own}/wmt.py:Config\n  size: 6\n  length: 5\n" in written
+    assert f"kind: {own}/wmt.py:Small\n  width: 8\n" in written
+    monkeypatch.chdir("/")
+    capsys.readouterr()
+    texts = sampled(capsys, own / "run", "-n", "3")
+    assert [len(text.split()) for text in texts] == [5, 5, 5]
+    assert run("evaluate", own / "run", "-n", "20", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["nll_oracle"] > 0
+    (own / "run" / "results.json").unlink()
+    assert run("train", "--resume", own / "run") == 0
+    flags = ("--adversarial.iterations", "4", "--output", own / "fork")
+    assert run("train", "--fork", own / "run", *flags) == 0
+    assert (own / "fork" / "config.yaml").read_text() == written.replace(
+        "iterations: 3", "iterations: 4"
+    )
+    assert run("export", own / "run") == 0  # what it builds is a network of the package
+
+
+def test_a_run_without_an_output_is_named_after_the_file(own: Path) -> None:
+    flags = ("--task", "wmt:Config", "--task.size", "6", "--adversarial.iterations", "0")
+    assert run("train", "captions", *OF_GENERATOR, *OTHERS, *flags) == 0
+    (folder,) = (own / "runs").iterdir()
+    assert re.fullmatch(r"wmt-\d{8}-\d{6}", folder.name)
+    assert "kind: wmt:Config\n" in (folder / "config.yaml").read_text()
+    sys.modules.pop("wmt")
+
+
+def test_the_help_shows_the_fields_of_the_chosen_class(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "captions", "--task", "./wmt.py:Config", "--help") == 0
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert "--task.size INT words of the vocabulary (required)" in said
+    assert "--task.length INT tokens of each text (default: 5)" in said
+    assert "--task.train-size" not in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task", "./wmt.py:Cofnig"], "there is no 'Cofnig' in ./wmt.py; the nearest is Config"),
+        (["--task", "capitons"], "task 'capitons': a short name is one of "),
+        (["--task", "./wmt.py:MY"], "there is no 'MY' in ./wmt.py"),
+        (["--task", "json:loads"], "task 'json:loads': a slot holds a dataclass, got <function"),
+        (["--task", "./wmt.py:Config(size=3)"], "its fields are settings of their own"),
+        (["--task", "./wmt.py:Config"], "wmt.py:Config needs --task.size, got none"),
+        (["--task", "./wmt.py:Config", "--task.sise", "6"], "the nearest known one is --task.size"),
+        (["--task", "./wmt.py:Config", "--task.size", "x"], "Error parsing --task.size: invalid"),
+        (
+            ["--task", "./wmt.py:Config", "--task.size", "6", "--task.length", "1"],
+            "task.length is at least 2, got 1",
+        ),
+        (["--task"], "--task takes a value, got none"),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_wrong_class_is_one_line(flags: list[str], message: str, error: Any) -> None:
+    assert message in error("train", "captions", *flags)
+
+
+# Bugs
+
+
+def test_a_bug_shows_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A `ValueError` of NumPy or PyTorch, say, is about nothing that a person has given."""
+
+    def broken(*arguments: Any, **more: Any) -> Any:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("seqgan.tasks.oracle.oracle_task", broken)
+    with pytest.raises(ValueError, match="operands could not be"):
+        cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "before")])
+    monkeypatch.undo()
+    monkeypatch.setattr("seqgan.commands.train._present", broken)
+    with pytest.raises(ValueError, match="operands could not be"):
+        cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "after")])
+    assert "seqgan: operands" not in capsys.readouterr().err
 
 
 # Runs that have to stop

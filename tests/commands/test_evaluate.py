@@ -15,8 +15,8 @@ from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
-from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
+from seqgan.training.networks import build_generator
 from seqgan.training.runs import create_run, open_run
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 
@@ -326,7 +326,7 @@ def make_run(folder: Path, task: CaptionsConfig | OracleConfig | TextConfig) -> 
         evaluation=EvaluationConfig(num_heldout=30),
         output=str(folder),
     )
-    run_folder = create_run(config, build_task(config))
+    run_folder = create_run(config, config.task.build(config.generator))
     states = {"generator": weights(folder, 1), "pretrained": weights(folder, 2)}
     save_checkpoint(run_folder.checkpoints, 1, states)
     return folder
@@ -335,7 +335,7 @@ def make_run(folder: Path, task: CaptionsConfig | OracleConfig | TextConfig) -> 
 def weights(folder: Path, seed: int) -> dict[str, torch.Tensor]:
     """Of a run's generator, as another seed would have drawn them."""
     _, config = open_run(folder)
-    vocabulary = build_task(config).vocabulary
+    vocabulary = config.task.build(config.generator).vocabulary
     rng = torch.Generator().manual_seed(seed)
     return build_generator(config, vocabulary, rng).state_dict()
 

@@ -22,7 +22,6 @@ from seqgan.tasks.files.subwords import Subwords
 from seqgan.tasks.files.text import TextConfig, text_task
 from seqgan.tasks.files.text_files import TextFileError
 from seqgan.training import showing
-from seqgan.training.build import build_task
 from seqgan.training.settings import TrainConfig
 
 pytestmark = pytest.mark.integration
@@ -267,12 +266,12 @@ def test_a_pretrained_generators_tokenizer_is_the_tasks(place: str, data: Path, 
     if kind == "text":
         config = TrainConfig(task=TextConfig(path=str(data), column="prompt"))
     config = replace(config, generator=PretrainedGeneratorConfig(path=place))
-    assert build_task(config).vocabulary == subword_vocabulary(place)
+    assert config.task.build(config.generator).vocabulary == subword_vocabulary(place)
     if kind == "prompts":
         long = replace(config.task, max_length=30)  # type: ignore[arg-type]
         config = replace(config, task=long)
         with pytest.raises(TextFileError, match=r"line 1: .* window of 32 tokens"):
-            build_task(config)
+            config.task.build(config.generator)
 
 
 def test_data_sets_are_read_as_files_are(tmp_path: Path, data: Path, place: str) -> None:

@@ -21,16 +21,11 @@ from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
 from seqgan.models.sampling import sample
+from seqgan.tasks.base import whole_length
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig, text_task
-from seqgan.training.build import (
-    build_discriminator,
-    build_generator,
-    build_prompts,
-    build_task,
-    whole_length,
-)
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
+from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.presets import text_preset
 from seqgan.training.runs import create_run, load_generator, open_run
 
@@ -241,7 +236,10 @@ class TestPrompts:
             discriminator=discriminator,
             output=str(folder / "run"),
         )
-        made, rng = create_run(config, task := build_task(config)), torch.Generator().manual_seed(1)
+        made, rng = (
+            create_run(config, task := config.task.build(config.generator)),
+            torch.Generator().manual_seed(1),
+        )
         judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
         generator = build_generator(config, task.vocabulary, rng).state_dict()
         state = {"generator": generator, "counters": {"iterations": 3}}
@@ -266,7 +264,9 @@ class TestPrompts:
         ids = tokenizer_ids(ours.vocabulary, tokenizer)[: ours.vocabulary.num_actions]
         with torch.no_grad():
             logits = model(input_ids=read).logits[0, -1, ids]
-            prompts = build_prompts(opened[1], ["the dog"], ours.vocabulary)
+            prompts = opened[1].task.encode_prompts(
+                ["the dog"], ours.vocabulary, opened[1].generator
+            )
             expected, _ = ours.generator.start(1, prompts)
         torch.testing.assert_close(logits, expected[0], rtol=0, atol=1e-5)
         again = load_tokenizer(str(tmp_path / "tokenizer"))("the dog")["input_ids"]

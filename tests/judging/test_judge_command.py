@@ -26,8 +26,8 @@ from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGene
 from seqgan.models.sampling import Sampling
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig
-from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
+from seqgan.training.networks import build_generator
 from seqgan.training.runs import TrainedGenerator, create_run, load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
@@ -64,7 +64,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             generator=RecurrentGeneratorConfig(embedding_size=4, hidden_size=4),
             output=str(folder / name),
         )
-        task = build_task(config)
+        task = config.task.build(config.generator)
         made = create_run(config, task)
         states = [
             build_generator(config, task.vocabulary, seeded(number)).state_dict()
@@ -143,7 +143,8 @@ def test_runs_in_page_and_key_out(
     texts = shown(study)
     assert set(texts["sharp"]) == {greedy(tuned, "generator")}
     assert set(texts["pretrained@0.000001"]) == {greedy(tuned, "pretrained")} != {*texts["sharp"]}
-    heldout = build_task(open_run(tuned)[1]).real("test", 40, seeded()).texts
+    config = open_run(tuned)[1]
+    heldout = config.task.build(config.generator).real("test", 40, seeded()).texts
     assert set(texts["real"]) <= set(heldout)
     assert len(texts["real"]) == 12
 

@@ -32,7 +32,7 @@ from seqgan.rewards.discriminator import (
 )
 from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
-from seqgan.training.build import build_discriminator
+from seqgan.training.networks import build_discriminator
 
 pytestmark = pytest.mark.integration
 

@@ -25,8 +25,8 @@ from seqgan.rewards.shipped.packages import Profanity, Sentiment
 from seqgan.rewards.shipped.texts import Lexicon, Regex, Toxicity, lexicon, toxicity
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
-from seqgan.training.build import build_generator, build_task
 from seqgan.training.checkpoints import save_checkpoint
+from seqgan.training.networks import build_generator
 from seqgan.training.presets import captions_preset
 from seqgan.training.runs import create_run, fluency
 
@@ -394,7 +394,7 @@ class TestFluency(Shipped):
             task=CaptionsConfig(train_size=20, dev_size=20, test_size=20),
             output=str(tmp_path_factory.mktemp("runs") / "run"),
         )
-        task = build_task(config)
+        task = config.task.build(config.generator)
         folder = create_run(config, task)
         generators = [build_generator(config, task.vocabulary, seeded(seed)) for seed in (0, 1)]
         state = dict(zip(("generator", "pretrained"), generators, strict=True))

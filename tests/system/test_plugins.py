@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from seqgan.system.plugins import Spec, call, file_of, load, make, nearest, parse_spec, spec_of
+from seqgan.system.plugins import Spec, call, load, make, nearest, parse_spec, spec_of
 
 MINE = """
 from dataclasses import dataclass
@@ -188,12 +188,6 @@ class TestSpecOf:
         assert spec_of(Own) == f"{folder}/script.py:Own"
         monkeypatch.delattr(sys.modules["__main__"], "__file__")
         assert spec_of(Own) == "__main__:Own"
-
-
-def test_the_file_of_a_specification(folder):
-    assert file_of(parse_spec("./mine.py:Rule(rate=1)", "rule")) == folder / "mine.py"
-    assert file_of(parse_spec("mine:Rule", "rule")) is None
-    assert file_of(parse_spec("rule", "rule")) is None
 
 
 def test_the_nearest_name_is_a_hint():

@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from seqgan.data.sequences import Sequences
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.base import FixedTask, Task, heldout_prompts
-from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task, read_prompts
 from seqgan.tasks.files.text_files import TextFileError
-from seqgan.training.build import build_prompts
-from seqgan.training.settings import TrainConfig
 
 RECORDS = (
     {"prompt": "Which pet?", "continuation": "a small dog", "level": 1},
@@ -307,17 +305,16 @@ def test_a_prompt_beyond_the_context_window_is_named_by_its_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("texts", "config", "rule"),
+    ("texts", "rule"),
     [
-        ([], PromptsConfig(), "at least one prompt is continued, got none"),
-        (["a", "\t"], PromptsConfig(), "prompt 2: a prompt is a text, got"),
-        (["a"], CaptionsConfig(), "prompts go with a run of the task prompts, got one of captions"),
+        ([], "at least one prompt is continued, got none"),
+        (["a", "\t"], "prompt 2: a prompt is a text, got"),
     ],
 )
-def test_own_prompts_that_are_none(path: Path, texts: list[str], config: Any, rule: str) -> None:
+def test_own_prompts_that_are_none(path: Path, texts: list[str], rule: str) -> None:
     vocabulary = task_of(path).vocabulary
     with pytest.raises(ValueError, match=rule):
-        build_prompts(TrainConfig(task=config), texts, vocabulary)
+        PromptsConfig().encode_prompts(texts, vocabulary, RecurrentGeneratorConfig())
 
 
 @pytest.mark.parametrize(

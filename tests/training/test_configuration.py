@@ -1,7 +1,11 @@
 """Configuration: the YAML file, its errors, and the paper's settings number by number."""
 
 import math
+import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,11 +19,12 @@ from seqgan.models.discriminators.transformer import TransformerDiscriminatorCon
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
-from seqgan.training.config_files import configs_by_kind, load_config, save_config
+from seqgan.training.config_files import load_config, plain_settings, save_config
 from seqgan.training.presets import PRESETS
 from seqgan.training.settings import (
     AdversarialConfig,
@@ -28,6 +33,7 @@ from seqgan.training.settings import (
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.training.slots import SLOTS, kind_of, settings_class, short_kind_of
 
 
 @pytest.fixture
@@ -100,6 +106,11 @@ class TestFile:
         path.write_text("reward: constant\n")
         assert load_config(path).reward == ("constant",)
 
+    def test_a_kind_stands_for_its_defaults(self, path):
+        path.write_text("task: oracle\ngenerator: gru\n")
+        expected = TrainConfig(task=OracleConfig(), generator=RecurrentGeneratorConfig(kind="gru"))
+        assert load_config(path) == expected
+
     def test_absent_fields_keep_their_defaults(self, path):
         path.write_text("seed: 7\nadversarial:\n  num_rollouts: 3\n")
         expected = replace(
@@ -133,9 +144,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("content", "rule"),
         [
-            ("sed: 1", "unknown field sed; the nearest known field is seed"),
+            ("sed: 1", "unknown field sed; the nearest is seed"),
             ("adversarial: {n_rollouts: 1}", "unknown field adversarial.n_rollouts;"),
-            ("adversarial: {n_rollouts: 1}", "the nearest known field is num_rollouts"),
+            ("adversarial: {n_rollouts: 1}", "the nearest is num_rollouts"),
             (
                 "adversarial: {update: {reductoin: sum}}",
                 "rule.update.reductoin; the nearest",
@@ -165,19 +176,30 @@ class TestErrors:
             ("reward_retries: -1", "reward_retries is at least 0, got -1"),
             (
                 "generator: {kind: rnn}",
-                "generator has a kind, one of lstm, gru, transformer, pretrained, got 'rnn'",
+                "generator 'rnn': a short name is one of gru, lstm, pretrained, transformer; one",
             ),
             (
                 "task: {path: x}",
-                "task has a kind, one of captions, oracle, text, prompts, got None",
+                "task has a kind, one of captions, oracle, text, prompts or one of your .* None",
             ),
-            ("task: {kind: bible}", "task has a kind, .* got 'bible'"),
+            ("task: {kind: bible}", "task 'bible': a short name is one of captions, "),
+            ("task: capitons", "task 'capitons': .*; the nearest is captions; one of your own is"),
+            ("task: {kind: no_such:Config}", "task 'no_such:Config': there is no module 'no_such'"),
+            ("task: {kind: 'oracle(seed=1)'}", r"its fields are settings of their own \(task.NAME"),
+            (
+                "generator: {kind: 'math:pi'}",
+                "generator 'math:pi': a slot holds a dataclass, got 3",
+            ),
+            (
+                "generator: {kind: 'seqgan.system.plugins:Spec'}",
+                "a slot holds a dataclass with a method build, got <class",
+            ),
             ("task: {kind: [oracle]}", "task has a kind, .* got \\['oracle'\\]"),
-            ("task: oracle", "task has a kind, .* got None"),
+            ("task: 5", "task has a kind, .* got None"),
             (
                 "discriminator: {dropout: 0.1}",
-                "discriminator has a kind, one of gru, cnn, transformer, causal, pretrained,"
-                " got None",
+                "discriminator has a kind, one of gru, cnn, transformer, causal, pretrained or one"
+                " of your own .*, got None",
             ),
             ("task: {kind: oracle, min_count: 2}", "unknown field task.min_count"),
             ("pretrain: {epochs: -1}", "pretrain.epochs is at least 0, got -1"),
@@ -252,7 +274,7 @@ class TestErrors:
                 "discriminator": CausalDiscriminatorConfig(),
                 "discriminator_training": DiscriminatorTrainingConfig(loss="pairwise"),
             },
-            "loss is binary for a causal discriminator, .* got pairwise",
+            "loss is binary for a discriminator that judges prefixes, .* got pairwise",
         ),
         (AdversarialConfig, {"num_rollouts": -3}, "num_rollouts is at least 0, got -3"),
         (AdversarialConfig, {"rollout_stride": 0}, "rollout_stride is at least 1, got 0"),
@@ -276,26 +298,211 @@ def test_settings_out_of_range(config, setting, rule):
         config(**setting)
 
 
-def test_kinds_of_each_slot():
-    assert configs_by_kind("task") == {
+SHIPPED = {
+    "task": {
         "captions": CaptionsConfig,
         "oracle": OracleConfig,
         "text": TextConfig,
         "prompts": PromptsConfig,
-    }
-    assert configs_by_kind("generator") == {
+    },
+    "generator": {
         "lstm": RecurrentGeneratorConfig,
         "gru": RecurrentGeneratorConfig,
         "transformer": TransformerGeneratorConfig,
         "pretrained": PretrainedGeneratorConfig,
-    }
-    assert configs_by_kind("discriminator") == {
+    },
+    "discriminator": {
         "gru": RecurrentDiscriminatorConfig,
         "cnn": CNNDiscriminatorConfig,
         "transformer": TransformerDiscriminatorConfig,
         "causal": CausalDiscriminatorConfig,
         "pretrained": PretrainedDiscriminatorConfig,
-    }
+    },
+}
+
+
+class TestSlots:
+    @pytest.mark.parametrize(
+        ("slot", "kind"), [(slot, kind) for slot, kinds in SLOTS.items() for kind in kinds]
+    )
+    def test_a_kind_stands_for_its_class(self, slot, kind):
+        chosen = settings_class(slot, kind)
+        assert chosen is SHIPPED[slot][kind]
+        assert kind_of(slot, chosen(kind=kind)) == kind
+
+    def test_no_other_kinds_are_shipped(self):
+        assert {slot: set(SLOTS[slot]) for slot in SHIPPED} == {
+            slot: set(kinds) for slot, kinds in SHIPPED.items()
+        }
+
+    @pytest.mark.parametrize("preset", PRESETS)
+    def test_presets_stand_by_their_kinds(self, preset):
+        config = PRESETS[preset]()
+        for slot in SHIPPED:
+            assert plain_settings(config)[slot]["kind"] == getattr(config, slot).kind
+
+    def test_no_class_is_imported_before_it_is_chosen(self):
+        """Nor is transformers, which some kinds need and importing takes seconds."""
+        script = (
+            "import sys\nfrom seqgan import cli\n"
+            "try:\n    cli.main(['train', 'captions', '--help'])\n"
+            "finally:\n    assert not {'transformers', 'wandb'} & set(sys.modules)\n"
+            "    assert 'seqgan.models.generators.pretrained' not in sys.modules\n"
+        )
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+
+
+OWN = """
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from seqgan.tasks.captions import CaptionsConfig, captions_task
+
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 2  # of it
+
+
+@dataclass(frozen=True)
+class Config:
+    size: int  # captions of each split
+    rate: float = 0.5  # of something
+    names: tuple[str, ...] = ("a",)  # of things
+    pair: tuple[int, float] = (1, 2.0)  # two of them
+    place: Path = Path("here")  # a file
+    limit: int | None = None  # or none
+    mode: Literal["slow", "fast"] = "slow"  # of two
+    inner: Inner = field(default_factory=Inner)
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"task.size is at least 1, got {self.size}")
+
+    def build(self, generator):
+        return captions_task(CaptionsConfig(train_size=self.size, dev_size=9, test_size=9))
+
+
+@dataclass(frozen=True)
+class Derived(CaptionsConfig):
+    def build(self, generator):
+        return captions_task(self)
+"""
+
+
+class TestOwn:
+    """Settings of the user's own in a slot, from a file."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        yield tmp_path
+        for name in [name for name in sys.modules if str(tmp_path) in name or name == "own"]:
+            del sys.modules[name]
+
+    @pytest.mark.parametrize("place", ["./own.py", "{folder}/own.py", "own"])
+    def test_is_read_written_and_read_again(self, folder, path, place):
+        path.write_text(
+            f"task: {{kind: '{place.format(folder=folder)}:Config', size: 20, rate: 1e-3,"
+            " names: [b, c], pair: [3, 4], place: there, limit: 5, mode: fast,"
+            " inner: {depth: 7}}\n"
+        )
+        config = load_config(path)
+        task = config.task
+        assert (type(task).__name__, task.size, task.rate) == ("Config", 20, 0.001)
+        assert (task.names, task.pair, task.place) == (("b", "c"), (3, 4.0), Path("there"))
+        assert (task.limit, task.mode, task.inner.depth) == (5, "fast", 7)
+        assert task.build(config.generator).size("train") == 20
+        save_config(config, path)
+        written = "own:Config" if place == "own" else f"{folder}/own.py:Config"
+        assert yaml.safe_load(path.read_text())["task"]["kind"] == written
+        assert list(yaml.safe_load(path.read_text())["task"])[:2] == ["kind", "size"]
+        assert load_config(path) == config
+        assert kind_of("task", task) == written
+
+    def test_may_be_a_shipped_kinds_child(self, path, folder):
+        path.write_text("task: {kind: './own.py:Derived', train_size: 7}\n")
+        config = load_config(path)
+        assert config.task.build(config.generator).size("train") == 7
+        save_config(config, path)
+        assert yaml.safe_load(path.read_text())["task"]["kind"] == f"{folder}/own.py:Derived"
+        assert load_config(path) == config
+
+    def test_names_a_folder_by_its_file(self, path):
+        path.write_text("task: {kind: './own.py:Config', size: 3}\n")
+        assert short_kind_of("task", load_config(path).task) == "own"
+        assert short_kind_of("task", OracleConfig()) == "oracle"
+
+    @pytest.mark.parametrize(
+        ("content", "rule"),
+        [
+            ("kind: './own.py:Config', sise: 3", "unknown field task.sise; the nearest is size"),
+            ("kind: './own.py:Config', size: x", "task.size is of type int, got 'x'"),
+            ("kind: './own.py:Config', size: 1, limit: x", "task.limit is of type int, got 'x'"),
+            ("kind: './own.py:Config', size: 1, pair: [1]", r"task.pair is a list of 2, got \[1\]"),
+            ("kind: './own.py:Config', size: 1, mode: dull", "task.mode is one of slow, fast, got"),
+            ("kind: './own.py:Config', size: 0", "own.py:Config': task.size is at least 1, got 0"),
+            ("kind: './own.py:Config'", "its arguments are .* missing .* argument: 'size'"),
+            ("kind: './own.py:Cofnig'", "there is no 'Cofnig' in ./own.py; the nearest is Config"),
+            ("kind: './his.py:Config'", "there is no file ./his.py"),
+        ],
+    )
+    def test_is_refused_in_one_line(self, path, content, rule):
+        path.write_text(f"task: {{{content}}}\n")
+        with pytest.raises(
+            ConfigurationError, match=f"^{re.escape(str(path))}: .*{rule}"
+        ) as caught:
+            load_config(path)
+        assert "\n" not in str(caught.value)
+
+
+class TestWith:
+    def test_changes_settings_by_their_dotted_names(self):
+        config = TrainConfig()
+        other = config.with_(
+            seed=7, **{"pretrain.epochs": 2, "pretrain.patience": 0, "task.train_size": 9}
+        )
+        assert other == replace(
+            config,
+            seed=7,
+            pretrain=replace(config.pretrain, epochs=2, patience=0),
+            task=replace(config.task, train_size=9),
+        )
+        assert config == TrainConfig()
+        assert config.with_() == config
+
+    def test_changes_a_part_and_its_fields_together(self):
+        other = TrainConfig().with_(**{"task.max_length": 7}, task=OracleConfig(max_length=5))
+        assert other.task == OracleConfig(max_length=7)
+
+    def test_checks_what_is_changed_together_once(self):
+        """Each of these two alone would break a rule."""
+        changes = {"loss": "pairwise", "label_smoothing": 0.0}
+        smoothed = TrainConfig().with_(**{"discriminator_training.label_smoothing": 0.1})
+        other = smoothed.with_(**{f"discriminator_training.{k}": v for k, v in changes.items()})
+        assert other.discriminator_training.loss == "pairwise"
+
+    @pytest.mark.parametrize(
+        ("name", "rule"),
+        [
+            ("sede", "^unknown setting sede; the nearest is seed$"),
+            ("pretrain.epoch", "^unknown setting pretrain.epoch; the nearest is epochs$"),
+            ("seed.epochs", "^unknown setting seed.epochs"),
+            ("task.min_count", "^unknown setting task.min_count"),
+            ("pretrain.", "^unknown setting pretrain.$"),
+        ],
+    )
+    def test_an_unknown_name_is_refused(self, name, rule):
+        with pytest.raises(ConfigurationError, match=rule):
+            TrainConfig().with_(**{name: 1})
+
+    def test_a_value_out_of_range_is_refused(self):
+        with pytest.raises(ConfigurationError, match=r"epochs is at least 0, got -1"):
+            TrainConfig().with_(**{"pretrain.epochs": -1})
 
 
 class TestPaperPreset:

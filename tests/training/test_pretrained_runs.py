@@ -15,7 +15,6 @@ from seqgan.models.generators.pretrained import Adapter, PretrainedGeneratorConf
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -63,7 +62,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> str:
     """A model whose tokens are the words of the captions, and some more."""
-    return pretrained_models.saved(folder, "gpt2", build_task(TINY).vocabulary.words, std=0.1)
+    return pretrained_models.saved(
+        folder, "gpt2", TINY.task.build(TINY.generator).vocabulary.words, std=0.1
+    )
 
 
 def trainer_of(
@@ -72,7 +73,7 @@ def trainer_of(
     config = replace(TINY, generator=PretrainedGeneratorConfig(path=model, adapter=adapter))
     config = replace(config, **settings)
     memory = MemoryTracker()
-    return make_trainer(config, build_task(config), memory, Progress()), memory
+    return make_trainer(config, config.task.build(config.generator), memory, Progress()), memory
 
 
 @pytest.mark.parametrize("adapter", ["none", "lora"])
@@ -145,7 +146,7 @@ def test_a_run_from_the_command_line_with_what_comes_after_it(
 def test_a_wrong_model_is_one_line_before_anything_is_made(
     kind: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = build_task(TINY).vocabulary.words
+    words = TINY.task.build(TINY.generator).vocabulary.words
     place = tmp_path / "model"
     place.mkdir()
     given, rule = str(place), ""
@@ -169,7 +170,7 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
     if kind == "eos":
         rule = "a generator's tokenizer has an end-of-text token (eos_token)"
     if kind == "window":
-        rule = f"fit into the 8 tokens that {place} can read, got texts of"
+        rule = "fit into the 8 tokens that the generator reads, got texts of"
     if kind == "weights":
         (place / "model.safetensors").unlink()
         rule = f"{place} holds a model that transformers can read"

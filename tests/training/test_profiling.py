@@ -12,7 +12,6 @@ from seqgan.system.timing import Clock, profiled
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.build import build_task
 from seqgan.training.presets import captions_preset
 from seqgan.training.profiling import profile_iteration
 from seqgan.training.start import make_trainer
@@ -50,7 +49,7 @@ def test_parts_of_an_iteration(reward):
         adversarial=replace(preset.adversarial, batch_size=4, g_steps=2),
         reward=(reward,),
     )
-    trainer = make_trainer(config, build_task(config), MemoryTracker(), Progress())
+    trainer = make_trainer(config, config.task.build(config.generator), MemoryTracker(), Progress())
     measured = profile_iteration(trainer)
     parts = dict(measured.parts)
     wanted = ["collect", "rollout", "rollout / encode", "rollout / complete", "rollout / judge"]

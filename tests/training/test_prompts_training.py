@@ -27,10 +27,9 @@ from seqgan.models.generators.transformer import TransformerGeneratorConfig
 from seqgan.models.sampling import Sampling, sample
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
-from seqgan.tasks.base import FixedTask
+from seqgan.tasks.base import FixedTask, whole_length
 from seqgan.tasks.files.packed import PackedRows
 from seqgan.tasks.files.prompt_rows import PromptRows
-from seqgan.training.build import whole_length
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 from seqgan.training.estimate import estimate
 from seqgan.training.facts import environment_facts, run_facts
@@ -327,10 +326,9 @@ def test_what_is_said_of_a_run_before_it() -> None:
     facts = environment_facts(TINY, copying_task())
     assert facts["num_prompts"] == 220
     assert "prompts" not in facts
-    counted = run_facts(TINY, copying_task())["num_parameters"]
-    assert counted["discriminator"] == sum(
-        p.numel() for p in trainer.players.discriminator.discriminator.parameters()
-    )
+    networks = {"generator": trainer.players.generator}
+    counted = run_facts(TINY, copying_task(), networks)["num_parameters"]
+    assert counted == {"generator": sum(p.numel() for p in trainer.players.generator.parameters())}
     assert "num_prompts" not in environment_facts(TINY, FixedTask(COPYING, 3, {}))
     assert env_arguments(copying_task(), 4)["decode"] is None
 

@@ -1,12 +1,14 @@
 """The discriminator's contract: a binary classifier over whole sequences."""
 
 from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 
 
 class Discriminator(nn.Module, ABC):
@@ -57,3 +59,28 @@ def normalize_spectrally(discriminator: Discriminator) -> None:
     for module in list(discriminator.randomly_initialized.modules()):
         if isinstance(module, nn.Linear | nn.Conv1d):
             spectral_norm(module)
+
+
+@runtime_checkable
+class DiscriminatorConfig(Protocol):
+    """The settings of a discriminator: a frozen dataclass that builds it.
+
+    Settings of a `TokenDiscriminator` also have a class attribute `judges_prefixes`, which is True;
+    `judges_prefixes` asks for it.
+    """
+
+    def build(self, vocabulary: Vocabulary, max_length: int) -> Discriminator:
+        """An untrained discriminator on the CPU; initialised from PyTorch's global state.
+
+        Args:
+            max_length: tokens of the longest text that it reads, prompt and bos included.
+
+        Raises:
+            ModelFolderError: a pretrained body cannot be read.
+        """
+        ...
+
+
+def judges_prefixes(settings: DiscriminatorConfig) -> bool:
+    """Whether such a discriminator is a `TokenDiscriminator`, known before it is built."""
+    return bool(getattr(settings, "judges_prefixes", False))

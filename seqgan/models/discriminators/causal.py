@@ -6,7 +6,7 @@ discount of later rewards.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,8 @@ JUDGED_TOGETHER = 2048  # texts that are scored together; bounds memory
 
 @dataclass(frozen=True)
 class CausalDiscriminatorConfig:
+    judges_prefixes: ClassVar[bool] = True
+
     kind: Literal["causal"] = "causal"  # a transformer that judges every prefix of a text
     width: int = 64  # of the residual stream
     num_layers: int = 2  # transformer layers
@@ -30,6 +32,9 @@ class CausalDiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
+
+    def build(self, vocabulary: Vocabulary, max_length: int) -> "CausalDiscriminator":
+        return CausalDiscriminator(self, vocabulary, max_length)
 
 
 class CausalDiscriminator(TokenDiscriminator):

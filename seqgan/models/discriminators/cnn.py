@@ -51,6 +51,9 @@ class CNNDiscriminatorConfig:
         if not 0 <= self.dropout < 1:
             raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
+    def build(self, vocabulary: Vocabulary, max_length: int) -> "CNNDiscriminator":
+        return CNNDiscriminator(self, vocabulary, max_length)
+
 
 class CNNDiscriminator(Discriminator):
     """Embedding, convolutions of many widths, maximum over time, highway layer, logit.

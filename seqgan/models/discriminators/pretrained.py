@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from seqgan.data.model_folders import load_model, load_tokenizer, package
 from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.head import Head, pooled, read_states
 from seqgan.system.errors import ConfigurationError, ModelFolderError
@@ -76,6 +77,9 @@ class PretrainedDiscriminatorConfig:
                 "discriminator.dtype is float32 where the whole body trains (precision bfloat16"
                 f" makes its arithmetic faster), got {self.dtype}"
             )
+
+    def build(self, vocabulary: Vocabulary, max_length: int) -> "PretrainedDiscriminator":
+        return PretrainedDiscriminator(self)  # it reads texts, of any vocabulary and length
 
 
 class PretrainedDiscriminator(Discriminator):

@@ -30,6 +30,9 @@ class RecurrentDiscriminatorConfig:
         if not 0 <= self.dropout < 1:
             raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
+    def build(self, vocabulary: Vocabulary, max_length: int) -> "RecurrentDiscriminator":
+        return RecurrentDiscriminator(self, vocabulary, max_length)
+
 
 class RecurrentDiscriminator(PooledDiscriminator):
     """Embedding, bidirectional GRU over the real tokens, mean and maximum over time, logit."""

@@ -24,6 +24,9 @@ class TransformerDiscriminatorConfig:
     def __post_init__(self) -> None:
         check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
 
+    def build(self, vocabulary: Vocabulary, max_length: int) -> "TransformerDiscriminator":
+        return TransformerDiscriminator(self, vocabulary, max_length)
+
 
 class TransformerDiscriminator(PooledDiscriminator):
     """Embedding, attention among the real tokens, mean and maximum over time, logit."""

@@ -6,12 +6,13 @@ stored hidden vectors, and a transformer may crop its cache.
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.losses import negative_log_likelihood, token_entropies, token_log_probs
 
 
@@ -115,3 +116,36 @@ def frozen_copy(module: Copied) -> Copied:
     shared = {id(p): p for p in module.parameters() if not p.requires_grad}
     copied: Copied = copy.deepcopy(module, shared)
     return copied.requires_grad_(False)
+
+
+@runtime_checkable
+class GeneratorConfig(Protocol):
+    """The settings of a generator: a frozen dataclass that builds it.
+
+    Settings of a pretrained model have two things more, which tasks ask for by the functions
+    `tokenizer_folder` and `context_window`: an attribute and a method of these names.
+    """
+
+    def build(self, vocabulary: Vocabulary) -> Generator:
+        """A generator over the vocabulary, on the CPU; initialised from PyTorch's global state.
+
+        Raises:
+            ModelFolderError: a pretrained model cannot be read, or does not know the vocabulary.
+        """
+        ...
+
+
+def tokenizer_folder(settings: GeneratorConfig) -> str:
+    """The model folder whose tokenizer cuts texts for such a generator; empty for any tokens."""
+    folder: str = getattr(settings, "tokenizer_folder", "")
+    return folder
+
+
+def context_window(settings: GeneratorConfig) -> int | None:
+    """Tokens that such a generator reads at once, prompt and completion; None sets no limit.
+
+    Raises:
+        ModelFolderError: its model cannot be read.
+    """
+    window: Any = getattr(settings, "context_window", None)
+    return None if window is None else window()

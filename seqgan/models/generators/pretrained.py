@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from seqgan.data.model_folders import ending_tokenizer, load_model, package
+from seqgan.data.model_folders import context_window, ending_tokenizer, load_model, package
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.models.generators.base import Generator, State
@@ -57,6 +57,24 @@ class PretrainedGeneratorConfig:
             raise ConfigurationError(
                 f"generator.lora_dropout is in [0, 1), got {self.lora_dropout}"
             )
+
+    @property
+    def tokenizer_folder(self) -> str:
+        """The model's own tokenizer cuts its texts."""
+        return self.path
+
+    def context_window(self) -> int | None:
+        """Tokens that the model reads at once; None sets no limit.
+
+        Raises:
+            ModelFolderError: there is no such model.
+        """
+        return context_window(self.path) if self.path else None
+
+    def build(self, vocabulary: Vocabulary) -> "PretrainedGenerator":
+        if not self.path:
+            raise ModelFolderError("generator.path is a model folder or a hub name, got nothing")
+        return PretrainedGenerator(self, vocabulary)
 
 
 @dataclass(frozen=True)

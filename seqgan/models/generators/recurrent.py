@@ -40,6 +40,9 @@ class RecurrentGeneratorConfig:
         if self.init_std < 0:
             raise ConfigurationError(f"generator.init_std is at least 0, got {self.init_std}")
 
+    def build(self, vocabulary: Vocabulary) -> "RecurrentGenerator":
+        return RecurrentGenerator(self, vocabulary)
+
 
 @dataclass(frozen=True)
 class RecurrentState:

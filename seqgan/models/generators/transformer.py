@@ -32,6 +32,9 @@ class TransformerGeneratorConfig:
     def __post_init__(self) -> None:
         check_sizes("generator", self.width, self.num_layers, self.num_heads, self.dropout)
 
+    def build(self, vocabulary: Vocabulary) -> "TransformerGenerator":
+        return TransformerGenerator(self, vocabulary)
+
 
 Cache = tuple[Tensor, Tensor]  # keys and values of one layer: (batch, head, column, size)
 

@@ -120,7 +120,7 @@ class FunctionReward(Reward):
             sequences = replace(sequences, vocabulary=self.vocabulary)
         try:
             names = self.signature.passed(sequences.columns)
-        except ValueError as error:
+        except ConfigurationError as error:
             raise RewardError(self.name, str(error)) from error
         self._extras = {}
         asked = {*self.signature.places, *names}

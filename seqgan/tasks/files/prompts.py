@@ -11,7 +11,7 @@ word a continuation begins with one (" blue."), as in the prompt-completion data
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.generators.base import GeneratorConfig, context_window, tokenizer_folder
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers, split_text
@@ -86,6 +87,22 @@ class PromptsConfig:
                 f" got {self.prompt_column!r} twice"
             )
         check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+
+    def build(self, generator: GeneratorConfig) -> FixedTask:
+        """The task; a pretrained generator's tokenizer cuts it, unless it names another one."""
+        tokenizer = self.tokenizer or tokenizer_folder(generator)
+        return prompts_task(replace(self, tokenizer=tokenizer), context_window(generator))
+
+    def encode_prompts(
+        self, texts: Sequence[str], vocabulary: Vocabulary, generator: GeneratorConfig
+    ) -> Sequences:
+        """Prompts of a user's own, as a task of that vocabulary reads its own.
+
+        Raises:
+            DataError: there is no prompt, or one is blank, or too long for the window.
+            ModelFolderError: the tokenizer cannot be read, or has become another.
+        """
+        return encode_prompts(texts, self, vocabulary, context_window(generator))
 
 
 def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:

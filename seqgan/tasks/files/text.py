@@ -12,7 +12,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
+from seqgan.models.generators.base import GeneratorConfig, tokenizer_folder
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.packed import PackedFile, PackedRows, id_type
@@ -108,6 +109,11 @@ class TextConfig:
     def unit(self) -> str:
         """What a token is called."""
         return "subword" if self.tokenizer else self.level
+
+    def build(self, generator: GeneratorConfig) -> FixedTask:
+        """The task; a pretrained generator's tokenizer cuts it, unless it names another one."""
+        tokenizer = self.tokenizer or tokenizer_folder(generator)
+        return text_task(replace(self, tokenizer=tokenizer))
 
 
 def text_task(config: TextConfig) -> FixedTask:

@@ -1,0 +1,83 @@
+"""The networks of a run, from its settings: on its device, initialised from its random stream."""
+
+import torch
+
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.models.discriminators.base import Discriminator, normalize_spectrally
+from seqgan.models.generators.base import Generator, context_window
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.system.errors import ModelFolderError
+from seqgan.system.seeding import seeded_from
+from seqgan.tasks.base import Task, whole_length
+from seqgan.training.settings import TrainConfig
+
+
+def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
+    """A generator: untrained, or as its model folder has it.
+
+    Raises:
+        ModelFolderError: there is no such model, or it cannot be a generator of this vocabulary.
+    """
+    with seeded_from(rng):
+        return config.generator.build(vocabulary).to(config.device)
+
+
+def build_discriminator(
+    config: TrainConfig, vocabulary: Vocabulary, max_length: int, rng: torch.Generator
+) -> Discriminator:
+    """An untrained discriminator.
+
+    Args:
+        max_length: tokens of the longest text that it reads; of a task, `whole_length`.
+
+    Raises:
+        ModelFolderError: its pretrained body cannot be read.
+    """
+    with seeded_from(rng):
+        discriminator = config.discriminator.build(vocabulary, max_length)
+        if config.discriminator_training.spectral_norm:
+            normalize_spectrally(discriminator)
+    return discriminator.to(config.device)
+
+
+def build_discriminator_reward(
+    config: TrainConfig, task: Task, rng: torch.Generator
+) -> DiscriminatorReward:
+    """An untrained discriminator with its optimiser, as a reward.
+
+    Raises:
+        ModelFolderError: its pretrained body cannot be read.
+    """
+    discriminator = build_discriminator(config, task.vocabulary, whole_length(task), rng)
+    training = config.discriminator_training
+    return DiscriminatorReward(
+        discriminator,
+        torch.optim.Adam(
+            [p for p in discriminator.parameters() if p.requires_grad],
+            training.learning_rate,
+            fused=True,
+        ),
+        config.adversarial.reward_shape,
+        config.adversarial.reward_clip,
+        training.l2,
+        training.max_grad_norm,
+        training.precision,
+        training.loss,
+        training.label_smoothing,
+        training.gradient_penalty,
+    )
+
+
+def check_window(config: TrainConfig, task: Task) -> None:
+    """Checks that the generator can read the task's texts.
+
+    Raises:
+        ModelFolderError: it reads fewer tokens at once than the task's texts have.
+    """
+    window = context_window(config.generator)
+    needed = task.max_length + 1  # at least a start token stands before a text
+    if window is not None and needed > window:
+        raise ModelFolderError(
+            f"a text and its prompt fit into the {window} tokens that the generator reads, got"
+            f" texts of {task.max_length} and at least 1 before them"
+        )

@@ -1,0 +1,86 @@
+"""The rewards of a run: what its settings name, found and tried before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from seqgan.data.sequences import Sequences
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
+from seqgan.rewards.base import RewardModel, TrainableReward
+from seqgan.rewards.guard import FailurePolicy, careful_returns
+from seqgan.rewards.shipped.controls import RandomReward
+from seqgan.rewards.weighted import WeightedSum
+from seqgan.system.errors import ConfigurationError
+from seqgan.system.plugins import parse_spec
+from seqgan.tasks.base import Task
+from seqgan.training.networks import build_discriminator_reward
+from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import SLOTS, kind_of
+
+# Short names of rewards that read another run.
+OF_RUNS: Mapping[str, str] = {"fluency": "seqgan.training.runs:fluency"}
+
+
+def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
+    """The rewards that need nothing of the run but its task, by how the configuration names them.
+
+    Raises:
+        ConfigurationError: no such reward, one that refuses its arguments, or rewards that do not
+            go together.
+    """
+    specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
+    found = dict(zip(specs, find_rewards(specs, task, OF_RUNS), strict=True))
+    if isinstance(control := found.get("random"), RandomReward):
+        control.seed = config.seed
+    if DISCRIMINATOR in config.reward:
+        for spec, reward in found.items():
+            if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
+                raise ConfigurationError(
+                    f"reward {spec!r} cannot stand beside the {DISCRIMINATOR}: it learns too, or"
+                    " has the same name"
+                )
+    return found
+
+
+def build_reward(
+    config: TrainConfig, task: Task, rng: torch.Generator, found: Mapping[str, RewardModel]
+) -> WeightedSum:
+    """The rewards that the configuration names, as one.
+
+    Args:
+        found: the result of `named_rewards`.
+    """
+    parts = [
+        found[spec] if spec in found else build_discriminator_reward(config, task, rng)
+        for spec in config.reward
+    ]
+    return WeightedSum(parts, config.reward_weights or None, _failures(config))
+
+
+def try_rewards(config: TrainConfig, task: Task, rewards: Sequence[RewardModel]) -> None:
+    """Asks each reward about two training texts and, where one can be, an empty one.
+
+    Raises:
+        RewardError: it fails, and the configuration does not say to skip that.
+    """
+    texts = task.real("train", 2, torch.Generator().manual_seed(0))
+    batches = [texts]
+    eos_id = task.vocabulary.eos_id
+    if eos_id is not None and texts.prompts is None and not texts.columns:
+        width = texts.tokens.shape[1]
+        batches.append(Sequences.from_rows([[eos_id]], task.vocabulary, width))
+    for reward in rewards:
+        for batch in batches:
+            careful_returns(reward, batch.to(config.device), _failures(config))
+
+
+def user_files(config: TrainConfig) -> list[Path]:
+    """The files with the user's own code that the settings name: rewards, and classes in slots."""
+    places = [parse_spec(spec, "reward").place for spec in config.reward]
+    places += [kind_of(slot, getattr(config, slot)).rpartition(":")[0] for slot in SLOTS]
+    return [Path(place) for place in dict.fromkeys(places) if place.endswith(".py")]
+
+
+def _failures(config: TrainConfig) -> FailurePolicy:
+    return FailurePolicy(config.reward_retries, config.reward_failure)

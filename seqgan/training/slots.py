@@ -1,0 +1,76 @@
+"""The slots of a run's settings: their kinds, and classes of the user's own in their place.
+
+A slot holds the settings that build one part of a run. In a file and on the command line its `kind`
+names their class: a kind of the table below, `package.module:Config` or `./file.py:Config`. A class
+is imported when it is chosen, and no sooner.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from seqgan.system.plugins import load, parse_spec, spec_of, wrong
+
+_RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
+
+SLOTS: Mapping[str, Mapping[str, str]] = {
+    "task": {
+        "captions": "seqgan.tasks.captions:CaptionsConfig",
+        "oracle": "seqgan.tasks.oracle:OracleConfig",
+        "text": "seqgan.tasks.files.text:TextConfig",
+        "prompts": "seqgan.tasks.files.prompts:PromptsConfig",
+    },
+    "generator": {
+        "lstm": _RECURRENT,
+        "gru": _RECURRENT,
+        "transformer": "seqgan.models.generators.transformer:TransformerGeneratorConfig",
+        "pretrained": "seqgan.models.generators.pretrained:PretrainedGeneratorConfig",
+    },
+    "discriminator": {
+        "gru": "seqgan.models.discriminators.recurrent:RecurrentDiscriminatorConfig",
+        "cnn": "seqgan.models.discriminators.cnn:CNNDiscriminatorConfig",
+        "transformer": "seqgan.models.discriminators.transformer:TransformerDiscriminatorConfig",
+        "causal": "seqgan.models.discriminators.causal:CausalDiscriminatorConfig",
+        "pretrained": "seqgan.models.discriminators.pretrained:PretrainedDiscriminatorConfig",
+    },
+    "rule": {
+        "policy_gradient": "seqgan.learning.rules.policy_gradient:PolicyGradientConfig",
+    },
+}
+
+
+def settings_class(slot: str, kind: str) -> type:
+    """The dataclass that a kind or a specification puts into a slot.
+
+    Raises:
+        ConfigurationError: no such kind, or no dataclass with a method `build`.
+    """
+    spec = parse_spec(kind, slot)
+    if spec.arguments is not None:
+        raise wrong(spec, f"its fields are settings of their own ({slot}.NAME), got arguments")
+    found = load(spec, SLOTS[slot])
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise wrong(spec, f"a slot holds a dataclass, got {found!r}")
+    if not callable(getattr(found, "build", None)):
+        raise wrong(spec, f"a slot holds a dataclass with a method build, got {found!r}")
+    for item in fields(found):
+        if item.name.startswith("_") or not item.init:
+            raise wrong(spec, f"its fields are settings, got {item.name!r}, which cannot be set")
+    return found
+
+
+def kind_of(slot: str, settings: Any) -> str:
+    """The kind of the settings in a slot; for a class of the user's own, its specification."""
+    spec = spec_of(type(settings))
+    kind: str = getattr(settings, "kind", "")
+    return kind if SLOTS[slot].get(kind) == spec else spec
+
+
+def short_kind_of(slot: str, settings: Any) -> str:
+    """`kind_of` as a part of a file's name: of a specification, its file's or module's last."""
+    kind = kind_of(slot, settings)
+    place = kind.rpartition(":")[0]
+    name = Path(place).stem if "/" in place else place.rpartition(".")[2]
+    return re.sub(r"\W", "_", name or kind)
