@@ -68,13 +68,14 @@ def main(settings: Settings) -> None:
 def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
     rules, rng = text_preset(), torch.Generator().manual_seed(seed)
     judged = {"pretrain_rounds": settings.rounds, "num_sequences": 500, "loss": "pairwise"}
-    game = {"iterations": settings.iterations, "learning_rate": settings.learning_rate}
-    game |= {"kl_weight": settings.kl_weight, "num_rollouts": 0, "batch_size": 256}
+    rule = {"learning_rate": settings.learning_rate, "kl_weight": settings.kl_weight}
+    game = {"iterations": settings.iterations, "batch_size": 256}
     config = TrainConfig(
         task=PromptsConfig(path=str(path)),
         generator=TransformerGeneratorConfig(width=settings.teacher_width),
         pretrain=PretrainConfig(settings.epochs, patience=1),
         discriminator_training=replace(rules.discriminator_training, **judged),
+        rule=replace(rules.rule, num_rollouts=0, **rule),
         adversarial=replace(rules.adversarial, **game),
         evaluation=replace(rules.evaluation, every=10**6, num_samples=500, num_shown=0),
         seed=seed,
@@ -103,7 +104,7 @@ def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
                 row += [float(difference.mean()), float(difference.std()) / len(prompts) ** 0.5]
             nll = -float(sequence_log_probs(policy, real, how).sum()) / float(real.mask.sum())
             entropy = -float(sequence_log_probs(policy, own, how).sum()) / float(own.mask.sum())
-            known = trainer.heldout_information(own)["discriminator/information_heldout"]
+            known = trainer.players.heldout_information(own)["discriminator/information_heldout"]
             print(*(f"{x:.3f}" if isinstance(x, float) else x for x in [*row, nll, entropy, known]))
             return [*row, nll, entropy, known]
 

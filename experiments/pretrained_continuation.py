@@ -30,6 +30,7 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
+from seqgan.training.final import final_evaluation
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -84,28 +85,28 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         part.save_pretrained(empty)
     rules, judge = text_preset(), PretrainedDiscriminatorConfig()
     judged = {"pretrain_rounds": settings.rounds, "num_sequences": 300}
-    play = {"iterations": settings.iterations, "learning_rate": settings.learning_rate}
-    play |= {"kl_weight": settings.kl_weight, "num_rollouts": 0}
+    rule = {"learning_rate": settings.learning_rate, "kl_weight": settings.kl_weight}
     base = TrainConfig(
         task=PromptsConfig(path=str(path)),
         generator=PretrainedGeneratorConfig(path=str(empty), adapter="none"),
         discriminator=judge if settings.encoder else TransformerDiscriminatorConfig(),
         pretrain=PretrainConfig(settings.epochs, patience=1, decays=0, learning_rate=3e-3),
         discriminator_training=replace(rules.discriminator_training, **judged),
-        adversarial=replace(rules.adversarial, **play),
+        rule=replace(rules.rule, num_rollouts=0, **rule),
+        adversarial=replace(rules.adversarial, iterations=settings.iterations),
         evaluation=replace(rules.evaluation, num_samples=500, num_final=settings.num_samples),
         seed=seed,
     )
     with Progress() as progress:
         learner = make_trainer(base, base.task.build(base.generator), MemoryTracker(), progress)
-        learner.pretrain_generator()
-        for part in (learner.generator.model, tokenizer):
+        learner.run(learner.phase("maximum_likelihood"))
+        for part in (learner.players.generator.model, tokenizer):
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
-        result = make_trainer(
-            config, config.task.build(config.generator), (game := MemoryTracker()), progress
-        ).train()
+        trainer = make_trainer(config, config.task.build(config.generator), (game := MemoryTracker()), progress)
+        trainer.train()
+        result = final_evaluation(trainer)
     table = result_table(result)
     print("\n".join(table.lines()), result.comparison.sentence, sep="\n")
     print(information_sentence(result.information))
