@@ -78,6 +78,7 @@ _ADVERSARIAL = "adversarial phase"
 _DISCRIMINATOR = "a discriminator as reward"
 _EXACT = "tasks with an exact distribution"
 _FULL_SUPPORT = "exact distributions in which every sequence is possible"
+_OWN_REFERENCES = "tasks with prompts"
 _NO_EXACT = "tasks without an exact distribution"
 _EVALUATION = "every evaluation"
 _PPO = "PPO clip loss"
@@ -593,42 +594,35 @@ METRICS: tuple[Metric, ...] = (
     ),
     *(
         Metric(
-            f"eval/rouge_{kind}",
-            f"ROUGE-{kind.upper()}: F1 of the {shared} that a generated text shares with the"
-            " held-out reference most like it",
+            f"eval/paired_bleu_{order}",
+            f"BLEU-{order} of generated continuations, each against the real one of its own prompt",
             "fraction",
             "global_step",
-            _NO_EXACT,
+            _OWN_REFERENCES,
             False,
-            "rises towards what other real text gets; like BLEU, it praises texts that are all"
-            " the same, and rises with the number of references",
-            "rises with self_bleu: quality bought with diversity; falls: divergence",
+            "rises towards what a second real continuation would get, which is far below 1 where"
+            " a prompt leaves much open",
+            "falls: divergence, or continuations that forget their prompts",
+        )
+        for order in (2, 3, 4, 5)
+    ),
+    *(
+        Metric(
+            f"eval/rouge_{kind}",
+            f"ROUGE-{kind.upper()}: F1 of the {shared} that a generated continuation shares with"
+            " the real one of its own prompt",
+            "fraction",
+            "global_step",
+            _OWN_REFERENCES,
+            False,
+            "rises towards what a second real continuation would get",
+            "falls: divergence, or continuations that forget their prompts",
         )
         for kind, shared in (
             ("1", "words"),
             ("2", "pairs of words"),
             ("l", "longest common subsequence"),
         )
-    ),
-    Metric(
-        "eval/rouge_references",
-        "number of references of eval/rouge",
-        "sequences",
-        "global_step",
-        _NO_EXACT,
-        True,
-        "constant: ROUGE grows with it",
-        "differs between two runs: their numbers do not compare",
-    ),
-    Metric(
-        "eval/rouge_hypotheses",
-        "number of generated texts that eval/rouge is averaged over",
-        "sequences",
-        "global_step",
-        _NO_EXACT,
-        True,
-        "constant; the standard error falls with its square root",
-        "differs between two runs: their numbers do not compare",
     ),
     Metric(
         "eval/lm_score",
