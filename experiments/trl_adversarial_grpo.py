@@ -25,6 +25,7 @@ from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.integrations.trl import AdversarialCallback
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
+from seqgan.rewards.adapters.trl import as_trl
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 
@@ -77,7 +78,7 @@ def run(settings: Settings, seed: int) -> list[list[object]]:
     filters = CNNDiscriminatorConfig(filter_sizes=(1, 2, 3, 4, 6, 8, 12), num_filters=(50,) * 7)
     judge = CNNDiscriminator(filters, TASK.vocabulary, LENGTH)
     reward = DiscriminatorReward(judge, torch.optim.Adam(judge.parameters(), 2e-3), "logit")
-    function = reward.as_trl(TASK.vocabulary, LENGTH, remember=size)
+    function = as_trl(reward, TASK.vocabulary, LENGTH, remember=size)
 
     def sample(n: int, temperature: float = 1.0) -> Sequences:
         how = {"do_sample": True, "top_k": 0, "max_new_tokens": LENGTH, "temperature": temperature}

@@ -26,7 +26,7 @@ GROUPS = (
         ),
     ),
     ("BLEU, against {bleu_references} references", ("bleu_",)),
-    ("ROUGE, best of {rouge_references} references, over {rouge_hypotheses} texts", ("rouge_",)),
+    ("BLEU and ROUGE, of each text against its own reference", ("paired_bleu_", "rouge_")),
     ("Self-BLEU, against {self_bleu_references} other texts", ("self_bleu_",)),
     ("Repetition", ("distinct_", "duplicate_rate")),
     ("Copies from the training texts", ("copied_",)),
@@ -35,7 +35,7 @@ GROUPS = (
     ("Embeddings", ("frechet_", "mauve_")),
     ("Content", ("toxicity_rate",)),
 )
-COUNTS = ("_references", "_hypotheses", "_texts")
+COUNTS = ("_references", "_texts")
 
 
 def run(given: list[str]) -> int:
@@ -72,7 +72,9 @@ def _parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--references", type=Path, help="file of real texts")
     parser.add_argument("--train", type=Path, help="file of training texts, to look for copies of")
     parser.add_argument(
-        "--paired", action="store_true", help="ROUGE of each sample with its own line's reference"
+        "--paired",
+        action="store_true",
+        help="also BLEU and ROUGE of each sample against the reference of its own line",
     )
     parser.add_argument(
         "--embedding",
@@ -121,6 +123,7 @@ def _of_files(options: argparse.Namespace) -> "Scores":
         TextMeasures,
         bleu_scores,
         copy_scores,
+        paired_scores,
         repetition_scores,
     )
 
@@ -141,6 +144,8 @@ def _of_files(options: argparse.Namespace) -> "Scores":
         )
     texts, real = ([" ".join(words) for words in side] for side in (samples, references))
     scores = bleu_scores(samples, references, options.seed) | repetition_scores(samples)
+    if options.paired:
+        scores |= paired_scores(samples, references)
     kept: list[str] = []
     if options.train is not None:
         scores |= copy_scores(copies_from_texts(samples, _train_texts(options.train, kept)))
@@ -151,7 +156,6 @@ def _of_files(options: argparse.Namespace) -> "Scores":
         options.embedding,
         options.mauve,
         options.toxicity,
-        options.paired,
     )
     return scores | measures.scores(samples, texts, options.seed)
 

@@ -20,6 +20,7 @@ from seqgan.evaluation.texts import (
     Scores,
     TextMeasures,
     copy_scores,
+    paired_scores,
     repetition_scores,
     summarize_bleu,
 )
@@ -104,6 +105,8 @@ def measure(
         scores |= summarize_bleu(rows, bleu, len(references))
     if texts is not None:
         scores |= texts.scores(rows, samples.texts)
+    if texts is not None and prompts is not None:
+        scores |= paired_scores(rows, token_rows(prompts))  # the prompts' own continuations
     metrics = report.metrics | _named(scores.metrics)
     metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
     return Measurement(

@@ -20,22 +20,21 @@ from seqgan.evaluation.metrics.embeddings import EMBEDDINGS, FITTED, Embedding, 
 from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.evaluation.metrics.language_model import LanguageModel
 from seqgan.evaluation.metrics.ngrams import (
+    bleu_pairs,
     distinct,
     duplicate_rate,
     sentence_bleu,
     sentence_self_bleu,
 )
-from seqgan.evaluation.metrics.rouge import RougeReferences, rouge_pairs
+from seqgan.evaluation.metrics.rouge import rouge_pairs
 from seqgan.evaluation.metrics.shapes import length_divergence, zipf_divergence
 from seqgan.rewards.shipped.packages import Profanity
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
 
 Text = Sequence[Hashable]
 BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
 
 MAX_TEXTS = 10_000  # samples that are averaged over or learnt from; references are complete
-MAX_ROUGE_PAIRS = 10_000_000  # of a sample and a reference; beyond, ROUGE takes fewer samples
-MIN_ROUGE_TEXTS = 100  # but at least these
 MIN_FLOOR_TEXTS = 4  # references that are compared; a floor needs two on each side
 TOXIC = 0.5  # probability above which a text counts as toxic
 
@@ -116,12 +115,19 @@ def summarize_bleu(
     return Scores(numbers, per_text)
 
 
+def paired_scores(samples: Sequence[Text], references: Sequence[Text]) -> Scores:
+    """BLEU and ROUGE of each sample against the one reference at its own place.
+
+    Raises:
+        DataError: not one reference for each sample, or none at all.
+    """
+    scores = {f"paired_bleu_{n}": each for n, each in bleu_pairs(samples, references).items()}
+    scores |= rouge_pairs(samples, references)
+    return Scores(per_text={name: PerText.mean_of(values) for name, values in scores.items()})
+
+
 class TextMeasures:
     """Samples beside real texts that no generator was trained on.
-
-    `rouge_1`, `rouge_2`, `rouge_l`: F1 with the best of all references (`rouge_references`), over
-    some of the samples (`rouge_hypotheses`; 1,000 where there are 10,000 references). If paired,
-    with the one reference at the sample's own place, over all of them.
 
     `lm_score`: nats per token (the end of a text is one) of the samples under a language model
     that learnt from `lm_texts` references. `reverse_lm_score`: of the references under one that
@@ -146,11 +152,10 @@ class TextMeasures:
         embeddings: names as in `EMBEDDINGS`.
         with_mauve: whether MAUVE is computed, for each of the embeddings.
         with_toxicity: whether toxicity is.
-        paired: whether sample i answers to reference i.
 
     Raises:
-        ConfigurationError: no reference, or an embedding that is unknown or whose package is
-            missing.
+        DataError: no reference.
+        ConfigurationError: an embedding that is unknown or whose package is missing.
         RewardError: alt-profanity-check is missing.
     """
 
@@ -162,12 +167,12 @@ class TextMeasures:
         embeddings: Sequence[str] = ("hashed",),
         with_mauve: bool = False,
         with_toxicity: bool = False,
-        paired: bool = False,
     ) -> None:
+        if not len(references):
+            raise DataError("a measure of texts needs at least one reference, got none")
         self.references = references
         self._with_mauve = with_mauve
         self._profanity = Profanity() if with_toxicity else None
-        self._rouge = None if paired else RougeReferences(references)
         self._vocabulary = dict.fromkeys(chain.from_iterable(references))
         self._models: dict[int, LanguageModel] = {}  # by the number of texts they learnt from
         self._embeddings: list[tuple[Embedding, Float[np.ndarray, "text feature"]]] = []
@@ -185,27 +190,16 @@ class TextMeasures:
         """All measures of the samples, given word by word and as strings.
 
         Raises:
-            ConfigurationError: no sample; or, if paired, not as many as references.
+            ConfigurationError: no sample.
         """
         rng = np.random.default_rng(seed)
-        scores = self._rouge_scores(samples, rng)
-        scores |= self._language_model_scores(samples, rng)
+        scores = self._language_model_scores(samples, rng)
         scores |= self._shapes(samples, rng)
         scores |= self._divergences(strings, rng, seed)
         if self._profanity is not None:
             toxic = -np.array(self._profanity.judge(strings)) > TOXIC
             scores |= Scores(per_text={"toxicity_rate": PerText.mean_of(toxic.astype(float))})
         return scores
-
-    def _rouge_scores(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
-        if self._rouge is None:
-            found, num_references = rouge_pairs(samples, self.references), 1
-        else:
-            num_references = len(self.references)
-            num_texts = max(MAX_ROUGE_PAIRS // num_references, MIN_ROUGE_TEXTS)
-            found = self._rouge.best(_some(samples, num_texts, rng))
-        numbers = {"rouge_references": num_references, "rouge_hypotheses": len(found["rouge_l"])}
-        return Scores(numbers, {name: PerText.mean_of(values) for name, values in found.items()})
 
     def _language_model_scores(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
         num_texts = min(len(samples), len(self.references), MAX_TEXTS)

@@ -3,7 +3,7 @@
 TRL keeps its reward models frozen. Here a callback trains one at the end of every step, on the
 completions that it has just judged and as many real texts:
 
-    function = reward.as_trl(task.vocabulary, task.max_length, remember=4096)
+    function = as_trl(reward, task.vocabulary, task.max_length, remember=4096)
     callback = AdversarialCallback(function, task, torch.Generator().manual_seed(0))
     GRPOTrainer(model, reward_funcs=function, callbacks=[callback], ...).train()
 """

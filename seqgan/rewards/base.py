@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,11 +10,7 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.data.vocabulary import Vocabulary
 from seqgan.system.errors import SeqganError
-
-if TYPE_CHECKING:
-    import seqgan.rewards.adapters.trl
 
 
 @runtime_checkable
@@ -78,19 +74,6 @@ class Reward(ABC):
     @abstractmethod
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
         """(batch,) rewards, NaN where the reward does not apply."""
-
-    def as_trl(
-        self,
-        vocabulary: Vocabulary | None = None,
-        max_length: int | None = None,
-        remember: int = 0,
-        eos_token_id: int | None = None,
-        device: torch.device | str = "cpu",
-    ) -> "seqgan.rewards.adapters.trl.TrlFunction":
-        """This reward as a reward function of TRL's trainers; see `rewards.adapters.trl.as_trl`."""
-        from seqgan.rewards.adapters.trl import as_trl
-
-        return as_trl(self, vocabulary, max_length, remember, eos_token_id, device)
 
 
 class RewardError(SeqganError):

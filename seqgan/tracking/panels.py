@@ -270,8 +270,6 @@ SECTIONS = (
                 (
                     "eval/bleu_references",
                     "eval/self_bleu_references",
-                    "eval/rouge_references",
-                    "eval/rouge_hypotheses",
                     "eval/lm_texts",
                 ),
                 (0, None),

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from fnmatch import fnmatchcase
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,12 @@ def test_imports_point_downwards(module):
         if name == "seqgan" or name.startswith("seqgan."):
             assert name in SEQGAN, f"{module} imports {name}, which is not there"
             assert layer_of(name) <= layer, f"{module} (layer {layer}) imports {name} from above"
+
+
+def test_rewards_import_each_other_in_no_circle():
+    known = {name for name in SEQGAN.keys() - PACKAGES if name.startswith("seqgan.rewards.")}
+    graph = {name: imported(SEQGAN[name], SEQGAN) & known for name in known}
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("module", [*SEQGAN, *SEQGAN_ENVS])

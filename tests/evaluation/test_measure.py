@@ -43,7 +43,6 @@ OF_BLEU = {f"eval/{kind}_{order}" for kind in ("bleu", "self_bleu") for order in
     "eval/self_bleu_references",
 }
 OF_TEXTS = {
-    *(f"eval/rouge_{kind}" for kind in ("1", "2", "l", "references", "hypotheses")),
     *(f"eval/{name}" for name in ("lm_score", "reverse_lm_score", "lm_texts")),
     *(f"eval/{name}" for name in ("length_divergence", "zipf_divergence")),
     *("eval/frechet_hashed", "eval/frechet_hashed_floor"),

@@ -1,14 +1,10 @@
-"""ROUGE: by hand, and against plain Python on random texts with repeated words and ties."""
+"""ROUGE of pairs: by hand, and against plain Python on random texts with repeated words."""
 
 import numpy as np
 import pytest
 from ngram_reference import count_ngrams
 
-from seqgan.evaluation.metrics.rouge import (
-    RougeReferences,
-    longest_common_subsequences,
-    rouge_pairs,
-)
+from seqgan.evaluation.metrics.rouge import longest_common_subsequence, rouge_pairs
 
 
 def plain_lcs(some, others):
@@ -49,33 +45,11 @@ def test_by_hand():
     }
 
 
-def test_each_score_has_its_own_best_reference():
-    references = RougeReferences(["ab", "xcyb", "cba"])
-    scores = references.best(["abc"])
-    assert scores["rouge_1"].tolist() == [1.0]  # cba: all words
-    assert scores["rouge_2"].tolist() == [pytest.approx(2 / 3)]  # ab: one pair of two, and of one
-    assert scores["rouge_l"].tolist() == [pytest.approx(4 / 5)]  # ab
-
-
 def random_texts(rng, num_texts, num_words, longest):
     return [
         rng.integers(num_words, size=length).tolist()
         for length in rng.integers(0, longest + 1, size=num_texts)
     ]
-
-
-@pytest.mark.parametrize("first_block", [1, 3, 64])
-@pytest.mark.parametrize("num_words", [2, 5, 30])
-def test_the_best_equals_plain_python(monkeypatch, num_words, first_block):
-    monkeypatch.setattr("seqgan.evaluation.metrics.rouge.FIRST_BLOCK", first_block)
-    rng = np.random.default_rng(num_words)
-    references = random_texts(rng, 25, num_words, 12)
-    texts = [*random_texts(rng, 20, num_words + 1, 12), [], ["unseen"]]
-    scores = RougeReferences(references).best(texts)
-    for place, text in enumerate(texts):
-        expected = np.max([plain_rouge(text, real) for real in references], axis=0)
-        found = [values[place] for values in scores.values()]
-        assert found == pytest.approx(expected.tolist(), abs=1e-12)
 
 
 def test_pairs_equal_plain_python():
@@ -86,23 +60,30 @@ def test_pairs_equal_plain_python():
     assert scores.tolist() == [pytest.approx(row, abs=1e-12) for row in expected]
 
 
-def test_subsequences_of_many_rows_at_once():
-    rows = np.array([[1, 2, 3, 4], [4, 3, 2, 1], [1, 3, 4, -1], [-1, -1, -1, -1]])
-    assert longest_common_subsequences([1, 2, 4], rows).tolist() == [3, 1, 2, 0]
-    assert longest_common_subsequences([], rows).tolist() == [0, 0, 0, 0]
+@pytest.mark.parametrize(
+    ("text", "reference", "length"),
+    [("124", "1234", 3), ("124", "4321", 1), ("124", "134", 2), ("", "12", 0), ("12", "", 0)],
+)
+def test_subsequences_by_hand(text, reference, length):
+    assert longest_common_subsequence(text, reference) == length
 
 
-def test_references_of_very_different_lengths():
-    """One long reference: only the blocks that hold it are wide."""
-    references = [["a"], ["b", "c"], [*"abc"] * 500]
-    scores = RougeReferences(references).best([[*"abc"], ["b", "c"]])
-    assert scores["rouge_l"].tolist() == [pytest.approx(4 / 5), 1.0]
+def test_texts_without_words_or_pairs_of_words():
+    scores = rouge_pairs([[], ["a"], [], ["a"]], [["a"], [], [], ["a"]])
+    assert scores["rouge_1"].tolist() == [0, 0, 0, 1]
+    assert scores["rouge_2"].tolist() == [0, 0, 0, 0]
+    assert scores["rouge_l"].tolist() == [0, 0, 0, 1]
+
+
+def test_each_pair_is_for_itself():
+    texts = [["a", "b"], ["c", "d"]]
+    assert rouge_pairs(texts, texts)["rouge_l"].tolist() == [1, 1]
+    assert rouge_pairs(texts, texts[::-1])["rouge_l"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
-        (lambda: RougeReferences([]), "ROUGE needs at least one reference, got none"),
         (lambda: rouge_pairs(["a"], ["a", "b"]), "one reference for each .*, got 2 for 1"),
         (lambda: rouge_pairs([], []), "one reference for each .*, got 0 for 0"),
     ],

@@ -186,7 +186,7 @@ def test_a_reward_model_trains_a_language_model(
     kind: str, language_model: Path, tmp_path: Path
 ) -> None:
     reward = LengthReward()
-    function = reward.as_trl(TASK.vocabulary, TASK.max_length)
+    function = as_trl(reward, TASK.vocabulary, TASK.max_length)
     trainer = make_trainer(kind, language_model, tmp_path, function)
     trainer.train()
     history = [log for log in trainer.state.log_history if "loss" in log]

@@ -71,9 +71,9 @@ def test_the_name_is_the_reward_models() -> None:
     assert as_trl(PerToken()).__name__ == "per_token"
 
 
-def test_every_shipped_reward_has_the_method() -> None:
+def test_arguments_reach_the_function() -> None:
     reward = RandomReward(3)
-    function = reward.as_trl(WITH_UNKNOWN, 4, 7, 50, "meta")
+    function = as_trl(reward, WITH_UNKNOWN, 4, 7, 50, "meta")
     assert function.reward_model is reward
     assert function.vocabulary is WITH_UNKNOWN
     assert (function.max_length, function.remember, function.eos_token_id) == (4, 7, 50)

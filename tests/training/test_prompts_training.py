@@ -18,6 +18,8 @@ from tiny_runs import TINY, changed, make_trainer, weights_of
 
 from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.evaluation.measure import token_rows
+from seqgan.evaluation.metrics.rouge import rouge_pairs
 from seqgan.learning.collection import collect, env_arguments, make_env, training_prompts
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
@@ -263,6 +265,21 @@ def test_a_measurement_continues_test_prompts() -> None:
     again = trainer.observer("evaluation").measure(trainer.players.generator, 48, 0.5)
     assert prompt_rows(again.samples) == prompt_rows(measured.samples)
     assert set(measured.samples.columns) == {"answer"}
+
+
+def test_a_measurement_compares_continuations_with_those_of_their_own_prompts() -> None:
+    trainer, _ = make(reward=as_reward(right))
+    measured = trainer.measure(trainer.generator, 48)
+    test = copying_task().rows("test", torch.arange(16))
+    own = dict(zip(map(tuple, prompt_rows(test)), token_rows(test), strict=True))
+    assert len(own) == 16
+    references = [own[tuple(row)] for row in prompt_rows(measured.samples)]
+    expected = rouge_pairs(token_rows(measured.samples), references)
+    for name, values in expected.items():
+        assert measured.metrics[f"eval/{name}"] == pytest.approx(values.mean())
+        assert measured.per_text[f"eval/{name}"].values.tolist() == values.tolist()
+    assert 0 < measured.metrics["eval/rouge_1"] < 1
+    assert 0 < measured.metrics["eval/paired_bleu_2"] < 1
 
 
 def test_discriminators_read_the_prompt() -> None:

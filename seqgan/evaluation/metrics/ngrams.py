@@ -56,6 +56,33 @@ def sentence_bleu(
     return _scores(matches, lengths, _closest_lengths(lengths, _lengths(references)))
 
 
+def bleu_pairs(
+    hypotheses: Sequence[Text], references: Sequence[Text], max_order: int = 5
+) -> dict[int, Float[np.ndarray, " pair"]]:
+    """`sentence_bleu` of each hypothesis against the reference at its own place alone.
+
+    Raises:
+        DataError: not one reference for each hypothesis, none at all, or `max_order` below 2.
+    """
+    if len(hypotheses) != len(references) or not len(hypotheses):
+        raise DataError(
+            f"paired BLEU needs one reference for each of at least one hypothesis,"
+            f" got {len(references)} for {len(hypotheses)}"
+        )
+    _require_order("max_order", max_order, MIN_ORDER)
+    # A word with the number of its pair is found in its own pair only.
+    texts = [
+        [(number, word) for word in text]
+        for side in (references, hypotheses)
+        for number, text in enumerate(side)
+    ]
+    matches = [
+        counts.matches(counts.largest_before(len(references)), len(texts))[len(references) :]
+        for counts in _count_ngrams(texts, max_order)
+    ]
+    return _scores(matches, _lengths(hypotheses), _lengths(references).astype(np.float64))
+
+
 def self_bleu(
     texts: Sequence[Text],
     max_order: int = 5,
