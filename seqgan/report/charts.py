@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib import font_manager
 
-# Okabe and Ito's colours, told apart by colour-blind readers too.
+# Okabe and Ito's colours, told apart by colour-blind readers too; the light ones are darker here,
+# to stand out from white.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
-PURPLE, AMBER, SKY, BLACK = "#CC79A7", "#E69F00", "#56B4E9", "#000000"
+PURPLE, AMBER, SKY, BLACK = "#B85C97", "#C98A00", "#3A9BD6", "#000000"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, GREY, BLACK)  # of runs in one picture
 MARKERS = "osD^vPX*"  # one for each of them
 

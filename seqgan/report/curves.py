@@ -20,6 +20,7 @@ from seqgan.report import frontier_chart
 from seqgan.report.charts import BLACK, GREEN, GREY, MARKERS, SERIES
 from seqgan.report.frontier_chart import Kind, Series
 from seqgan.report.recorded import Recorded, Row
+from seqgan.tracking.metrics import axis_of
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
 MAX_POINTS = 1000  # of one curve, as many as a screen shows
@@ -182,6 +183,23 @@ def game_charts(runs: Sequence[Recorded]) -> list[Chart]:
     return present([*([quality] if quality else []), *_GAME, *reward_charts], runs)
 
 
+def own_charts(runs: Sequence[Recorded]) -> list[Chart]:
+    """A chart for each metric of the user's own and each phase that logged it."""
+    places = sorted(
+        {
+            (name, "iteration" if "iteration" in row else axis_of(name, row))
+            for run in runs
+            for row in run.metrics
+            for name in row
+            if name.startswith("user/")
+        }
+    )
+    return present(
+        [Chart(name.removeprefix("user/"), "", (Curve(name),), axis) for name, axis in places],
+        runs,
+    )
+
+
 def adversary_charts(runs: Sequence[Recorded]) -> list[Chart]:
     """Both sides of the discriminator; none where no run has one."""
     return present(_ADVERSARY, runs)
@@ -224,10 +242,15 @@ def draw_chart(axes: Axes, chart: Chart, runs: Sequence[Recorded]) -> None:
             )
             if curve.error:
                 _band(axes, run, curve, chart.axis, SERIES[look])
-    axes.set(title=chart.title, xlabel=chart.axis.removeprefix("pretrain/"), ylabel=chart.label)
+    axes.set(title=chart.title, xlabel=counted(chart.axis), ylabel=chart.label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _shade(axes, chart)
     _legend(axes, chart, len(runs))
+
+
+def counted(axis: str) -> str:
+    """The word for an axis: `epoch` for `pretrain/epoch`, `log` where nothing was counted."""
+    return axis.removeprefix("pretrain/") or "log"
 
 
 def _band(axes: Axes, run: Recorded, curve: Curve, axis: str, colour: str) -> None:
@@ -309,7 +332,7 @@ def _legend(axes: Axes, chart: Chart, num_runs: int) -> None:
 
 def told_of_curves(chart: Chart, runs: Sequence[Recorded]) -> str:
     """A chart for those who do not see it: where each curve starts and ends."""
-    told, axis = [], chart.axis.removeprefix("pretrain/")
+    told, axis = [], counted(chart.axis)
     for run in runs:
         for curve in chart.curves:
             x, y = run.curve(curve.metric, chart.axis)

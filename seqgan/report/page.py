@@ -1,5 +1,12 @@
-"""The whole report of one or several runs as one self-contained page, `report.html`."""
+"""The whole report of one or several runs as one self-contained page, `report.html`.
 
+A chart is what matplotlib draws, as a picture in the page: an SVG, sharp on any screen, with its
+numbers as alternative text. The page's style turns its lightness around in the dark scheme.
+"""
+
+import base64
+import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from seqgan.report.cards import STEPS, before_and_after
-from seqgan.report.charts import SERIES
+from seqgan.report.charts import GREY, SERIES
 from seqgan.report.curves import (
     Chart,
     adversary_charts,
@@ -21,6 +28,7 @@ from seqgan.report.curves import (
     draw_frontier,
     frontier_series,
     game_charts,
+    own_charts,
     pretraining_charts,
     told_of_curves,
 )
@@ -29,10 +37,9 @@ from seqgan.report.positions import draw_positions, early_and_late, told_of_posi
 from seqgan.report.recorded import Recorded, read_runs
 from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, reward_sentences, stored_table
-from seqgan.report.svg import SIZE, STYLE, inline_svg
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import write_text
-from seqgan.tracking.metrics import find_metric
+from seqgan.tracking.metrics import OWN, find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
 MAX_RUNS = len(SERIES)
@@ -43,15 +50,37 @@ BADGES = {
     "unfinished": "unfinished",
 }
 SIGNS = "●■◆▼▲✚✖★"  # the markers of `charts.MARKERS` as text
+SIZE = (4.5, 3.1)  # inches, of 72 units each: a phone shows a chart at about its own size
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text in the reader's own font, and small
+    "svg.hashsalt": "seqgan",  # the same chart, the same file
+    "text.parse_math": False,
+    "font.size": 10,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GREY,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart on the page: its picture, what it is, and how to read it."""
+    """A chart on the page.
+
+    Args:
+        source: the picture, as the address that holds it whole.
+        description: its numbers, for those who do not see it.
+        reading: metrics, and what is healthy for each.
+    """
 
     title: str
-    picture: Markup
-    reading: tuple[tuple[str, str], ...]  # metric, and what is healthy
+    source: str
+    description: str
+    reading: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +144,7 @@ def render(runs: Sequence[Recorded]) -> str:
         "pretraining": pretraining_charts(runs),
         "game": game_charts(runs),
         "adversary": adversary_charts(runs),
+        "yours": own_charts(runs),
     }
     page: dict[str, Any] = {
         "mark": Markup(MARK),
@@ -123,6 +153,8 @@ def render(runs: Sequence[Recorded]) -> str:
         "facts": [fact(run, len(runs) > 1) for run in runs],
         "badges": BADGES,
         "marks": SIGNS,
+        "colours": SERIES,
+        "size": SIZE,
         "verdicts": [verdict(run) for run in runs],
         "hints": [(run.name, hints(run)) for run in runs],
         "missing": [(run.name, missing(run)) for run in runs],
@@ -134,7 +166,7 @@ def render(runs: Sequence[Recorded]) -> str:
         "settings": settings,
     }
     for section, charts in sections.items():
-        page[section] = [drawing(chart, runs, f"{section}-{i}") for i, chart in enumerate(charts)]
+        page[section] = [drawing(chart, runs) for chart in charts]
     return environment.get_template("report.html.j2").render(page)
 
 
@@ -180,17 +212,14 @@ def missing(run: Recorded) -> list[str]:
     return found
 
 
-def drawing(chart: Chart, runs: Sequence[Recorded], prefix: str) -> Drawing:
+def drawing(chart: Chart, runs: Sequence[Recorded]) -> Drawing:
     """A chart of metrics with the metric list's words on it."""
+    listed = [(curve.metric, find_metric(curve.metric)) for curve in chart.curves]
     return Drawing(
         chart.title,
-        _picture(
-            partial(draw_chart, chart=chart, runs=runs),
-            prefix,
-            chart.title,
-            told_of_curves(chart, runs),
-        ),
-        tuple((curve.metric, find_metric(curve.metric).healthy) for curve in chart.curves),
+        picture(partial(draw_chart, chart=chart, runs=runs)),
+        told_of_curves(chart, runs),
+        tuple((name, metric.healthy) for name, metric in listed if metric.name != OWN),
     )
 
 
@@ -198,16 +227,15 @@ def frontier(runs: Sequence[Recorded]) -> Drawing | None:
     """Quality against held-out NLL; None where no run has an end."""
     if not any(frontier_series(run, 0) for run in runs):
         return None
-    title = "Quality against held-out NLL"
     description = "; ".join(verdict(run).sentences[0] for run in runs if run.results is not None)
-    picture = _picture(partial(draw_frontier, runs=runs), "frontier", title, description)
-    return Drawing(title, picture, ())
+    source = picture(partial(draw_frontier, runs=runs))
+    return Drawing("Quality against held-out NLL", source, description)
 
 
 def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
     """What tokens are worth by position, and how far they were preferred to others."""
     drawings = []
-    for index, run in enumerate(runs):
+    for run in runs:
         for value, title, label in (
             ("action_value", "Value of a token", "action value (reward)"),
             ("advantage", "Advantage of a token", "advantage (reward)"),
@@ -215,20 +243,18 @@ def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
             periods = early_and_late(run, value)
             if periods is not None:
                 title = f"{title}: {run.name}" if len(runs) > 1 else title
-                picture = _picture(
-                    partial(draw_positions, periods=periods, label=label),
-                    f"{value}-{index}",
-                    title,
-                    told_of_positions(periods),
-                )
-                drawings.append(Drawing(title, picture, ()))
+                source = picture(partial(draw_positions, periods=periods, label=label))
+                drawings.append(Drawing(title, source, told_of_positions(periods)))
     return drawings
 
 
-def _picture(draw: Callable[[Axes], None], prefix: str, title: str, description: str) -> Markup:
+def picture(draw: Callable[[Axes], None]) -> str:
+    """The address of an SVG, the picture itself, of what `draw` puts on its axes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         axes.set_title("")  # the page has it as text
-        return inline_svg(figure, prefix, title, description)
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"

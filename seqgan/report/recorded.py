@@ -17,7 +17,7 @@ import yaml
 from jaxtyping import Float, Int
 
 from seqgan.system.errors import DataError
-from seqgan.tracking.metrics import find_metric
+from seqgan.tracking.metrics import AXES, find_metric
 
 Row = dict[str, Any]
 _NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
@@ -82,7 +82,10 @@ class Recorded:
     def curve(
         self, metric: str, axis: str
     ) -> tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]:
-        """A metric against another one, in every row that has both; not finite becomes NaN."""
+        """A metric against another one, in every row that has both; not finite becomes NaN.
+
+        An empty `axis` stands for the rows without any counter, numbered from 1.
+        """
         at, places = self._columns.get(axis, _NOTHING)
         known, values = self._columns.get(metric, _NOTHING)
         _, x, y = np.intersect1d(at, known, assume_unique=True, return_indices=True)
@@ -92,7 +95,11 @@ class Recorded:
     def _columns(self) -> dict[str, tuple[Int[np.ndarray, " row"], Float[np.ndarray, " row"]]]:
         """Each metric's row numbers and values."""
         columns: dict[str, tuple[list[int], list[float]]] = {}
+        uncounted = 0
         for number, row in enumerate(self.metrics):
+            if not row.keys() & {"iteration", *AXES}:
+                uncounted += 1
+                row = {**row, "": uncounted}
             for name, value in row.items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     numbers, values = columns.setdefault(name, ([], []))

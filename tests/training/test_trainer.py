@@ -41,11 +41,11 @@ from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.guard import FailurePolicy
 from seqgan.rewards.weighted import WeightedSum
-from seqgan.system.errors import DivergedError
+from seqgan.system.errors import ConfigurationError, DivergedError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.tracking.base import MemoryTracker
+from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
@@ -916,6 +916,24 @@ def test_a_loss_that_is_not_finite_is_an_alert() -> None:
         "diverged",
         "pretrain generator, step 0 of 2: the pretraining loss is finite, got nan",
     )
+
+
+class Mistyping(Follower):
+    """Reports under a name with a part too many."""
+
+    def take_metrics(self) -> dict[str, float]:
+        return {"seen/iteration": 1.0}
+
+
+def test_a_metric_that_nobody_listed_ends_the_run_and_is_no_divergence() -> None:
+    memory = MemoryTracker()
+    trainer = Trainer(
+        TINY, toy_task(), Trackers({"memory": memory}), Progress(), reward_model=Mistyping()
+    )
+    with pytest.raises(ConfigurationError) as error:
+        trainer.train()
+    assert "named user/<name>, got 'rewards/count/seen/iteration'" in str(error.value)
+    assert memory.alerts == []
 
 
 def test_a_failing_reward_is_an_alert() -> None:
