@@ -1,1 +1,1 @@
-"""Human evaluation: a blinded page of pairs of texts, and the numbers of what people chose."""
+"""Human evaluation: a page with pairs of texts of hidden origin, and statistics of the answers."""

@@ -1,4 +1,4 @@
-"""The page as one HTML file: texts, style and program in it, and nothing fetched from anywhere."""
+"""Renders the page as one HTML file with texts, style and program; it fetches nothing."""
 
 from jinja2 import Environment, PackageLoader
 
@@ -6,7 +6,7 @@ from seqgan.judging.study import Study
 
 
 def render(study: Study) -> str:
-    """The page of a study. It holds no system's name, only texts under ids that say nothing."""
+    """Renders a study's page. It holds texts under random ids, and no system's name."""
     pages = Environment(
         loader=PackageLoader("seqgan.judging", "pages"), autoescape=True, trim_blocks=True
     )

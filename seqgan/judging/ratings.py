@@ -1,4 +1,4 @@
-"""Reading what raters answered: the CSV files that the page exports, checked against the key."""
+"""Reads raters' answers from the CSV files that the page exports, and checks them by the key."""
 
 import csv
 import math
@@ -19,8 +19,8 @@ class Rating:
     """One answer of one rater.
 
     Args:
-        answer: left, right, tie, or bad for both.
-        seconds: that the item was on the screen before the answer.
+        answer: left, right, tie, or bad (both texts are bad).
+        seconds: time from the display of the item to the answer.
     """
 
     rater: str
@@ -30,37 +30,39 @@ class Rating:
 
 
 def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[str]]:
-    """The answers of all files, one for each rater and item.
+    """Reads the answers of all files, one per rater and item.
 
-    Where a rater has answered an item more than once, in one file or in several, the answer of the
-    latest time counts.
+    If a rater has answered an item several times, in one file or in several, the latest answer
+    counts.
 
     Returns:
-        The answers in the order of the files, and a sentence about every file with such answers.
+        The answers in the order of the files, and a sentence about every file with repeated
+        answers.
 
     Raises:
-        DataError: a file cannot be read, lacks a column or has no answers; a row is malformed, of
-            another page, about an item that the key does not know, or has an answer that the page
-            does not offer. The message names the line.
+        DataError: a file cannot be read, lacks a column or has no answers; a row is malformed,
+            belongs to another page, names an unknown item, or has an answer that the page does not
+            offer. The message names the line.
     """
     latest: dict[tuple[str, str], tuple[datetime, Rating]] = {}
     notes = []
     for path in paths:
-        again = 0
+        repeats = 0
         for time, rating in _read(path, key):
-            found = latest.get((rating.rater, rating.item))
-            again += found is not None
-            if found is None or time >= found[0]:
+            earlier = latest.get((rating.rater, rating.item))
+            repeats += earlier is not None
+            if earlier is None or time >= earlier[0]:
                 latest[rating.rater, rating.item] = time, rating
-        if again:
+        if repeats:
             notes.append(
-                f"{path}: rows that answer an item again: {again}; of a rater's answers to an item"
-                " the latest counts"
+                f"{path}: rows that answer an item again: {repeats}; of a rater's answers to an"
+                " item the latest counts"
             )
     return [rating for _, rating in latest.values()], notes
 
 
 def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
+    """The answers of one file with their times."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -92,6 +94,7 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
 def _rating(
     place: str, header: Sequence[str], fields: Sequence[str], key: Key
 ) -> tuple[datetime, Rating]:
+    """Parses and checks one row; `place` is its file and line, for messages."""
     if len(fields) != len(header):
         raise DataError(f"{place}: a row has {len(header)} fields, got {len(fields)}")
     row = {name: field.strip() for name, field in zip(header, fields, strict=True)}

@@ -1,7 +1,7 @@
-"""What raters preferred, how sure that is, and whether they agree, with others and themselves.
+"""Computes win rates with intervals, and the agreement of raters with others and with themselves.
 
-A tie, and "both bad", counts one half for each system. Repeats and controls are in no win rate:
-repeats say how consistent a rater is, controls how attentive.
+A tie, and "both bad", counts one half for each system. Repeats and controls count in no win rate:
+repeats measure a rater's consistency, controls a rater's attention.
 """
 
 import math
@@ -27,7 +27,7 @@ from seqgan.system.errors import ConfigurationError
 
 Interval = tuple[float, float]
 
-FEW_JUDGEMENTS = 50  # of a pair; with these, 62% wins has an interval that holds one half
+FEW_JUDGEMENTS = 50  # of a pair; with so few, the interval of 62% wins still contains one half
 FEW_RATERS = 3
 TENTATIVE, RELIABLE = 2 / 3, 0.8  # Krippendorff's own bounds for alpha
 
@@ -37,12 +37,14 @@ class PairScore:
     """One system against another; rates and intervals are `first`'s, 0 to 1.
 
     Args:
-        bootstrap: None where every draw gives the same rate, which says nothing of its error.
-        ties: answers that prefer neither, "both bad" included; `both_bad` of them said that.
-        interval: the wider of those two at either end, which the verdict goes by.
-        sign_test_p: two-sided, over items, of which each goes to the system that more of its
+        ties: answers that prefer neither text; `both_bad` of them are "both bad".
+        bootstrap: interval of the bootstrap; None if all replicates have one rate, which gives no
+            estimate of the error.
+        interval: from the lower of the lower ends of `wilson` and `bootstrap` to the higher of
+            their upper ends; the verdict uses it.
+        sign_test_p: two-sided p value over items; an item votes for the system that more of its
             raters preferred.
-        holm_p: the same, adjusted for the number of pairs.
+        holm_p: `sign_test_p`, adjusted for the number of pairs.
     """
 
     first: str
@@ -66,23 +68,24 @@ class PairScore:
 
 @dataclass(frozen=True)
 class Strength:
-    """A system's Bradley-Terry strength, in log odds, the mean over systems 0."""
+    """A system's Bradley-Terry strength, in log odds; the mean over systems is 0."""
 
     system: str
     strength: float
-    interval: Interval | None  # None where every draw gives the same strength
+    interval: Interval | None  # None if all replicates have one strength
 
 
 @dataclass(frozen=True)
 class RaterScore:
-    """How one rater worked.
+    """Statistics of one rater.
 
     Args:
-        answered, items: of the page's items.
+        answered, items: number of answered items, and of all items of the page.
         left_rate: share of left among the answers left and right; None without such answers.
-        repeats, consistent: repeats answered with their originals, and how many of them alike.
-        controls, passed: controls answered, and how many of them for the intact text.
-        median_seconds: per answer.
+        repeats, consistent: number of repeats answered together with their originals, and of those
+            with the same answer.
+        controls, passed: number of answered controls, and of those won by the intact text.
+        median_seconds: median seconds per answer.
     """
 
     rater: str
@@ -98,16 +101,16 @@ class RaterScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything that the answers say.
+    """All results of a study.
 
     Args:
-        alpha: Krippendorff's, of the answers as given (left, right, tie, both bad), nominal; None
-            where it is not defined.
-        alpha_items: comparisons that more than one rater answered.
+        alpha: Krippendorff's alpha, nominal, of the answers left, right, tie and both bad; None if
+            it is undefined.
+        alpha_items: number of comparisons that more than one rater answered.
         agreement: `alpha` in a sentence.
-        strengths: of more than two systems, strongest first.
-        inattentive: a sentence for each rater who failed controls, to be read before any number.
-        notes: what a reader of the numbers has to know.
+        strengths: strengths of more than two systems, strongest first; else empty.
+        inattentive: a sentence about each rater who failed controls, to read before any number.
+        notes: warnings about the numbers.
     """
 
     page: str
@@ -125,7 +128,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class _Judgement:
-    """A rating of a comparison: 1 where the pair's first system won, 0 where the second did."""
+    """A rating of a comparison: score 1 if the pair's first system won, 0 if the second did."""
 
     pair: int
     item: str
@@ -135,15 +138,15 @@ class _Judgement:
 
 
 def score(ratings: Sequence[Rating], key: Key, notes: Sequence[str] = (), seed: int = 0) -> Scores:
-    """Win rates, agreement, consistency.
+    """Computes win rates, agreement and consistency.
 
     Args:
-        ratings: one for each rater and item, as `read_ratings` gives them.
-        notes: are handed on.
-        seed: of the bootstrap.
+        ratings: one per rater and item, as `read_ratings` returns them.
+        notes: sentences to put in front of the result's own notes.
+        seed: seed of the bootstrap.
 
     Raises:
-        ConfigurationError: none of the ratings is of a comparison.
+        ConfigurationError: no rating belongs to a comparison.
     """
     pairs = pairs_of(key.systems)
     judgements = _judgements(ratings, key, pairs)
@@ -172,30 +175,30 @@ def score(ratings: Sequence[Rating], key: Key, notes: Sequence[str] = (), seed: 
 
 
 def preferred(rating: Rating, key: Key) -> str:
-    """The system that a rating prefers, whichever side it stood on; "" for neither."""
-    placed = key.placements[rating.item]
-    return {"left": placed.left, "right": placed.right}.get(rating.answer, "")
+    """The name of the system that a rating prefers; "" for neither."""
+    placement = key.placements[rating.item]
+    return {"left": placement.left, "right": placement.right}.get(rating.answer, "")
 
 
 def _judgements(ratings: Sequence[Rating], key: Key, pairs: Sequence[Pair]) -> list[_Judgement]:
     number = {frozenset(pair): index for index, pair in enumerate(pairs)}
     comparisons = key.of_kind("comparison")
-    found = []
+    judgements = []
     for rating in ratings:
         if rating.item not in comparisons:
             continue
-        placed = comparisons[rating.item]
-        pair = number[frozenset((placed.left, placed.right))]
+        placement = comparisons[rating.item]
+        pair = number[frozenset((placement.left, placement.right))]
         winner = preferred(rating, key)
         value = {pairs[pair][0]: 1.0, pairs[pair][1]: 0.0}.get(winner, 0.5)
-        found.append(_Judgement(pair, rating.item, rating.rater, value, rating.answer))
-    return found
+        judgements.append(_Judgement(pair, rating.item, rating.rater, value, rating.answer))
+    return judgements
 
 
 def _bootstrap(
     judgements: Sequence[_Judgement], pairs: Sequence[Pair], systems: Sequence[str], seed: int
 ) -> tuple[dict[int, Interval | None], list[Strength]]:
-    """Intervals of each pair's win rate, by the pair's number, and the strengths of the systems."""
+    """Bootstraps intervals of the win rates, by the pair's number, and the systems' strengths."""
     blocks, pair = _numbered(judgements, lambda judgement: judgement.pair)
     _, items = _numbered(judgements, lambda judgement: judgement.item)
     _, raters = _numbered(judgements, lambda judgement: judgement.rater)
@@ -220,24 +223,24 @@ def _bootstrap(
     intervals = {index: _spread(low[i], high[i]) for i, index in enumerate(blocks)}
     if not several:
         return intervals, []
-    seen = strengths_of(np.bincount(pair, values), np.bincount(pair).astype(float))
+    estimates = strengths_of(np.bincount(pair, values), np.bincount(pair).astype(float))
     low, high = percentile_interval(np.array(strengths))
     ranked = [
-        Strength(system, float(seen[i]), _spread(low[i], high[i]))
+        Strength(system, float(estimates[i]), _spread(low[i], high[i]))
         for i, system in enumerate(systems)
     ]
     return intervals, sorted(ranked, key=lambda one: -one.strength)
 
 
 def _spread(low: float, high: float) -> Interval | None:
-    """The interval of a bootstrap; None for one without width."""
+    """The interval of a bootstrap; None if it has no width."""
     return None if math.isclose(low, high, abs_tol=1e-9) else (float(low), float(high))
 
 
 def _numbered(
     judgements: Sequence[_Judgement], of: Callable[[_Judgement], int | str]
 ) -> tuple[list, np.ndarray]:
-    """The distinct values in order, and each judgement's place among them."""
+    """The sorted distinct values of `of`, and the index of each judgement's value among them."""
     values = sorted({of(judgement) for judgement in judgements})
     places = {value: index for index, value in enumerate(values)}
     return values, np.array([places[of(judgement)] for judgement in judgements])
@@ -290,7 +293,7 @@ def _pair_scores(
 
 
 def verdict(first: str, second: str, rate: float, interval: Interval, n: int) -> str:
-    """What a pair's numbers say, in a sentence."""
+    """Puts a pair's numbers into a sentence."""
     low, high = interval
     if rate < 0.5:
         first, second, rate, low, high = second, first, 1 - rate, 1 - high, 1 - low
@@ -310,7 +313,7 @@ def _counted(n: int, noun: str) -> str:
 
 
 def _sign_test(group: Sequence[_Judgement]) -> float:
-    """Items are independent, raters of one item are not: an item has one vote."""
+    """The sign test over items. Raters of one item are not independent, so an item has one vote."""
     votes: dict[str, float] = defaultdict(float)
     for judgement in group:
         votes[judgement.item] += judgement.score - 0.5
@@ -318,10 +321,10 @@ def _sign_test(group: Sequence[_Judgement]) -> float:
 
 
 def _alpha(judgements: Sequence[_Judgement]) -> tuple[float | None, int]:
-    """Krippendorff's alpha of the answers as given, and of how many items it is.
+    """Krippendorff's alpha of the answers, and the number of items it is based on.
 
-    Sides, not systems: two raters who always answer "left" agree by habit. Their answers are one
-    category, of which nothing can be learnt; told by systems they would seem to agree on quality.
+    The categories are sides, not systems. Two raters who always answer "left" agree by habit: by
+    sides, alpha is then undefined; by systems, they would seem to agree on quality.
     """
     counts: dict[str, list[int]] = defaultdict(lambda: [0] * len(ANSWERS))
     for judgement in judgements:
@@ -367,7 +370,7 @@ def _rater_scores(ratings: Sequence[Rating], key: Key) -> list[RaterScore]:
             and (again.answer == "bad") == (before.answer == "bad")
             for again, before in both
         ]
-        checked = [preferred(own[name], key) == INTACT for name in controls if name in own]
+        passes = [preferred(own[name], key) == INTACT for name in controls if name in own]
         scores.append(
             RaterScore(
                 rater,
@@ -376,8 +379,8 @@ def _rater_scores(ratings: Sequence[Rating], key: Key) -> list[RaterScore]:
                 sides["left"] / decided if decided else None,
                 len(both),
                 sum(alike),
-                len(checked),
-                sum(checked),
+                len(passes),
+                sum(passes),
                 median(rating.seconds for rating in own.values()),
             )
         )

@@ -1,4 +1,4 @@
-"""Where the texts of a comparison come from: runs and files of texts."""
+"""Loads the texts of a comparison from runs and files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ Which = Literal["generator", "pretrained", "real"]
 
 @dataclass(frozen=True)
 class WantedRun:
-    """A run's texts as asked for: `[NAME=]FOLDER[:pretrained|:real][@TEMPERATURE]`."""
+    """A request for a run's texts: `[NAME=]FOLDER[:pretrained|:real][@TEMPERATURE]`."""
 
     name: str
     folder: Path
@@ -32,7 +32,7 @@ class WantedRun:
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file's texts as asked for: `NAME=FILE`."""
+    """A request for a file's texts: `NAME=FILE`."""
 
     name: str
     path: Path
@@ -40,7 +40,7 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run that can be drawn from."""
+    """An open run, ready to draw texts from."""
 
     wanted: WantedRun
     folder: RunFolder
@@ -49,12 +49,12 @@ class OpenedRun:
 
 
 def parse_run(spec: str) -> WantedRun:
-    """Reads how a run is asked for; without a name it is called as its folder and what follows.
+    """Parses a request for a run. The default name is the folder's name and the rest of the spec.
 
-    A folder whose own name holds such signs is taken as it is.
+    If a folder's own name contains `=`, `:` or `@`, the folder wins.
 
     Raises:
-        ConfigurationError: it cannot be read so.
+        ConfigurationError: the spec has another form.
     """
     name, rest = "", spec
     if not Path(spec).is_dir() and "=" in spec:
@@ -69,12 +69,12 @@ def parse_run(spec: str) -> WantedRun:
         Sampling(temperature)
     if not Path(folder).is_dir() and ":" in folder:
         folder, _, which = folder.rpartition(":")
-    called = name or Path(folder).resolve().name + rest.removeprefix(folder)
+    name = name or Path(folder).resolve().name + rest.removeprefix(folder)
     match which:
         case "generator" | "pretrained":
-            return WantedRun(called, Path(folder), which, temperature)
+            return WantedRun(name, Path(folder), which, temperature)
         case "real" if temperature == 1:
-            return WantedRun(called, Path(folder), which)
+            return WantedRun(name, Path(folder), which)
         case "real":
             raise ConfigurationError(f"real texts have no temperature, got {spec!r}")
         case _:
@@ -82,7 +82,11 @@ def parse_run(spec: str) -> WantedRun:
 
 
 def parse_file(spec: str) -> WantedFile:
-    """Reads how a file is asked for. Raises ValueError where it cannot be read so."""
+    """Parses a request for a file.
+
+    Raises:
+        ConfigurationError: the spec has another form.
+    """
     name, equals, path = spec.partition("=")
     if not (name and equals and path):
         raise ConfigurationError(f"--samples is NAME=FILE, got {spec!r}")
@@ -90,13 +94,13 @@ def parse_file(spec: str) -> WantedFile:
 
 
 def with_short_names(wanted: Sequence[WantedRun | WantedFile]) -> list[WantedRun | WantedFile]:
-    """`real` for `run:real` and `pretrained` for `run:pretrained`, where no two are called so."""
+    """Shortens default names to `real` and `pretrained`, if that keeps all names distinct."""
     short = []
     for one in wanted:
         name = one.name
         if isinstance(one, WantedRun) and one.which != "generator":
             folder = one.folder.resolve().name
-            if name.startswith(f"{folder}:{one.which}"):  # not one that was given
+            if name.startswith(f"{folder}:{one.which}"):  # a default name, not the user's
                 name = name.removeprefix(f"{folder}:")
         short.append(name)
     return [
@@ -106,7 +110,11 @@ def with_short_names(wanted: Sequence[WantedRun | WantedFile]) -> list[WantedRun
 
 
 def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:
-    """Raises ValueError for fewer than two systems, and for two of one name."""
+    """Checks the names of a comparison's systems.
+
+    Raises:
+        ConfigurationError: there are fewer than two systems, or two with one name.
+    """
     names = [one.name for one in wanted]
     if len(names) < 2:
         raise ConfigurationError(f"a comparison takes at least 2 systems, got {len(names)}")
@@ -121,10 +129,10 @@ def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:
 def load_sources(
     wanted: Sequence[WantedRun | WantedFile], num_pairs: int, seed: int
 ) -> tuple[list[Source], list[OpenedRun]]:
-    """The texts of every system, and the runs among them.
+    """Loads the texts of every system, and returns them with the opened runs.
 
     Raises:
-        ConfigurationError: no such run or file, or one with fewer texts than a comparison takes.
+        ConfigurationError: a run or file is missing, or has fewer texts than the comparison needs.
         CheckpointError: a run has no intact checkpoint.
     """
     runs: dict[WantedRun, OpenedRun] = {}
@@ -151,7 +159,9 @@ def load_sources(
 
 
 def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: int) -> Source:
-    """n real texts with enough different words to shuffle: of a file, or held out in a run's task.
+    """Loads n real texts with at least 4 different words to shuffle.
+
+    The texts come from a file, or else from the held-out texts of the first run's task.
 
     Raises:
         ConfigurationError: there is neither a file nor a run, or they hold fewer such texts.
@@ -175,11 +185,14 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
         raise ConfigurationError(
             f"{n} controls take as many real texts of 4 or more different words, got {len(rows)}"
         )
-    chosen = [rows[index] for index in torch.randperm(len(rows), generator=rng)[:n].tolist()]
-    return Source("", [texts[row].strip() for row in chosen], [prompts[row] for row in chosen])
+    sample_rows = [rows[index] for index in torch.randperm(len(rows), generator=rng)[:n].tolist()]
+    return Source(
+        "", [texts[row].strip() for row in sample_rows], [prompts[row] for row in sample_rows]
+    )
 
 
 def _lines(wanted: WantedFile, n: int) -> list[str]:
+    """The texts of a file, at least n."""
     texts = read_texts(wanted.path)
     if len(texts) < n:
         raise ConfigurationError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
@@ -189,6 +202,7 @@ def _lines(wanted: WantedFile, n: int) -> list[str]:
 def _from_run(
     run: OpenedRun, n: int, rows: Sequence[int], shared: torch.Generator, rng: torch.Generator
 ) -> Source:
+    """n texts of a run: of one of its generators, or held-out real ones."""
     prompts = prompted_rows(run.task, rows, shared)
     if run.wanted.which == "real":
         size = run.task.size("test")
@@ -196,22 +210,23 @@ def _from_run(
             raise ConfigurationError(
                 f"{run.wanted.name}: {n} texts are needed, got {size} held-out ones"
             )
-        drawn = prompts if prompts is not None else run.task.real("test", n, rng)
+        texts = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
         trained = load_generator(run.folder, run.config, run.wanted.which)
         sampling = Sampling(run.wanted.temperature)
-        drawn = draw_texts(trained, n, rng, sampling, prompts, run.config.device)
-    return Source(run.wanted.name, drawn.texts, None if prompts is None else drawn.prompt_texts)
+        texts = draw_texts(trained, n, rng, sampling, prompts, run.config.device)
+    return Source(run.wanted.name, texts.texts, None if prompts is None else texts.prompt_texts)
 
 
 def prompted_rows(task: Task, rows: Sequence[int], rng: torch.Generator) -> Sequences | None:
-    """Held-out sequences whose prompts a system continues; None for a task without prompts.
+    """Selects held-out sequences whose prompts a system continues; None if the task has no prompts.
 
     Args:
-        rows: their places in a random order of the held-out set, which `rng` decides.
+        rows: indices into a random order of the held-out set.
+        rng: decides that order.
 
     Raises:
-        ConfigurationError: the held-out set has fewer sequences than the largest place asks for.
+        ConfigurationError: the held-out set is too small for the largest index.
     """
     if task.real("test", 1, torch.Generator().manual_seed(0)).prompts is None:
         return None
@@ -229,7 +244,7 @@ def draw_texts(
     prompts: Sequences | None,
     device: str = "cpu",
 ) -> Sequences:
-    """n texts of a generator, or a continuation of each prompt; never with the unknown word."""
+    """Draws n texts, or a continuation of each prompt; none contains the unknown word."""
     unknown = trained.vocabulary.unk_id
     return sample(
         trained.generator,

@@ -1,12 +1,11 @@
-"""The design of a blinded comparison: which two texts, on which side, under which opaque id.
+"""Designs a blinded comparison: pairs texts, draws their sides, and hides their origin.
 
-Every two systems are compared equally often, each system stands on either side equally often
-within such a block, and every text is shown once. Some comparisons come again with their sides
-swapped, to see whether a rater agrees with himself. All raters judge the same items, each in an
-order of his own, which the page draws from his name.
+All pairs of systems are compared equally often. Within a pair each system stands on either side
+equally often, and every text is shown once. Some comparisons are repeated with their sides swapped,
+to measure a rater's consistency. All raters judge the same items; the page draws each rater's order
+from the rater's name.
 
-The page and the key are two things: the page holds texts under ids that say nothing, the key says
-which system wrote which of them.
+The page holds texts under random ids. The key, a separate file, maps ids to systems.
 """
 
 import hashlib
@@ -31,12 +30,12 @@ KEY_FORMAT = "blinded comparison, key 1"
 
 @dataclass(frozen=True)
 class Source:
-    """What one system wrote, in the order in which it is used.
+    """The texts of one system, in the order of their use.
 
     Args:
-        name: of the system, as the key and the numbers show it.
-        texts: as many as `texts_needed` says.
-        prompts: what each text goes on from; None where texts stand alone.
+        name: the system's name in the key and in the results.
+        texts: at least `texts_needed` texts.
+        prompts: the prompt that each text continues; None if texts have no prompts.
     """
 
     name: str
@@ -46,13 +45,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Placement:
-    """What the key knows of an item.
+    """The key's entry of an item.
 
     Args:
-        kind: a repeat shows a comparison again, sides swapped; a control shows a text beside its
-            own words in random order.
-        left, right: the systems, or INTACT and SHUFFLED.
-        repeats: the id of the comparison that a repeat repeats.
+        kind: a comparison; a repeat of one with swapped sides; or a control, a text beside its own
+            words in random order.
+        left, right: the systems on either side, or INTACT and SHUFFLED.
+        repeats: the id of the comparison that a repeat shows again; else empty.
     """
 
     kind: Kind
@@ -74,16 +73,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the page and the key are written from; items lie in random order."""
+    """The content of the page and the key; items lie in random order."""
 
     question: str
     both_bad: bool
     systems: tuple[str, ...]
     items: tuple[Item, ...]
-    identical: dict[Pair, int]  # pairs of equal texts, which nobody is asked about
+    identical: dict[Pair, int]  # number of pairs of equal texts, which are not shown
 
     def page(self) -> dict[str, Any]:
-        """What the page holds: nothing that tells one system from another but its texts."""
+        """The page's content: texts under random ids, without the systems' names."""
         items = [
             {"id": item.id, "left": item.left, "right": item.right, "prompt": item.prompt}
             for item in self.items
@@ -93,7 +92,7 @@ class Study:
         return {"page": digest[:12], **content}
 
     def key(self) -> dict[str, Any]:
-        """What the page does not hold."""
+        """The key's content: the system on either side of each item."""
         return {
             "format": KEY_FORMAT,
             "page": self.page()["page"],
@@ -107,31 +106,32 @@ class Study:
 
 @dataclass(frozen=True)
 class Key:
-    """What scoring needs to know of a page."""
+    """The facts about a page that scoring needs."""
 
     page: str
     question: str
     systems: tuple[str, ...]
     placements: dict[str, Placement]
     identical: dict[Pair, int]
-    both_bad: bool = True  # whether the page offers that answer; older keys do not say
+    both_bad: bool = True  # True if the page offers that answer; older keys lack this field
 
     def of_kind(self, kind: Kind) -> dict[str, Placement]:
-        return {name: placed for name, placed in self.placements.items() if placed.kind == kind}
+        """The placements of that kind, by item."""
+        return {name: place for name, place in self.placements.items() if place.kind == kind}
 
 
 def pairs_of(systems: Sequence[str]) -> list[Pair]:
-    """Every two systems, in the order in which they were named."""
+    """All pairs of systems, in the order of their names' list."""
     return list(combinations(systems, 2))
 
 
 def texts_needed(num_systems: int, num_pairs: int) -> int:
-    """Texts of each system: it meets each of the others `num_pairs` times, with a text each."""
+    """Number of texts per system: `num_pairs` for the comparisons with each other system."""
     return (num_systems - 1) * num_pairs
 
 
 def prompts_of(system: int, num_systems: int, num_pairs: int) -> list[int]:
-    """Which prompts a system's texts continue: each pair of systems has `num_pairs` of its own."""
+    """Indices of the prompts of a system's texts. Each pair of systems has `num_pairs` prompts."""
     blocks = combinations(range(num_systems), 2)
     return [
         block * num_pairs + row
@@ -152,24 +152,24 @@ def plan(
 ) -> Study:
     """Pairs the texts, draws sides, repeats, controls, order and ids.
 
-    Two equal texts are no question, so such pairs are left out and counted.
+    Nobody can choose between two equal texts, so such pairs are left out and counted.
 
     Args:
-        sources: at least two, each with `texts_needed` texts.
-        num_pairs: comparisons of every two systems.
-        both_bad: whether raters may answer that both texts are bad.
-        repeats: share of the comparisons that come again with their sides swapped.
-        controls: real texts to set beside their own words in random order.
-        seed: the same seed and texts, the same study.
+        sources: at least two systems, each with `texts_needed` texts.
+        num_pairs: number of comparisons of each pair of systems.
+        both_bad: True lets raters answer that both texts are bad.
+        repeats: share of the comparisons that are repeated with swapped sides.
+        controls: real texts to show beside their own words in random order.
+        seed: the same seed and texts give the same study.
 
     Raises:
-        ConfigurationError: two texts of an item would continue different prompts, or all pairs of
-            two systems are equal texts.
+        ConfigurationError: two texts of an item would continue different prompts, or all texts of
+            two systems are equal.
     """
     rng = random.Random(seed)
     systems = tuple(source.name for source in sources)
     identical: dict[Pair, int] = {}
-    drafts: list[Item] = []  # their ids are numbers, until the order is drawn
+    drafts: list[Item] = []  # items with provisional ids: their numbers
     for first, second in combinations(range(len(sources)), 2):
         block = _block(sources, (first, second), num_pairs)
         differing = [row for row in block if _plain(row[1]) != _plain(row[2])]
@@ -191,8 +191,8 @@ def plan(
     sides = _balanced(len(controls.texts), rng)
     for row, (text, swapped) in enumerate(zip(controls.texts, sides, strict=True)):
         prompt = controls.prompts[row] if controls.prompts else ""
-        placed = Placement("control", INTACT, SHUFFLED)
-        item = Item(str(len(drafts)), placed, text, shuffled_words(text, rng), prompt)
+        placement = Placement("control", INTACT, SHUFFLED)
+        item = Item(str(len(drafts)), placement, text, shuffled_words(text, rng), prompt)
         drafts.append(_swap(item, item.id, "control") if swapped else item)
     ids = [f"{number:08x}" for number in rng.sample(range(16**8), len(drafts))]
     named = [
@@ -204,7 +204,10 @@ def plan(
 
 
 def shuffled_words(text: str, rng: random.Random) -> str:
-    """What `shuffled_parts` finds in a text, in another order; at least two of them differ."""
+    """Puts the parts of a text (see `shuffled_parts`) into another order.
+
+    At least two parts must differ; otherwise no other order exists and this never ends.
+    """
     joint, parts = shuffled_parts(text)
     shuffled = list(parts)
     while shuffled == parts:
@@ -213,36 +216,40 @@ def shuffled_words(text: str, rng: random.Random) -> str:
 
 
 def shuffled_parts(text: str) -> tuple[str, list[str]]:
-    """What joins a text's parts, and the parts: words, or characters where few spaces are."""
+    """Splits a text into words, or into characters if it has at most 3 words.
+
+    Returns:
+        The string that joins the parts (a space or nothing), and the parts.
+    """
     words = text.split()
     return (" ", words) if len(words) > 3 else ("", list(text.strip()))
 
 
 def repeated_texts(texts: Sequence[str]) -> int:
-    """How many of the texts equal an earlier one."""
+    """Number of texts that equal an earlier one."""
     return len(texts) - len({_plain(text) for text in texts})
 
 
 def giveaways(sources: Sequence[Source]) -> list[str]:
-    """Ways of spelling by which a reader could tell the systems apart, in a sentence each."""
+    """Lists habits of spelling that reveal the systems to a reader, in a sentence each."""
     traits = {
         "capital letters": lambda text: text != text.lower(),
         "spaces before full stops and commas": lambda text: " ." in text or " ," in text,
     }
-    found = []
+    sentences = []
     for trait, has in traits.items():
         shares = {s.name: sum(map(has, s.texts)) / max(len(s.texts), 1) for s in sources}
         most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
         if shares[most] >= 0.5 and shares[least] <= 0.05:
-            found.append(
+            sentences.append(
                 f"{trait}: in {shares[most]:.0%} of the texts of {most}, in {shares[least]:.0%} of"
                 f" those of {least}"
             )
-    return found
+    return sentences
 
 
 def lowercased_words(source: Source) -> Source:
-    """The same source, spelt as the tasks spell: lower case, words and punctuation apart."""
+    """Spells a source as the tasks do: lower case, spaces between words and punctuation."""
     prompts = source.prompts
     return Source(
         source.name,
@@ -252,7 +259,7 @@ def lowercased_words(source: Source) -> Source:
 
 
 def read_key(path: Path) -> Key:
-    """The key that belongs to a page.
+    """Reads the key of a page.
 
     Raises:
         ConfigurationError: the file cannot be read, or is no key.
@@ -262,7 +269,7 @@ def read_key(path: Path) -> Key:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"a key can be read, got {path} ({error.strerror})") from error
-    except ValueError as error:  # no JSON, no UTF-8
+    except ValueError as error:  # the file is no JSON or no UTF-8
         raise ConfigurationError(f"{rule} ({error})") from error
     if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
         raise ConfigurationError(rule)
@@ -271,22 +278,22 @@ def read_key(path: Path) -> Key:
             plain["page"],
             plain["question"],
             tuple(plain["systems"]),
-            {name: Placement(**placed) for name, placed in plain["items"].items()},
+            {name: Placement(**fields) for name, fields in plain["items"].items()},
             {(first, second): count for first, second, count in plain["identical"]},
             plain.get("both_bad", True),
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # it has been changed
+    except (KeyError, TypeError, AttributeError, ValueError) as error:  # somebody has edited it
         raise ConfigurationError(f"{rule} ({type(error).__name__}: {error})") from error
 
 
 def _block(
     sources: Sequence[Source], pair: tuple[int, int], num_pairs: int
 ) -> list[tuple[str, str, str]]:
-    """Prompt and both texts of every meeting of two systems."""
+    """The prompt and both texts of every comparison of two systems."""
     sides = []
     for system, other in (pair, pair[::-1]):
         source = sources[system]
-        start = (other - (other > system)) * num_pairs  # its meetings, by the other's number
+        start = (other - (other > system)) * num_pairs  # a system's texts lie in the others' order
         rows = range(start, start + num_pairs)
         sides.append([(source.prompts[i] if source.prompts else "", source.texts[i]) for i in rows])
     block = []
@@ -306,7 +313,7 @@ def _plain(text: str) -> str:
 
 
 def _balanced(n: int, rng: random.Random) -> list[bool]:
-    """n coin tosses of which half are True, or one more or less where n is odd."""
+    """n coin tosses with exactly half True; for odd n chance decides the additional toss."""
     tosses = [index < n // 2 for index in range(n)]
     if n % 2:
         tosses[-1] = rng.random() < 0.5
@@ -315,10 +322,12 @@ def _balanced(n: int, rng: random.Random) -> list[bool]:
 
 
 def _swap(item: Item, name: str, kind: Kind, repeats: str = "") -> Item:
-    placed = Placement(kind, item.placement.right, item.placement.left, repeats)
-    return Item(name, placed, item.right, item.left, item.prompt)
+    """The item under another name and of another kind, with its sides swapped."""
+    placement = Placement(kind, item.placement.right, item.placement.left, repeats)
+    return Item(name, placement, item.right, item.left, item.prompt)
 
 
-def _renamed(placed: Placement, ids: Sequence[str]) -> Placement:
-    repeats = ids[int(placed.repeats)] if placed.repeats else ""
-    return Placement(placed.kind, placed.left, placed.right, repeats)
+def _renamed(placement: Placement, ids: Sequence[str]) -> Placement:
+    """The placement with the final id of the repeated item in place of its number."""
+    repeats = ids[int(placement.repeats)] if placement.repeats else ""
+    return Placement(placement.kind, placement.left, placement.right, repeats)

@@ -1,7 +1,7 @@
-"""Generated texts of earlier rounds, shown to the discriminator again (Shrivastava et al., 2017).
+"""Shows the discriminator generated texts of earlier rounds again (Shrivastava et al., 2017).
 
-A discriminator that only sees what the generator writes now forgets what it wrote before, and the
-two may go round in circles.
+A discriminator that sees only the generator's present texts forgets the earlier ones, and the two
+players may go round in circles.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from seqgan.data.vocabulary import Vocabulary
 
 
 class Replay:
-    """The last `size` generated sequences, of which some stand in for fresh ones.
+    """Keeps the last `size` generated sequences and mixes some of them into each round.
 
     Args:
-        share: of a round's generated sequences that are older ones.
-        size: sequences that are kept.
+        share: share of older sequences among a round's generated ones.
+        size: number of sequences kept.
     """
 
     def __init__(self, share: float, size: int) -> None:
@@ -26,20 +26,20 @@ class Replay:
         self.kept: Sequences | None = None
 
     def num_older(self, count: int) -> int:
-        """How many of `count` sequences are older ones: fewer while few are known."""
+        """The number of older sequences among `count`; smaller while few are kept."""
         return min(round(self.share * count), 0 if self.kept is None else len(self.kept))
 
     def mixed(self, fresh: Sequences, count: int, rng: torch.Generator) -> Sequences:
-        """The fresh sequences, and older ones up to `count`; the fresh ones are kept."""
-        older = count - len(fresh)
-        known = fresh if self.kept is None else joined([self.kept, fresh])
-        mixed = fresh
-        if older and self.kept is not None:
-            rows = torch.randperm(len(self.kept), generator=rng)[:older]
-            mixed = joined([fresh, self.kept.select(rows.to(fresh.tokens.device))])
-        last = torch.arange(max(len(known) - self.size, 0), len(known))
-        self.kept = known.select(last.to(known.tokens.device))
-        return mixed
+        """Returns the fresh sequences and older ones, `count` in all, and keeps the fresh ones."""
+        num_older = count - len(fresh)
+        everything = fresh if self.kept is None else joined([self.kept, fresh])
+        mixture = fresh
+        if num_older and self.kept is not None:
+            rows = torch.randperm(len(self.kept), generator=rng)[:num_older]
+            mixture = joined([fresh, self.kept.select(rows.to(fresh.tokens.device))])
+        last = torch.arange(max(len(everything) - self.size, 0), len(everything))
+        self.kept = everything.select(last.to(everything.tokens.device))
+        return mixture
 
     def state_dict(self) -> dict[str, Any]:
         if self.kept is None:

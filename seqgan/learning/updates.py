@@ -1,6 +1,6 @@
 """One pretraining epoch, one generator update, one pass of discriminator training.
 
-Each function changes the module it is given and returns what it measured.
+Each function trains the module that it gets and returns metrics.
 """
 
 from collections.abc import Iterable
@@ -73,19 +73,19 @@ def pretrain_epoch(
     max_grad_norm: float,
     runtime: Runtime,
 ) -> Metrics:
-    """Maximum likelihood, one step a minibatch.
+    """Maximises the likelihood of real sequences, one step per minibatch.
 
     Args:
-        batches: real sequences in random order, at least one minibatch of them; of several
-            processes each has its part of every minibatch.
+        batches: real sequences in random order, at least one minibatch; each of several processes
+            gets its part of every minibatch.
         max_grad_norm: the gradient's norm is clipped to this.
 
     Returns:
         `pretrain/nll_train`, the epoch's mean in nats per token with dropout on, and
-        `losses/pretrain`, the last minibatch's; both over all processes.
+        `losses/pretrain`, the last minibatch's loss; both over all processes.
 
     Raises:
-        DivergedError: a loss or its gradient is not finite; that minibatch was not stepped.
+        DivergedError: a loss or its gradient is not finite; that minibatch changes no parameter.
     """
     generator.train()
     total, tokens = 0.0, 0.0
@@ -100,7 +100,7 @@ def pretrain_epoch(
 
 @dataclass(frozen=True)
 class GeneratorUpdate:
-    """How one policy-gradient step is taken."""
+    """Settings of one policy-gradient step."""
 
     max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
     entropy_weight: float = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
@@ -118,18 +118,17 @@ def update_generator(
     runtime: Runtime,
     real: Sequences | None = None,
 ) -> Metrics:
-    """One step on `loss_function` minus the entropy bonus, plus the NLL of `real`.
+    """Takes one step on `loss_function` minus the entropy bonus, plus the NLL of `real`.
 
-    Dropout is off: the policy that is improved is the one that acted.
+    Dropout is off, so that the improved policy is the one that drew the trajectories.
 
     Args:
-        trajectories: this process' own, as `real` is. The loss is that of all processes' together,
-            and so are the metrics.
-        real: training sequences whose likelihood is kept up, with `settings.mle_weight`; a policy
-            gradient alone is free to forget what it does not sample.
+        trajectories: this process' own trajectories; loss and metrics are over all processes.
+        real: this process' training sequences, whose NLL counts `settings.mle_weight` times. A
+            policy gradient alone may forget texts that the policy does not sample.
 
     Raises:
-        DivergedError: the loss or its gradient is not finite; the parameters are as they were.
+        DivergedError: the loss or its gradient is not finite; the parameters are unchanged.
     """
     generator.eval()
     mask = trajectories.mask
@@ -141,7 +140,7 @@ def update_generator(
     anchor_share = 0.0 if anchor is None else runtime.share(anchor_count)
 
     def losses(policy: Generator) -> tuple[Tensor, Metrics, dict[str, Tensor]]:
-        """The whole loss, the loss function's own metrics, and means over anchor and tokens."""
+        """Returns the whole loss, the loss function's metrics, and the terms of the loss."""
         log_probs, entropies = policy.log_probs_and_entropies(trajectories.sequences)
         policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
         entropy = masked_mean(entropies, mask)
@@ -159,11 +158,12 @@ def update_generator(
     norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
     _finite(norm, "policy gradient's norm")
     optimizer.step()
-    measured = to_floats({**parts, "losses/grad_norm_generator": norm})
-    anchored = {name: measured.pop(name) for name in ("losses/mle",) if name in measured}
+    terms = to_floats({**parts, "losses/grad_norm_generator": norm})
+    # The NLL is a mean over the real sequences' tokens, all other terms over the trajectories'.
+    anchor_terms = {name: terms.pop(name) for name in ("losses/mle",) if name in terms}
     return {
-        **runtime.average({**metrics, **measured}, count),
-        **runtime.average(anchored, anchor_count),
+        **runtime.average({**metrics, **terms}, count),
+        **runtime.average(anchor_terms, anchor_count),
     }
 
 
@@ -176,21 +176,22 @@ def train_discriminator(
     rng: torch.Generator,
     runtime: Runtime = ALONE,
 ) -> Metrics:
-    """`epochs` passes over both sets, each minibatch half real and half generated.
+    """Trains the reward for `epochs` passes over both sets; minibatches are half real.
 
-    Where there are prompts, row i of both sets continues the same one (but for texts of earlier
-    rounds), and the two stay at the same place of a minibatch: like is compared with like.
+    With prompts, row i of both sets continues the same prompt (except for texts of earlier rounds).
+    Both rows keep the same place in a minibatch, so that the discriminator compares texts of the
+    same prompt.
 
     Args:
-        real, generated: this process' own; each process has as many.
-        batch_size: sequences per minibatch, both kinds together.
-        runtime: the one that the reward trains in.
+        real, generated: this process' own sequences; all processes have equally many.
+        batch_size: sequences per minibatch, real and generated together.
+        runtime: the runtime in which the reward trains.
 
     Returns:
-        The metrics' mean over the minibatches of the last epoch, and over all processes.
+        The metrics' mean over the minibatches of the last epoch and over all processes.
 
     Raises:
-        DivergedError: a loss is not finite; the reward's own step on that minibatch was taken.
+        DivergedError: a loss is not finite; the reward has already taken that step.
     """
     half = max(batch_size // 2, 1)
     num_batches = max(min(len(real), len(generated)) // half, 1)

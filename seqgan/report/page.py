@@ -6,7 +6,6 @@ numbers as alternative text. The page's style turns its lightness around in the 
 
 import base64
 import io
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,4 +1,4 @@
-"""Whether a reward model keeps its promises: for its author to run, before a long run does."""
+"""Checks that a reward model keeps its promises; run it before a long training run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from seqgan.rewards.base import RewardModel, TrainableReward, text_of
 from seqgan.system.errors import ConfigurationError, described
 from seqgan.tracking.metrics import find_metric
 
-WIDER = 3  # columns of padding that are added to see whether they matter
+WIDER = 3  # columns of padding that are added; a reward must not depend on them
 
 
 def check_reward(
@@ -27,16 +27,16 @@ def check_reward(
 ) -> None:
     """Scores sequences in several ways, which must agree, and trains a trainable reward a little.
 
-    A trainable reward is put back to where it was.
+    Afterwards a trainable reward gets its first state back.
 
     Args:
-        sequences: what is scored, at least two rows; by default random ones.
-        vocabulary: of the random sequences, or of given ones that carry none.
-        max_length: tokens of the longest random sequence.
-        tolerance: by which two rewards of a row may differ, absolutely and relatively.
+        sequences: at least two rows to score; None draws random ones.
+        vocabulary: vocabulary of the random sequences, or of `sequences` without one.
+        max_length: number of tokens of the longest random sequence.
+        tolerance: largest difference of two rewards of a row, absolute and relative.
 
     Raises:
-        AssertionError: a broken promise; in one line the rule, what was found, and where.
+        AssertionError: the reward breaks a promise; one line gives the rule, the value, the place.
         ConfigurationError: there are no sequences to score.
     """
     _check_declarations(reward)
@@ -52,6 +52,7 @@ def check_reward(
 def _sequences(
     sequences: Sequences | None, vocabulary: Vocabulary | None, max_length: int
 ) -> Sequences:
+    """The sequences to score, with a vocabulary."""
     if sequences is None:
         if vocabulary is None:
             raise ConfigurationError("check_reward needs sequences or a vocabulary, got neither")
@@ -66,7 +67,7 @@ def _sequences(
 
 
 def random_sequences(vocabulary: Vocabulary, max_length: int, size: int = 16) -> Sequences:
-    """Rows of every length there may be, the same ones each time."""
+    """Draws rows of all possible lengths; every call returns the same rows."""
     rng = torch.Generator().manual_seed(0)
     rows = []
     for row in range(size):
@@ -92,9 +93,9 @@ def _check_declarations(reward: Any) -> None:
 
 
 def _scored(reward: RewardModel, sequences: Sequences) -> Tensor:
-    """What the reward gives for a copy of the sequences: a tensor of the declared shape."""
+    """Scores a copy of the sequences and checks that the result has the declared shape."""
     try:
-        # A selection copies, so a reward that changes its input spoils this copy only.
+        # `select` copies, so a reward that changes its input spoils this copy only.
         scores = reward.score(sequences.select(torch.arange(len(sequences))))
     except Exception as error:
         raise AssertionError(
@@ -112,12 +113,13 @@ def _scored(reward: RewardModel, sequences: Sequences) -> Tensor:
 
 
 def _returns(reward: RewardModel, sequences: Sequences) -> Float[Tensor, " batch"]:
+    """Scores the sequences and sums per-token rewards over each row."""
     scores = _scored(reward, sequences)
     return scores.sum(dim=1) if reward.per_token else scores
 
 
 def _check_scores(reward: RewardModel, sequences: Sequences) -> Float[Tensor, " batch"]:
-    """One scoring, all by itself; gives the returns."""
+    """Checks the values of one scoring, and returns each row's total."""
     scores = _scored(reward, sequences)
     for place in scores.isinf().nonzero().tolist():
         raise AssertionError(
@@ -135,11 +137,11 @@ def _check_scores(reward: RewardModel, sequences: Sequences) -> Float[Tensor, " 
 
 
 def _check_inputs(reward: RewardModel, sequences: Sequences) -> None:
-    """The sequences are as they were after a scoring, and its result is no part of them."""
-    given = sequences.select(torch.arange(len(sequences)))
-    scores = reward.score(given)
+    """Checks that scoring leaves the sequences unchanged and returns no view of their tensors."""
+    copy = sequences.select(torch.arange(len(sequences)))
+    scores = reward.score(copy)
     for name in ("tokens", "mask", "prompts", "prompt_mask"):
-        before, after = getattr(sequences, name), getattr(given, name)
+        before, after = getattr(sequences, name), getattr(copy, name)
         if before is None:
             continue
         for place in (before != after).nonzero().tolist()[:1]:
@@ -149,16 +151,16 @@ def _check_inputs(reward: RewardModel, sequences: Sequences) -> None:
         if scores.untyped_storage().data_ptr() == after.untyped_storage().data_ptr():
             raise AssertionError(f"score gives a tensor of its own, got a view of the {name}")
     for name, values in sequences.columns.items():
-        if list(given.columns.get(name, ())) != list(values):
+        if list(copy.columns.get(name, ())) != list(values):
             raise AssertionError(f"score leaves its input alone, got another column {name!r}")
-    if given.texts != sequences.texts:
+    if copy.texts != sequences.texts:
         raise AssertionError("score leaves its input alone, got other texts")
 
 
 def _check_rows(
     reward: RewardModel, sequences: Sequences, expected: Tensor, tolerance: float
 ) -> None:
-    """A row's reward is the same whenever, and in whatever company, it is asked for."""
+    """Checks that a row's reward is the same at every call and in every batch."""
     size = len(sequences)
     same = torch.arange(size)
     orders = {
@@ -168,17 +170,18 @@ def _check_rows(
         "in the first half of its batch": same[: size // 2],
     }
     for company, rows in orders.items():
-        found = _returns(reward, sequences.select(rows))
-        _agree(sequences, expected, rows, found, company, tolerance)
+        returns = _returns(reward, sequences.select(rows))
+        _agree(sequences, expected, rows, returns, company, tolerance)
     for row in range(size):
         rows = same[row : row + 1]
-        found = _returns(reward, sequences.select(rows))
-        _agree(sequences, expected, rows, found, "alone", tolerance)
+        returns = _returns(reward, sequences.select(rows))
+        _agree(sequences, expected, rows, returns, "alone", tolerance)
 
 
 def _check_padding(
     reward: RewardModel, sequences: Sequences, expected: Tensor, tolerance: float
 ) -> None:
+    """Checks that padding changes no reward: more of it, or none."""
     assert sequences.vocabulary is not None
     wider = replace(
         sequences,
@@ -190,31 +193,33 @@ def _check_padding(
     _agree(sequences, expected, same, _returns(reward, wider), company, tolerance)
     for row in range(len(sequences)):
         rows = same[row : row + 1]
-        found = _returns(reward, sequences.select(rows).trimmed())
-        _agree(sequences, expected, rows, found, "without padding", tolerance)
+        returns = _returns(reward, sequences.select(rows).trimmed())
+        _agree(sequences, expected, rows, returns, "without padding", tolerance)
 
 
 def _agree(
     sequences: Sequences,
     expected: Tensor,
     rows: Tensor,
-    found: Tensor,
+    returns: Tensor,
     company: str,
     tolerance: float,
 ) -> None:
-    wanted = expected[rows]
-    close = torch.isclose(found, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
+    """Checks that returns of rows, scored in some company, equal those of the whole batch."""
+    in_batch = expected[rows]
+    close = torch.isclose(returns, in_batch, rtol=tolerance, atol=tolerance, equal_nan=True)
     for place in (~close).nonzero().flatten().tolist():
         raise AssertionError(
-            f"a row's reward depends on the row alone, got {float(found[place]):.6g} {company} and"
-            f" {float(wanted[place]):.6g} in its batch on {_row(sequences, int(rows[place]))}"
+            f"a row's reward depends on the row alone, got {float(returns[place]):.6g} {company}"
+            f" and {float(in_batch[place]):.6g} in its batch on"
+            f" {_row(sequences, int(rows[place]))}"
         )
 
 
 def _check_training(
     reward: TrainableReward, sequences: Sequences, expected: Tensor, tolerance: float
 ) -> None:
-    """An update reports listed metrics, and a state that was stored brings everything back."""
+    """Checks that an update reports listed metrics and that a stored state restores all rewards."""
     first = _stored(reward.state_dict())
     halves = torch.arange(len(sequences)).tensor_split(2)
     real, generated = (sequences.select(half) for half in halves)
@@ -228,13 +233,13 @@ def _check_training(
     later = _returns(reward, sequences)
     for state, wanted in ((_stored(reward.state_dict()), later), (first, expected)):
         if wanted is later:
-            reward.update(generated, real)  # away from the state that is to come back
+            reward.update(generated, real)  # changes the state, so that loading has work to do
         reward.load_state_dict(state)
-        found = _returns(reward, sequences)
-        close = torch.isclose(found, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
+        returns = _returns(reward, sequences)
+        close = torch.isclose(returns, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
         for row in (~close).nonzero().flatten().tolist():
             raise AssertionError(
-                f"a loaded state brings its rewards back, got {float(found[row]):.6g} after"
+                f"a loaded state brings its rewards back, got {float(returns[row]):.6g} after"
                 f" {float(wanted[row]):.6g} on {_row(sequences, row)}"
             )
 
@@ -254,10 +259,10 @@ def _check_metrics(metrics: Any) -> None:
 
 
 def _stored(state: Any, path: str = "state_dict()") -> Any:
-    """What a checkpoint gives back of a state: copied tensors, lists for tuples.
+    """Imitates the way of a state through a checkpoint: copies tensors, turns tuples to lists.
 
     Raises:
-        AssertionError: something in it cannot be stored.
+        AssertionError: a part of the state cannot be stored.
     """
     if isinstance(state, Tensor):
         return state.detach().clone()

@@ -1,8 +1,8 @@
-"""From a probabilistic grammar to a deterministic automaton, where every quantity is exact.
+"""Compiles a probabilistic grammar to a deterministic automaton, in which every quantity is exact.
 
-A grammar may derive one sentence in several ways; its probability is the sum over all of them.
-The automaton reads each sentence along one path only, so a sentence's probability is a product,
-and entropy, longest sentence and number of sentences are each one pass over the states.
+A grammar may derive one sentence in several ways; the sentence's probability is the sum over all of
+them. The automaton reads each sentence along exactly one path. So a sentence's probability is a
+product, and one pass over the states gives entropy, longest sentence or number of sentences.
 """
 
 import math
@@ -16,12 +16,12 @@ from typing import NamedTuple
 Symbols = tuple[str, ...]
 Rules = Mapping[str, Sequence[tuple[Fraction, Symbols]]]
 
-END = "<end>"  # what the automaton reads after the last word
+END = "<end>"  # the symbol that the automaton reads after the last word
 ARTICLE = "a"  # the word that becomes "an" before a vowel
 
 
 class Arc(NamedTuple):
-    """One way to go on from a state: how likely it is, and where it leads."""
+    """An arc to another state: its probability and its target."""
 
     probability: Fraction
     target: int
@@ -33,7 +33,7 @@ class Automaton:
 
     Args:
         arcs: for each state, the arcs by word; the probabilities of a state sum to 1. Every arc
-            leads to a state of a smaller number, so a loop in order sees targets before sources.
+            leads to a state with a smaller number, so a loop in order sees targets before sources.
     """
 
     arcs: Sequence[Mapping[str, Arc]]
@@ -81,7 +81,7 @@ class Automaton:
         return entropy[-1]
 
     def accepts(self, words: Sequence[str]) -> bool:
-        """Whether the words, without `END`, are a sentence."""
+        """True if the words, without `END`, are a sentence."""
         state = self.start
         for word in (*words, END):
             arc = self.arcs[state].get(word)
@@ -92,26 +92,26 @@ class Automaton:
 
 
 def compile_rules(rules: Rules, start: str) -> Automaton:
-    """The automaton of all sentences that `start` derives, with their exact probabilities.
+    """Builds the automaton of all sentences that `start` derives, with exact probabilities.
 
-    Weighted subset construction (Mohri, 1997, sec. 3.3) on leftmost derivations. A state is what
-    may still come: a distribution over forms, rows of symbols yet to be derived. Reading a word
-    keeps the derivations that produce it and renormalises; prefixes after which the same may
-    come share a state. Fractions make "the same" exact.
+    Weighted subset construction (Mohri, 1997, sec. 3.3) on leftmost derivations. A form is a row of
+    symbols that are not yet derived, and a state is a distribution over forms: all that may still
+    come. Reading a word keeps the derivations that produce it and renormalises their weights.
+    Prefixes with equal distributions share a state; fractions make that comparison exact.
 
     Args:
         rules: for each symbol its alternatives, with probabilities that sum to 1. A symbol
             without a rule is a word; the word "a" turns into "an" before a vowel.
 
     Raises:
-        RecursionError: the grammar is recursive, so its sentences have no longest one.
+        RecursionError: the grammar is recursive, so its sentences have no maximum length.
     """
     arcs: list[dict[str, Arc]] = []
     states: dict[frozenset[tuple[Symbols, Fraction]], int] = {}
 
     @cache
     def openings(form: Symbols) -> dict[Symbols, Fraction]:
-        """The distribution of the form once its first word is derived; the empty form has none."""
+        """The distribution of a form after its first word is derived; {} for an empty form."""
         if not form:
             return {}
         head, rest = form[0], form[1:]
@@ -129,6 +129,7 @@ def compile_rules(rules: Rules, start: str) -> Automaton:
         return dict(opened_forms)
 
     def state_of(forms: Mapping[Symbols, Fraction]) -> int:
+        """The number of the state with this distribution, which is added if it is new."""
         key = frozenset(forms.items())
         if key not in states:
             following: defaultdict[str, defaultdict[Symbols, Fraction]]
@@ -141,7 +142,7 @@ def compile_rules(rules: Rules, start: str) -> Automaton:
                 total = sum(rests.values(), Fraction(0))
                 target = state_of({rest: weight / total for rest, weight in rests.items()})
                 outgoing[word] = Arc(total, target)
-            # Numbered after its targets, hence above them.
+            # The recursion has numbered all targets, so this state gets a larger number.
             states[key] = len(arcs)
             arcs.append(outgoing)
         return states[key]

@@ -1,8 +1,8 @@
 """Image captions from a grammar: readable text whose true distribution is known exactly.
 
-What makes them hard for a small model is agreement over a distance: the number of the subject
-decides the verb behind a relative clause, its gender a possessive or reflexive near the end, its
-nature what it can be doing, and the next word whether the article is "a" or "an".
+Agreement over a distance makes the captions hard for a small model. The subject's number decides
+the verb behind a relative clause. The subject's gender decides a possessive or reflexive near the
+end, and the kind of subject decides its activity. The word after an article decides "a" or "an".
 """
 
 import math
@@ -22,13 +22,14 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
 from seqgan.tasks.base import FixedTask, Split
 
-# What a subject can be: a man or boy, a woman or girl, people, an animal, animals.
+# Kinds of subject: a man or boy, a woman or girl, people, an animal, animals.
 KINDS = ("he", "she", "they", "it", "pack")
 
-# Upper case is a symbol, anything else a word. "|" separates alternatives; a number in front of
-# one is its weight (1 without), a number alone weighs the empty alternative. A name with kinds
-# after a dot is one rule for each of them, ".*" one for all, and "*" in an alternative is the kind
-# at hand: this is what makes distant words agree. "a" is written for "a" and "an".
+# Upper case is a symbol, anything else is a word. "|" separates alternatives. A number in front of
+# an alternative is its weight (default 1); a number alone is the weight of the empty alternative. A
+# name with kinds after a dot stands for one rule per kind, and ".*" for one rule per each of KINDS.
+# "*" in an alternative is replaced by the rule's kind, so that distant words agree. "a" stands for
+# "a" and "an".
 RULES: Mapping[str, str] = {
     "CAPTION": "3 SCENE.he | 3 SCENE.she | 3 SCENE.they | 2 SCENE.it | 2 SCENE.pack",
     "SCENE.*": """
@@ -60,7 +61,7 @@ RULES: Mapping[str, str] = {
     "FURRY": "4 | 2 small | big | old | 2 FUR",
     "TINY": "4 | tiny | excited | 2 FUR",
     "FUR": "black | white | brown",
-    # What agrees with it.
+    # Words that agree with the subject.
     "IS.he,she,it": "is",
     "IS.they,pack": "are",
     "HAS.he,she": "has",
@@ -99,7 +100,7 @@ RULES: Mapping[str, str] = {
     "THINGS": "a THING | the THING | two MANY | the MANY",
     "ONLOOKERS": """a CHILD boy is WATCHING | a CHILD girl is WATCHING | the ADULT man is WATCHING
       | two CHILD girls are WATCHING | the CHILD boys are WATCHING | some tourists are WATCHING""",
-    # What it is doing: anything, or only what can be done in one place.
+    # The subject's activity: any (DOING), or one that stays in its place (STAYING).
     "DOING.*": "STAYING.* | MOVING.*",
     "STAYING.he,she": "eating a FOOD SHARED.* | reading a TEXT SHARED.* | 3 POSING.*",
     "STAYING.they": "eating FOODS SHARED.they | reading TEXTS SHARED.they | 3 POSING.they",
@@ -162,7 +163,7 @@ RULES: Mapping[str, str] = {
 
 
 def parse_rules(lines: Mapping[str, str]) -> Rules:
-    """The rules of a grammar written like `RULES`: kinds filled in, weights as probabilities."""
+    """Parses a grammar in the notation of `RULES`; weights become probabilities."""
     rules = {}
     for names, line in lines.items():
         name, dot, kinds = names.partition(".")
@@ -176,6 +177,7 @@ def parse_rules(lines: Mapping[str, str]) -> Rules:
 
 
 def _weighted(alternative: str) -> tuple[int, Symbols]:
+    """The weight and the symbols of an alternative."""
     first, *rest = alternative.split()
     return (int(first), tuple(rest)) if first.isdigit() else (1, (first, *rest))
 
@@ -184,7 +186,7 @@ class CaptionGrammar:
     """The exact distribution of the sentences of a grammar.
 
     Args:
-        lines: the grammar, written like `RULES`; every sentence derives from `CAPTION`.
+        lines: the grammar in the notation of `RULES`; every sentence derives from `CAPTION`.
     """
 
     full_support = False
@@ -193,8 +195,9 @@ class CaptionGrammar:
         self.automaton = compile_rules(parse_rules(lines), "CAPTION")
         self.vocabulary = Vocabulary(self.automaton.words)
         self.max_length = self.automaton.max_length
-        # All arcs in one row, by state and id: each is found by its key, and drawn where a uniform
-        # number plus the state falls below its bound.
+        # All arcs lie in one row, sorted by state and id, so that a binary search handles a batch.
+        # `log_prob` searches `_keys` for an arc by state and id. `sample` searches `_bounds`: the
+        # state plus a uniform number falls between the bounds of the drawn arc.
         ids = {word: index for index, word in enumerate((*self.vocabulary.words, END))}
         keys, bounds, log_probs, targets = [], [], [], []
         for state, arcs in enumerate(self.automaton.arcs):
@@ -212,11 +215,11 @@ class CaptionGrammar:
         self._targets = torch.tensor(targets)
 
     def entropy(self) -> float:
-        """H(p), nats per sequence, by a sum over the grammar's states."""
+        """H(p), nats per sequence: a sum over the automaton's states."""
         return self.automaton.entropy
 
     def log_prob(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """log p(sequence), nats per sequence; -inf for what is not a sentence and its eos."""
+        """log p(sequence), nats per sequence; -inf unless it is a sentence followed by eos."""
         states = torch.full((len(sequences),), self.automaton.start)
         total = torch.zeros(len(sequences), dtype=torch.float64)
         for tokens, real in zip(sequences.tokens.cpu().T, sequences.mask.cpu().T, strict=True):
@@ -224,32 +227,32 @@ class CaptionGrammar:
             arcs = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
             steps = torch.where(self._keys[arcs] == keys, self._log_probs[arcs], -torch.inf)
             total += torch.where(real, steps, 0.0)
-            # Where a wrong token leads does not matter: nothing brings -inf back.
+            # After a wrong token the state is arbitrary; the total stays -inf anyway.
             states = torch.where(real, self._targets[arcs], states)
         return total.masked_fill(states != 0, -torch.inf).float().to(sequences.tokens.device)
 
     def sample(self, n: int, rng: torch.Generator) -> Sequences:
-        """n independent draws, `vocabulary.pad_id` behind each."""
+        """Draws n independent sentences, padded with `vocabulary.pad_id`."""
         tokens = torch.full((n, self.max_length), self.vocabulary.pad_id)
         states = torch.full((n,), self.automaton.start)
         for step in range(self.max_length):
-            going = (states != 0).nonzero()[:, 0]
-            # 32-bit uniforms, because their 64-bit sum with a state is exact: none rounds up to
-            # the next state.
-            uniform = torch.rand(len(going), generator=rng)
-            arcs = torch.searchsorted(self._bounds, states[going] + uniform.double(), right=True)
-            tokens[going, step] = self._keys[arcs] % self.vocabulary.size
-            states[going] = self._targets[arcs]
+            rows = (states != 0).nonzero()[:, 0]
+            # The 64-bit sum of a state and a 32-bit uniform number is exact, so it never rounds up
+            # to the next state.
+            uniform = torch.rand(len(rows), generator=rng)
+            arcs = torch.searchsorted(self._bounds, states[rows] + uniform.double(), right=True)
+            tokens[rows, step] = self._keys[arcs] % self.vocabulary.size
+            states[rows] = self._targets[arcs]
         return Sequences(tokens, tokens != self.vocabulary.pad_id, vocabulary=self.vocabulary)
 
     def grammatical(self, texts: Sequence[str]) -> list[bool]:
-        """Whether each text, words separated by spaces, is a sentence of the grammar."""
+        """True for each text, words separated by spaces, that is a sentence of the grammar."""
         return [self.automaton.accepts(text.split()) for text in texts]
 
 
 @dataclass(frozen=True)
 class CaptionsConfig:
-    """How many captions to draw for each split.
+    """Settings of the caption task: the number of captions in each split, and the seed.
 
     Raises:
         ConfigurationError: a field breaks the rule that its comment states.
@@ -275,8 +278,8 @@ class CaptionsConfig:
 def captions_task(config: CaptionsConfig) -> FixedTask:
     """Draws the three splits from the grammar independently.
 
-    Each split has a seed of its own, derived from `config.seed`: another size of one split
-    leaves the other two as they are.
+    Each split has a seed of its own, derived from `config.seed`, so that another size of one split
+    leaves the other two unchanged.
     """
     grammar = CaptionGrammar()
     sizes: dict[Split, int] = {

@@ -1,8 +1,8 @@
 """The paper's synthetic task: a random LSTM is the true model (Yu et al., 2017, sec. 4).
 
 Every weight, embeddings and biases included, is drawn from N(0, 1). Token 0 starts every sequence
-and is also an ordinary word; there is no end token, so every sequence has `max_length` tokens.
-Another draw of the weights is another task with another entropy: a run records the weights' hash.
+and is also an ordinary word. No end token exists, so every sequence has `max_length` tokens. Other
+weights make another task with another entropy, so a run records the weights' hash.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from seqgan.tasks.base import FixedTask
 
 GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
 
-# What NumPy raises for a file that is no .npz (TypeError: an .npy), or a damaged one.
+# Errors that NumPy raises for a damaged file or one that is no .npz (TypeError: it is an .npy).
 UNREADABLE = (
     OSError,
     EOFError,
@@ -70,7 +70,7 @@ class OracleConfig:
 
 
 class Oracle:
-    """The true model: exact log-probabilities, exact conditional entropies.
+    """The true model, with exact log-probabilities and exact conditional entropies.
 
     Args:
         weights: `embedding` (V, E); per gate g in i, f, o, c `input_w_g` (E, H), `hidden_w_g`
@@ -78,7 +78,7 @@ class Oracle:
             x @ input_w + h @ hidden_w + bias.
 
     Raises:
-        ConfigurationError: a missing array, or one of the wrong shape.
+        ConfigurationError: an array is missing or has the wrong shape.
     """
 
     full_support = True
@@ -116,10 +116,11 @@ class Oracle:
             hidden_size=hidden_size,
             single_bias=True,
         )
-        with seeded_from(torch.Generator()):  # a start that is overwritten at once
+        with seeded_from(torch.Generator()):  # keeps the global state; the weights are overwritten
             self.generator = RecurrentGenerator(config, self.vocabulary)
 
         def stacked(part: str) -> Tensor:
+            """A part's arrays of all gates side by side, as PyTorch stores them."""
             columns = [torch.from_numpy(weights[f"{part}_{gate}"]) for gate in GATES]
             return torch.cat(columns, dim=-1)
 
@@ -138,7 +139,7 @@ class Oracle:
 
     @classmethod
     def draw(cls, vocabulary_size: int, hidden_size: int, max_length: int, seed: int) -> "Oracle":
-        """A new oracle, every weight from N(0, 1)."""
+        """Draws a new oracle, every weight from N(0, 1)."""
         rng = np.random.default_rng(seed)
 
         def normal(*shape: int) -> NDArray[np.float32]:
@@ -155,13 +156,13 @@ class Oracle:
 
     @classmethod
     def load(cls, path: Path, max_length: int) -> "Oracle":
-        """An oracle from an `.npz` file, which is never unpickled.
+        """Loads an oracle from an `.npz` file, without unpickling.
 
         Raises:
-            ConfigurationError: no such file, a damaged one, or one that holds no oracle.
+            ConfigurationError: the file is missing or damaged, or holds no oracle.
         """
         try:
-            # Opened here, because NumPy leaves a damaged file open.
+            # `open` is called here, because NumPy leaves a damaged file open.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
             return cls(weights, max_length)
@@ -181,14 +182,17 @@ class Oracle:
         return sample(self.generator, self.vocabulary, n, self.max_length, rng)
 
     def entropy(self) -> float:
-        """Nats per sequence: exact entropies of each step, averaged over 4,000 drawn prefixes."""
+        """Estimates H(p), nats per sequence, from 4,000 drawn sequences.
+
+        The entropy of each step given its prefix is exact; only the prefixes are sampled.
+        """
         return self._entropy
 
     @cached_property
     def _entropy(self) -> float:
-        drawn = self.sample(4000, torch.Generator().manual_seed(0))
+        samples = self.sample(4000, torch.Generator().manual_seed(0))
         size = sequences_at_once(self.generator, self.max_length)
-        batches = (drawn.select(rows) for rows in torch.arange(len(drawn)).split(size))
+        batches = (samples.select(rows) for rows in torch.arange(len(samples)).split(size))
         with torch.no_grad():
             parts = [
                 token_entropies(self.generator(batch), batch.mask).sum(dim=1) for batch in batches

@@ -1,4 +1,4 @@
-"""What the discriminator knows about text that it has not seen."""
+"""Measures a discriminator on texts that it has not seen."""
 
 import math
 
@@ -13,15 +13,16 @@ from seqgan.data.metrics import Metrics
 def heldout_information(
     real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
 ) -> Metrics:
-    """How much a discriminator knows about unseen real and freshly generated sequences.
+    """Measures a discriminator on held-out real and freshly generated sequences.
 
     `information_heldout` is log 2 minus the held-out binary cross-entropy, nats: a lower bound on
     the Jensen-Shannon divergence between data and generator. At or below 0 the discriminator has
-    nothing to teach. `information_heldout_error` is its standard error.
+    nothing to teach. `information_heldout_error` is its standard error. Each class has weight one
+    half.
 
     Args:
-        real_logits: log D/(1-D) of held-out real sequences, each class weighing one half.
-        generated_logits: the same of sequences that D was not trained on.
+        real_logits: log D/(1-D) of held-out real sequences.
+        generated_logits: log D/(1-D) of generated sequences that D was not trained on.
     """
     real, generated = logsigmoid(real_logits.double()), logsigmoid(-generated_logits.double())
     variance = sum(
@@ -41,7 +42,7 @@ def heldout_information(
 def area_under_curve(
     real_logits: Float[Tensor, " real"], generated_logits: Float[Tensor, " generated"]
 ) -> float:
-    """Probability that a real sequence scores above a generated one, ties counting one half."""
+    """Probability that a real sequence scores above a generated one; a tie counts one half."""
     ordered = generated_logits.double().sort().values
     below = torch.searchsorted(ordered, real_logits.double(), right=False)
     not_above = torch.searchsorted(ordered, real_logits.double(), right=True)

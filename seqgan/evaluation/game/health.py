@@ -1,36 +1,36 @@
-"""Plain rules that tell a game gone wrong from its numbers."""
+"""Plain rules that detect a failing game from its metrics."""
 
 import math
 from dataclasses import dataclass
 
 from seqgan.data.metrics import Metrics
 
-# Shares of the pretrained generator's value below which a game has collapsed. Far down: on captions
-# even a temperature of 0.4 leaves 0.77 of the entropy, and 0.94 of the distinct texts.
+# Below these shares of the pretrained generator's values a game has collapsed. They are low: on
+# captions even temperature 0.4 keeps 0.77 of the entropy and 0.94 of the distinct texts.
 LEAST_ENTROPY = 0.5
 LEAST_UNIQUE = 0.5
-# Accuracy from which a discriminator has won: on each side, and on held-out text.
+# A discriminator has won at this accuracy on real, on generated and on held-out texts.
 WON = 0.99
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong, in a few words that name its kind and in a sentence."""
+    """A problem of a game: a short title of its kind, and a sentence."""
 
     title: str
     text: str
 
 
 def find_trouble(metrics: Metrics, start: Metrics) -> list[Trouble]:
-    """Mode collapse, and a discriminator that leaves its generator nothing to learn from.
+    """Detects mode collapse, and a discriminator too strong for its generator to learn from.
 
-    Each rule looks at what there is of its metrics, and stays silent where one is missing.
+    A rule whose metrics are missing detects nothing.
 
     Args:
-        metrics: of an evaluation in the game, names as in the metric list.
-        start: of the same evaluation before the game.
+        metrics: metrics of an evaluation in the game, named as in the metric list.
+        start: metrics of the same evaluation before the game.
     """
-    nan = math.nan  # compares as False with anything: a rule without its metrics stays silent
+    nan = math.nan  # every comparison with NaN is False, so a rule without metrics stays silent
     trouble = []
     entropy, entropy_before = metrics.get("eval/entropy", nan), start.get("eval/entropy", nan)
     unique = 1 - metrics.get("eval/duplicate_rate", nan)

@@ -1,4 +1,4 @@
-"""What tokens are worth by where they stand: histograms over groups of positions."""
+"""Histograms of token values by position, over groups of neighbouring positions."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -6,16 +6,17 @@ from torch import Tensor
 
 from seqgan.tracking.base import Histogram
 
-NUM_GROUPS = 10  # at most, whatever the length of the texts
+NUM_GROUPS = 10  # largest number of groups, for texts of any length
 NUM_BINS = 32
 
 
 def position_groups(max_length: int) -> dict[str, slice]:
-    """Neighbouring positions in at most `NUM_GROUPS` groups of equal size, the last maybe smaller.
+    """Divides positions into at most `NUM_GROUPS` groups of equal size; the last may be smaller.
 
     Returns:
-        The columns of each group by its name: its first and last position, counted from 1 and of
-        one width, so that names sort as positions do. `01-02` is the first of 20 positions.
+        The columns of each group by the group's name: its first and last position, counted from 1
+        and zero-padded, so that names sort like positions. The first group of 20 positions is
+        `01-02`.
     """
     size = -(-max_length // NUM_GROUPS)
     width = max(len(str(max_length)), 2)
@@ -29,19 +30,20 @@ def position_groups(max_length: int) -> dict[str, slice]:
 def histograms_by_position(
     area: str, values: Float[Tensor, "batch time"], known: Bool[Tensor, "batch time"]
 ) -> dict[str, Histogram]:
-    """Histograms of the values at each group of positions, over tokens for which one is known.
+    """Computes a histogram of the known values in each group of positions.
 
     Args:
-        area: what the names begin with: `area/01-02`.
+        area: first part of the names: `area/01-02`.
+        known: True where a token has a value.
 
     Returns:
-        By name; none for a group without any known value.
+        Histograms by name; a group without any value has none.
     """
     histograms = {}
     for positions, columns in position_groups(values.shape[1]).items():
-        chosen = values[:, columns][known[:, columns]]
-        if len(chosen):
-            counts, edges = np.histogram(chosen.double().cpu().numpy(), NUM_BINS)
+        group = values[:, columns][known[:, columns]]
+        if len(group):
+            counts, edges = np.histogram(group.double().cpu().numpy(), NUM_BINS)
             histograms[f"{area}/{positions}"] = Histogram(
                 tuple(counts.tolist()), tuple(edges.tolist())
             )

@@ -1,7 +1,7 @@
-"""Which samples, and which long spans of them, stand word for word in the training data.
+"""Finds samples, and long spans of samples, that were copied word for word from training data.
 
-Training data of any size, in little memory: they go by in chunks. 64-bit sums of texts and of
-spans tell what to compare with the samples; the comparison itself is exact.
+Training data are read in chunks, so they may be of any size. Hashes of 64 bits preselect the
+training texts and spans; an exact comparison with the samples follows.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -19,21 +19,21 @@ from seqgan.tasks.base import Task
 
 Text = Sequence[Hashable]
 
-CHUNK = 2**16  # training texts in memory at a time
-SPAN = 8  # words that a span has at least
-MULTIPLIER = 0x9E3779B97F4A7C15  # of the sums; any large odd number
-FILTER_BITS = 20  # a table of so many bits says most of what no sample has
+CHUNK = 2**16  # number of training texts in memory at a time
+SPAN = 8  # number of words of the shortest span
+MULTIPLIER = 0x9E3779B97F4A7C15  # multiplier of the hashes; any large odd number
+FILTER_BITS = 20  # hash bits that index a table, which excludes most spans that no sample has
 
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """What of each sample stands in the training data.
+    """The copied part of each sample.
 
     Args:
-        whole: whether all of it is a training text.
-        in_spans: how many of its words lie in a span of at least `SPAN` words that stands in a
-            training text.
-        lengths: how many words it has.
+        whole: True if the whole sample equals a training text.
+        in_spans: number of its words in spans of at least `SPAN` words that a training text
+            contains.
+        lengths: number of its words.
     """
 
     whole: Bool[np.ndarray, " sample"]
@@ -42,10 +42,10 @@ class Copies:
 
 
 def copies_from_training(samples: Sequences, task: Task, chunk_size: int = CHUNK) -> Copies:
-    """What of the samples stands in the task's training split.
+    """Finds the copied parts of the samples in the task's training split.
 
     Raises:
-        DataError: no sample.
+        DataError: `samples` is empty.
     """
     chunks = (_Packed.of_sequences(chunk) for chunk in task.chunks("train", chunk_size))
     return _find_copies(_Packed.of_sequences(samples), chunks)
@@ -54,10 +54,10 @@ def copies_from_training(samples: Sequences, task: Task, chunk_size: int = CHUNK
 def copies_from_texts(
     samples: Sequence[Text], train_texts: Iterable[Text], chunk_size: int = CHUNK
 ) -> Copies:
-    """What of the samples stands in the training texts, which are gone through once.
+    """Finds the copied parts of the samples in training texts, which are read once.
 
     Raises:
-        DataError: no sample.
+        DataError: `samples` is empty.
     """
     words = dict.fromkeys(chain.from_iterable(samples))
     ids = {word: index for index, word in enumerate(words)}
@@ -72,7 +72,7 @@ def _pack(texts: Iterable[Text], ids: dict[Hashable, int], chunk_size: int) -> I
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """Texts as numbers, end to end: all words, and how many each text has."""
+    """Texts as numbers, end to end: all words, and the number of words of each text."""
 
     words: Int[np.ndarray, " word"]
     lengths: Int[np.ndarray, " text"]
@@ -84,7 +84,7 @@ class _Packed:
 
     @classmethod
     def of_texts(cls, texts: Sequence[Text], ids: dict[Hashable, int]) -> "_Packed":
-        """Words without an id all get the same further one, which no sample has."""
+        """Packs texts. All words without an id get one further id, which no sample has."""
         other = len(ids)
         words = (ids.get(word, other) for word in chain.from_iterable(texts))
         lengths = np.array([len(text) for text in texts], np.int64)
@@ -108,11 +108,12 @@ class _Packed:
         return sums[self.ends] - sums[self.ends - self.lengths]
 
     def span_starts(self) -> Int[np.ndarray, " span"]:
-        """Where each span of `SPAN` words inside one text starts."""
-        left = np.repeat(self.ends, self.lengths) - np.arange(len(self.words))
-        return np.flatnonzero(left >= SPAN)
+        """The index of the first word of each span of `SPAN` words inside one text."""
+        remaining = np.repeat(self.ends, self.lengths) - np.arange(len(self.words))
+        return np.flatnonzero(remaining >= SPAN)
 
     def span_sums(self, starts: Int[np.ndarray, " span"]) -> UInt64[np.ndarray, " span"]:
+        """A hash of 64 bits of each span: a polynomial of its words."""
         if not len(starts):
             return np.zeros(0, np.uint64)
         terms = self.words.astype(np.uint64) + 1
@@ -130,31 +131,31 @@ class _Packed:
 def _find_copies(samples: _Packed, chunks: Iterable[_Packed]) -> Copies:
     if not len(samples.lengths):
         raise DataError("copies are looked for in at least one sample, got none")
-    texts, spans = _SoughtTexts(samples), _SoughtSpans(samples)
+    texts, spans = _TextSearch(samples), _SpanSearch(samples)
     for chunk in chunks:
         texts.look_in(chunk)
         spans.look_in(chunk)
     return Copies(texts.is_copy, spans.copied_words(), samples.lengths)
 
 
-class _SoughtTexts:
-    """Samples that are looked for among training texts."""
+class _TextSearch:
+    """Searches training texts for whole samples."""
 
     def __init__(self, samples: _Packed) -> None:
         self.samples, self.sums = samples, samples.text_sums()
         self.is_copy = np.zeros(len(self.sums), bool)
 
     def look_in(self, chunk: _Packed) -> None:
-        alike = np.flatnonzero(np.isin(chunk.text_sums(), self.sums[~self.is_copy]))
-        texts = {chunk.text(index) for index in alike.tolist()}
+        candidates = np.flatnonzero(np.isin(chunk.text_sums(), self.sums[~self.is_copy]))
+        texts = {chunk.text(index) for index in candidates.tolist()}
         if texts:
             self.is_copy |= [self.samples.text(i) in texts for i in range(len(self.sums))]
 
 
-class _SoughtSpans:
-    """Spans of samples that are looked for anywhere in training texts.
+class _SpanSearch:
+    """Searches training texts for the samples' spans.
 
-    Of two different spans with one sum, which is as likely as 2**-64, only one is looked for.
+    If two different spans have one hash, which has probability 2**-64, only one is searched for.
     """
 
     def __init__(self, samples: _Packed) -> None:
@@ -169,15 +170,16 @@ class _SoughtSpans:
     def look_in(self, chunk: _Packed) -> None:
         starts = chunk.span_starts()
         sums = chunk.span_sums(starts)
-        likely = np.flatnonzero(self.filter[_low_bits(sums)])
-        places = np.searchsorted(self.sums, sums[likely]).clip(max=len(self.sums) - 1)
-        equal = self.sums[places] == sums[likely]
-        places, starts = places[equal], starts[likely[equal]]
+        # The table of low bits first, because a lookup is much cheaper than a binary search.
+        candidates = np.flatnonzero(self.filter[_low_bits(sums)])
+        places = np.searchsorted(self.sums, sums[candidates]).clip(max=len(self.sums) - 1)
+        equal = self.sums[places] == sums[candidates]
+        places, starts = places[equal], starts[candidates[equal]]
         same = (self.spans[places] == chunk.spans(starts)).all(axis=1)
         self.is_found[places[same]] = True
 
     def copied_words(self) -> Int[np.ndarray, " sample"]:
-        """How many words of each sample lie in a span that was found."""
+        """The number of words of each sample that lie in copied spans."""
         starts = self.starts[self.is_found[self.number]]
         covered = np.zeros(len(self.samples.words) + 1, np.int64)
         np.add.at(covered, starts, 1)

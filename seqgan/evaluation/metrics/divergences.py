@@ -1,10 +1,9 @@
-"""How far generated texts are from real ones, as clouds of points: Frechet distance and MAUVE.
+"""Distances between generated and real texts as clouds of points: Frechet distance and MAUVE.
 
-Both compare two arrays of features, one row for each text
-(`seqgan.evaluation.metrics.embeddings`). Neither says anything without the name of the embedding
-and the number of texts: other features are another metric, and both find a distance between two
-samples of one distribution, the more so the fewer texts there are. Compare numbers of equal sample
-sizes only, and look at the floor.
+Both compare two arrays of features, one row per text (`seqgan.evaluation.metrics.embeddings`).
+Always state the embedding and the number of texts. Other features make another metric, and two
+samples of one distribution have a distance too, which is larger for fewer texts. Compare numbers of
+equal sample sizes only, and compare them with the floor.
 """
 
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ from torch import Tensor
 
 from seqgan.system.errors import DataError
 
-MAX_CLUSTERS = 500  # of MAUVE's histogram: its authors' number, for 5,000 texts of each side
+MAX_CLUSTERS = 500  # bins of MAUVE's histogram: its authors' number for 5,000 texts of each side
 TEXTS_PER_CLUSTER = 10
 EXPLAINED_VARIANCE = 0.9  # share that MAUVE's principal components keep
 SCALING = 5.0  # c of the frontier exp(-c KL)
 NUM_MIXTURES = 25  # points of the frontier between its two ends
 MAX_ITERATIONS = 100  # of k-means, which settles after about 20
-CHUNK = 2**13  # rows whose distances to all centres are in memory at a time
+CHUNK = 2**13  # number of rows whose distances to all centres are in memory at a time
 
 
 def frechet_distance(
@@ -31,11 +30,11 @@ def frechet_distance(
     """Frechet distance of Gaussian fits (Heusel et al., 2017; of texts: Semeniuta et al., 2018).
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in squared units of the features. The covariances
-    divide by n - 1. With the factors S = R^T R of two QR decompositions the last trace is the sum
-    of the singular values of R1 R2^T, so no covariance is ever formed or inverted: fewer texts
-    than features give singular covariances, and the distance stays exact.
+    divide by n - 1. QR decompositions give factors with S = R^T R, and the last trace is the sum of
+    the singular values of R1 R2^T. So no covariance is formed or inverted, and the distance is
+    exact even for fewer texts than features, whose covariance is singular.
 
-    Two samples of one distribution are at about c (1/n1 + 1/n2), not at 0: `frechet_floor`.
+    Two samples of one distribution have a distance of about c (1/n1 + 1/n2): `frechet_floor`.
 
     Raises:
         DataError: a side has fewer than 2 texts or a feature that is not finite, or the two
@@ -52,12 +51,12 @@ def frechet_distance(
 def frechet_floor(
     real: Float[np.ndarray, "real feature"], num_generated: int, seed: int = 0
 ) -> float:
-    """The Frechet distance that as many new real texts would have, by their number alone.
+    """Estimates the Frechet distance of `num_generated` new real texts: the best possible value.
 
-    Two halves of the real texts are compared, each of at most `num_generated` texts. What they
-    are apart falls as the sum of one over each number of texts (measured on captions, from 100 to
-    5,000 texts: within 15%), so it is scaled to the two numbers of texts in question. An embedding
-    that was fitted on these very texts makes it too low.
+    The function compares two halves of the real texts, each of at most `num_generated` texts. Their
+    distance is proportional to 1/n1 + 1/n2 (measured on captions, from 100 to 5,000 texts: within
+    15%), so it is scaled to the two numbers of texts in question. An embedding that was fitted on
+    these same texts makes the floor too low.
 
     Raises:
         DataError: fewer than 4 real texts, `num_generated` below 2, or a feature that is not
@@ -68,9 +67,9 @@ def frechet_floor(
     if num_generated < 2:
         raise DataError(f"num_generated is at least 2, got {num_generated}")
     size = min(len(real) // 2, num_generated)
-    drawn = np.random.default_rng(seed).permutation(len(real))
-    apart = frechet_distance(real[drawn[:size]], real[drawn[size : 2 * size]])
-    return apart * (1 / len(real) + 1 / num_generated) / (2 / size)
+    order = np.random.default_rng(seed).permutation(len(real))
+    distance = frechet_distance(real[order[:size]], real[order[size : 2 * size]])
+    return distance * (1 / len(real) + 1 / num_generated) / (2 / size)
 
 
 def mauve(
@@ -78,15 +77,15 @@ def mauve(
     generated: Float[np.ndarray, "generated _"],
     seed: int = 0,
 ) -> float:
-    """MAUVE (Pillutla et al., 2021): in (0, 1], 1 where both sides fill the clusters alike.
+    """MAUVE (Pillutla et al., 2021): in (0, 1], 1 for equal histograms over clusters.
 
-    The texts of both sides, each of length 1 and on the principal components that hold 90% of the
-    variance, are put into n/10 clusters (at most 500, n the number of texts of the smaller side);
-    the two histograms over clusters are compared by `frontier_area`.
+    The features of both sides are scaled to length 1 and projected to the principal components with
+    90% of the variance. k-means puts them into n/10 clusters (at most 500; n is the number of texts
+    of the smaller side), and `frontier_area` compares the two histograms over clusters.
 
-    It moves with the number of texts, and with the seed of k-means by 0.002 to 0.02 on captions:
-    `mauve_over_seeds`. k-means starts once: the best of several starts was measured to
-    cost more and to vary as much.
+    The value depends on the number of texts, and on the seed of k-means by 0.002 to 0.02 on
+    captions: `mauve_over_seeds`. k-means starts once: measured, the best of several starts costs
+    more and varies as much.
 
     Raises:
         DataError: as `frechet_distance`.
@@ -138,17 +137,17 @@ def principal_components(points: Float[np.ndarray, "n feature"]) -> Float[np.nda
     """Coordinates on the fewest principal components that hold 90% of the variance."""
     centred = points - points.mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred)  # smallest first
-    held = np.cumsum(variances[::-1])
-    num_kept = int(np.searchsorted(held, EXPLAINED_VARIANCE * held[-1])) + 1
-    return centred @ directions[:, ::-1][:, :num_kept]
+    cumulative = np.cumsum(variances[::-1])
+    num_components = int(np.searchsorted(cumulative, EXPLAINED_VARIANCE * cumulative[-1])) + 1
+    return centred @ directions[:, ::-1][:, :num_components]
 
 
 def k_means(
     points: Float[Tensor, "n feature"], num_clusters: int, rng: torch.Generator
 ) -> Int[Tensor, " n"]:
-    """The cluster of each point: Lloyd's algorithm from the centres of k-means++.
+    """Assigns each point to a cluster: Lloyd's algorithm from the centres of k-means++.
 
-    There are fewer clusters where there are fewer distinct points, and one may end up empty.
+    Fewer distinct points give fewer clusters, and a cluster may end up empty.
     """
     centres = _spread_out(points, num_clusters, rng)
     clusters = _nearest(points, centres)
@@ -167,12 +166,12 @@ def _spread_out(
 ) -> Float[Tensor, "centre feature"]:
     """k-means++ (Arthur and Vassilvitskii, 2007): each next centre is a point, drawn in proportion
     to the squared distance to the nearest centre so far."""
-    chosen = [int(torch.randint(len(points), (), generator=rng))]
-    squares = ((points - points[chosen[0]]) ** 2).sum(dim=1)
-    while len(chosen) < num_centres and squares.any():
-        chosen.append(int(torch.multinomial(squares, 1, generator=rng)))
-        squares = squares.minimum(((points - points[chosen[-1]]) ** 2).sum(dim=1))
-    return points[chosen]
+    indices = [int(torch.randint(len(points), (), generator=rng))]
+    squares = ((points - points[indices[0]]) ** 2).sum(dim=1)
+    while len(indices) < num_centres and squares.any():
+        indices.append(int(torch.multinomial(squares, 1, generator=rng)))
+        squares = squares.minimum(((points - points[indices[-1]]) ** 2).sum(dim=1))
+    return points[indices]
 
 
 def _nearest(
@@ -194,14 +193,14 @@ def _covariance_factor(points: Float[np.ndarray, "n feature"]) -> Float[np.ndarr
 def _divergences(
     distribution: Float[np.ndarray, " cluster"], mixtures: Float[np.ndarray, "mixture cluster"]
 ) -> Float[np.ndarray, " mixture"]:
-    """KL(distribution | mixture), nats; every mixture has a part of the distribution in it."""
+    """KL(distribution | mixture), nats; finite, because each mixture contains the distribution."""
     present = distribution > 0
     ratios = distribution[present] / mixtures[:, present]
     return (distribution[present] * np.log(ratios)).sum(axis=1)
 
 
 def _unit_rows(points: Float[np.ndarray, "n feature"]) -> Float[np.ndarray, "n feature"]:
-    """Rows of length 1; a row of zeros stays."""
+    """Scales rows to length 1; a row of zeros stays unchanged."""
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     return points / np.where(lengths > 0, lengths, 1)
 
@@ -211,7 +210,7 @@ def _checked(
     real: Float[np.ndarray, "real feature"],
     generated: Float[np.ndarray, "generated _"],
 ) -> list[Float[np.ndarray, "text feature"]]:
-    """Both sides in double precision."""
+    """Checks both sides and returns them in double precision."""
     if real.shape[1] != generated.shape[1]:
         raise DataError(
             f"{metric} needs real and generated texts with as many features, got"

@@ -1,8 +1,7 @@
-"""Texts as points: a row of numbers for each text, for Frechet distance and MAUVE.
+"""Embeddings map each text to a row of features, for Frechet distance and MAUVE.
 
-Numbers of two embeddings cannot be compared, so an embedding's name is part of the metric's. And
-what an embedding does not see, no metric on top of it can find: `wordllama` is blind to the order
-of words.
+Numbers of two embeddings cannot be compared, so the embedding's name is part of the metric's name.
+A metric cannot find differences that its embedding ignores: `wordllama` ignores the order of words.
 """
 
 import zlib
@@ -25,18 +24,18 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 
 EMBEDDINGS: tuple[str, ...] = ("hashed", "wordllama", "minilm")
-FITTED = ("hashed",)  # those of them that learn from real texts
+FITTED = ("hashed",)  # embeddings that learn from real texts
 
-NUM_BUCKETS = 2**14  # columns that words and pairs of words are hashed into
-NUM_FEATURES = 128  # of `HashedEmbedding`
-OVERSAMPLING = 16  # directions beyond those that are kept make the kept ones precise
+NUM_BUCKETS = 2**14  # number of columns into which words and pairs of words are hashed
+NUM_FEATURES = 128  # number of features of `HashedEmbedding`
+OVERSAMPLING = 16  # additional directions of the SVD; they make the others more precise
 POWER_ITERATIONS = 5
-BATCH_SIZE = 32  # texts that go through `MiniLMEmbedding` together
+BATCH_SIZE = 32  # number of texts that go through `MiniLMEmbedding` together
 
 
 @runtime_checkable
 class Embedding(Protocol):
-    """Texts in, one row of features for each out: equal texts have equal rows, up to rounding."""
+    """Maps each text to a row of features; equal texts have equal rows, up to rounding."""
 
     name: str
 
@@ -46,21 +45,21 @@ class Embedding(Protocol):
 def load_embedding(
     name: str, real_texts: Sequence[str], device: torch.device | str = "cpu"
 ) -> Embedding:
-    """An embedding by its name; nothing is ever downloaded.
+    """Loads an embedding by its name; nothing is ever downloaded.
 
     Args:
         name: one of `EMBEDDINGS`: `hashed` (`HashedEmbedding`), or the pretrained ones of
             `pip install 'seqgan[embeddings]'`, `wordllama` and `minilm`.
-        real_texts: what `hashed` is fitted on; the others do not look at it. Best are texts of
-            neither side of the comparison, say the training texts: the variance of the very texts
-            that it was fitted on comes out too large, which adds to every Frechet distance from
-            them (measured: 0.006 for 0.0013 between two equal distributions of 5,000 captions).
-            Of a single file of references, fit on one half and compare with the other.
-        device: where `minilm` computes.
+        real_texts: texts on which `hashed` is fitted; the others ignore them. Best are texts of
+            neither side of the comparison, say the training texts. The variance of the fitted texts
+            comes out too large, which adds to every Frechet distance from them (measured: 0.006
+            instead of 0.0013 between two equal distributions of 5,000 captions). With a single file
+            of references, fit on one half and compare with the other.
+        device: the device of `minilm`.
 
     Raises:
-        ConfigurationError: no embedding has this name, its package is missing, or `hashed` has no
-            text.
+        ConfigurationError: the name is unknown, its package is missing, or `real_texts` is empty
+            for `hashed`.
     """
     if name == "hashed":
         return HashedEmbedding(real_texts)
@@ -72,20 +71,21 @@ def load_embedding(
 
 
 class HashedEmbedding:
-    """Words and pairs of neighbouring words on the main directions of the real texts.
+    """Projects counts of words and of pairs of words on the main directions of the real texts.
 
-    Latent semantic analysis (Deerwester et al., 1990): each text is a row of counts, hashed into
-    2**14 columns, damped (1 + log count), weighted by rarity (smoothed inverse document
-    frequency) and scaled to length 1. A truncated SVD of the real texts' rows, about the origin,
-    gives the directions. What is in no real text has no direction, so it shortens a text's row.
+    Latent semantic analysis (Deerwester et al., 1990): each text is a row of counts of its words
+    and pairs of neighbouring words. The counts are hashed into 2**14 columns, damped (1 + log
+    count), weighted by rarity (smoothed inverse document frequency) and scaled to length 1. A
+    truncated SVD of the real texts' rows, about the origin, gives the directions. Words that occur
+    in no real text have no direction, so they shorten a text's row.
 
     The same real texts give the same features in every process (another number of threads rounds
-    differently). Words are in lower case, with punctuation split off, so a tokenised text is its
-    plain form. Where the real texts are single words (names, or a script without spaces) characters
-    take the place of words, in all texts.
+    differently). Words are in lower case, with punctuation split off, so a tokenised text equals
+    its plain form. If the real texts are single words (names, or a script without spaces),
+    characters replace words in all texts.
 
     Raises:
-        ConfigurationError: no real text.
+        ConfigurationError: `real_texts` is empty.
     """
 
     name = "hashed"
@@ -147,8 +147,8 @@ class HashedEmbedding:
 class WordLlamaEmbedding:
     """Mean of the token vectors of WordLlama (MIT; 256 features), scaled to length 1.
 
-    It has other tokens for "park." than for "park .", so it is given words in lower case with
-    spaces between them. Reads 15,000 texts a second.
+    WordLlama has other tokens for "park." than for "park .", so it gets words in lower case with
+    spaces between them. It reads 15,000 texts per second.
 
     Raises:
         ConfigurationError: the package is missing.
@@ -158,7 +158,7 @@ class WordLlamaEmbedding:
 
     def __init__(self) -> None:
         wordllama = _package(self.name, "wordllama")
-        # Its weights are inside of the package, where it does not look by itself.
+        # The package contains its weights, but does not look there by default.
         folder = Path(str(wordllama.__file__)).parent
         self.model: Any = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
 
@@ -171,8 +171,8 @@ class WordLlamaEmbedding:
 class MiniLMEmbedding:
     """Mean over tokens of all-MiniLM-L6-v2 (Apache-2.0; 384 features), scaled to length 1.
 
-    Reads about 100 texts a second on one thread; a text that is given several times is read once,
-    and cut after 512 tokens.
+    It reads about 100 texts per second on one thread. Repeated texts are read once, and texts are
+    cut after 512 tokens.
 
     Raises:
         ConfigurationError: a package is missing.
@@ -206,14 +206,14 @@ class MiniLMEmbedding:
         encoded = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         encoded = encoded.to(self.device)
         states = self.model(**encoded).last_hidden_state
-        # The mean over a text's own tokens, up to a factor that the length takes away again.
+        # A sum in place of the mean over a text's tokens: normalisation removes the factor.
         sums = (states * encoded["attention_mask"][:, :, None]).sum(dim=1)
         return torch.nn.functional.normalize(sums, dim=1)
 
 
 @contextmanager
 def _no_progress_bar(transformers: ModuleType) -> Iterator[None]:
-    """Loading takes no time worth a bar."""
+    """Hides the progress bar of a load that takes a moment."""
     logging = transformers.utils.logging
     was_on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

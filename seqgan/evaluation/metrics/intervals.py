@@ -1,9 +1,9 @@
-"""How well a mean over texts is known: percentile bootstrap intervals (Efron, 1979).
+"""Uncertainty of means over texts: percentile bootstrap intervals (Efron, 1979).
 
-Texts are drawn again, with replacement, as often as there are; the middle 95% of the means that
-come out are the interval. It says how far other samples of the same generator would be, with the
-references as they are. What is not a mean over texts gets none: a text that is drawn twice is a
-duplicate, so distinct-n, duplicate rates and divergences would come out too low or too high.
+n of the n texts are drawn with replacement, many times over; the middle 95% of the resulting means
+are the interval. The interval shows the spread of other samples from the same generator, against
+the same references. Metrics that are no means over texts get no interval: drawing a text twice
+makes a duplicate, which would bias distinct-n, duplicate rates and divergences.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ NUM_RESAMPLES = 1000
 
 @dataclass(frozen=True, eq=False)
 class PerText:
-    """A metric that is a sum over texts divided by another one: a mean where all weigh 1.
+    """A metric that is a ratio of two sums over texts; with equal weights it is a mean.
 
     Args:
-        values: each text's part of the numerator, say its nats.
-        weights: each text's part of the denominator, say its tokens.
+        values: each text's term of the numerator, say its nats.
+        weights: each text's term of the denominator, say its tokens.
     """
 
     values: Float[np.ndarray, " text"]
@@ -34,7 +34,7 @@ class PerText:
 
     @property
     def value(self) -> float:
-        """The metric; 0 where nothing has weight, as in texts without words."""
+        """The metric; 0 if the weights sum to 0, as in texts without words."""
         total = self.weights.sum()
         return float(self.values.sum() / total) if total > 0 else 0.0
 
@@ -42,12 +42,12 @@ class PerText:
 def bootstrap_intervals(
     metrics: Mapping[str, PerText], seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> dict[str, tuple[float, float]]:
-    """The lower and upper end of each metric's interval; none where there is one text only.
+    """Returns the lower and upper end of each metric's interval; none for a single text.
 
-    Metrics over equally many texts are resampled together. The random numbers of a metric depend
-    on the seed and on its number of texts alone.
+    Metrics over equally many texts are resampled together. A metric's random numbers depend only on
+    the seed and on its number of texts.
     """
-    found: dict[str, tuple[float, float]] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     for size in {len(metric.values) for metric in metrics.values()} - {0, 1}:
         group = {name: metric for name, metric in metrics.items() if len(metric.values) == size}
         values, weights = (
@@ -55,11 +55,11 @@ def bootstrap_intervals(
             for part in ("values", "weights")
         )
         rng = np.random.default_rng(seed)
-        drawn = np.empty((num_resamples, len(group)))
-        for resample in drawn:
+        means = np.empty((num_resamples, len(group)))
+        for row in means:
             counts = np.bincount(rng.integers(size, size=size), minlength=size)
             total = counts @ weights
-            resample[:] = np.where(total > 0, counts @ values / np.where(total > 0, total, 1), 0)
-        low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).tolist()
-        found |= dict(zip(group, zip(low, high, strict=True), strict=True))
-    return {name: found[name] for name in metrics if name in found}
+            row[:] = np.where(total > 0, counts @ values / np.where(total > 0, total, 1), 0)
+        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).tolist()
+        intervals |= dict(zip(group, zip(low, high, strict=True), strict=True))
+    return {name: intervals[name] for name in metrics if name in intervals}

@@ -1,8 +1,8 @@
-"""What probabilities say about a generator: held-out likelihood, entropy, and both KLs.
+"""Judges a generator by probabilities: held-out likelihood, entropy, and KL in both directions.
 
-A low NLL under the true model alone is no praise: repeating one likely sentence reaches it. So
-NLL_oracle is never reported without the generator's own entropy, and their difference,
-KL(generator || oracle), stands beside KL(oracle || generator) from held-out data.
+A low NLL under the true model alone proves nothing, because a generator that repeats one likely
+sentence reaches it. So NLL_oracle is never reported without the generator's own entropy. Their
+difference, KL(generator || oracle), stands beside KL(oracle || generator) from held-out data.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class LikelihoodReport:
 
     metrics: dict[str, float]
     heldout_log_probs: Float[Tensor, " heldout"]  # nats per sequence, for paired comparisons
-    per_text: dict[str, PerText]  # those metrics that are rates, sequence by sequence
+    per_text: dict[str, PerText]  # the metrics that are rates, sequence by sequence
 
 
 def likelihood_report(
@@ -33,11 +33,14 @@ def likelihood_report(
     exact: ExactDistribution | None,
     sampling: Sampling | None = None,
 ) -> LikelihoodReport:
-    """Exact where the task is, Monte Carlo over the given sequences otherwise.
+    """Measures entropy, held-out NLL and, with a known true distribution, both KLs, nats per token.
+
+    All are Monte Carlo means over these sequences; each sequence's probability is exact.
 
     Args:
-        samples: the generator's own, drawn with the same `sampling`.
+        samples: the generator's own sequences, drawn with the same `sampling`.
         heldout: real sequences that the generator was not trained on.
+        exact: the true distribution; None if it is unknown.
     """
     own = sequence_log_probs(generator, samples, sampling)
     heldout_log_probs = sequence_log_probs(generator, heldout, sampling)
@@ -47,8 +50,8 @@ def likelihood_report(
         "eval/mean_length": PerText.mean_of(samples.lengths.double().cpu().numpy()),
     }
     if exact is not None:
-        # Against the true log-probability of the same held-out sequences: lower variance than
-        # subtracting the entropy, and zero for a perfect generator.
+        # Subtracting the true log-probability of the same sequences has a lower variance than
+        # subtracting the entropy, and gives exactly zero for a perfect generator.
         difference = exact.log_prob(heldout).double() - heldout_log_probs.double()
         parts["eval/kl_oracle_generator"] = _per_token(difference, heldout)
         if exact.full_support:
@@ -57,7 +60,7 @@ def likelihood_report(
             parts["eval/kl_generator_oracle"] = _per_token(own.double() - true.double(), samples)
     metrics = {name: part.value for name, part in parts.items()}
     if "eval/kl_generator_oracle" in metrics:
-        # Over two sets of sequences: a sum of two rates, and not itself one.
+        # A sum of rates over two sets of sequences is no rate, so it gets no interval.
         metrics["eval/kl_symmetric"] = (
             metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
         )

@@ -1,8 +1,9 @@
 """n-gram metrics of tokenised texts: BLEU, Self-BLEU, distinct-n, duplicates.
 
 A text is a sequence of words or of ids: any hashable tokens. BLEU rises with the number of
-references (the same COCO samples score BLEU-2 .73 against 10,000 of them, .44 against 200), and
-Self-BLEU with the number of texts. So references are never sub-sampled here, only hypotheses are.
+references (the same COCO samples have BLEU-2 .73 against 10,000 references, .44 against 200), and
+Self-BLEU rises with the number of texts. So these functions may sub-sample hypotheses, but never
+references.
 """
 
 from collections import defaultdict
@@ -17,7 +18,7 @@ from seqgan.system.errors import DataError
 
 Text = Sequence[Hashable]
 
-EPSILON = 0.1  # the numerator that smoothing gives to a precision without a match
+EPSILON = 0.1  # numerator of a precision without a match: smoothing
 MIN_ORDER = 2  # BLEU-1 ignores word order
 
 
@@ -41,7 +42,7 @@ def sentence_bleu(
     an order-n precision of 0.1, as in NLTK's `sentence_bleu`.
 
     Raises:
-        DataError: no hypothesis, no reference, or `max_order` below 2.
+        DataError: `hypotheses` or `references` is empty, or `max_order` is below 2.
     """
     _require_texts("BLEU", "hypothesis", hypotheses)
     _require_texts("BLEU", "reference", references)
@@ -102,13 +103,13 @@ def sentence_self_bleu(
 ) -> dict[int, Float[np.ndarray, " hypothesis"]]:
     """BLEU of each text against all *other* texts (Zhu et al., 2018), for orders from 2.
 
-    High where texts repeat each other. A duplicate elsewhere in `texts` is another text, and
-    counts as a reference.
+    It is high if texts repeat each other. A duplicate elsewhere in `texts` counts as another text
+    and so as a reference.
 
     Args:
-        num_hypotheses: this many distinct texts, drawn with `rng`; None takes all. The references
-            are all other texts either way.
-        rng: needed with `num_hypotheses`, unused without.
+        num_hypotheses: number of texts to score, drawn with `rng`; None scores all. The references
+            are always all other texts.
+        rng: draws the hypotheses; only `num_hypotheses` needs it.
 
     Raises:
         DataError: fewer than 2 texts, `max_order` below 2, `num_hypotheses` outside
@@ -117,23 +118,23 @@ def sentence_self_bleu(
     if len(texts) < 2:
         raise DataError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
     _require_order("max_order", max_order, MIN_ORDER)
-    chosen = _chosen(len(texts), num_hypotheses, rng)
+    hypotheses = _draw_hypotheses(len(texts), num_hypotheses, rng)
     matches = [
         counts.matches(counts.largest_elsewhere(), len(texts))
         for counts in _count_ngrams(texts, max_order)
     ]
     lengths = _lengths(texts)
     scores = _scores(matches, lengths, _closest_others(lengths))
-    return {order: values[chosen] for order, values in scores.items()}
+    return {order: values[hypotheses] for order, values in scores.items()}
 
 
 def distinct(texts: Sequence[Text], order: int) -> float:
-    """Unique n-grams over all n-grams (Li et al., 2016); 0 where every text is shorter than n.
+    """Unique n-grams over all n-grams (Li et al., 2016); 0 if every text is shorter than n.
 
-    Falls with the number and the length of the texts: compare equal sample sizes only.
+    The ratio falls with the number and the length of the texts, so compare equal sample sizes only.
 
     Raises:
-        DataError: no text, or `order` below 1.
+        DataError: `texts` is empty, or `order` is below 1.
     """
     _require_texts("distinct-n", "text", texts)
     _require_order("order", order, 1)
@@ -146,16 +147,20 @@ def distinct(texts: Sequence[Text], order: int) -> float:
 
 
 def duplicate_rate(texts: Sequence[Text]) -> float:
-    """Share of texts that repeat an earlier one: 1 - unique / all. Raises ValueError for none."""
+    """Share of texts that repeat an earlier text: 1 - unique / all.
+
+    Raises:
+        DataError: `texts` is empty.
+    """
     _require_texts("the duplicate rate", "text", texts)
     return 1 - len({tuple(text) for text in texts}) / len(texts)
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """How often each n-gram of one order occurs in each text: an entry for each pair that occurs.
+    """Counts of each n-gram of one order in each text, with an entry for each pair that occurs.
 
-    Sorted by n-gram, then by text; an n-gram is a number from 0 on, in the order of the entries.
+    Entries are sorted by n-gram, then by text. n-grams are numbered from 0 in the order of entries.
     """
 
     ngrams: Int[np.ndarray, " pair"]
@@ -175,7 +180,7 @@ class _Counts:
         return np.where(alone, second, largest)
 
     def matches(self, limits: Int[np.ndarray, " pair"], num_texts: int) -> Int[np.ndarray, " text"]:
-        """Each text's number of n-grams, an n-gram counted up to its limit."""
+        """Each text's number of n-grams; an n-gram counts at most `limits` times."""
         clipped = np.minimum(self.counts, limits)
         return np.bincount(self.texts, clipped, minlength=num_texts).astype(np.int64)
 
@@ -184,11 +189,11 @@ class _Counts:
 
 
 def _count_ngrams(texts: Sequence[Text], max_order: int) -> Iterator[_Counts]:
-    """Counts of the orders 1, 2, ..., `max_order`.
+    """Yields the counts of the orders 1, 2, ..., `max_order`.
 
-    Words become numbers, and an n-gram is the pair of the (n-1)-gram that it starts with and its
-    last word. Sorting those pairs numbers the n-grams: equal numbers are equal n-grams, with no
-    hash to collide.
+    Words become numbers. An n-gram is the pair of its first n-1 words' number and its last word.
+    Sorting the pairs numbers the n-grams, so that equal numbers mean equal n-grams, without the
+    collisions of a hash.
     """
     numbers: defaultdict[Hashable, int] = defaultdict()
     numbers.default_factory = numbers.__len__  # a new word gets the next number
@@ -214,7 +219,7 @@ def _count_ngrams(texts: Sequence[Text], max_order: int) -> Iterator[_Counts]:
 
 
 def _changes(values: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Where a value of 0 or more differs from the one before it; True at the first."""
+    """True where a value (0 or more) differs from the one before it, and at the first value."""
     return np.diff(values, prepend=-1) != 0
 
 
@@ -225,14 +230,14 @@ def _lengths(texts: Sequence[Text]) -> Int[np.ndarray, " text"]:
 def _closest_lengths(
     lengths: Int[np.ndarray, " hypothesis"], references: Int[np.ndarray, " reference"]
 ) -> Float[np.ndarray, " hypothesis"]:
-    """The reference length closest to each hypothesis length, the shorter of two as close."""
+    """The reference length closest to each hypothesis length; the shorter one in a tie."""
     bounded = np.concatenate([[-np.inf], np.sort(references), [np.inf]])
     above = np.searchsorted(bounded, lengths)
     return _closer(lengths, bounded[above - 1], bounded[above])
 
 
 def _closest_others(lengths: Int[np.ndarray, " text"]) -> Float[np.ndarray, " text"]:
-    """As `_closest_lengths`, of each text among all others: a neighbour in the sorted lengths."""
+    """For each text the closest length among all others: a neighbour in the sorted lengths."""
     order = np.argsort(lengths)
     bounded = np.concatenate([[-np.inf], lengths[order], [np.inf]])
     closest = np.empty(len(lengths))
@@ -254,22 +259,23 @@ def _scores(
     """BLEU-2, BLEU-3, ... of each text, by order.
 
     Args:
-        matches: for the orders 1, 2, ..., each text's number of n-grams that its references have.
+        matches: for the orders 1, 2, ..., each text's number of n-grams found in its references.
         closest: the length of the closest reference.
     """
     log_penalty = np.minimum(0.0, 1 - closest / np.maximum(lengths, 1))
     log_precisions = np.zeros(len(lengths))
     scores = {}
-    for order, matched in enumerate(matches, start=1):
+    for order, counts in enumerate(matches, start=1):
         num_ngrams = np.maximum(lengths - order + 1, 1)
-        log_precisions += np.log(np.where(matched > 0, matched, EPSILON) / num_ngrams)
+        log_precisions += np.log(np.where(counts > 0, counts, EPSILON) / num_ngrams)
         scores[order] = np.exp(log_penalty + log_precisions / order) * (matches[0] > 0)
     return {order: scores[order] for order in range(MIN_ORDER, len(matches) + 1)}
 
 
-def _chosen(
+def _draw_hypotheses(
     num_texts: int, num_hypotheses: int | None, rng: np.random.Generator | None
 ) -> Sequence[int]:
+    """Indices of the texts to score: all, or `num_hypotheses` drawn ones."""
     if num_hypotheses is None:
         return range(num_texts)
     if rng is None:

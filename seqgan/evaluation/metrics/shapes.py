@@ -1,4 +1,4 @@
-"""Two shapes that generated text shares with real text or not: its lengths, and Zipf's curve.
+"""Compares two shapes of generated and real text: the distribution of lengths, and Zipf's curve.
 
 Meister and Cotterell (2021) judge language models by how well they keep these tendencies of real
 text. They test with other distances; here both are Jensen-Shannon divergences (Lin, 1991),
@@ -24,7 +24,7 @@ Text = Sequence[Hashable]
 
 
 def length_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
-    """JS between the distributions of the numbers of words.
+    """JS between the distributions of the number of words per text.
 
     Raises:
         DataError: one side has no text.
@@ -36,11 +36,11 @@ def length_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
 
 
 def zipf_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
-    """JS between the rank-frequency curves: the share of all words that the r-th commonest takes.
+    """JS between the rank-frequency curves: the share of the r-th commonest word among all words.
 
-    The words themselves do not matter, only how uneven their use is. The tail of the curve grows
-    with the number of words, so compare equally many texts. A side without a single word has
-    nothing in common with one that has words.
+    The curve ignores the words themselves and shows only the unevenness of their use. Its tail
+    grows with the number of words, so compare equally many texts. A side without words has the
+    largest distance, log 2, to a side with words.
 
     Raises:
         DataError: one side has no text.
@@ -57,7 +57,7 @@ def zipf_divergence(samples: Sequence[Text], real: Sequence[Text]) -> float:
 
 
 def jensen_shannon(some: Int[np.ndarray, " bin"], others: Int[np.ndarray, " bin"]) -> float:
-    """Of two histograms over the same bins, as counts; neither may be empty. In nats."""
+    """JS of two histograms over the same bins, given as counts, in nats; neither may be empty."""
     p, q = some / some.sum(), others / others.sum()
     return max(_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2, 0.0)
 

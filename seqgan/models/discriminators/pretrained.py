@@ -43,7 +43,7 @@ UNLIMITED = 10**9  # a tokenizer without a limit reports a number far above this
 class PretrainedDiscriminatorConfig:
     kind: Literal["pretrained"] = "pretrained"  # a head on a pretrained encoder or causal LM
     path: str = ""  # folder or hub name of the body; empty: all-MiniLM-L6-v2, of its package
-    body: Body = "frozen"  # what of the body trains: nothing, low-rank adapters, or all of it
+    body: Body = "frozen"  # the part that trains: nothing, low-rank adapters (lora), or all of it
     pooling: Pooling = "auto"  # a text's vector: auto is the mean of an encoder, a causal LM's last
     layers: tuple[int, ...] = ()  # whose states are read side by side, 0: embeddings; empty: last
     head_size: int = 128  # hidden units of the head; 0 makes it linear

@@ -38,7 +38,7 @@ NEVER = -1e9  # added to the logits of tokens that are never drawn; finite, so t
 class PretrainedGeneratorConfig:
     kind: Literal["pretrained"] = "pretrained"  # a causal language model of transformers
     path: str = ""  # its folder, or a hub name
-    adapter: Adapter = "lora"  # what trains: small matrices beside the model's, or all of it (none)
+    adapter: Adapter = "lora"  # small matrices train (lora), or the whole model (none)
     lora_rank: int = 16  # of the adapter's matrices
     lora_alpha: float = 32.0  # their product is scaled by this over the rank
     lora_dropout: float = 0.0  # on their input, in pretraining only, as is the model's own dropout
@@ -230,8 +230,6 @@ class PretrainedGenerator(ProjectedGenerator):
                 projected.float(), logits.float(), atol=1e-2, rtol=1e-2
             )
 
-    # ---------------------------------------------------------------- likelihoods
-
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time size"]:
         context, columns = self._context(len(sequences), sequences)
         # Nothing is predicted from the last token, so the model need not read it.
@@ -272,8 +270,6 @@ class PretrainedGenerator(ProjectedGenerator):
     def negative_log_likelihood(self, sequences: Sequences) -> Float[Tensor, ""]:
         return self._kind.negative_log_likelihood(self, sequences)
 
-    # ---------------------------------------------------------------- token by token
-
     @torch.no_grad()
     def start(
         self, batch_size: int, prompts: Sequences | None = None
@@ -304,8 +300,6 @@ class PretrainedGenerator(ProjectedGenerator):
         lengths = columns.sum(dim=1)
         top, layers = self._read(ids, torch.cat([columns, sequences.mask], dim=1))
         return PretrainedPrefixStates(self, top, layers, lengths, context.shape[1])
-
-    # ---------------------------------------------------------------- the model
 
     def _inputs(self, sequences: Sequences) -> Int[Tensor, "batch time"]:
         """The tokens, with bos on padding: `ids` has no entry for pad. No earlier token sees it."""
@@ -357,8 +351,6 @@ class PretrainedGenerator(ProjectedGenerator):
                 return states
             logits: Tensor = self.causal_model(**arguments).logits
             return logits
-
-    # ---------------------------------------------------------------- what is kept
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Loads the `state_dict` of this generator or of a copy of it.

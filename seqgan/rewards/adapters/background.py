@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for rewards that are asynchronous."""
+"""Runs asynchronous rewards in an event loop in a thread of its own."""
 
 import asyncio
 import weakref
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class BackgroundLoop:
-    """Runs coroutines to their end, also where an event loop runs already (a notebook).
+    """Runs coroutines to their end, even if an event loop runs already (in a notebook).
 
-    One loop for all calls: a client that keeps its connections is bound to the loop it was first
-    used in. It ends with the object.
+    All calls share one loop, because a client with open connections is bound to the loop of its
+    first use. The loop ends with this object.
     """
 
     def __init__(self) -> None:
@@ -20,20 +20,20 @@ class BackgroundLoop:
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """What the coroutine returns, or raises."""
+        """Runs the coroutine and returns its result, or raises its exception."""
         future = asyncio.run_coroutine_threadsafe(contained(coroutine), self._loop)
         try:
             return future.result()
-        except BaseException:  # an interruption of the wait: nobody wants the answer any more
+        except BaseException:  # the wait was interrupted, so nobody needs the answer any more
             future.cancel()
             raise
 
 
 async def contained(answer: Awaitable[Any]) -> Any:
-    """What is awaited; of its exceptions, those that would end the loop as a plain error.
+    """Awaits the answer. Exceptions that would end the loop become a RuntimeError.
 
     Raises:
-        RuntimeError: it exits, is cancelled or interrupted by its own doing.
+        RuntimeError: the awaited code exits, cancels or interrupts itself.
     """
     try:
         return await answer

@@ -1,4 +1,4 @@
-"""Plain functions and modules as reward models."""
+"""Turns plain functions and modules into reward models."""
 
 import asyncio
 import functools
@@ -20,7 +20,7 @@ from seqgan.rewards.adapters.signature import Takes, read_signature
 from seqgan.rewards.base import Reward, RewardError, RewardModel, text_of
 from seqgan.system.errors import ConfigurationError, described
 
-ROWS_IN_FLIGHT = 64  # rows that an asynchronous function of one row is asked about at a time
+ROWS_IN_FLIGHT = 64  # simultaneous calls of an asynchronous function that judges one row
 
 
 def as_reward(
@@ -31,21 +31,21 @@ def as_reward(
     messages: bool = False,
     vocabulary: Vocabulary | None = None,
 ) -> RewardModel:
-    """Makes a reward model of whatever can judge a text.
+    """Makes a reward model of any object that can judge a text.
 
-    - A reward model is returned as it is.
-    - A function is called with what the names of its parameters ask for: see `FunctionReward`.
-    - An `nn.Module` is called with padded ids: see `ModuleReward`.
+    - A reward model is returned unchanged.
+    - A function gets the arguments that its parameters are named after: see `FunctionReward`.
+    - An `nn.Module` gets padded ids: see `ModuleReward`.
 
     Args:
-        name: of the reward; by default the function's or the module's class's.
-        takes: what a function's first parameter gets, where its name does not say so.
-        messages: a function's prompts and completions are lists of one chat message
-            (`{"role": ..., "content": text}`), not strings.
-        vocabulary: decodes sequences that carry none.
+        name: the reward's name; None takes the name of the function or of the module's class.
+        takes: the value for a function's first parameter, if the parameter's name does not say it.
+        messages: True gives a function each prompt and completion as a list of one chat message
+            (`{"role": ..., "content": text}`), not as a string.
+        vocabulary: decodes sequences without a vocabulary of their own.
 
     Raises:
-        ConfigurationError: it cannot be a reward, or it is not clear how.
+        ConfigurationError: the object is no reward, or its parameters do not say what it takes.
     """
     if isinstance(judge, type):
         raise ConfigurationError(f"a reward is an object, got the class {judge.__name__} itself")
@@ -54,10 +54,10 @@ def as_reward(
     if isinstance(judge, nn.Module):
         return ModuleReward(judge, name)
     if hasattr(judge, "score"):
-        lacking = [each for each in ("name", "per_token") if not hasattr(judge, each)]
+        missing = [field for field in ("name", "per_token") if not hasattr(judge, field)]
         raise ConfigurationError(
             f"a reward model has score, name and per_token, got a {type(judge).__name__} without"
-            f" {' and '.join(lacking)}"
+            f" {' and '.join(missing)}"
         )
     if not callable(judge):
         raise ConfigurationError(
@@ -68,30 +68,30 @@ def as_reward(
 
 @dataclass(frozen=True)
 class TrainerState:
-    """How far a run is, in the words of transformers' `TrainerState`."""
+    """The progress of a run, with the field names of transformers' `TrainerState`."""
 
-    global_step: int = 0  # iterations done
-    max_steps: int = 0  # iterations in all
-    epoch: float = 0.0  # their ratio
-    num_input_tokens_seen: int = 0  # tokens that the generator has emitted
+    global_step: int = 0  # number of finished iterations
+    max_steps: int = 0  # number of all iterations
+    epoch: float = 0.0  # the ratio of these two
+    num_input_tokens_seen: int = 0  # number of tokens that the generator has emitted
 
 
 class FunctionReward(Reward):
-    """A plain function as a reward model, called with what its parameters are named after.
+    """Makes a reward model of a plain function, whose parameter names choose its arguments.
 
-    Once for each row, where it has a parameter `text` (a string) or `token_ids` (a list of ints,
-    eos included, no padding); it may also take `prompt`, and gives a number or None.
+    A function with a parameter `text` (a string) or `token_ids` (a list of ints, eos included, no
+    padding) is called once per row. It may also take `prompt`, and returns a number or None.
 
-    Once for a batch, where it has a parameter `texts` or `completions` (a list of strings),
-    `completion_ids` (a list of lists of ints), `prompts`, or `tokens` and `mask` (tensors of
-    shape (batch, time)); it gives one number or None for each text, or a tensor of shape (batch,).
-    TRL's `trainer_state`, `log_metric` and `log_extra` are there too.
+    A function with a parameter `texts` or `completions` (a list of strings), `completion_ids` (a
+    list of lists of ints), `prompts`, or `tokens` and `mask` (tensors of shape (batch, time)) is
+    called once per batch. It returns one number or None per text, or a tensor of shape (batch,). It
+    may also take TRL's `trainer_state`, `log_metric` and `log_extra`.
 
-    Either kind may take columns of the data by their names, and gets all there is with
-    `**kwargs`. Both may be asynchronous.
+    Both kinds may take columns of the data by name, and get all arguments with `**kwargs`. Both may
+    be asynchronous.
 
-    None says that the reward does not apply; NaN and infinity are errors. Text is decoded only
-    for a function that asks for it.
+    None means that the reward does not apply; NaN and infinity are errors. Texts are decoded only
+    for functions that take them.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class FunctionReward(Reward):
         self.messages = messages
         self.vocabulary = vocabulary
         self.is_async = any(
-            inspect.iscoroutinefunction(each) for each in (function, type(function).__call__)
+            inspect.iscoroutinefunction(f) for f in (function, type(function).__call__)
         )
         self._loop = BackgroundLoop() if self.is_async else None
         self._state = TrainerState()
@@ -123,18 +123,20 @@ class FunctionReward(Reward):
         except ConfigurationError as error:
             raise RewardError(self.name, str(error)) from error
         self._extras = {}
-        asked = {*self.signature.places, *names}
-        values = {each: self._value(each, sequences) for each in asked}
+        parameters = {*self.signature.places, *names}
+        values = {name: self._value(name, sequences) for name in parameters}
         if self.signature.by_row:
-            rows = [{each: values[each][row] for each in asked} for row in range(len(sequences))]
-            given: Any = self._of_rows(rows, names, sequences)
+            rows = [
+                {name: values[name][row] for name in parameters} for row in range(len(sequences))
+            ]
+            answer: Any = self._judge_rows(rows, names, sequences)
         else:
-            given = self._call(values, names)
-            given = given if self._loop is None else self._loop.run(given)
-        return self._checked(given, sequences)
+            answer = self._call(values, names)
+            answer = answer if self._loop is None else self._loop.run(answer)
+        return self._checked(answer, sequences)
 
     def follow(self, global_step: int, iteration: int, iterations: int) -> None:
-        """What `trainer_state` says from now on."""
+        """Sets the progress that `trainer_state` reports."""
         epoch = iteration / max(iterations, 1)
         self._state = TrainerState(iteration, iterations, epoch, global_step)
 
@@ -144,38 +146,45 @@ class FunctionReward(Reward):
         return {name: sum(values) / len(values) for name, values in logged.items()}
 
     def take_extras(self) -> dict[str, list[Any]]:
-        """What the function said about the rows of the last scoring, by column."""
+        """Returns the values that the function logged with `log_extra` in the last scoring.
+
+        Values are lists by column, and each value is returned once.
+        """
         extras, self._extras = self._extras, {}
         return extras
 
     def _call(self, values: Mapping[str, Any], names: Sequence[str]) -> Any:
+        """Calls the function, with some arguments by place and those in `names` by name."""
         places = [values[name] for name in self.signature.places]
         return self.function(*places, **{name: values[name] for name in names})
 
-    def _of_rows(
+    def _judge_rows(
         self, rows: Sequence[Mapping[str, Any]], names: Sequence[str], sequences: Sequences
     ) -> list[Any]:
-        """What the function gives for each row; its exception is the row's."""
-        given: list[Any] = []
+        """Calls the function once per row. An exception becomes a RewardError with the row."""
+        answers: list[Any] = []
         try:
             if self._loop is None:
                 for row in rows:
-                    given.append(self._call(row, names))
-                return given
+                    answers.append(self._call(row, names))
+                return answers
             for value in self._loop.run(self._ask_all(rows, names)):
                 if isinstance(value, BaseException):
                     raise value
-                given.append(value)
-            return given
+                answers.append(value)
+            return answers
         except Exception as error:
-            row_number = len(given)
+            row_number = len(answers)
             text = text_of(sequences, row_number)
             raise RewardError(self.name, described(error), row_number, text) from error
 
     async def _ask_all(
         self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
     ) -> list[Any | BaseException]:
-        """What an asynchronous function gives or raises for each row, some at a time."""
+        """Awaits an asynchronous function for all rows, ROWS_IN_FLIGHT at a time.
+
+        Returns an answer or an exception for each row.
+        """
         room = asyncio.Semaphore(ROWS_IN_FLIGHT)
 
         async def ask(row: Mapping[str, Any]) -> Any:
@@ -185,9 +194,9 @@ class FunctionReward(Reward):
         return await asyncio.gather(*map(ask, rows), return_exceptions=True)
 
     def _value(self, name: str, sequences: Sequences) -> Any:
-        """What a parameter of that name gets: for a function of one row, a list with each row's.
+        """The argument for a parameter of that name; a list of arguments if called once per row.
 
-        Always a copy, so that a function may change it.
+        The argument is a copy, so that a function may change it.
         """
         if name not in self.signature.offered:
             return list(sequences.columns[name])
@@ -195,9 +204,9 @@ class FunctionReward(Reward):
             case "text" | "texts":
                 return list(sequences.texts)
             case "completions":
-                return self._spoken("assistant", sequences.texts)
+                return self._as_messages("assistant", sequences.texts)
             case "prompt" | "prompts":
-                return self._spoken("user", sequences.prompt_texts)
+                return self._as_messages("user", sequences.prompt_texts)
             case "token_ids" | "completion_ids":
                 lengths = sequences.lengths.tolist()
                 rows = zip(sequences.tokens.tolist(), lengths, strict=True)
@@ -212,8 +221,8 @@ class FunctionReward(Reward):
                 return self._log_metric
         return self._log_extra
 
-    def _spoken(self, role: str, texts: Sequence[str]) -> list[Any]:
-        """The texts, or each as a conversation of one message."""
+    def _as_messages(self, role: str, texts: Sequence[str]) -> list[Any]:
+        """The texts, or with `messages` each text as a conversation of one message."""
         if self.messages:
             return [[{"role": role, "content": text}] for text in texts]
         return list(texts)
@@ -224,19 +233,19 @@ class FunctionReward(Reward):
     def _log_extra(self, column: str, values: Sequence[Any]) -> None:
         self._extras.setdefault(column, []).extend(values)
 
-    def _checked(self, given: Any, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """What the function gave, as a tensor in which NaN stands for None."""
+    def _checked(self, answer: Any, sequences: Sequences) -> Float[Tensor, " batch"]:
+        """Checks the function's answer and turns it into a tensor, with NaN for None."""
         size, device = len(sequences), sequences.tokens.device
-        if isinstance(given, Tensor) and given.dim() != 1:
+        if isinstance(answer, Tensor) and answer.dim() != 1:
             rule = "gives a tensor of one value per text"
-            raise RewardError(self.name, f"{rule}, ({size},), got {tuple(given.shape)}")
+            raise RewardError(self.name, f"{rule}, ({size},), got {tuple(answer.shape)}")
         try:
-            if isinstance(given, str | bytes | Mapping):
+            if isinstance(answer, str | bytes | Mapping):
                 raise TypeError
-            values = given.tolist() if hasattr(given, "tolist") else list(given)
+            values = answer.tolist() if hasattr(answer, "tolist") else list(answer)
             count = len(values)
         except TypeError as error:
-            problem = f"gives one value per text, {size}, got a {type(given).__name__}"
+            problem = f"gives one value per text, {size}, got a {type(answer).__name__}"
             raise RewardError(self.name, problem) from error
         if count != size:
             raise RewardError(self.name, f"gives one value per text, {size}, got {count}")
@@ -253,7 +262,7 @@ class FunctionReward(Reward):
 
 
 def _number(value: Any) -> float:
-    """The value as a float; NaN for what is no number."""
+    """The value as a float; NaN if it is no number."""
     try:
         return math.nan if isinstance(value, str) else float(value)
     except (TypeError, ValueError, OverflowError):

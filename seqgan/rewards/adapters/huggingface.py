@@ -1,4 +1,7 @@
-"""A sequence classifier from a local folder, by way of transformers (imported when one is made)."""
+"""Makes a reward of a sequence classifier in a local folder.
+
+transformers is imported only when such a reward is made.
+"""
 
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,22 +16,22 @@ from seqgan.system.errors import ConfigurationError
 
 Output = Literal["log_odds", "probability"]
 
-UNLIMITED = 10**9  # a tokenizer without a limit says some number far above this
+UNLIMITED = 10**9  # a tokenizer without a limit reports a number far above this
 
 
 class ClassifierReward(Reward):
-    """What a frozen sequence classifier says of `prompt + completion`, with its own tokenizer.
+    """Rewards `prompt + completion` by a frozen sequence classifier with its own tokenizer.
 
     Args:
-        folder: holds the model and its tokenizer, as `save_pretrained` writes them. Nothing is
-            ever downloaded.
-        label: name or number of the class that is rewarded; by default the second of two. A
-            model with one output has none.
-        output: `log_odds` of that class against the rest, without bound (a model's only output is
-            taken for log-odds, and given as it is), or its `probability`.
-        batch_size: texts that go through the model together.
-        max_length: tokens after which a text is cut; 0 leaves the tokenizer's own limit.
-        name: of the reward; by default the folder's.
+        folder: folder with the model and its tokenizer, as `save_pretrained` writes them. Nothing
+            is ever downloaded.
+        label: name or number of the rewarded class; None is the second of two. A model with one
+            output has no label.
+        output: `log_odds` of that class against the rest, without bound (the only output of a model
+            counts as log-odds), or its `probability`.
+        batch_size: number of texts that go through the model together.
+        max_length: texts are cut after this many tokens; 0 means the tokenizer's own limit.
+        name: the reward's name; None takes the folder's.
 
     Raises:
         ConfigurationError: transformers is not installed, the folder holds no classifier with its
@@ -70,12 +73,13 @@ class ClassifierReward(Reward):
             for prompt, text in zip(_openings(sequences), sequences.texts, strict=True)
         ]
         scores = [
-            self._of_texts(texts[start : start + self.batch_size])
+            self._score_texts(texts[start : start + self.batch_size])
             for start in range(0, len(texts), self.batch_size)
         ]
         return torch.cat([torch.zeros(0), *scores]).to(sequences.tokens.device)
 
-    def _of_texts(self, texts: list[str]) -> Float[Tensor, " text"]:
+    def _score_texts(self, texts: list[str]) -> Float[Tensor, " text"]:
+        """The rewards of one batch of texts."""
         limit = {"max_length": self.max_length} if self.max_length else {}
         encoded = self.tokenizer(
             texts,
@@ -90,30 +94,34 @@ class ClassifierReward(Reward):
 
     @property
     def _independent(self) -> bool:
-        """Whether each class is a question of its own, so that its logit is its log-odds."""
+        """True if each class is a yes-or-no question, so that its logit is its log-odds."""
         return self.model.config.problem_type == "multi_label_classification"
 
 
 def log_odds(
     logits: Float[Tensor, "text label"], label: int, independent: bool = False
 ) -> Float[Tensor, " text"]:
-    """log p / (1 - p) of one label, p from the softmax over all; a single logit as it is."""
-    chosen = logits[:, label]
+    """log p / (1 - p) of one label, with p from the softmax over all labels.
+
+    Args:
+        independent: True if each logit is a log-odds already; a single logit always is.
+    """
+    own = logits[:, label]
     if independent or logits.shape[1] == 1:
-        return chosen
+        return own
     others = [other for other in range(logits.shape[1]) if other != label]
-    return chosen - logits[:, others].logsumexp(dim=1)
+    return own - logits[:, others].logsumexp(dim=1)
 
 
 def _openings(sequences: Sequences) -> list[str]:
-    """What stands before each completion: its prompt, and a space where words need one."""
+    """The text before each completion: its prompt, and a space if the vocabulary has words."""
     vocabulary = sequences.vocabulary
     words = vocabulary is not None and vocabulary.level == "word" and not sequences.given_texts
     return [prompt + " " if words and prompt else prompt for prompt in sequences.prompt_texts]
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
-    """The model and its tokenizer."""
+    """Loads the model and its tokenizer from the folder."""
     if not folder.is_dir():
         raise ConfigurationError(f"a classifier is in a folder, got {str(folder)!r}, which is none")
     try:
@@ -124,7 +132,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         ) from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model, found = AutoModelForSequenceClassification.from_pretrained(
+        model, report = AutoModelForSequenceClassification.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError) as error:
@@ -132,8 +140,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
         raise ConfigurationError(
             f"the folder {str(folder)!r} holds no classifier with its tokenizer: {reason}"
         ) from error
-    if found["missing_keys"]:  # they would be random numbers
-        missing = ", ".join(sorted(found["missing_keys"]))
+    if report["missing_keys"]:  # these weights would be random numbers
+        missing = ", ".join(sorted(report["missing_keys"]))
         raise ConfigurationError(
             f"the folder {str(folder)!r} holds no classifier: it lacks {missing}"
         )
@@ -148,7 +156,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def _label(config: Any, label: str | int | None, folder: Path) -> int:
-    """The number of the label; 0 is the only output's."""
+    """The number of the label; 0 for a model with one output."""
     names = [str(config.id2label[number]) for number in range(config.num_labels)]
     if label is None and len(names) <= 2:
         return len(names) - 1
@@ -156,7 +164,7 @@ def _label(config: Any, label: str | int | None, folder: Path) -> int:
         return label
     if label in names:
         return names.index(str(label))
-    known = ", ".join(names)
+    listed = ", ".join(names)
     raise ConfigurationError(
-        f"label is one of {known} of the classifier {folder.name!r}, got {label!r}"
+        f"label is one of {listed} of the classifier {folder.name!r}, got {label!r}"
     )

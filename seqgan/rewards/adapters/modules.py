@@ -12,16 +12,15 @@ from seqgan.system.errors import ConfigurationError
 
 
 class ModuleReward(Reward):
-    """A frozen `nn.Module`: `module(ids)` gives one number per row.
+    """Makes a reward model of a frozen `nn.Module`: `module(ids)` returns one number per row.
 
-    The ids are padded, (batch, time); the mask of real tokens is passed as `mask` where `forward`
-    has such a parameter. A module whose `forward` has a parameter `sequences`, as a
-    `Discriminator` has, gets the sequences themselves. The module gives (batch,) or (batch, 1),
-    is in evaluation mode from the first scoring on, and gets no gradient. Where it lives, it is
-    asked.
+    The ids are padded, (batch, time). A module with a parameter `mask` in `forward` also gets the
+    mask of real tokens. A module with a parameter `sequences` (such as a `Discriminator`) gets the
+    sequences themselves. The module returns (batch,) or (batch, 1). It runs on its own device, in
+    evaluation mode and without gradients.
 
     Raises:
-        ConfigurationError: the module comes from transformers, and so judges other ids than these.
+        ConfigurationError: the module comes from transformers, so its ids differ from ours.
     """
 
     def __init__(self, module: nn.Module, name: str | None = None) -> None:
@@ -40,10 +39,10 @@ class ModuleReward(Reward):
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         here = sequences.tokens.device
         device = next((parameter.device for parameter in self.module.parameters()), here)
-        given = sequences.to(device)
-        mask = {"mask": given.mask} if self.takes_mask else {}
+        inputs = sequences.to(device)
+        mask = {"mask": inputs.mask} if self.takes_mask else {}
         self.module.eval()
-        scores = self.module(given if self.takes_sequences else given.tokens, **mask)
+        scores = self.module(inputs if self.takes_sequences else inputs.tokens, **mask)
         size = len(sequences)
         if not isinstance(scores, Tensor) or scores.shape not in ((size,), (size, 1)):
             got = (
@@ -60,7 +59,8 @@ class ModuleReward(Reward):
 
 
 def _declares(module: nn.Module, parameter: str) -> bool:
+    """True if `forward` has a parameter of that name."""
     try:
         return parameter in inspect.signature(module.forward).parameters
-    except (ValueError, TypeError):  # a compiled or scripted one may have no readable signature
+    except (ValueError, TypeError):  # a compiled or scripted module may hide its signature
         return False

@@ -1,4 +1,4 @@
-"""What a plain function takes, read from the names of its parameters."""
+"""Reads from the names of a function's parameters which arguments a reward function takes."""
 
 import functools
 import inspect
@@ -14,28 +14,27 @@ FORMS = (
     "(text), (texts), (token_ids), (tokens, mask) or any of (prompts, completions, completion_ids)"
 )
 
-# What can be passed about a single row, and about a batch. A column of the data may have any
-# other name.
+# Arguments about a single row, and about a batch. Columns of the data may have any other name.
 OF_A_ROW = ("text", "token_ids", "prompt")
 OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask")
 REPORTING = ("trainer_state", "log_metric", "log_extra")
 
-# A function with a parameter of the first kind is called once for each row; one with a parameter
-# of the second kind, once for a batch.
+# A function with a parameter in _ROW_MARKS is called once per row, a function with a parameter in
+# _BATCH_MARKS once per batch.
 _ROW_MARKS = {"text", "token_ids"}
 _BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids"}
 
 
 @dataclass(frozen=True)
 class Signature:
-    """How a function is called.
+    """The way to call a reward function.
 
     Args:
-        by_row: once for each row, not once for a batch.
-        places: what is passed by place.
-        names: what is passed by name, where it is there.
-        required: those of `names` that have no default.
-        everything: it declares `**kwargs`, so whatever is there is passed by name.
+        by_row: True calls it once per row, False once per batch.
+        places: arguments passed by place.
+        names: arguments passed by name, if they exist.
+        required: those of `names` without a default.
+        everything: True if the function has `**kwargs`, and so gets all arguments by name.
     """
 
     by_row: bool
@@ -46,38 +45,39 @@ class Signature:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """What there is besides the columns of the data."""
+        """Names of the arguments that exist besides the columns of the data."""
         return OF_A_ROW if self.by_row else (*OF_A_BATCH, *REPORTING)
 
     def passed(self, columns: Collection[str]) -> tuple[str, ...]:
-        """What is passed by name, where the data has these columns.
+        """Names of the arguments passed by name if the data has these columns.
 
         Raises:
-            ConfigurationError: nothing fills a required parameter.
+            ConfigurationError: a required parameter gets no argument.
         """
         own = self.offered
         for name in (*self.places, *self.required):
             if name not in own and name not in columns:
-                known = ", ".join(columns) or "none"
+                existing = ", ".join(columns) or "none"
                 raise ConfigurationError(
-                    f"a parameter is one of {', '.join(own)} or a column of the data (here {known})"
-                    f", got {name!r}"
+                    f"a parameter is one of {', '.join(own)} or a column of the data"
+                    f" (here {existing}), got {name!r}"
                 )
         if not self.everything:
             return tuple(name for name in self.names if name in own or name in columns)
-        spare = () if self.by_row else ("texts", "tokens", "mask")  # of no use beside completions
+        spare = () if self.by_row else ("texts", "tokens", "mask")  # repeat the completions
         implied = (name for name in (*own, *columns) if name not in spare)
         return tuple(dict.fromkeys(n for n in (*self.names, *implied) if n not in self.places))
 
 
 def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> Signature:
-    """How the function is called.
+    """Reads from a function's parameters how to call it.
 
     Args:
-        takes: what its first parameter gets, whatever its name; its first two, for `tokens`.
+        takes: the argument for its first parameter, whatever that parameter's name; `tokens` gives
+            its first two parameters tokens and mask.
 
     Raises:
-        ConfigurationError: neither the names of its parameters nor `takes` say what it takes.
+        ConfigurationError: neither the parameters' names nor `takes` identify the arguments.
     """
     if takes is not None and takes not in get_args(Takes):
         raise ConfigurationError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
@@ -96,7 +96,7 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     if takes is not None:
         places = ["tokens", "mask"] if takes == "tokens" else [takes]
         parameters = parameters[len(places) :]
-    if isinstance(function, functools.partial):  # what it binds by name stays bound
+    if isinstance(function, functools.partial):  # arguments that it binds by name stay bound
         parameters = [p for p in parameters if p.name not in function.keywords]
     places += [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
     parameters = [p for p in parameters if p.kind is not p.POSITIONAL_ONLY]

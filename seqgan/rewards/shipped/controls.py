@@ -10,9 +10,9 @@ from seqgan.rewards.shipped.hashing import hash_rows
 
 
 class ConstantReward(Reward):
-    """The same reward for everything: a control.
+    """Gives every sequence the same reward: a control.
 
-    The expected policy gradient is exactly zero, so whatever a run with this reward shows is the
+    The expected policy gradient is exactly zero, so any change in a run with this reward is the
     optimiser's own drift.
     """
 
@@ -26,10 +26,10 @@ class ConstantReward(Reward):
 
 
 class RandomReward(Reward):
-    """A number in [0, 1) hashed from the tokens: a control that carries no meaning.
+    """Gives each sequence a number in [0, 1), a hash of its tokens: a control without meaning.
 
-    The same sequence always gets the same number (rows stay independent of their batch, runs can
-    be resumed), and two different sequences get unrelated ones.
+    Equal sequences always get the same number, so that a row's reward does not depend on its batch
+    and runs can resume. Different sequences get unrelated numbers.
     """
 
     name = "random"

@@ -1,4 +1,4 @@
-"""A number for each row of tokens: equal rows have equal ones, others unrelated ones."""
+"""Hashes rows of tokens: equal rows get equal numbers, different rows unrelated ones."""
 
 import torch
 from jaxtyping import Bool, Int
@@ -8,8 +8,9 @@ from torch import Tensor
 def hash_rows(
     tokens: Int[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], seed: int = 0
 ) -> Int[Tensor, " batch"]:
-    """64 bits of the tokens where `mask` is True, in their order; their width does not matter."""
-    # Scrambled first: neighbouring seeds would give each other's numbers for neighbouring tokens.
+    """Hashes the tokens of each row where `mask` is True to 64 bits; padding does not matter."""
+    # The seed is scrambled first. Otherwise seed s and token t would give the hash of seed s + 1
+    # and a neighbouring token.
     value = _scramble(torch.full_like(mask.sum(dim=1), seed))
     for token, real in zip(tokens.unbind(dim=1), mask.unbind(dim=1), strict=True):
         value = torch.where(real, _scramble(value * 31 + token + 1), value)

@@ -10,19 +10,20 @@ from seqgan.system.errors import ConfigurationError
 
 
 class Length(Reward):
-    """0 at a wanted length, and less the further away from it a text is.
+    """Rewards a wanted length with 0, and other lengths with less the further away they are.
 
-    Minus the distance from `target` beyond `tolerance`, as a share of `target`; or minus that
-    squared. So a text without words gets at least -1, one of twice the length about -1. Lengths
-    are in words (characters, where those are the tokens), the eos not among them.
+    The reward is minus the distance from `target` beyond `tolerance`, as a share of `target`; or
+    minus the square of that share. So a text without words gets at least -1, and a text of twice
+    the length gets about -1. Lengths are in words (in characters, if those are the tokens) without
+    the eos.
 
     Args:
-        target: words of the wanted text.
-        tolerance: words more or fewer that cost nothing.
+        target: number of words of the wanted text.
+        tolerance: number of words more or fewer that cost nothing.
         falloff: `linear`, or `squared`, which forgives small distances.
 
     Raises:
-        ConfigurationError: `target` is below 1, `tolerance` below 0, or `falloff` another one.
+        ConfigurationError: `target` is below 1, `tolerance` is below 0, or `falloff` is unknown.
     """
 
     name = "length"

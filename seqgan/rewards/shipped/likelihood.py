@@ -1,4 +1,4 @@
-"""Rewards from probabilities: how likely a frozen model, or the true one, finds a text."""
+"""Rewards a text with its likelihood under a frozen model, or under the true one."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,11 +14,11 @@ from seqgan.tasks.base import ExactDistribution, Task
 class Fluency(Reward):
     """The mean log-likelihood of a text's tokens under a language model, nats per token.
 
-    At most 0; the eos is one of the tokens. The model is asked and never trained. Its favourite
-    texts are short and repetitive, so this reward wants another one, or a KL penalty, beside it.
+    At most 0; the eos is one of the tokens. The model is never trained. Its likeliest texts are
+    short and repetitive, so combine this reward with another one or with a KL penalty.
 
     Args:
-        generator: any generator over the same token ids.
+        generator: the language model: any generator over the same token ids.
     """
 
     name = "fluency"
@@ -35,11 +35,12 @@ class Fluency(Reward):
 class TrueLikelihood(Reward):
     """The mean log-likelihood of a text's tokens under the true model, nats per token.
 
-    For controls: no model of real text is known. The eos is one of the tokens.
+    A control for synthetic tasks: the true model of real text is unknown. The eos is one of the
+    tokens.
 
     Args:
         exact: the true distribution.
-        floor: the least reward, which a text outside the distribution's support gets.
+        floor: the lowest reward; texts outside the distribution's support get it.
 
     Raises:
         ConfigurationError: `floor` is not below 0 and finite.
@@ -59,10 +60,10 @@ class TrueLikelihood(Reward):
 
 
 def true_likelihood(task: Task, floor: float = -10.0) -> TrueLikelihood:
-    """`TrueLikelihood` of a task whose distribution is known.
+    """Makes the `TrueLikelihood` of a task with a known distribution.
 
     Raises:
-        ConfigurationError: the task's distribution is not known.
+        ConfigurationError: the task's distribution is unknown.
     """
     if task.exact is None:
         raise ConfigurationError(

@@ -1,8 +1,8 @@
-"""n-grams of token ids, counted and looked up for thousands of texts at a time, exactly.
+"""Counts and finds n-grams of token ids exactly, in thousands of texts at a time.
 
-An n-gram is a pair: the number of its first n-1 words, and its last word. Sorting those pairs
-numbers the n-grams, so equal numbers are equal n-grams, with no hash to collide. Texts are one
-long row of words, text after text, and a number of words for each; the eos is no word.
+An n-gram is a pair: the number of its first n-1 words, and its last word. Sorting the pairs numbers
+the n-grams. So equal numbers mean equal n-grams, without the collisions of a hash. Texts are given
+as one long row of words, text after text, and the number of words of each; the eos is no word.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 
-LAST = 2**63 - 1  # above every pair, so that a search always ends before it
+LAST = 2**63 - 1  # larger than every pair, so that a search never runs past the end
 
 
 def word_mask(sequences: Sequences) -> Bool[Tensor, "batch time"]:
@@ -26,7 +26,7 @@ def word_mask(sequences: Sequences) -> Bool[Tensor, "batch time"]:
 
 
 def words_of(sequences: Sequences) -> tuple[Int[Tensor, " word"], Int[Tensor, " text"]]:
-    """The words of all rows, row after row, and how many of them each row has."""
+    """The words of all rows, row after row, and the number of words of each row."""
     mask = word_mask(sequences)
     return sequences.tokens[mask], mask.sum(dim=1)
 
@@ -36,19 +36,20 @@ def count_ngrams(
 ) -> Iterator[
     tuple[Int[Tensor, " distinct"], Int[Tensor, " occurrence"], Int[Tensor, " occurrence"]]
 ]:
-    """The n-grams of each order from 1 to `max_order`.
+    """Counts the n-grams of each order from 1 to `max_order`.
 
     Args:
         num_ids: one more than the largest word.
 
     Yields:
-        The sorted pairs; and for every occurrence its text and its n-gram's place among them.
+        The distinct pairs, sorted; and for every occurrence the number of its text and the index
+        of its pair.
     """
-    texts, left = _places(lengths)
+    texts, remaining = _places(lengths)
     starts = torch.arange(len(words), device=words.device)
-    numbers = torch.zeros_like(starts)  # of the 0-grams, which are all equal
+    numbers = torch.zeros_like(starts)  # numbers of the 0-grams, which are all equal
     for order in range(1, max_order + 1):
-        fits = left[starts] >= order
+        fits = remaining[starts] >= order
         starts = starts[fits]
         pairs = numbers[fits] * num_ids + words[starts + order - 1]
         distinct, numbers = torch.unique(pairs, return_inverse=True)
@@ -60,8 +61,8 @@ class NgramTable:
     """The n-grams of a set of texts, for each order from 1 up.
 
     Args:
-        pairs: for each order its sorted pairs, and `LAST`.
-        most: for each order, how often each n-gram occurs in the text that has most of it.
+        pairs: for each order its sorted pairs, then `LAST`.
+        most: for each order and n-gram, the largest number of its occurrences in one text.
         num_ids: one more than the largest word.
     """
 
@@ -106,24 +107,33 @@ class NgramTable:
     def find(
         self, words: Int[Tensor, " word"], lengths: Int[Tensor, " text"]
     ) -> Iterator[tuple[Int[Tensor, " occurrence"], Int[Tensor, " occurrence"]]]:
-        """For each order, the text and the n-gram's number of every occurrence that is known."""
-        texts, left = _places(lengths)
+        """Finds the n-grams that are in this table.
+
+        Yields:
+            For each order, the number of the text and the number of the n-gram of every occurrence.
+        """
+        texts, remaining = _places(lengths)
         starts = torch.arange(len(words), device=words.device)
         numbers = torch.zeros_like(starts)
         for order, pairs in enumerate(self.pairs, start=1):
-            fits = left[starts] >= order
+            fits = remaining[starts] >= order
             starts = starts[fits]
-            sought = numbers[fits] * self.num_ids + words[starts + order - 1]
-            places = torch.searchsorted(pairs, sought)
-            known = pairs[places] == sought
-            # An n-gram is known only if its first n-1 words are.
-            starts, numbers = starts[known], places[known]
+            queries = numbers[fits] * self.num_ids + words[starts + order - 1]
+            places = torch.searchsorted(pairs, queries)
+            is_here = pairs[places] == queries
+            # An n-gram can be in the table only if its first n-1 words are, so the next order
+            # continues with the occurrences of this one.
+            starts, numbers = starts[is_here], places[is_here]
             yield texts[starts], numbers
 
     def matches(
         self, words: Int[Tensor, " word"], lengths: Int[Tensor, " text"]
     ) -> Iterator[Int[Tensor, " text"]]:
-        """For each order, each text's number of known n-grams, one counted up to its `most`."""
+        """Counts each text's n-grams that are in this table; each counts at most its `most` times.
+
+        Yields:
+            For each order, the count of every text.
+        """
         num_texts = len(lengths)
         for (texts, numbers), most in zip(self.find(words, lengths), self.most, strict=True):
             of_text, counts = torch.unique(numbers * num_texts + texts, return_counts=True)
@@ -134,7 +144,7 @@ class NgramTable:
 def _places(
     lengths: Int[Tensor, " text"],
 ) -> tuple[Int[Tensor, " word"], Int[Tensor, " word"]]:
-    """Of each word, the text that it stands in and how many words there are from it on."""
+    """For each word, the number of its text and the number of words from it to the text's end."""
     texts = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     ends = lengths.cumsum(dim=0)[texts]
     return texts, ends - torch.arange(len(texts), device=lengths.device)

@@ -1,4 +1,4 @@
-"""Rewards that count n-grams: like real text (PG-BLEU), and not like itself (repetition)."""
+"""Rewards that count n-grams: those shared with real texts (PG-BLEU), and repeated ones."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,7 +10,7 @@ from seqgan.rewards.shipped.ngram_table import NgramTable, count_ngrams, words_o
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
-EPSILON = 0.1  # the numerator that smoothing gives to a precision without a match
+EPSILON = 0.1  # numerator of a precision without a match: smoothing
 
 
 class NgramPrecision(Reward):
@@ -23,11 +23,11 @@ class NgramPrecision(Reward):
     Args:
         references: real texts. The reward rises with their number.
         num_ids: the vocabulary's size.
-        max_order: words of the longest n-grams.
-        brevity_penalty: whether a text shorter than the reference of the closest length loses.
+        max_order: number of words of the longest n-grams.
+        brevity_penalty: True penalises texts shorter than the reference of the closest length.
 
     Raises:
-        ConfigurationError: there is no reference, or `max_order` is below 1.
+        ConfigurationError: `references` is empty, or `max_order` is below 1.
     """
 
     name = "ngram_precision"
@@ -52,10 +52,10 @@ class NgramPrecision(Reward):
         words, lengths = words_of(sequences)
         log_precision = torch.zeros_like(lengths, dtype=torch.float64)
         shares_a_word = torch.zeros_like(lengths, dtype=torch.bool)
-        for order, matched in enumerate(self.table.matches(words, lengths), start=1):
-            shares_a_word |= matched > 0
+        for order, matches in enumerate(self.table.matches(words, lengths), start=1):
+            shares_a_word |= matches > 0
             num_ngrams = (lengths - order + 1).clamp(min=1)
-            log_precision += (torch.where(matched > 0, matched, EPSILON) / num_ngrams).log()
+            log_precision += (torch.where(matches > 0, matches, EPSILON) / num_ngrams).log()
         bleu = (log_precision / self.table.max_order).exp() * shares_a_word
         if self.brevity_penalty:
             ratio = self._closest_lengths(lengths) / lengths.clamp(min=1)
@@ -63,9 +63,9 @@ class NgramPrecision(Reward):
         return bleu.float()
 
     def _closest_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """The reference length closest to each length, the shorter of two as close."""
+        """The reference length closest to each length; of two equally close ones the shorter."""
         self.reference_lengths = self.reference_lengths.to(lengths.device)
-        # Twice the distance, and one more where the reference is longer: no two are equal.
+        # Twice the distance, plus one if the reference is longer, so that no two numbers tie.
         gaps = self.reference_lengths - lengths[:, None]
         return self.reference_lengths[(2 * gaps.abs() + (gaps > 0)).argmin(dim=1)]
 
@@ -77,10 +77,10 @@ def ngram_precision(
     brevity_penalty: bool = True,
     seed: int = 0,
 ) -> NgramPrecision:
-    """`NgramPrecision` against training texts.
+    """Makes an `NgramPrecision` against training texts.
 
     Args:
-        num_references: that many are drawn with `seed`; all where there are fewer.
+        num_references: number of training texts drawn with `seed`; a smaller set is used whole.
 
     Raises:
         ConfigurationError: `num_references` or `max_order` is below 1.
@@ -93,15 +93,15 @@ def ngram_precision(
 
 
 class Repetition(Reward):
-    """A penalty for texts that repeat themselves: the share of n-grams that are repeats.
+    """Penalises texts that repeat themselves, by their share of repeated n-grams.
 
-    max_penalty (1 - distinct / all n-grams) of the text's own n-grams (Yeo et al., 2025, app.
-    C.2), as TRL's `get_repetition_penalty_reward` counts it, but over words alone, without eos.
-    In [max_penalty, 0]; 0 for a text shorter than n.
+    max_penalty (1 - distinct / all n-grams) over the text's own n-grams (Yeo et al., 2025, app.
+    C.2), as in TRL's `get_repetition_penalty_reward`, but over words alone, without eos. In
+    [max_penalty, 0]; 0 for a text shorter than n.
 
     Args:
-        ngram_size: words of an n-gram.
-        max_penalty: what a text of nothing but repeats comes close to.
+        ngram_size: number of words of an n-gram.
+        max_penalty: the limit for a text of nothing but repeats.
 
     Raises:
         ConfigurationError: `ngram_size` is below 1 or `max_penalty` above 0.

@@ -11,17 +11,18 @@ from seqgan.rewards.shipped.ngram_table import NgramTable, word_mask, words_of
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
-CHUNK = 2**16  # training sequences that are read at a time
+CHUNK = 2**16  # number of training sequences read at a time
 
 
 class SpanNovelty(Reward):
-    """1 minus the share of a text that its longest span copied from a training text makes up.
+    """1 - (words of the longest span copied from a training text) / (words of the text).
 
-    In [0, 1]: 0 for a text that stands as a whole in a training text. It does not apply to a text
-    without words (NaN).
+    In [0, 1]: 0 if a training text contains the whole text. It does not apply to a text without
+    words (NaN).
 
     Args:
-        training: the training texts' n-grams; a copied span is at most `max_order` words long.
+        training: the training texts' n-grams; longer copied spans than its `max_order` count as
+            `max_order` words.
     """
 
     name = "novelty"
@@ -39,7 +40,7 @@ class SpanNovelty(Reward):
 
 
 class NgramNovelty(Reward):
-    """The share of a text's n-grams that stand in no training text.
+    """The share of a text's n-grams that occur in no training text.
 
     A text shorter than n is an n-gram of its own length. In [0, 1]; it does not apply to a text
     without words (NaN).
@@ -57,18 +58,18 @@ class NgramNovelty(Reward):
         self.training = self.training.to(sequences.tokens.device)
         words, lengths = words_of(sequences)
         orders = lengths.clamp(max=self.training.max_order)
-        num_known = torch.zeros_like(lengths)
+        num_copied = torch.zeros_like(lengths)
         for order, (texts, _) in enumerate(self.training.find(words, lengths), start=1):
-            known = torch.bincount(texts, minlength=len(lengths))
-            num_known = torch.where(orders == order, known, num_known)
-        novelty = 1 - num_known / (lengths - orders + 1)
+            counts = torch.bincount(texts, minlength=len(lengths))
+            num_copied = torch.where(orders == order, counts, num_copied)
+        novelty = 1 - num_copied / (lengths - orders + 1)
         return torch.where(lengths > 0, novelty, torch.nan)
 
 
 class TextNovelty(Reward):
-    """0 for a text that stands word for word among the training texts, 1 for any other.
+    """0 for a text that equals a training text, 1 for any other.
 
-    Texts are compared by 64 bits of them, so one in billions of new ones passes for a copy.
+    Texts are compared by hashes of 64 bits, so one in billions of new texts passes for a copy.
 
     Args:
         training: `hash_rows` of the training texts' words.
@@ -86,16 +87,16 @@ class TextNovelty(Reward):
 
 
 def novelty(task: Task, measure: str = "span", ngram_size: int = 4) -> Reward:
-    """How little of a text is copied from the training set, all of which is read.
+    """Makes a reward for texts that are not copied from the training set, which is read whole.
 
     Args:
-        measure: `span` is `SpanNovelty`, `ngrams` is `NgramNovelty`, `text` is `TextNovelty`.
-            A table takes about 16 bytes for every training word and order: the orders are those
-            up to the longest text for `span`, up to `ngram_size` for `ngrams`.
-        ngram_size: words of an n-gram, for `ngrams` alone.
+        measure: `span` is `SpanNovelty`, `ngrams` is `NgramNovelty`, `text` is `TextNovelty`. A
+            table takes about 16 bytes per training word and order. `span` has orders up to the
+            longest text, `ngrams` up to `ngram_size`.
+        ngram_size: number of words of an n-gram; only `ngrams` uses it.
 
     Raises:
-        ConfigurationError: `measure` is another one, or `ngram_size` is below 1.
+        ConfigurationError: `measure` is unknown, or `ngram_size` is below 1.
     """
     chunks = task.chunks("train", CHUNK)
     if measure == "text":

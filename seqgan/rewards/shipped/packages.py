@@ -1,4 +1,4 @@
-"""Rewards that other packages know how to give: `pip install 'seqgan[rewards]'`."""
+"""Rewards that other packages compute: `pip install 'seqgan[rewards]'`."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -9,9 +9,9 @@ from seqgan.rewards.shipped.texts import TextReward
 
 
 class Sentiment(TextReward):
-    """How positive a text is: the compound score of VADER (Hutto and Gilbert, 2014).
+    """Rewards positive texts by VADER's compound score (Hutto and Gilbert, 2014).
 
-    In [-1, 1], by a lexicon of English words and rules; 0 for a neutral text and for an empty one.
+    In [-1, 1]; 0 for a neutral or empty text. VADER uses a lexicon of English words and rules.
 
     Raises:
         RewardError: the package vaderSentiment is missing.
@@ -32,8 +32,8 @@ class Sentiment(TextReward):
 class Profanity(TextReward):
     """Minus the probability that a text is profane or offensive, by alt-profanity-check.
 
-    In [-1, 0]: a linear classifier over the words of English comments, which was trained on what
-    annotators found offensive and shares their mistakes.
+    In [-1, 0]. The judge is a linear classifier over the words of English comments. It learned from
+    annotators' labels and shares their mistakes.
 
     Raises:
         RewardError: the package alt-profanity-check is missing.
@@ -52,10 +52,11 @@ class Profanity(TextReward):
 
 
 def _package(reward: str, module: str, distribution: str = "") -> ModuleType:
+    """Imports an optional package; an error names the reward and the package to install."""
     try:
         return import_module(module)
     except ImportError as error:
-        wanted = distribution or module.partition(".")[0]
+        package = distribution or module.partition(".")[0]
         raise RewardError(
-            reward, f"it needs the package {wanted}: pip install 'seqgan[rewards]' ({error})"
+            reward, f"it needs the package {package}: pip install 'seqgan[rewards]' ({error})"
         ) from error

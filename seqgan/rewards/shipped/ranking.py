@@ -1,16 +1,17 @@
-"""RankGAN's ranker as a reward (Lin et al., 2017): how a text ranks among others, given real ones.
+"""RankGAN's ranker as a reward (Lin et al., 2017): the rank of a text among others.
 
-alpha(s|u) = cos(f(s), f(u)) says how close text s is to the reference u under features f, and
+alpha(s|u) = cos(f(s), f(u)) is the similarity of text s and reference u under features f. R is the
+rank of s in a comparison set C, given references U:
 
     P(s|u, C) = exp(gamma alpha(s|u)) / sum over s' in C + {s} of exp(gamma alpha(s'|u))
     log R(s|U, C) = mean over u in U of log P(s|u, C)
 
-how it ranks among a comparison set C. A generated text is ranked among real ones, a real one among
-generated ones, and the ranker ascends E_real[log R(s|U, C-)] + E_generated[log(1 - R(s|U, C+))].
+Generated texts are ranked among real ones (C+), real texts among generated ones (C-). The ranker
+ascends E_real[log R(s|U, C-)] + E_generated[log(1 - R(s|U, C+))].
 
-Departures: the references U and the real comparison set C+ change with `update` alone, the paper
-draws them anew for every text. So a row's reward depends on no other row. The authors' released
-code descends log R of generated texts in place of log(1 - R).
+Departures: only `update` changes the references U and the comparison set C+, while the paper draws
+them anew for every text. So a row's reward depends on no other row. The authors' released code
+descends log R of generated texts in place of log(1 - R).
 """
 
 import math
@@ -37,7 +38,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task
 
-LEAST_LOSS = 1e-6  # 1 - R is never below this, so that its logarithm is finite
+LEAST_LOSS = 1e-6  # lower bound of 1 - R, so that its logarithm is finite
 
 
 def log_rank(
@@ -46,7 +47,7 @@ def log_rank(
     comparisons: Float[Tensor, "comparison feature"],
     gamma: float,
 ) -> Float[Tensor, " text"]:
-    """log R(s|U, C) of each text, from features, whose lengths do not matter."""
+    """log R(s|U, C) of each text s, from feature vectors of any norm."""
     directions = normalize(references, dim=1).T
     relevance = gamma * (normalize(texts, dim=1) @ directions)
     others = (gamma * (normalize(comparisons, dim=1) @ directions)).logsumexp(dim=0)
@@ -54,19 +55,18 @@ def log_rank(
 
 
 class RankingReward(Reward):
-    """log R(s|U, C+): at most 0; log 1/(|C+| + 1) for a text that ranks like the real ones do.
+    """log R(s|U, C+): at most 0; log 1/(|C+| + 1) for a text that ranks like a real one.
 
     Args:
-        ranker: its `features` are f; its `output` layer has no part in this.
-        optimizer: of the ranker's parameters.
+        ranker: its `features` are f; its `output` layer is unused.
+        optimizer: optimises the ranker's parameters.
         references: U, real texts; `update` replaces the oldest of them.
         comparisons: C+, real texts; `update` replaces the oldest of them.
-        gamma: sharpness: the larger, the more the most similar texts alone count.
+        gamma: sharpness; with a larger gamma the most similar texts count more.
         max_grad_norm: the gradient's norm is clipped to this.
 
     Raises:
-        ConfigurationError: there is no reference or no text to compare with, or `gamma` is not
-            above 0.
+        ConfigurationError: `references` or `comparisons` is empty, or `gamma` is not above 0.
     """
 
     name = "rankgan"
@@ -100,35 +100,36 @@ class RankingReward(Reward):
             self._features(self.comparisons),
             self.gamma,
         )
-        if bool(ranks.isnan().any()):  # as a reward, NaN would only say "does not apply"
+        if bool(ranks.isnan().any()):  # as a reward, NaN would mean "does not apply"
             row = int(ranks.isnan().nonzero()[0, 0])
             raise RewardError(self.name, "its log rank is a number, got nan", row)
         return ranks.to(sequences.tokens.device)
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
-        """One optimiser step. Half of `real` become references and comparisons, half are ranked.
+        """Takes one optimiser step. Half of `real` becomes references and comparisons, and the
+        ranker ranks the other half.
 
-        Minibatches smaller than the sets replace a part of them. As many generated texts as there
-        are comparisons are C-.
+        A minibatch smaller than these sets replaces a part of them. C- is the first generated
+        texts, as many as C+ has texts.
         """
         quarter = len(real) // 4
         rows = torch.arange(len(real), device=real.tokens.device)
         self.references = _newest(real.select(rows[:quarter]), self.references)
         self.comparisons = _newest(real.select(rows[quarter : 2 * quarter]), self.comparisons)
-        ranked = real.select(rows[2 * quarter :])
+        to_rank = real.select(rows[2 * quarter :])
 
         self.ranker.train()
-        parts = [ranked, generated, self.references, self.comparisons]
+        parts = [to_rank, generated, self.references, self.comparisons]
         width = max(part.tokens.shape[1] for part in parts)
         features = self._features(joined([_widened(part, width) for part in parts]))
         of_real, of_generated, of_references, of_comparisons = features.split(list(map(len, parts)))
         opposite = of_generated[: len(of_comparisons)]
         real_ranks = log_rank(of_real, of_references, opposite, self.gamma)
         generated_ranks = log_rank(of_generated, of_references, of_comparisons, self.gamma)
-        beaten = (-torch.expm1(generated_ranks)).clamp(min=LEAST_LOSS).log()
-        loss = -0.5 * (real_ranks.mean() + beaten.mean())
+        log_one_minus_rank = (-torch.expm1(generated_ranks)).clamp(min=LEAST_LOSS).log()
+        loss = -0.5 * (real_ranks.mean() + log_one_minus_rank.mean())
         norm = descend(loss, self.ranker, self.optimizer, self.max_grad_norm)
-        # A text that ranks like all the others has R = 1 / (|C| + 1).
+        # A text with the same rank as all others has R = 1 / (|C| + 1): the accuracies' threshold.
         among_generated, among_real = -math.log1p(len(opposite)), -math.log1p(len(of_comparisons))
         return to_floats(
             {
@@ -160,14 +161,14 @@ class RankingReward(Reward):
 
 
 def _newest(new: Sequences, old: Sequences) -> Sequences:
-    """As many rows as `old` has: the new ones, then the newest of the old ones."""
+    """Returns as many rows as `old` has: the new ones first, then the newest old ones."""
     width, device = max(new.tokens.shape[1], old.tokens.shape[1]), new.tokens.device
     both = joined([_widened(new, width), _widened(old.to(device), width)])
     return both.select(torch.arange(len(old), device=device))
 
 
 def _widened(sequences: Sequences, width: int) -> Sequences:
-    """The same rows with padding up to `width` columns."""
+    """Pads the rows to `width` columns."""
     missing = (0, width - sequences.tokens.shape[1])
     mask = pad(sequences.mask, missing)
     return Sequences(pad(sequences.tokens, missing), mask, vocabulary=sequences.vocabulary)
@@ -184,15 +185,15 @@ def rankgan(
     seed: int = 0,
     device: str = "cpu",
 ) -> RankingReward:
-    """An untrained `RankingReward` with a discriminator's body and training texts of the task.
+    """Makes an untrained `RankingReward` from a discriminator and the task's training texts.
 
     Args:
-        kind: the discriminator whose features are the ranker's, in its default size.
+        kind: the discriminator, in its default size, whose features the ranker uses: cnn or gru.
         learning_rate: Adam's; a ranker needs a larger one than a classifier with the same body.
-        seed: of the parameters and of the first references and comparisons.
+        seed: seed of the parameters and of the first references and comparisons.
 
     Raises:
-        ConfigurationError: `kind` is another one, or a number is below 1.
+        ConfigurationError: `kind` is unknown, or a number is below 1.
     """
     if num_references < 1 or num_comparisons < 1:
         raise ConfigurationError(

@@ -16,11 +16,11 @@ from seqgan.system.errors import ConfigurationError
 
 
 class TextReward(Reward):
-    """A base for rewards that look at the texts alone, each by itself."""
+    """Base class of rewards that read only the text, each text by itself."""
 
     @abstractmethod
     def judge(self, texts: Sequence[str]) -> list[float]:
-        """The reward of each text, NaN where it does not apply."""
+        """Returns the reward of each text; NaN if it does not apply to the text."""
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return torch.tensor(
@@ -29,14 +29,14 @@ class TextReward(Reward):
 
 
 class Regex(TextReward):
-    """1 where a regular expression matches the text, 0 elsewhere.
+    """1 if a regular expression matches the text, else 0.
 
     Args:
-        pattern: Python's syntax; flags stand inside, as in `(?i)dog`.
-        where: `search` looks for a match anywhere, `fullmatch` for one of the whole text.
+        pattern: a regular expression in Python's syntax; it contains its flags, as in `(?i)dog`.
+        where: `search` looks for a match anywhere, `fullmatch` matches the whole text.
 
     Raises:
-        ConfigurationError: `pattern` is no regular expression, or `where` another one.
+        ConfigurationError: `pattern` is no regular expression, or `where` is unknown.
     """
 
     name = "regex"
@@ -57,19 +57,18 @@ class Regex(TextReward):
 
 
 class Lexicon(TextReward):
-    """The weights of a text's words: their mean or their sum. A word that is not listed weighs 0.
+    """The mean or the sum of the weights of a text's words. Words without a weight count 0.
 
-    Words are split as the task's own (`split_words`), in lower case. The mean does not apply to a
-    text without words (NaN); its sum is 0.
+    `split_words` splits the text, in lower case, as it splits the task's own texts. The mean does
+    not apply to a text without words (NaN); its sum is 0.
 
     Args:
-        weights: the weight of each listed word.
+        weights: weights by word.
         reduction: `mean` lies between the smallest and the largest weight (or 0), `sum` grows
             with the text.
 
     Raises:
-        ConfigurationError: no word is listed, a listed one is no single word, or `reduction`
-            another one.
+        ConfigurationError: `weights` is empty, a key is no single word, or `reduction` is unknown.
     """
 
     name = "lexicon"
@@ -91,18 +90,16 @@ class Lexicon(TextReward):
 
 
 class Toxicity(TextReward):
-    """A penalty for a text with a listed word in it, 0 for any other.
+    """Penalises a text that contains a listed word; other texts get 0.
 
-    The list is the user's: which words are not to be said depends on who speaks to whom. None
-    comes with the library.
+    The library contains no list, because the right words depend on who speaks to whom.
 
     Args:
-        words: the listed ones.
-        penalty: the reward of a text that has one of them or more.
+        words: the listed words.
+        penalty: the reward of a text that contains one or more of them.
 
     Raises:
-        ConfigurationError: no word is listed, a listed one is no single word, or `penalty` is above
-            0.
+        ConfigurationError: `words` is empty, an entry is no single word, or `penalty` is above 0.
     """
 
     name = "toxicity"
@@ -120,16 +117,16 @@ class Toxicity(TextReward):
 def lexicon(
     words: Mapping[str, float] | Sequence[str] = (), path: str = "", reduction: str = "mean"
 ) -> Lexicon:
-    """A `Lexicon` of the given words, or of those in a file.
+    """Makes a `Lexicon` of the argument's words, or of the words in a file.
 
     Args:
-        words: weights by word, or words that each weigh 1.
-        path: a UTF-8 file with a `word<TAB>weight` or a `word` (of weight 1) on each line; empty
-            lines are skipped.
+        words: weights by word, or a list of words with weight 1.
+        path: a UTF-8 file with `word<TAB>weight` or `word` (weight 1) on each line; empty lines
+            are skipped.
 
     Raises:
-        ConfigurationError: both or none of `words` and `path` are given, or the file breaks its
-            form.
+        ConfigurationError: not exactly one of `words` and `path` is given, or a line of the file
+            has another form.
     """
     if isinstance(words, str):
         raise ConfigurationError(f"lexicon's words are a mapping or a list, got {words!r}")
@@ -139,17 +136,17 @@ def lexicon(
         )
     if path:
         return Lexicon(read_weights(Path(path)), reduction)
-    listed = words if isinstance(words, Mapping) else dict.fromkeys(words, 1.0)
-    return Lexicon(listed, reduction)
+    weights = words if isinstance(words, Mapping) else dict.fromkeys(words, 1.0)
+    return Lexicon(weights, reduction)
 
 
 def toxicity(path: str, penalty: float = -1.0) -> Toxicity:
-    """A `Toxicity` of the words in a file, one a line; a weight behind a tab is not looked at."""
+    """Makes a `Toxicity` of the words in a file, one per line; weights behind a tab are ignored."""
     return Toxicity(read_weights(Path(path)), penalty)
 
 
 def read_weights(path: Path) -> dict[str, float]:
-    """The words of a file and their weights: `word<TAB>weight` or `word` (weight 1) a line.
+    """Reads words and weights from a file: `word<TAB>weight` or `word` (weight 1) on each line.
 
     Raises:
         ConfigurationError: the file cannot be read, or a line has another form.
@@ -173,7 +170,7 @@ def read_weights(path: Path) -> dict[str, float]:
 
 
 def _lowercase(weights: Mapping[str, float]) -> dict[str, float]:
-    """The same weights by words in lower case, as `split_words` gives them."""
+    """Turns the words of a list to lower case, as `split_words` returns them, and checks them."""
     if not weights:
         raise ConfigurationError("a word list has at least one word, got none")
     for word in weights:
