@@ -305,6 +305,7 @@ def test_processes_at_the_same_time_make_one_cache(path: Path, cache: Path) -> N
     assert output.split() == ["made"]
 
 
+@pytest.mark.slow
 def test_a_run_from_a_cache_equals_one_from_memory(
     path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
