@@ -4,16 +4,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-integrations check format clean
+# Processes that the tests are shared between.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-slow test-integrations check format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/seqgan train captions
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not integration"
+	$(PYTEST) -m "not slow and not integration"
+
+test-slow: $(VENV)/.installed-test
+	$(PYTEST) -m "slow and not integration"
 
 test-integrations: $(VENV)/.installed-integrations
-	$(BIN)/python -m pytest -m integration
+	$(PYTEST) -m integration
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

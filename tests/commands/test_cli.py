@@ -6,8 +6,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +47,7 @@ def run(*arguments: str | Path) -> int:
 def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
     command = [sys.executable, "-m", "seqgan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
 
 
 @pytest.fixture(scope="session")
@@ -80,16 +78,15 @@ def error(capsys: pytest.CaptureFixture[str]) -> Any:
 # Help
 
 
-def test_help_is_quick_and_imports_no_torch() -> None:
+def test_help_is_quick_because_it_imports_no_other_package() -> None:
     code = (
-        "import sys\nfrom seqgan import cli\n"
-        "try:\n    cli.main(['--help'])\n"
-        "finally:\n    assert 'torch' not in sys.modules and 'wandb' not in sys.modules\n"
+        "import sys\nbefore = set(sys.modules)\nfrom seqgan import cli\n"
+        "try:\n    cli.main(['--help'])\nfinally:\n"
+        "    new = {name.partition('.')[0] for name in sys.modules.keys() - before}\n"
+        "    print(*sorted(new - set(sys.stdlib_module_names)), file=sys.stderr)\n"
     )
-    started = time.perf_counter()
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert time.perf_counter() - started < 3
-    assert ended.returncode == 0, ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, "seqgan\n")
     assert ended.stdout.startswith("usage: seqgan COMMAND")
     for command in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
         assert command in ended.stdout
@@ -275,6 +272,7 @@ def test_a_flag_beside_a_file_changes_it(finished: Path, tmp_path: Path) -> None
     assert configs[1] == configs[0].replace("\nseed: 1\n", "\nseed: 2\n")
 
 
+@pytest.mark.slow
 def test_a_text_file_and_the_expected_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,6 +419,7 @@ def picky(text):
 """
 
 
+@pytest.mark.slow
 def test_rewards_of_a_file_and_their_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -440,6 +439,7 @@ def test_rewards_of_a_file_and_their_weights(
     assert run("train", "--resume", "run") == 0
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ def pair(files: dict[str, Path]) -> tuple[str | Path, ...]:
     return ("--samples", files["samples"], "--references", files["references"])
 
 
+@pytest.mark.slow
 def test_published_numbers(evaluated: Any, reference_data: Path) -> None:
     """The row MLE of the table in the README of geek-ai/Texygen, COCO captions."""
     samples = reference_data / "published-samples" / "mle-coco.txt"

@@ -73,6 +73,7 @@ def test_action_values_have_the_same_mean(parts):
     assert float(ours.std()) > 0.05
 
 
+@pytest.mark.slow
 def test_the_suite_in_a_small_size(tmp_path):
     done = subprocess.run(
         [

@@ -79,6 +79,7 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_commands_run_in_order(tmp_path: Path) -> None:
     captions = [
         f"a {size} {animal} {verb} in the {place} ."
@@ -97,6 +98,7 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
     run_all(found, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_on_prompts_run_in_order(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "prompts.md").read_text(encoding="utf-8")
     write_pairs(tmp_path)
@@ -130,6 +132,7 @@ def run_all(found: list[list[str]], folder: Path) -> None:
         assert process.stdout.strip(), shlex.join(arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(SCRIPTS)))
 def test_python_blocks_run(index: int, tmp_path: Path) -> None:
     process = subprocess.run(
@@ -143,6 +146,7 @@ def test_python_blocks_run(index: int, tmp_path: Path) -> None:
     assert process.stdout.strip()
 
 
+@pytest.mark.slow
 def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", SCRIPTS[0]], capture_output=True, text=True, timeout=60
@@ -150,6 +154,7 @@ def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
     assert process.stdout.split() == ["False", "True"]
 
 
+@pytest.mark.slow
 def test_the_page_on_rewards_does_what_it_says(tmp_path: Path) -> None:
     """Its blocks run one after the other and print what their comments say."""
     page = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")

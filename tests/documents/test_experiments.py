@@ -57,6 +57,7 @@ SCRIPTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_script_runs(script: str, tmp_path: Path) -> None:
     if script in NEEDS:

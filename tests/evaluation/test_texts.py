@@ -135,6 +135,7 @@ def test_paired(texts):
     assert turned.metrics["rouge_1"] != scores.metrics["rouge_1"]
 
 
+@pytest.mark.slow
 def test_without_other_texts_an_embedding_learns_from_half_of_the_references(texts):
     references, samples = texts["references"], texts["fresh"]
     alone = made(references)

@@ -215,6 +215,7 @@ def test_one_rater_and_three_systems(files: Path, capsys: pytest.CaptureFixture[
     assert "Bradley-Terry  log odds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_notes_on_what_spoils_a_comparison(
     runs: Path, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,6 +352,7 @@ def test_answers_of_another_page(
     assert f"{answers}, line 2: the key is that of page" in said
 
 
+@pytest.mark.slow
 def test_the_page_on_human_evaluation_runs(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

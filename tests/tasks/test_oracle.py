@@ -267,6 +267,7 @@ class TestPaperOracle:
     def oracle(self, path):
         return Oracle.load(path, max_length=20)
 
+    @pytest.mark.slow
     def test_entropy(self, oracle):
         """Published: 5.75."""
         assert 5.74 < oracle.entropy() / 20 < 5.77

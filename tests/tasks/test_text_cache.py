@@ -386,6 +386,7 @@ def test_processes_at_the_same_time_end_with_one_cache(
     assert_same(load(path, cache), in_memory(path))
 
 
+@pytest.mark.slow
 def test_a_run_from_a_cache_equals_one_from_memory(
     path: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

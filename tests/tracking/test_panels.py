@@ -270,6 +270,7 @@ def test_without_the_package_one_line_says_what_brings_it(monkeypatch, tmp_path)
         dashboard.run(["--output", str(tmp_path / "new.json")])
 
 
+@pytest.mark.slow
 def test_a_real_run_fills_the_panels(logged):
     sections = plan(logged)
     assert drawn(sections) <= logged

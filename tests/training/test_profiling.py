@@ -34,6 +34,7 @@ def test_laps_and_parts_are_ranges_of_a_profile():
     assert {"seqgan: collect", "seqgan: collect / inside"} <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", ["discriminator", "constant"])
 def test_parts_of_an_iteration(reward):
     preset = captions_preset()

@@ -367,6 +367,7 @@ def test_samples_keep_their_prompts_and_columns() -> None:
     assert prompt_rows(joined([drawn, drawn])) == 2 * prompt_rows(prompts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "generator",
     [
@@ -386,6 +387,7 @@ def test_generators_learn_what_the_prompt_asks_for(generator: Any) -> None:
     assert share_right(trainer, rows) > 0.8
 
 
+@pytest.mark.slow
 def test_a_reward_on_a_column_teaches_the_prompt() -> None:
     """By the policy gradient alone, from an untrained generator. Chance is 1/6."""
     config = replace(

@@ -171,6 +171,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_killed_in_the_game(killed: Path, uninterrupted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(killed, folder)
@@ -179,6 +180,7 @@ def test_killed_in_the_game(killed: Path, uninterrupted: Path, tmp_path: Path) -
     assert_same_end(folder, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "number", "num_checkpoints"),
     [
@@ -207,6 +209,7 @@ def test_killed_at_any_moment(
     assert_same_end(folder, uninterrupted)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_with_143_and_says_how_to_continue(
     uninterrupted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,6 +359,7 @@ def test_a_log_that_was_cut_is_one_line(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_run_that_wandb_records_offline(
     uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -486,6 +490,7 @@ def test_a_fork_goes_on_from_the_newest_checkpoint(uninterrupted: Path, tmp_path
     assert (origin["iterations"], origin["pretrain_epochs"]) == (4, 3)
 
 
+@pytest.mark.slow
 def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> None:
     """Killed before any checkpoint of its own, it resumes as the fork that it is."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -566,6 +571,7 @@ def rates(optimizer: dict[str, Any]) -> set[float]:
     return {group["lr"] for group in optimizer["param_groups"]}
 
 
+@pytest.mark.slow
 def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
     state, forked = state_and_fork({"rule.learning_rate": 0.25})
     assert rates(rule_of(state)["optimizer"]) == {1e-3}
@@ -656,6 +662,7 @@ def test_a_fork_may_add_a_reward() -> None:
     assert fork.phase("adversary").rounds == 2
 
 
+@pytest.mark.slow
 def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:
     """Pretraining once, for any number of games: the new discriminator is trained from nothing."""
     parent, folder = tmp_path / "mle", tmp_path / "game"

@@ -280,6 +280,7 @@ REGULARISED = {
 CAUSAL = CausalDiscriminatorConfig(width=8, num_layers=1, num_heads=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discriminator", [TINY.discriminator, CAUSAL], ids=["gru", "causal"])
 def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
     """The vectors of the power iteration and the older sequences are part of the state."""
@@ -486,6 +487,7 @@ def test_the_information_is_that_of_the_evaluations() -> None:
     assert "in the game was" in information_sentence([(0, 9.0, 0.1), (2, 1.0, 0.1)])
 
 
+@pytest.mark.slow
 def test_the_controller_moves_the_kl_weight() -> None:
     """An unreachable target above the KL: the weight falls by 2% an iteration, its largest step."""
     trainer, memory = make_trainer(changed(TINY, {"rule.kl_target": 50.0}))
@@ -519,6 +521,7 @@ def test_global_step_counts_the_collected_tokens() -> None:
     assert steps[-1] == pytest.approx(4 * sum(lengths))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["captions", "oracle", "toy"])
 def test_no_metric_that_moves_is_constant(kind: str) -> None:
     """Ten logs each; every logged name is in the list, or `Trackers` would have raised."""
@@ -572,6 +575,7 @@ class CountOfFirstPerToken(CountOfFirst):
         return ((sequences.tokens == 0) & sequences.mask).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reward", [CountOfFirst(), CountOfFirstPerToken()], ids=["end", "token"])
 @pytest.mark.parametrize("num_rollouts", [0, 2])
 def test_the_game_learns_a_reward(reward: RewardModel, num_rollouts: int) -> None:
@@ -691,6 +695,7 @@ def test_each_part_of_the_reward_is_logged_for_the_rows_that_it_applies_to() -> 
     assert len({tuple(row) for row in memory.rows}) == 1
 
 
+@pytest.mark.slow
 def test_the_discriminator_learns_beside_another_reward() -> None:
     alone, _ = make_trainer(changed(TINY, {"reward": ("discriminator",)}))
     together, memory = make_trainer(
@@ -704,6 +709,7 @@ def test_the_discriminator_learns_beside_another_reward() -> None:
     torch.testing.assert_close(weights_of(together), weights_of(alone), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_weight_changes_the_run() -> None:
     settings = {"reward": ("discriminator", "random"), "reward_weights": (1.0, 1.0)}
     config = changed(TINY, settings)
@@ -755,6 +761,7 @@ def test_a_reward_follows_the_training_and_reports() -> None:
     assert memory.values("rewards/count/iteration_seen") == [0.0, 1.0, 2.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [0, 2])
 def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
     iteration: int, tmp_path: Path
@@ -787,6 +794,7 @@ class FailsOnce(CountOfFirst):
         return super().score(sequences)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
     call: int, tmp_path: Path
