@@ -90,7 +90,9 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     """From nothing to the published number, or to the limit."""
     config = configured(settings, seed, reward)
     with Progress() as progress:
-        trainer = make_trainer(config, config.task.build(config.generator), MemoryTracker(), progress)
+        trainer = make_trainer(
+            config, config.task.build(config.generator), MemoryTracker(), progress
+        )
         players = trainer.players
         nll_oracle, started = float("inf"), time.perf_counter()
         trainer.run(trainer.phase("maximum_likelihood"))

@@ -104,7 +104,9 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
-        trainer = make_trainer(config, config.task.build(config.generator), (game := MemoryTracker()), progress)
+        trainer = make_trainer(
+            config, config.task.build(config.generator), (game := MemoryTracker()), progress
+        )
         trainer.train()
         result = final_evaluation(trainer)
     table = result_table(result)
