@@ -201,7 +201,10 @@ class WandbTracker:
 
     def _save_code(self, run: "wandb.Run", code: Sequence[Path]) -> None:
         """The library's source as a code artifact, and the user's files beside the program's."""
-        run.log_code(str(PACKAGE), "source-seqgan", include_fn=lambda path: path.endswith(".py"))
+        # With the metric list, without which the source cannot be imported.
+        run.log_code(
+            str(PACKAGE), "source-seqgan", include_fn=lambda path: path.endswith((".py", ".toml"))
+        )
         folder = Path(run.dir) / "code"
         for file in code:
             folder.mkdir(exist_ok=True)

@@ -544,7 +544,9 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     }
     package = Path(wandb_tracker.__file__).parents[1]
     assert {entry["path"] for entry in source["manifest"]["contents"]} == {
-        path.relative_to(package).as_posix() for path in package.rglob("*.py")
+        path.relative_to(package).as_posix()
+        for kind in ("py", "toml")
+        for path in package.rglob(f"*.{kind}")
     }
     assert (run / "files" / "code" / "my_reward.py").read_text() == reward.read_text()
     assert "wandb==" in (run / "files" / "requirements.txt").read_text()
