@@ -37,7 +37,8 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
     """
     phases = state["phases"]
     over = []
-    if phases.get("maximum_likelihood", {}).get("epochs", 0) > 0:
+    likelihood = phases.get("maximum_likelihood", {})
+    if likelihood.get("epochs", 0) > 0 or likelihood.get("epoch") is not None:
         over += [("pretrain", field.name) for field in fields(before.pretrain)]
     if phases.get("adversary", {}).get("rounds", 0) > 0:
         over += [("discriminator_training", f"pretrain_{name}") for name in ("rounds", "epochs")]
@@ -49,7 +50,7 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
                 f" got {new}"
             )
     played, iterations = state["players"]["position"]["iteration"], after.adversarial.iterations
-    if phases.get("maximum_likelihood", {}).get("finished", True) and iterations <= played:
+    if likelihood.get("finished", True) and iterations <= played:
         raise ConfigurationError(
             f"a fork has something left to play: adversarial.iterations is above {played},"
             f" got {iterations}"

@@ -45,7 +45,7 @@ def present_flags(flags: Sequence[str]) -> list[str]:
     return present
 
 
-def present_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+def present_settings(plain: Mapping[Any, Any]) -> dict[Any, Any]:
     """The nested settings of a file, each in its present place.
 
     A setting that stands in both places keeps the present one.

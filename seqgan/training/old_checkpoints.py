@@ -10,7 +10,10 @@ def up_to_date(state: Mapping[str, Any]) -> dict[str, Any]:
         return dict(state)
     counters = state["counters"]
     rule = {name: state[name] for name in ("optimizer", "kl_weight")}
-    rule |= {name: state[name] for name in ("baseline", "rollout_policy") if name in state}
+    if "baseline" in state:
+        rule["baseline"] = state["baseline"]
+    if "rollout_policy" in state and counters["pretrained"]:  # before, it was the untrained one
+        rule["rollout_policy"] = state["rollout_policy"]
     return {
         "rng": state["rng"],
         "tracker": state["tracker"],

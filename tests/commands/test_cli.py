@@ -110,7 +110,7 @@ def test_the_help_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None
     assert run("train", "--help") == 0
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert ", ".join(PRESETS) in said
-    assert "--adversarial.num-rollouts" in said
+    assert "--rule.num-rollouts" in said
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate"])
@@ -134,15 +134,14 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
         (["train", "--resume", "nowhere"], "a run is a folder with a config.yaml, got nowhere"),
         (["train", "--resume", "nowhere", "--seed", "2"], "got --seed beside it"),
         (
-            ["train", "captions", "--adversarial.num-rolouts", "3"],
-            "unknown flag --adversarial.num-rolouts; the nearest known one is"
-            " --adversarial.num-rollouts",
+            ["train", "captions", "--rule.num-rolouts", "3"],
+            "unknown flag --rule.num-rolouts; the nearest known one is --rule.num-rollouts",
         ),
         (
             ["train", "captions", "--adversarial.num-rollouts", "-3"],
             "rule.num_rollouts is at least 0, got -3",
         ),
-        (["train", "captions", "--adversarial.num-rollouts", "many"], "--adversarial.num-rollouts"),
+        (["train", "captions", "--adversarial.num-rollouts", "many"], "--rule.num-rollouts"),
         (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
         (["train", "captions", "--reward", "./my.py:f"], "there is no file ./my.py"),
         (["train", "captions", "--reward", "constant(wert=2)"], "constant(wert=2)': its arguments"),

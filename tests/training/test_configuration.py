@@ -87,17 +87,23 @@ class TestFile:
         save_config(config, path)
         assert load_config(path) == config
 
-    @pytest.mark.parametrize("item", fields(AdversarialConfig), ids=lambda item: item.name)
-    def test_every_field_is_read(self, path, item):
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(f"adversarial.{item.name}" for item in fields(AdversarialConfig)),
+            *(f"rule.{item.name}" for item in fields(PolicyGradientConfig) if item.name != "kind"),
+        ],
+    )
+    def test_every_field_is_read(self, path, name):
+        section, _, field = name.partition(".")
         value = {
-            "reward_shape": "minimax",
-            "baseline": "none",
-            "rescale": "rank",
-            "update": replace(AdversarialConfig().update, entropy_weight=0.5),
-        }.get(item.name) or differing(getattr(AdversarialConfig(), item.name))
-        config = replace(
-            TrainConfig(), adversarial=replace(AdversarialConfig(), **{item.name: value})
-        )
+            "adversarial.reward_shape": "minimax",
+            "rule.baseline": "none",
+            "rule.rescale": "rank",
+            "rule.aggregation": "normalize_then_sum",
+            "rule.update": replace(PolicyGradientConfig().update, entropy_weight=0.5),
+        }.get(name) or differing(getattr(getattr(TrainConfig(), section), field))
+        config = TrainConfig().with_(**{name: value})
         assert config != TrainConfig()
         save_config(config, path)
         assert load_config(path) == config
@@ -145,8 +151,11 @@ class TestErrors:
         ("content", "rule"),
         [
             ("sed: 1", "unknown field sed; the nearest is seed"),
-            ("adversarial: {n_rollouts: 1}", "unknown field adversarial.n_rollouts;"),
-            ("adversarial: {n_rollouts: 1}", "the nearest is num_rollouts"),
+            ("adversarial: {n_steps: 1}", "unknown field adversarial.n_steps; the nearest is g_st"),
+            (
+                "rule: {kind: policy_gradient, n_rollouts: 1}",
+                "unknown field rule.n_rollouts; the nearest is num_rollouts",
+            ),
             (
                 "adversarial: {update: {reductoin: sum}}",
                 "rule.update.reductoin; the nearest",
@@ -276,13 +285,17 @@ class TestErrors:
             },
             "loss is binary for a discriminator that judges prefixes, .* got pairwise",
         ),
-        (AdversarialConfig, {"num_rollouts": -3}, "num_rollouts is at least 0, got -3"),
-        (AdversarialConfig, {"rollout_stride": 0}, "rollout_stride is at least 1, got 0"),
-        (AdversarialConfig, {"rollout_decay": 1.0}, r"rollout_decay is in \[0, 1\), got 1.0"),
-        (AdversarialConfig, {"baseline_decay": -0.5}, r"baseline_decay is in \[0, 1\), got -0.5"),
+        (PolicyGradientConfig, {"num_rollouts": -3}, "num_rollouts is at least 0, got -3"),
+        (PolicyGradientConfig, {"rollout_stride": 0}, "rollout_stride is at least 1, got 0"),
+        (PolicyGradientConfig, {"rollout_decay": 1.0}, r"rollout_decay is in \[0, 1\), got 1.0"),
+        (
+            PolicyGradientConfig,
+            {"baseline_decay": -0.5},
+            r"baseline_decay is in \[0, 1\), got -0.5",
+        ),
         (AdversarialConfig, {"reward_clip": 0.0}, "reward_clip is above 0"),
-        (AdversarialConfig, {"kl_target": 1.0, "kl_weight": 0.0}, "kl_weight is above 0 where"),
-        (AdversarialConfig, {"batch_size": 1}, "at least 2 with the leave_one_out baseline"),
+        (PolicyGradientConfig, {"kl_target": 1.0, "kl_weight": 0.0}, "kl_weight is above 0 where"),
+        (AdversarialConfig, {"batch_size": 0}, "adversarial.batch_size is at least 1, got 0"),
         (EvaluationConfig, {"every": 0}, "evaluation.every is at least 1, got 0"),
         (EvaluationConfig, {"num_samples": 19}, "num_samples is at least 20, got 19"),
         (EvaluationConfig, {"temperatures": (1.0,)}, "at least two numbers above 0"),
@@ -318,6 +331,7 @@ SHIPPED = {
         "causal": CausalDiscriminatorConfig,
         "pretrained": PretrainedDiscriminatorConfig,
     },
+    "rule": {"policy_gradient": PolicyGradientConfig},
 }
 
 

@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pretrained_models
 import pytest
 import torch
 
 from seqgan import cli
+from seqgan.data.model_folders import load_model
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.pretrained import Adapter, PretrainedGeneratorConfig
@@ -180,3 +182,26 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
     assert len(said) == 1
     assert rule in said[0]
     assert not output.exists()
+
+
+def test_a_model_is_read_once_per_start(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def counted(place: str, *arguments: Any, **more: Any) -> Any:
+        read.append(place)
+        return load_model(place, *arguments, **more)
+
+    monkeypatch.setattr("seqgan.models.generators.pretrained.load_model", counted)
+    first, fork = tmp_path / "first", tmp_path / "fork"
+    assert run("train", *FLAGS, "--generator.path", model, "--output", str(first)) == 0
+    assert read == [model]
+    (first / "results.json").unlink()
+    assert run("train", "--resume", str(first)) == 0
+    assert read == [model] * 2
+    longer = ["--adversarial.iterations", "3", "--output", str(fork)]
+    assert run("train", "--fork", str(first), *longer) == 0
+    assert read == [model] * 3
+    assert run("train", *FLAGS, "--generator.path", model, "--profile") == 0
+    assert read == [model] * 4
