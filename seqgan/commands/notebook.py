@@ -29,7 +29,7 @@ from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.presets import PRESETS
-from seqgan.training.runs import create_run, load_generator, open_run, save_results
+from seqgan.training.runs import (RunFolder, check_vocabulary, create_run, load_generator, open_run, save_results)
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_trainer
 
@@ -115,7 +115,12 @@ class Run:
         return dict(measured.metrics)
 
     def _task(self) -> Task:
-        return self.config.task.build(self.config.generator) if self.task is None else self.task
+        if self.task is not None:
+            return self.task
+        task = self.config.task.build(self.config.generator)
+        if self.folder is not None:
+            check_vocabulary(RunFolder(self.folder), task)
+        return task
 
     def _contexts(self, n: int, prompts: Sequence[str], rng: torch.Generator) -> Sequences | None:
         if prompts:
@@ -151,7 +156,9 @@ def train(
         reward: a function of a text, or any reward; None for the rewards of the settings.
         tracker: where metrics go besides the run's record.
         progress: False shows nothing.
-        output: a new folder for the run, as the command line makes it; empty keeps it in memory.
+        output: a new folder for the run's settings, record, checkpoints and results, of which
+            `seqgan report` draws a page; empty keeps the run in memory. Settings name a task and
+            rewards by a file or a module, objects cannot be written down.
         changes: other settings by their dotted names: `seed=2, **{"pretrain.epochs": 3}`.
 
     Raises:
@@ -164,6 +171,13 @@ def train(
         raise ConfigurationError(f"a preset is one of {', '.join(PRESETS)}, got {settings!r}")
     config = PRESETS[settings]() if isinstance(settings, str) else settings
     config = config.with_(**changes)
+    if str(output) and not (task is None and reward is None):
+        raise ConfigurationError(
+            "a run in a folder names its task and its rewards in its settings (task, reward), got"
+            " objects beside output"
+        )
+    if config.threads:
+        torch.set_num_threads(config.threads)
     if task is None:
         task = config.task.build(config.generator)
     elif not isinstance(task, Task):
@@ -176,18 +190,23 @@ def train(
         trackers["jsonl"] = JsonlTracker(folder.path)
     if tracker is not None:
         trackers["own"] = tracker
-    with Progress() if progress else silent_progress() as shown:
-        trainer = make_trainer(
-            config,
-            task,
-            Trackers(trackers),
-            shown,
-            None if folder is None else folder.checkpoints,
-            None if folder is None else folder.best,
-            rewards,
-        )
-        trainer.train()
-        result = final_evaluation(trainer)
+    everything, code = Trackers(trackers), 1
+    try:
+        with Progress() if progress else silent_progress() as shown:
+            trainer = make_trainer(
+                config,
+                task,
+                everything,
+                shown,
+                None if folder is None else folder.checkpoints,
+                None if folder is None else folder.best,
+                rewards,
+            )
+            trainer.train()
+            result = final_evaluation(trainer)
+            code = 0
+    finally:
+        everything.close(code)
     if folder is not None:
         save_results(folder, results_dict(result))
     return Run(

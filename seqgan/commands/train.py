@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seqgan.tracking.base import Trackers
     from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
+    from seqgan.training.phases.base import Phase
     from seqgan.training.settings import TrainConfig
     from seqgan.training.trainer import Trainer
 
@@ -46,6 +47,7 @@ class Prepared:
 
     config: "TrainConfig"
     players: "Players"
+    phases: "list[Phase]"
     rng: "torch.Generator"
 
 
@@ -320,16 +322,31 @@ def _profile(config: "TrainConfig") -> int:
     from seqgan.system.runtime import ALONE
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
-    from seqgan.training.profiling import profile_iteration
+    from seqgan.training.profiling import evaluated_phase, profile_iteration
     from seqgan.training.start import trainer_for
 
     epochs = min(config.pretrain.epochs, 1)
-    config = config.with_(**{"pretrain.epochs": epochs, "evaluation.num_shown": 0})
+    config = config.with_(
+        **{
+            "pretrain.epochs": epochs,
+            "discriminator_training.pretrain_rounds": 0,
+            "evaluation.num_shown": 0,
+        }
+    )
     prepared = _prepare(config, ALONE)
     with Progress() as progress:
-        trainer = trainer_for(config, prepared.players, prepared.rng, MemoryTracker(), progress)
+        trainer = trainer_for(
+            config,
+            prepared.players,
+            prepared.rng,
+            MemoryTracker(),
+            progress,
+            phases=prepared.phases,
+        )
         try:
-            trainer.run(trainer.phases[0])
+            before = trainer.phases.index(evaluated_phase(trainer))
+            for phase in trainer.phases[:before]:
+                trainer.run(phase)
             measured = profile_iteration(trainer)
         except (DivergedError, OSError, SeqganError) as error:
             progress.message(f"seqgan: {error}")
@@ -388,7 +405,7 @@ def _prepare(
     import torch
 
     from seqgan.training.run_rewards import named_rewards, try_rewards
-    from seqgan.training.start import make_players
+    from seqgan.training.start import make_observer, make_phases, make_players
 
     _use_machine(config)
     task = config.task.build(config.generator)
@@ -396,9 +413,12 @@ def _prepare(
     rewards = named_rewards(config, task)
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, found=rewards, runtime=runtime)
+    phases = make_phases(config, players)
+    for spec in config.observers:
+        make_observer(spec, config, players)  # what is wrong with one is said before a run begins
     if tried:
         try_rewards(config, task, list(rewards.values()))
-    return Prepared(config, players, rng)
+    return Prepared(config, players, phases, rng)
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -464,14 +484,10 @@ def _branch_off(
         config, runtime, tried=True, check=lambda task: check_vocabulary(parent, task)
     )
     players = prepared.players
-    trainer = trainer_for(config, players, prepared.rng, MemoryTracker(), Progress())
-    try:
-        state = forked_state(state, trainer, before, config)
-    except (RuntimeError, KeyError) as error:  # of PyTorch, about a parameter
-        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
-        raise InputError(
-            f"a fork has networks that fit the checkpoint {checkpoint}: {reason}"
-        ) from error
+    trainer = trainer_for(
+        config, players, prepared.rng, MemoryTracker(), Progress(), phases=prepared.phases
+    )
+    state = forked_state(state, trainer, before, config)
     folder = create_run(config, players.task)
     try:
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
@@ -509,7 +525,14 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
         tracker = _tracker(prepared, folder, state) if is_main else Trackers({})
         try:
             trainer = trainer_for(
-                config, players, prepared.rng, tracker, progress, folder.checkpoints, folder.best
+                config,
+                players,
+                prepared.rng,
+                tracker,
+                progress,
+                folder.checkpoints,
+                folder.best,
+                prepared.phases,
             )
             if state:
                 trainer.load_state_dict(state)

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
+from torch import nn
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
@@ -14,8 +16,8 @@ from seqgan.learning.collection import collect, make_env
 from seqgan.learning.replay import Replay
 from seqgan.learning.reward_failures import RewardFailures
 from seqgan.models.generators.base import Generator
-from seqgan.models.sampling import sample
-from seqgan.rewards.base import RewardModel
+from seqgan.models.sampling import sample, sequence_log_probs
+from seqgan.rewards.base import Reporting, RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.guard import Watch
 from seqgan.rewards.weighted import as_weighted_sum
@@ -80,6 +82,9 @@ class Players:
             (part for part in self.rewards.parts if isinstance(part, DiscriminatorReward)), None
         )
         self.env = make_env(task, self.rewards, batch_size, device)
+        # Modules that learn besides the reward's; a rule or a phase adds its own when it is built,
+        # and they are joined over the processes before training begins.
+        self.learning: list[nn.Module] = [generator]
 
     def listen(self, tell: Callable[[str], object], watch: Watch) -> None:
         """Sends messages for whoever watches the run to `tell`.
@@ -105,14 +110,20 @@ class Players:
         return self.real("dev", min(n, self.task.size("dev")), rng)
 
     def collect(self, rng: torch.Generator) -> Trajectories:
-        """A batch of episodes; where there are prompts, of training prompts that `rng` draws."""
+        """A batch of episodes; where there are prompts, of training prompts that `rng` draws.
+
+        Raises:
+            RewardError: a reward failed, or failed on every text and was skipped.
+        """
         task, index, prompts = self.task, None, None
         if task.max_prompt_length:
             index = random_rows(task.size("train"), self.batch_size, rng)
             prompts = task.rows("train", index).to(self.device)
-        return collect(
+        trajectories = collect(
             self.env, self.generator, task.vocabulary, task.max_length, rng, prompts, index
         )
+        self.failures.check(trajectories, self.rewards.names)
+        return trajectories
 
     def draw(self, n: int, rng: torch.Generator) -> Sequences:
         """n generated sequences; where there are prompts, of random training prompts."""
@@ -147,6 +158,37 @@ class Players:
         return heldout_information(
             self.discriminator.logits(real), self.discriminator.logits(generated)
         )
+
+    def nll_dev(self) -> float:
+        """Mean negative log-likelihood of the dev split under the generator, nats per token."""
+        dev = self.real("dev", self.task.size("dev"), torch.Generator().manual_seed(0))
+        log_probs = sequence_log_probs(self.generator, dev)
+        return float(-log_probs.double().sum()) / float(dev.mask.sum())
+
+    # ---------------------------------------------------------------- a run's progress
+
+    def begin_step(self) -> None:
+        """Tells the rewards that follow the run how far it is, and counts failures from here."""
+        position = self.position
+        for part in self.rewards.parts:
+            if isinstance(part, Reporting):
+                part.follow(position.global_step, position.iteration, position.iterations)
+        self.failures.restart()
+
+    def count_tokens(self, texts: Sequences | Trajectories) -> None:
+        """Adds the real tokens of all processes' own texts to the run's position."""
+        self.position.global_step += int(self.runtime.total(float(texts.mask.sum())))
+
+    def reward_reports(self) -> Metrics:
+        """The numbers that rewards logged since the last call: the mean over the processes."""
+        reports: dict[str, float | int] = {}
+        for part in self.rewards.parts:
+            if isinstance(part, Reporting):
+                logged = self.runtime.gather_objects(part.take_metrics())
+                for name in dict.fromkeys(chain.from_iterable(logged)):
+                    values = [metrics[name] for metrics in logged if name in metrics]
+                    reports[f"rewards/{part.name}/{name}"] = sum(values) / len(values)
+        return reports
 
     # ---------------------------------------------------------------- state
 

@@ -51,7 +51,8 @@ def estimate(phases: Iterable[Phase], players: Players) -> Estimate:
     unknown = []
     for phase in phases:
         if isinstance(phase, Estimates):
-            parts |= phase.expected_seconds(players)
+            for name, seconds in phase.expected_seconds(players).items():
+                parts[name] = parts.get(name, 0.0) + seconds
         else:
             unknown.append(phase.title)
     return Estimate(parts, tuple(unknown))

@@ -82,7 +82,13 @@ def forked_state(
     forked["rng"] = state["rng"]
     if after.seed != before.seed:
         forked["rng"] = torch.Generator().manual_seed(after.seed).get_state()
-    trainer.load_state_dict(forked)
+    try:
+        trainer.load_state_dict(forked)
+    except (RuntimeError, KeyError) as error:  # of PyTorch, about a parameter
+        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
+        raise ConfigurationError(
+            f"a fork has networks that fit those of its checkpoint: {reason}"
+        ) from error
     for phase in trainer.phases:
         if isinstance(phase, Forks):
             phase.forked(before, after)

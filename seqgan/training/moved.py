@@ -40,9 +40,18 @@ def present_flags(flags: Sequence[str]) -> list[str]:
     for flag in flags:
         name, equals, value = flag.partition("=")
         if name.startswith("--"):
-            name = "--" + present_name(name[2:].replace("-", "_")).replace("_", "-")
+            name = _present_flag(name)
         present.append(name + equals + value)
     return present
+
+
+def _present_flag(flag: str) -> str:
+    """`--adversarial.no-standardize` stands for `--adversarial.standardize` turned off."""
+    section, dot, name = flag[2:].replace("-", "_").rpartition(".")
+    off = "no_" if name.startswith("no_") else ""
+    present = present_name(section + dot + name.removeprefix("no_"))
+    section, dot, name = present.rpartition(".")
+    return "--" + (section + dot + off + name).replace("_", "-")
 
 
 def present_settings(plain: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -53,6 +62,8 @@ def present_settings(plain: Mapping[Any, Any]) -> dict[Any, Any]:
     settings = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()
     }
+    if isinstance(settings.get("rule"), str):
+        settings["rule"] = {"kind": settings["rule"]}
     for old, new in MOVED.items():
         section, _, name = old.rpartition(".")
         holder = settings.get(section) if section else settings

@@ -23,7 +23,6 @@ from seqgan.tasks.base import heldout_prompts
 from seqgan.tracking.base import Tracker
 from seqgan.training.checkpoints import replace_checkpoint
 from seqgan.training.phases.base import Phase
-from seqgan.training.phases.maximum_likelihood import dev_nll
 from seqgan.training.settings import EvaluationConfig
 from seqgan.training.showing import sample_rows
 
@@ -33,7 +32,8 @@ SHOWN_ROLLOUTS = 16  # completions behind the value of each token that is shown
 class Observer:
     """Looks on while a phase trains. Every method may be left as it is."""
 
-    name = "observer"  # its key in checkpoints, where it has a state
+    name = "observer"  # its key in checkpoints; distinct, where it has a state
+    shown: tuple[str, ...] = ()  # metrics beside the progress bar
 
     def before(self, phase: Phase) -> Metrics:
         """Called before the first unit that a process does of a phase; metrics to log."""
@@ -186,9 +186,10 @@ class Evaluation(Observer):
         """A measurement of the generator and, on as many sequences, of the discriminator."""
         started = time.perf_counter()
         measured = self.measure(self.players.generator, self.settings.num_samples)
+        self.shown = (f"eval/{measured.quality.name}",)
         metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.players.heldout_information(measured.samples)
-        loss = dev_nll(self.players) + metrics.get("eval/kl_generator_oracle", 0.0)
+        loss = self.players.nll_dev() + metrics.get("eval/kl_generator_oracle", 0.0)
         metrics["checkpoint/loss"] = loss
         self.samples.log(phase.name, measured.samples)
         if isinstance(phase, ShowsHistograms) and (histograms := phase.histograms()):

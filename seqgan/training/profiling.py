@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch.profiler import ProfilerActivity, profile
 
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import RANGE, profiled
+from seqgan.training.phases.base import Phase
 from seqgan.training.trainer import Trainer
 
 NUM_OPERATIONS = 12  # the costliest operations that are listed
@@ -42,9 +44,21 @@ class IterationProfile:
         ]
 
 
+def evaluated_phase(trainer: Trainer) -> Phase:
+    """The first phase that is evaluated: the one whose unit is profiled.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    for phase in trainer.phases:
+        if phase.evaluated:
+            return phase
+    raise ConfigurationError("a profile is of the first phase that is evaluated, got none")
+
+
 def profile_iteration(trainer: Trainer) -> IterationProfile:
     """Plays one iteration to warm up and one that is measured; the trainer has then learnt them."""
-    game = next(phase for phase in trainer.phases if phase.evaluated)
+    game = evaluated_phase(trainer)
 
     def iteration() -> None:
         game.unit(trainer.players, trainer.rng)

@@ -1,6 +1,6 @@
 """From settings to a trainer: the players, the phases and the observers of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import make
 from seqgan.system.runtime import ALONE, Runtime
+from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tasks.base import Task
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
@@ -29,6 +30,20 @@ from seqgan.training.phases.base import Phase
 from seqgan.training.run_rewards import build_reward, named_rewards
 from seqgan.training.settings import TrainConfig
 from seqgan.training.trainer import Trainer
+
+SEED_OF_PHASES = 1  # beside those of other draws that a run's seed gives
+PARTS_OF_PHASE = (
+    "name",
+    "title",
+    "shown",
+    "evaluated",
+    "total",
+    "count",
+    "done",
+    "unit",
+    "state_dict",
+    "load_state_dict",
+)
 
 # Each is a function of (players, config) that gives the phase.
 SHIPPED_PHASES = {
@@ -88,28 +103,41 @@ def make_players(
 def join_processes(players: Players) -> None:
     """Lets the networks that learn do so in all processes; every process waits for the others."""
     runtime, learning = players.runtime, players.rewards.learning
-    runtime.prepare(players.generator)
-    if runtime.world_size > 1 and learning is not None:
-        learning.train_in(runtime)  # type: ignore[attr-defined]  # checked by make_players
+    for module in players.learning:
+        runtime.prepare(module)
+    if runtime.world_size > 1:
+        players.reference.load_state_dict(players.generator.state_dict())  # the main process'
+        if learning is not None:
+            learning.train_in(runtime)  # type: ignore[attr-defined]  # checked by make_players
 
 
 def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
     """The phases that the settings name, in their order.
 
-    A phase is a function of (players, config) that gives it, or a dataclass whose `build` does.
+    A phase is a function of (players, config) that gives it, or a dataclass whose `build` does. It
+    is built with PyTorch's global state seeded from the run's seed. It waits for no other process.
 
     Raises:
-        ConfigurationError: no such phase, or two of one name.
+        ConfigurationError: no such phase, one that lacks a part, or two of one name.
     """
     phases: list[Phase] = []
-    for spec in config.phases:
+    for number, spec in enumerate(config.phases):
         made = make(spec, "phase", SHIPPED_PHASES)
-        phases.append(getattr(made, "build", made)(players, config))
-    names = [phase.name for phase in phases]
+        seed = seed_of(config.seed, number, SEED_OF_PHASES)
+        with seeded_from(torch.Generator().manual_seed(seed), config.device):
+            phase = getattr(made, "build", made)(players, config)
+        if not isinstance(phase, Phase):
+            lacking = [name for name in PARTS_OF_PHASE if not hasattr(phase, name)]
+            raise ConfigurationError(f"phase {spec!r} lacks {', '.join(lacking)}")
+        phases.append(phase)
+    _check_distinct("phases", [phase.name for phase in phases])
+    return phases
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise ConfigurationError(f"phases have distinct names, got {name!r} twice")
-    return phases
+            raise ConfigurationError(f"{what} have distinct names, got {name!r} twice")
 
 
 def trainer_for(
@@ -120,12 +148,14 @@ def trainer_for(
     progress: Progress,
     checkpoints: Path | None = None,
     best: Path | None = None,
+    phases: Sequence[Phase] | None = None,
 ) -> Trainer:
     """A trainer with the phases and observers of the settings.
 
     Args:
         players: as `make_players` gives them.
         rng: the run's, after `make_players` took its draws.
+        phases: as `make_phases` gives them for these players; None makes them here.
         tracker: where metrics and samples go.
         progress: what a person sees meanwhile.
         checkpoints: folder of the run's checkpoints; None keeps none.
@@ -134,8 +164,8 @@ def trainer_for(
     Raises:
         ConfigurationError: the settings do not go together.
     """
+    phases = make_phases(config, players) if phases is None else phases
     join_processes(players)
-    phases = make_phases(config, players)
     trainer = Trainer(
         players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds
     )
@@ -149,6 +179,8 @@ def trainer_for(
         BestCheckpoint(best, trainer.state_dict, tracker),
         *(make_observer(spec, config, players) for spec in config.observers),
     ]
+    stateful = [observer for observer in trainer.observers if observer.state_dict()]
+    _check_distinct("observers with a state", [observer.name for observer in stateful])
     return trainer
 
 
@@ -185,4 +217,11 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
     made: Any = make(spec, "observer", {})
     if hasattr(made, "build"):
         made = made.build(players, config)
-    return made if isinstance(made, Observer) else FunctionObserver(made, players)
+    if isinstance(made, Observer):
+        return made
+    if hasattr(made, "after") or not callable(made):
+        raise ConfigurationError(
+            f"observer {spec!r} is an Observer or a function of (phase, metrics, players), got"
+            f" {made!r}"
+        )
+    return FunctionObserver(made, players)

@@ -6,7 +6,9 @@ bit.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.observers import Observer
-from seqgan.training.phases.base import Phase
+from seqgan.training.phases.base import Phase, ShowsMeanwhile
 
 
 class Trainer:
@@ -57,6 +59,7 @@ class Trainer:
         self.stop_requested = False
         self.stop_signal = 0
         self._last_checkpoint = time.monotonic()
+        self._checkpoint_pause = checkpoint_seconds  # the least time between two
         players.listen(progress.message, lambda name: progress.waiting(f"reward {name!r}"))
         self._use_own_rng()
 
@@ -84,21 +87,34 @@ class Trainer:
 
     def run(self, phase: Phase) -> None:
         """Does the units of one phase that are not done yet; raises as `train` does."""
-        try:
-            if phase.done():
-                return
+        if phase.done():
+            return
+        with self.alerting(phase):
             self.progress.phase(phase.title, phase.total, phase.count)
             for observer in self.observers:
                 if metrics := observer.before(phase):
                     self.log(metrics)
             while not phase.done():
                 self.unit(phase)
-        except RewardError as error:
-            self.save()
-            self.tracker.alert("reward failed", f"{self.where(phase)}: {error}")
-            raise
-        except DivergedError as error:
-            self.tracker.alert("diverged", f"{self.where(phase)}: {error}")
+
+    @contextmanager
+    def alerting(self, phase: Phase | None = None) -> Iterator[None]:
+        """Alerts of what ends the run in its body, after saving what was done before.
+
+        Args:
+            phase: the place in the run; None for its end.
+        """
+        where = "at the end"
+        try:
+            yield
+        except (RewardError, DivergedError) as error:
+            if phase is not None:
+                where = f"{phase.title}, step {phase.count:g} of {phase.total}"
+            title = "diverged"
+            if isinstance(error, RewardError):
+                title = "reward failed"
+                self.save()
+            self.tracker.alert(title, f"{where}: {error}")
             raise
 
     def unit(self, phase: Phase) -> None:
@@ -111,11 +127,10 @@ class Trainer:
         finally:  # an observer that fails does not take the unit's row along
             if metrics:
                 self.log(metrics)
-            shown = {name: metrics[name] for name in phase.shown if name in metrics}
-            self.progress.advance(phase.count - before, shown)
+            self.show(phase, phase.count - before, metrics)
         for observer in self.observers:
             observer.logged(phase, metrics)
-        due = time.monotonic() - self._last_checkpoint >= self.checkpoint_seconds
+        due = time.monotonic() - self._last_checkpoint >= self._checkpoint_pause
         stopping = self.asked_to_stop()
         if due or stopping:
             self.save()
@@ -127,9 +142,13 @@ class Trainer:
         if self.runtime.is_main():
             self.tracker.log(metrics)
 
-    def where(self, phase: Phase) -> str:
-        """The place in the run, for a message."""
-        return f"{phase.title}, step {phase.count:g} of {phase.total}"
+    def show(self, phase: Phase, steps: float | int, metrics: Metrics) -> None:
+        """Moves the progress bar, with the metrics that the phase and the observers name."""
+        if isinstance(phase, ShowsMeanwhile):
+            metrics = {**phase.meanwhile(), **metrics}
+        names = chain(phase.shown, *(observer.shown for observer in self.observers))
+        if steps or metrics:
+            self.progress.advance(steps, {name: metrics[name] for name in names if name in metrics})
 
     def asked_to_stop(self) -> bool:
         """True where any process was asked to stop; all of them learn of it here."""
@@ -143,9 +162,12 @@ class Trainer:
         """Writes a checkpoint, and gives its folder."""
         if self.checkpoints is None or not self.runtime.is_main():
             return None
-        step = sum(int(phase.count) for phase in self.phases)
+        step, started = sum(int(phase.count) for phase in self.phases), time.monotonic()
         path = save_checkpoint(self.checkpoints, step, self.state_dict())
         self._last_checkpoint = time.monotonic()
+        # A large model's checkpoints take at most a tenth of the time.
+        seconds = self._last_checkpoint - started
+        self._checkpoint_pause = max(self.checkpoint_seconds, 9 * seconds)
         return path
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,5 +196,6 @@ class Trainer:
         """Gives each process draws of its own; the main one keeps those of a single process."""
         if self.runtime.rank > 0:
             steps = [int(phase.count * 2**20) for phase in self.phases]
-            seed = seed_of(self.players.seed, self.runtime.rank, *steps)
+            done = (*steps, self.players.position.global_step)
+            seed = seed_of(self.players.seed, self.runtime.rank, *done)
             self.rng.manual_seed(seed)

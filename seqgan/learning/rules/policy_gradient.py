@@ -6,7 +6,6 @@ give the value of a prefix; the KL to the reference stands in the reward to go.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -33,7 +32,6 @@ from seqgan.learning.players import Players
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
 from seqgan.learning.updates import GeneratorUpdate, set_learning_rate, update_generator
 from seqgan.models.generators.base import Generator, frozen_copy
-from seqgan.rewards.base import Reporting
 from seqgan.system.checks import above_zero, at_least, in_unit_interval
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock, fastest
@@ -87,6 +85,8 @@ class PolicyGradient:
         generator: the one that learns; the optimiser holds its parameters.
     """
 
+    shown = ("charts/episodic_return", "kl/reference", "losses/entropy")
+
     def __init__(self, settings: PolicyGradientConfig, generator: Generator) -> None:
         self.settings, self.generator = settings, generator
         trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
@@ -107,11 +107,8 @@ class PolicyGradient:
         settings, runtime, clock = self.settings, players.runtime, Clock()
         if settings.rollout_decay > 0 and self.rollout_policy is None:
             self.rollout_policy = frozen_copy(self.generator)
-        follow(players)
-        players.failures.restart()
         with clock.lap("collect"):
             trajectories = players.collect(rng)
-        players.failures.check(trajectories, players.rewards.names)
         trajectories = self.credited(players, trajectories)
         with clock.lap("rollout"):
             action_values = self.action_values(players, trajectories, rng)
@@ -151,7 +148,7 @@ class PolicyGradient:
         metrics |= {"kl/reference": kl_per_sequence, "kl/weight": self.kl_weight}
         if settings.kl_target > 0:
             self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
-        players.position.global_step += int(everyones.mask.sum())
+        players.count_tokens(trajectories)
         return metrics | clock.seconds
 
     def credited(self, players: Players, trajectories: Trajectories) -> Trajectories:
@@ -257,14 +254,6 @@ class PolicyGradient:
             self.rollout_policy.load_state_dict(state["rollout_policy"])
 
 
-def follow(players: Players) -> None:
-    """Tells each reward that follows the run how far it is."""
-    position = players.position
-    for part in players.rewards.parts:
-        if isinstance(part, Reporting):
-            part.follow(position.global_step, position.iteration, position.iterations)
-
-
 def kl_to_reference(players: Players, trajectories: Trajectories) -> Float[Tensor, "batch time"]:
     """Sampled KL to the reference, from each token to the end; nats."""
     with torch.no_grad():
@@ -282,13 +271,13 @@ def batch_metrics(
 
     Every process calls it; the main one, which logs, gets the metrics.
     """
-    reports = reward_reports(players)
     if not players.runtime.is_main():
         return {}
-    described = describe_trajectories(
-        trajectories, advantages, players.task.vocabulary, players.rewards.names
+    metrics = dict(
+        describe_trajectories(
+            trajectories, advantages, players.task.vocabulary, players.rewards.names
+        )
     )
-    metrics = dict(reports) | dict(described)  # the library's names win over a reward's
     # The discriminator has not been trained on these sequences, but it has on their prompts.
     unseen = trajectories.sequences
     if players.task.max_prompt_length:
@@ -300,15 +289,3 @@ def batch_metrics(
         optimizer = players.discriminator.optimizer
         metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
     return metrics
-
-
-def reward_reports(players: Players) -> Metrics:
-    """The numbers that rewards logged since the last call: the mean over the processes."""
-    reports: dict[str, float | int] = {}
-    for part in players.rewards.parts:
-        if isinstance(part, Reporting):
-            logged = players.runtime.gather_objects(part.take_metrics())
-            for name in dict.fromkeys(chain.from_iterable(logged)):
-                values = [metrics[name] for metrics in logged if name in metrics]
-                reports[f"rewards/{part.name}/{name}"] = sum(values) / len(values)
-    return reports

@@ -14,7 +14,12 @@ class Phase(Protocol):
     """A stretch of training: maximum likelihood, warming the discriminator, the game, your own.
 
     The trainer calls `unit` until `done`. After each unit it may write a checkpoint and stop, so a
-    unit is short: some seconds, a minute at most.
+    unit is short: some seconds, a minute at most. A phase that is `evaluated` moves
+    `players.position`: its iteration at each step, its tokens with `players.count_tokens`.
+
+    Of several processes, each builds the phase and calls its units, in step with the others. The
+    main one builds it first, so building waits for nobody: a module that learns is appended to
+    `players.learning`, and is joined before training begins.
     """
 
     name: str  # its key in checkpoints
@@ -50,3 +55,12 @@ class Phase(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@runtime_checkable
+class ShowsMeanwhile(Protocol):
+    """A phase with something to show in the middle of a step, which is not logged."""
+
+    def meanwhile(self) -> Metrics:
+        """Metrics beside the progress bar; empty between two steps."""
+        ...

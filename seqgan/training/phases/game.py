@@ -28,7 +28,6 @@ class Game:
 
     name = "game"
     title = "adversarial game"
-    shown = ("charts/episodic_return", "kl/reference", "losses/entropy")
     evaluated = True
 
     def __init__(
@@ -42,7 +41,7 @@ class Game:
         self.total = settings.iterations
         self.iterations = 0  # that are done
         self.generator_steps = 0  # of the iteration in progress
-        players.position.iterations = settings.iterations
+        self.shown = tuple(getattr(rule, "shown", ("charts/episodic_return",)))
         if players.rewards.learning is None:
             self.title = "game"
 
@@ -58,12 +57,15 @@ class Game:
 
         Each g-step is done or not; where a later one fails, the next call goes on with that one.
         """
+        players.position.iterations = self.total
         started, tokens_before = time.perf_counter(), players.position.global_step
         metrics: dict[str, float | int] = {}
         while self.generator_steps < self.settings.g_steps:
+            players.begin_step()
             with atomic(rng):
                 step = self.rule.step(players, rng)
-            metrics = _followed(metrics, step)
+            # The library's names win over those that a reward reports.
+            metrics = _followed(metrics, {**players.reward_reports(), **step})
             self.generator_steps += 1
         if players.rewards.learning is not None:
             with atomic(rng):

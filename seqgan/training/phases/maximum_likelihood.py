@@ -13,9 +13,8 @@ from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.learning.players import Players
 from seqgan.learning.updates import likelihood_step
-from seqgan.models.sampling import sequence_log_probs
 from seqgan.system.errors import ConfigurationError, DivergedError
-from seqgan.system.seeding import GlobalState, drawn_seed, seeded_from
+from seqgan.system.seeding import GlobalState, drawn_seed, seed_of, seeded_from
 from seqgan.system.timing import fastest
 from seqgan.training.settings import PretrainConfig, TrainConfig
 
@@ -51,6 +50,7 @@ class MaximumLikelihood:
         self, players: Players, settings: PretrainConfig, unit_seconds: float | int = UNIT_SECONDS
     ) -> None:
         self.settings, self.unit_seconds = settings, unit_seconds
+        self.device, self.rank = players.device, players.runtime.rank
         self.total = settings.epochs
         self.epochs = 0  # that are done
         self.decays = 0
@@ -63,6 +63,7 @@ class MaximumLikelihood:
             trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self._epoch: _Epoch | None = None  # the one in progress
+        self._seconds: float | None = None  # of a step in the last unit
         check_processes(players, settings)
 
     @property
@@ -85,11 +86,14 @@ class MaximumLikelihood:
             return {}
         epoch = self._epoch or _Epoch.begun(players, self.settings, self.epochs, rng)
         self._epoch = epoch
-        if not epoch.go_on(players, self.optimizer, self.settings, self.unit_seconds):
+        started, before = time.perf_counter(), epoch.steps
+        over = epoch.go_on(players, self.optimizer, self.settings, self._unit_steps(players))
+        self._seconds = (time.perf_counter() - started) / max(epoch.steps - before, 1)
+        if not over:
             return {}
         self._epoch = None
         self.epochs += 1
-        nll_dev = players.runtime.from_main(dev_nll(players))
+        nll_dev = players.runtime.from_main(players.nll_dev())
         if not math.isfinite(nll_dev):
             raise DivergedError(f"the dev NLL is finite, got {nll_dev}")
         self._compare(players, nll_dev)
@@ -99,6 +103,17 @@ class MaximumLikelihood:
             "pretrain/nll_dev": nll_dev,
             "pretrain/best_nll_dev": self.best_nll_dev,
         }
+
+    def meanwhile(self) -> Metrics:
+        """The mean loss of the epoch in progress."""
+        return {} if self._epoch is None else {"pretrain/nll_train": self._epoch.mean_nll}
+
+    def _unit_steps(self, players: Players) -> int:
+        """Minibatches of the next unit, by the pace of the last one: one, until that is known."""
+        steps = 1
+        if self._seconds is not None:
+            steps = max(int(self.unit_seconds / max(self._seconds, 1e-9)), 1)
+        return int(players.runtime.from_main(steps))
 
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
         """Seconds of all epochs, from one step on a copy of the generator."""
@@ -150,7 +165,9 @@ class MaximumLikelihood:
             setattr(self, name, state[name])
         self.epochs_without_gain = state["epochs_without_gain"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self._epoch = None if state["epoch"] is None else _Epoch(**state["epoch"])
+        self._epoch = None
+        if state["epoch"] is not None:
+            self._epoch = _Epoch.continued(state["epoch"], self.device, self.rank)
 
 
 def build(players: Players, config: TrainConfig) -> MaximumLikelihood:
@@ -165,11 +182,8 @@ class _Epoch:
         number: epochs that were done before it.
         size: its minibatches.
         order: the state of the run's `rng` from which the order is drawn.
-        steps: minibatches that are done.
-        nll: sum over their tokens of the negative log-likelihood, nats.
-        tokens: their real tokens.
-        last_nll, last_tokens: mean and real tokens of the last minibatch.
-        dropout: the global random state where the epoch paused.
+        dropout: the global random state of its dropout.
+        sums: of the minibatches that are done; empty before the first.
     """
 
     def __init__(
@@ -177,20 +191,14 @@ class _Epoch:
         number: int,
         size: int,
         order: torch.Tensor,
-        steps: int,
-        nll: float,
-        tokens: float,
-        last_nll: float,
-        last_tokens: float,
-        dropout: Mapping[str, torch.Tensor],
-        device: str = "cpu",
+        dropout: GlobalState,
+        sums: Mapping[str, float | int] | None = None,
     ) -> None:
-        self.number, self.size, self.order, self.steps = number, size, order, steps
-        self.nll, self.tokens = nll, tokens
-        self.last_nll, self.last_tokens = last_nll, last_tokens
-        self.device = device
-        self.dropout = GlobalState(device)
-        self.dropout.load_state_dict(dropout)
+        self.number, self.size, self.order, self.dropout = number, size, order, dropout
+        # Minibatches, their real tokens, the sum of their tokens' negative log-likelihood in nats;
+        # mean and real tokens of the last one.
+        self.sums = {"steps": 0, "tokens": 0.0, "nll": 0.0, "last_nll": 0.0, "last_tokens": 0.0}
+        self.sums |= sums or {}
         self._batches: Iterator[Sequences] | None = None
 
     @classmethod
@@ -200,57 +208,89 @@ class _Epoch:
         """The next epoch before its first step; takes from `rng` its order and its dropout."""
         order = rng.get_state()
         batches = epoch_batches(players, settings, number, rng)
-        dropout = GlobalState(players.device, drawn_seed(rng)).state_dict()
-        size = num_minibatches(players, settings)
-        epoch = cls(number, size, order, 0, 0.0, 0.0, 0.0, 0.0, dropout, players.device)
+        dropout = GlobalState(players.device, drawn_seed(rng))
+        epoch = cls(number, num_minibatches(players, settings, number), order, dropout)
         epoch._batches = batches
         return epoch
+
+    @classmethod
+    def continued(cls, state: Mapping[str, Any], device: str, rank: int) -> "_Epoch":
+        """An epoch from a checkpoint, which the main process wrote on its device.
+
+        Other processes, and a run that goes on on another kind of device, draw their dropout anew;
+        other processes begin their sums anew.
+        """
+        number, sums = state["number"], state["sums"]
+        dropout = GlobalState(device, seed_of(number, sums["steps"], rank))
+        if rank == 0 and dropout.state_dict().keys() == state["dropout"].keys():
+            dropout.load_state_dict(state["dropout"])
+        if rank > 0:
+            sums = {"steps": sums["steps"]}
+        return cls(number, state["size"], state["order"], dropout, sums)
+
+    @property
+    def steps(self) -> int:
+        """Minibatches that are done."""
+        return int(self.sums["steps"])
+
+    @property
+    def mean_nll(self) -> float:
+        """Mean negative log-likelihood so far, nats per token of this process."""
+        return self.sums["nll"] / max(self.sums["tokens"], 1.0)
 
     def go_on(
         self,
         players: Players,
         optimizer: torch.optim.Optimizer,
         settings: PretrainConfig,
-        seconds: float | int,
+        steps: int,
     ) -> bool:
-        """Takes steps until the epoch is over, which makes it True, or `seconds` are."""
+        """Takes at most so many steps; True once the epoch is over."""
         if self._batches is None:  # after a stop
             rng = torch.Generator()
             rng.set_state(self.order)
             everything = epoch_batches(players, settings, self.number, rng)
             self._batches = islice(everything, self.steps, None)
-        runtime, until = players.runtime, time.monotonic() + seconds
         players.generator.train()
+        sums = self.sums
         with self.dropout.resumed():
-            for batch in self._batches:
-                self.last_nll, self.last_tokens = likelihood_step(
-                    players.generator, optimizer, batch, settings.max_grad_norm, runtime
+            for batch in islice(self._batches, steps):
+                nll, tokens = likelihood_step(
+                    players.generator, optimizer, batch, settings.max_grad_norm, players.runtime
                 )
-                self.nll += self.last_nll * self.last_tokens
-                self.tokens += self.last_tokens
-                self.steps += 1
-                if self.steps < self.size and runtime.from_main(time.monotonic() >= until):
-                    return False
-        return True
+                sums["nll"] += nll * tokens
+                sums["tokens"] += tokens
+                sums["steps"] += 1
+                sums["last_nll"], sums["last_tokens"] = nll, tokens
+        return self.steps >= self.size
 
     def metrics(self, players: Players) -> Metrics:
         """The epoch's mean with dropout on and the last minibatch's, over all processes."""
-        average = players.runtime.average
+        average, sums = players.runtime.average, self.sums
         return {
-            **average({"pretrain/nll_train": self.nll / self.tokens}, self.tokens),
-            **average({"losses/pretrain": self.last_nll}, self.last_tokens),
+            **average({"pretrain/nll_train": self.mean_nll}, sums["tokens"]),
+            **average({"losses/pretrain": sums["last_nll"]}, sums["last_tokens"]),
         }
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("number", "size", "order", "steps", "nll", "tokens", "last_nll", "last_tokens")
-        state = {name: getattr(self, name) for name in names}
-        return state | {"dropout": self.dropout.state_dict(), "device": self.device}
+        return {
+            "number": self.number,
+            "size": self.size,
+            "order": self.order,
+            "sums": dict(self.sums),
+            "dropout": self.dropout.state_dict(),
+        }
 
 
-def num_minibatches(players: Players, settings: PretrainConfig) -> int:
-    """Minibatches of an epoch."""
-    length = settings.epoch_size or players.task.size("train")
-    return -(-length // (settings.batch_size * players.runtime.world_size))
+def num_minibatches(players: Players, settings: PretrainConfig, number: int = 0) -> int:
+    """Minibatches of an epoch, of which `number` were done before."""
+    world_size, size = players.runtime.world_size, players.task.size("train")
+    together, length = settings.batch_size * world_size, settings.epoch_size or size
+    count = 0
+    for _, part in parts_of_passes(number * settings.epoch_size, length, size):
+        whole, rest = divmod(part.stop - part.start, together)
+        count += whole + int(rest >= world_size)  # fewer rows than processes are left out
+    return count
 
 
 def epoch_batches(
@@ -304,13 +344,6 @@ def parts_of_passes(first: int, count: int, size: int) -> Iterator[tuple[int, sl
         stop = min(size, start + end - first)
         yield number, slice(start, stop)
         first += stop - start
-
-
-def dev_nll(players: Players) -> float:
-    """Mean NLL of the dev split under the generator, nats per token."""
-    dev = players.real("dev", players.task.size("dev"), torch.Generator().manual_seed(0))
-    log_probs = sequence_log_probs(players.generator, dev)
-    return float(-log_probs.double().sum()) / float(dev.mask.sum())
 
 
 def check_processes(players: Players, settings: PretrainConfig) -> None:
