@@ -28,7 +28,7 @@ from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
 from seqgan.rewards.adapters.finding import find_rewards, parse_spec
 from seqgan.rewards.base import RewardModel, TrainableReward
-from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import RandomReward
 from seqgan.rewards.weighted import WeightedSum
@@ -235,10 +235,12 @@ def build_discriminator_reward(
         ),
         config.adversarial.reward_shape,
         config.adversarial.reward_clip,
-        training.l2,
-        training.max_grad_norm,
-        training.precision,
-        training.loss,
-        training.label_smoothing,
-        training.gradient_penalty,
+        DiscriminatorUpdate(
+            l2=training.l2,
+            max_grad_norm=training.max_grad_norm,
+            precision=training.precision,
+            loss_kind=training.loss,
+            label_smoothing=training.label_smoothing,
+            gradient_penalty=training.gradient_penalty,
+        ),
     )
