@@ -32,7 +32,7 @@ from seqgan.models.discriminators.recurrent import (
 from seqgan.models.generators.base import Generator
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
 from seqgan.system.accelerated import runtime_for
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seeded_from
@@ -108,7 +108,9 @@ def played(
 def judged(real: Sequences, generated: Sequences) -> Callable[[torch.nn.Module, Runtime], Metrics]:
     def train(discriminator: Discriminator, runtime: Runtime) -> Metrics:
         optimizer = torch.optim.Adam(discriminator.parameters(), 0.01, fused=True)
-        reward = DiscriminatorReward(discriminator, optimizer, l2=0.1, max_grad_norm=0.1)
+        reward = DiscriminatorReward(
+            discriminator, optimizer, settings=DiscriminatorUpdate(l2=0.1, max_grad_norm=0.1)
+        )
         reward.train_in(runtime)
         size = 2 * len(real)
         return train_discriminator(reward, real, generated, 3, size, seeded(), runtime=runtime)

@@ -96,8 +96,6 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._episodes = Episodes(self.rules, self.num_envs)
-        if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            _keep_room_for_final_masks(self.num_envs * self.rules.num_actions)
         self._was_reset = False
         self.set_reward(reward)
 
@@ -267,17 +265,6 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
                 f" got {mask.dtype} of shape {mask.shape}: {mask}"
             )
         return mask
-
-
-def _keep_room_for_final_masks(num_bytes: int) -> None:
-    """Lets the allocator keep what a step that ends rows needs beside the usual two observations.
-
-    Three batches of masks are alive then: the last observation, `final_obs` and the new one. glibc
-    keeps freed memory up to twice the largest block that it has seen freed, two batches, and gives
-    the third back; the kernel would then zero its pages again in every episode, which takes longer
-    than the step itself. The block freed here is never touched, and elsewhere it changes nothing.
-    """
-    np.empty(2 * num_bytes, dtype=np.int8)
 
 
 def _checked_autoreset_mode(autoreset_mode: AutoresetMode | str) -> AutoresetMode:

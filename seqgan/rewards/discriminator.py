@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from operator import methodcaller
 from typing import Any, Literal
 
@@ -56,17 +57,27 @@ def shape_reward(
     return value.clamp(-clip, clip)
 
 
+@dataclass(frozen=True)
+class DiscriminatorUpdate:
+    """How one step of a discriminator's training is taken."""
+
+    l2: float = 0.0  # weight of half the squared norm of the output layer, as in the paper
+    max_grad_norm: float = math.inf  # the gradient's norm is clipped to this
+    # Of the products of matrices and of their results, the logit included; the parameters, their
+    # gradients and the loss stay float32.
+    precision: Precision = "float32"
+    # `binary`, each row for itself, or `pairwise`, row i of one kind against row i of the other.
+    loss_kind: DiscriminatorLoss = "binary"
+    label_smoothing: float = 0.0  # share of the real rows' label that goes away; binary loss only
+    gradient_penalty: float = 0.0  # weight of half the two means of `squared_gradient_norms`
+
+
 def discriminator_step(
     discriminator: Discriminator,
     optimizer: torch.optim.Optimizer,
     real: Sequences,
     generated: Sequences,
-    l2: float = 0.0,
-    max_grad_norm: float = math.inf,
-    precision: Precision = "float32",
-    loss_kind: DiscriminatorLoss = "binary",
-    label_smoothing: float = 0.0,
-    gradient_penalty: float = 0.0,
+    settings: DiscriminatorUpdate,
     runtime: Runtime = ALONE,
 ) -> Metrics:
     """One optimiser step on the loss of two minibatches.
@@ -75,14 +86,6 @@ def discriminator_step(
     of telling the real one of a pair.
 
     Args:
-        l2: weight of half the squared norm of the output layer, as in the paper.
-        max_grad_norm: the gradient's norm is clipped to this.
-        precision: of the products of matrices and of what they give, the logit included; the
-            parameters, their gradients and the loss stay float32.
-        loss_kind: `binary`, each row for itself, or `pairwise`, row i of one against row i of the
-            other.
-        label_smoothing: share of the label of real rows that is given away; of the binary loss.
-        gradient_penalty: weight of half the sum of the two means of `squared_gradient_norms`.
         runtime: with other processes, each of which has as many rows of each kind, the step is
             that of all their rows together, but for the pairwise loss's middle, of which each
             process has its own; the metrics are of this process' rows.
@@ -91,32 +94,34 @@ def discriminator_step(
     both = joined([real, generated])
     per_token = isinstance(discriminator, TokenDiscriminator)
     judge = methodcaller("token_logits" if per_token else "__call__", both)
-    with twice_differentiable(discriminator, gradient_penalty > 0) as embeddings:
-        with autocast(discriminator, precision):
+    with twice_differentiable(discriminator, settings.gradient_penalty > 0) as embeddings:
+        with autocast(discriminator, settings.precision):
             given = runtime.forward(discriminator, judge).float()
         logits = last_of_each(given, both.mask) if per_token else given
         real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
         penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
-        regularisation = 0.5 * l2 * penalty
+        regularisation = 0.5 * settings.l2 * penalty
         share = 1.0  # of this process' loss in the mean over processes
-        if gradient_penalty > 0:
+        if settings.gradient_penalty > 0:
             squares = squared_gradient_norms(logits, embeddings)
             means = squares[: len(real)].mean() + squares[len(real) :].mean()
-            regularisation = regularisation + 0.5 * gradient_penalty * means
-        if loss_kind == "pairwise":
+            regularisation = regularisation + 0.5 * settings.gradient_penalty * means
+        if settings.loss_kind == "pairwise":
             pairs = min(len(real), len(generated))
             loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
             regularisation = regularisation + offset_penalty(real_logits, generated_logits)
         elif per_token:
             masks = both.mask[: len(real)], both.mask[len(real) :]
             loss = token_discriminator_loss(
-                given[: len(real)], masks[0], given[len(real) :], masks[1], label_smoothing
+                given[: len(real)], masks[0], given[len(real) :], masks[1], settings.label_smoothing
             )
             share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
         else:
-            loss = minimax_discriminator_loss(real_logits, generated_logits, label_smoothing)
+            loss = minimax_discriminator_loss(
+                real_logits, generated_logits, settings.label_smoothing
+            )
         norm = descend(
-            share * loss + regularisation, discriminator, optimizer, max_grad_norm, runtime
+            share * loss + regularisation, discriminator, optimizer, settings.max_grad_norm, runtime
         )
     return to_floats(
         {
@@ -208,6 +213,11 @@ class DiscriminatorReward(Reward):
     Where the discriminator judges every prefix, so does the reward: each token earns what its
     prefix's logit says.
 
+    Args:
+        shape: how a logit becomes a reward, see `shape_reward`.
+        clip: bound of the rewards that have none of their own.
+        settings: how it is trained.
+
     Raises:
         ConfigurationError: a pairwise loss for such a discriminator.
     """
@@ -220,25 +230,15 @@ class DiscriminatorReward(Reward):
         optimizer: torch.optim.Optimizer,
         shape: RewardShape = "probability",
         clip: float = 5.0,
-        l2: float = 0.0,
-        max_grad_norm: float = math.inf,
-        precision: Precision = "float32",
-        loss_kind: DiscriminatorLoss = "binary",
-        label_smoothing: float = 0.0,
-        gradient_penalty: float = 0.0,
+        settings: DiscriminatorUpdate = DiscriminatorUpdate(),
     ) -> None:
         self.per_token = isinstance(discriminator, TokenDiscriminator)
         self.discriminator = discriminator
         self.optimizer = optimizer
         self.shape: RewardShape = shape
         self.clip = clip
-        self.l2 = l2
-        self.max_grad_norm = max_grad_norm
-        self.precision: Precision = precision
-        self.loss_kind: DiscriminatorLoss = loss_kind
-        self.label_smoothing = label_smoothing
-        self.gradient_penalty = gradient_penalty
-        if loss_kind == "pairwise" and self.per_token:
+        self.settings = settings
+        if self.settings.loss_kind == "pairwise" and self.per_token:
             raise ConfigurationError(
                 "a discriminator of every token has the binary loss, got pairwise"
             )
@@ -253,7 +253,7 @@ class DiscriminatorReward(Reward):
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         """log D/(1-D) of each row, without dropout."""
         self.discriminator.eval()
-        with autocast(self.discriminator, self.precision):
+        with autocast(self.discriminator, self.settings.precision):
             return self.discriminator(sequences).float()
 
     @torch.no_grad()
@@ -261,7 +261,7 @@ class DiscriminatorReward(Reward):
         """log D/(1-D) of each prefix, of a discriminator that judges them."""
         assert isinstance(self.discriminator, TokenDiscriminator)
         self.discriminator.eval()
-        with autocast(self.discriminator, self.precision):
+        with autocast(self.discriminator, self.settings.precision):
             return self.discriminator.token_logits(sequences).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
@@ -279,12 +279,7 @@ class DiscriminatorReward(Reward):
             self.optimizer,
             real,
             generated,
-            self.l2,
-            self.max_grad_norm,
-            self.precision,
-            self.loss_kind,
-            self.label_smoothing,
-            self.gradient_penalty,
+            self.settings,
             self.runtime,
         )
 

@@ -5,7 +5,7 @@ import torch
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator, normalize_spectrally
 from seqgan.models.generators.base import Generator, context_window
-from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
 from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
@@ -59,12 +59,14 @@ def build_discriminator_reward(
         ),
         config.adversarial.reward_shape,
         config.adversarial.reward_clip,
-        training.l2,
-        training.max_grad_norm,
-        training.precision,
-        training.loss,
-        training.label_smoothing,
-        training.gradient_penalty,
+        DiscriminatorUpdate(
+            l2=training.l2,
+            max_grad_norm=training.max_grad_norm,
+            precision=training.precision,
+            loss_kind=training.loss,
+            label_smoothing=training.label_smoothing,
+            gradient_penalty=training.gradient_penalty,
+        ),
     )
 
 

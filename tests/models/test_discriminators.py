@@ -26,6 +26,7 @@ from seqgan.models.discriminators.transformer import (
     TransformerDiscriminatorConfig,
 )
 from seqgan.rewards.discriminator import (
+    DiscriminatorUpdate,
     discriminator_step,
     squared_gradient_norms,
     twice_differentiable,
@@ -131,7 +132,11 @@ class DiscriminatorConformance:
         optimizer = torch.optim.Adam(discriminator.parameters(), 0.1)
         for _ in range(2):
             discriminator_step(
-                discriminator, optimizer, sequences, sequences.select(torch.arange(2))
+                discriminator,
+                optimizer,
+                sequences,
+                sequences.select(torch.arange(2)),
+                DiscriminatorUpdate(),
             )
         after = discriminator.embedding.weight.detach()
         assert torch.all(after[VOCABULARY.pad_id] == 0)
@@ -457,7 +462,8 @@ def test_gradient_penalty_of_a_linear_discriminator():
             discriminator = LinearDiscriminator()
         before = discriminator.output.weight.detach().clone()
         optimizer = torch.optim.SGD(discriminator.parameters(), 0.01)
-        discriminator_step(discriminator, optimizer, real, generated, gradient_penalty=penalty)
+        settings = DiscriminatorUpdate(gradient_penalty=penalty)
+        discriminator_step(discriminator, optimizer, real, generated, settings)
         weights.append(discriminator.output.weight.detach())
     torch.testing.assert_close(weights[1] - weights[0], -0.01 * 4.0 * (4 + 2) * before)
 

@@ -26,6 +26,7 @@ from seqgan.models.discriminators.pretrained import (
 from seqgan.models.generators.base import frozen_copy
 from seqgan.rewards.discriminator import (
     DiscriminatorReward,
+    DiscriminatorUpdate,
     discriminator_step,
     squared_gradient_norms,
     twice_differentiable,
@@ -42,6 +43,7 @@ def sequences() -> Sequences:
     return batch()
 
 
+PLAIN = DiscriminatorUpdate()
 WORDS = ("a", "b", "c", "d", "e", "0", "1", "2")
 
 
@@ -159,7 +161,9 @@ class TestConformance(DiscriminatorConformance):
         trained = learning(discriminator)
         optimizer = torch.optim.Adam(trained, 0.1)
         for _ in range(2):
-            discriminator_step(discriminator, optimizer, sequences, sequences.select(seconds()))
+            discriminator_step(
+                discriminator, optimizer, sequences, sequences.select(seconds()), PLAIN
+            )
         after = discriminator.state_dict()
         assert len(trained) == len(after)
         assert not [name for name in after if torch.equal(after[name], before[name])]
@@ -207,7 +211,11 @@ class TestConformance(DiscriminatorConformance):
         assert copied.state_dict().keys() == discriminator.state_dict().keys()
         trained = learning(discriminator)
         discriminator_step(
-            discriminator, torch.optim.Adam(trained, 0.1), sequences, sequences.select(seconds())
+            discriminator,
+            torch.optim.Adam(trained, 0.1),
+            sequences,
+            sequences.select(seconds()),
+            PLAIN,
         )
         assert torch.equal(copied.eval()(sequences), expected)
         discriminator.load_state_dict(copied.state_dict())
@@ -441,7 +449,9 @@ def test_the_vectors_of_minilm_are_those_of_the_embedding() -> None:
 def test_other_arithmetic_has_vectors_of_its_own(folders: dict[str, str]) -> None:
     discriminator = PretrainedDiscriminator(tiny(folders, "bert"))
     reward = DiscriminatorReward(
-        discriminator, torch.optim.Adam(discriminator.head.parameters()), precision="bfloat16"
+        discriminator,
+        torch.optim.Adam(discriminator.head.parameters()),
+        settings=DiscriminatorUpdate(precision="bfloat16"),
     )
     fast = reward.logits(batch())
     assert fast.dtype == torch.float32
@@ -514,7 +524,7 @@ def test_a_head_learns_what_a_pretrained_body_knows() -> None:
     optimizer = torch.optim.Adam(discriminator.head.parameters(), 2e-3)
     train, heldout = torch.arange(80), torch.arange(80, 120)
     for _ in range(30):
-        discriminator_step(discriminator, optimizer, real.select(train), fake.select(train))
+        discriminator_step(discriminator, optimizer, real.select(train), fake.select(train), PLAIN)
     reward = DiscriminatorReward(discriminator, optimizer)
     right = (reward.logits(real.select(heldout)) > 0).float().mean()
     right += (reward.logits(fake.select(heldout)) < 0).float().mean()

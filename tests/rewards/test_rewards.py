@@ -19,12 +19,14 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.rewards.adapters.environment import as_env_reward
 from seqgan.rewards.base import RewardError, TrainableReward, returns
-from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
+from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate, shape_reward
 from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.system.seeding import seeded_from
 
 
-def discriminator_reward(kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01, **settings):
+def discriminator_reward(
+    kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01, shape="probability", **settings
+):
     with seeded_from(seeded()):
         if kind == "cnn":
             config = CNNDiscriminatorConfig(
@@ -39,7 +41,10 @@ def discriminator_reward(kind="cnn", dropout=0.0, sgd=False, learning_rate=0.01,
             discriminator = RecurrentDiscriminator(config, VOCABULARY, MAX_LENGTH)
     optimizer = torch.optim.SGD if sgd else torch.optim.Adam
     return DiscriminatorReward(
-        discriminator, optimizer(discriminator.parameters(), learning_rate), **settings
+        discriminator,
+        optimizer(discriminator.parameters(), learning_rate),
+        shape,
+        settings=DiscriminatorUpdate(**settings),
     )
 
 
@@ -148,8 +153,8 @@ class TestDiscriminatorReward(RewardConformance):
 
     def test_half_precision_is_the_same_to_its_rounding(self, sequences):
         """In scoring and in training, where the parameters stay in single precision."""
-        exact, rounded = discriminator_reward(self.kind), discriminator_reward(self.kind)
-        rounded.precision = "bfloat16"
+        exact = discriminator_reward(self.kind)
+        rounded = discriminator_reward(self.kind, precision="bfloat16")
         scores = rounded.score(sequences)
         assert scores.dtype == torch.float32
         torch.testing.assert_close(scores, exact.score(sequences), atol=0.02, rtol=0.02)

@@ -33,7 +33,7 @@ from seqgan.models.discriminators.recurrent import (
     RecurrentDiscriminatorConfig,
 )
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
 from seqgan.system.accelerated import runtime_for
 from seqgan.system.errors import Interrupted
 from seqgan.system.runtime import ALONE, launched_processes, launched_rank
@@ -214,7 +214,9 @@ class TestTwoProcesses:
                 if kind == "of tokens":
                     discriminator = CausalDiscriminator(causal, ENDING, MAX_LENGTH)
             optimizer = torch.optim.SGD(discriminator.parameters(), 0.1)  # Adam magnifies rounding
-            reward = DiscriminatorReward(discriminator, optimizer, **settings)
+            reward = DiscriminatorReward(
+                discriminator, optimizer, settings=DiscriminatorUpdate(**settings)
+            )
             reward.train_in(runtime)
             size = 2 * len(real)  # one minibatch, so that an order does not matter
             metrics = train_discriminator(
