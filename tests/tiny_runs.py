@@ -40,7 +40,7 @@ TINY = TrainConfig(
 
 @cache
 def toy_task() -> FixedTask:
-    """All 121 sequences, apart."""
+    """A task with all 121 sequences, divided among the splits."""
     everything = every_sequence(ENDING)
     order = torch.randperm(121, generator=torch.Generator().manual_seed(0))
     train, dev, test = order.split([61, 30, 30])
@@ -49,7 +49,7 @@ def toy_task() -> FixedTask:
 
 
 def changed(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
-    """The configuration with `part.field` (or `part.part.field`) set."""
+    """Returns the configuration with `part.field` (or `part.part.field`) set."""
     for name, value in settings.items():
         *path, last = name.split(".")
         parts: list[Any] = [config]
