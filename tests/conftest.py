@@ -30,7 +30,7 @@ def reference_data() -> Path:
 
 @pytest.fixture
 def process_as_before() -> Iterator[None]:
-    """The command line sets handlers and threads for its process, here that of all tests."""
+    """Restores signal handlers and threads, which the command line sets for the whole process."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
     yield

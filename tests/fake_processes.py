@@ -1,4 +1,4 @@
-"""Processes of a run as threads of one: what `system.runtime` asks of many, without a network."""
+"""Fakes the processes of a run by threads of one process, for tests without a network."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +14,10 @@ Outcome = TypeVar("Outcome")
 
 
 class FakeProcess(Runtime):
-    """Waits for the others in every call that gives something of theirs; weights are the test's."""
+    """A runtime that waits for the other threads in every call that returns their values.
+
+    The test itself gives all processes the same weights.
+    """
 
     def __init__(self, rank: int, slots: list[Any], meeting: threading.Barrier) -> None:
         self.rank, self.world_size = rank, len(slots)
@@ -57,7 +60,7 @@ def fake_processes(number: int = 2) -> list[FakeProcess]:
 
 
 def all_at_once(functions: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
-    """What each gives, each in a thread of its own."""
+    """Runs each function in a thread of its own and returns all results in order."""
     with ThreadPoolExecutor(len(functions)) as pool:
         asked = [pool.submit(function) for function in functions]
     return [answer.result() for answer in asked]

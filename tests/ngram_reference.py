@@ -1,4 +1,4 @@
-"""What the n-gram metrics are, in plain Python: one text after the other, one n-gram at a time.
+"""The n-gram metrics in plain Python: one text after the other, one n-gram at a time.
 
 `seqgan.evaluation.metrics.ngrams` computes the same numbers with sorted arrays.
 """
@@ -10,7 +10,7 @@ EPSILON = 0.1
 
 
 def count_ngrams(text, order):
-    """How often each n-gram of that order occurs; empty for a text shorter than `order`."""
+    """Counts each n-gram of that order; empty for a text shorter than `order`."""
     return Counter(zip(*(text[start:] for start in range(order)), strict=False))
 
 
@@ -70,7 +70,7 @@ def copied_rate(texts, train_texts):
 
 
 def words_in_copied_spans(texts, train_texts, span):
-    """How many words of each text lie in a run of `span` words that some training text has."""
+    """Counts each text's words in runs of `span` words that some training text contains."""
     known = {ngram for text in train_texts for ngram in count_ngrams(text, span)}
     counts = []
     for text in texts:

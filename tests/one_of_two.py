@@ -1,4 +1,4 @@
-"""A process of `test_distributed.py`: steps on given data, with the other process and alone.
+"""A process of `test_distributed.py`: trains on fixed data, with the other process and alone.
 
 Prints a line of JSON for each check: how far the parameters and the metrics of both ways are apart.
 """
@@ -55,7 +55,7 @@ def compare(
     alone: Callable[[torch.nn.Module, Runtime], Metrics],
     together: Callable[[torch.nn.Module, Runtime], Metrics],
 ) -> None:
-    """Both ways on copies of a module; the other process starts with other parameters."""
+    """Trains copies of a module both ways; the other process starts with other parameters."""
     first, second = copy.deepcopy(module), copy.deepcopy(module)
     if SHARED.rank == 1:
         with torch.no_grad():
@@ -85,7 +85,7 @@ def pretrained(batch: Sequences) -> Callable[[torch.nn.Module, Runtime], Metrics
 def played(
     sequences: Sequences, anchor: Sequences, settings: GeneratorUpdate
 ) -> Callable[[torch.nn.Module, Runtime], Metrics]:
-    """Three updates with the same given rewards, their baseline over all processes."""
+    """Takes three updates with fixed rewards, whose baseline is over all processes."""
 
     def train(generator: Generator, runtime: Runtime) -> Metrics:
         optimizer = torch.optim.SGD(generator.parameters(), 0.1)

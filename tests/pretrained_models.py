@@ -13,7 +13,7 @@ EOS, BOS, UNKNOWN = "<|end|>", "<|start|>", "<|unknown|>"
 
 
 def save_tokenizer(folder: Path, words: tuple[str, ...], **specials: str) -> None:
-    """A tokenizer of whole words between blanks, its ids in the order of `words`."""
+    """Saves a tokenizer of whole words between blanks, with ids in the order of `words`."""
     tokenizers, transformers = package("tokenizers"), package("transformers")
     ids = {word: index for index, word in enumerate(words)}
     model = tokenizers.models.WordLevel(ids, unk_token=specials.get("unk_token", words[0]))
@@ -24,7 +24,7 @@ def save_tokenizer(folder: Path, words: tuple[str, ...], **specials: str) -> Non
 
 
 def small_config(kind: str, vocab_size: int, dropout: float = 0.0, **settings: Any) -> Any:
-    """Two layers of 16 units, with whatever is peculiar to the architecture."""
+    """A configuration with two layers of 16 units and the fields that the architecture needs."""
     transformers = package("transformers")
     if kind == "gpt2":
         return transformers.GPT2Config(
@@ -52,7 +52,7 @@ def small_config(kind: str, vocab_size: int, dropout: float = 0.0, **settings: A
 
 
 def save_model(folder: Path, config: Any, std: float = 0.0, seed: int = 0) -> None:
-    """A model with random weights, of the given deviation where one is given."""
+    """Saves a model with random weights, optionally of a certain standard deviation."""
     transformers = package("transformers")
     with seeded_from(torch.Generator().manual_seed(seed)), quietly(transformers):
         model = transformers.AutoModelForCausalLM.from_config(config)
@@ -64,7 +64,7 @@ def save_model(folder: Path, config: Any, std: float = 0.0, seed: int = 0) -> No
 
 @functools.cache
 def saved(folder: Path, kind: str, words: tuple[str, ...], **settings: Any) -> str:
-    """A folder with a tokenizer over the words, in an order of its own, and a model."""
+    """Saves a model and a tokenizer with its own order of the words to a folder."""
     settings = dict(settings)
     std = settings.pop("std", 0.7)
     name = "-".join([kind, *(f"{key}={value}" for key, value in sorted(settings.items()))])

@@ -1,4 +1,4 @@
-"""Folders of runs made by hand: what `seqgan train` leaves behind, with numbers to recognise."""
+"""Writes the files of a `seqgan train` run by hand, with numbers that tests recognise."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def write_run(
     config=None,
     words=("a", "b"),
 ):
-    """A run with three epochs, and evaluations after iterations 0, 5 and 10."""
+    """Writes a run with three epochs, and evaluations after iterations 0, 5 and 10."""
     folder.mkdir(parents=True)
     save_config(config or captions_preset(), folder / "config.yaml")
     task = {"max_length": 5, "vocabulary": {"words": list(words)}}

@@ -1,4 +1,4 @@
-"""What every reward model promises, on five rows of which one is an empty text.
+"""Tests of the promises of every reward model, on five rows; one of them is an empty text.
 
 A reward model is checked by a subclass of `RewardConformance` that overrides `make`.
 """
@@ -27,7 +27,7 @@ def from_rows(rows, width=MAX_LENGTH):
 
 
 class RewardConformance:
-    """What every reward model promises. Subclasses override `make`."""
+    """Tests the promises of every reward model. Subclasses override `make`."""
 
     def make(self):
         raise NotImplementedError

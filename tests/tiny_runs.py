@@ -43,7 +43,7 @@ TINY = TrainConfig(
 
 @cache
 def toy_task() -> FixedTask:
-    """All 121 sequences, apart."""
+    """A task with all 121 sequences, divided among the splits."""
     everything = every_sequence(ENDING)
     order = torch.randperm(121, generator=torch.Generator().manual_seed(0))
     train, dev, test = order.split([61, 30, 30])

@@ -35,7 +35,7 @@ def every_sequence(vocabulary: Vocabulary, max_length: int = MAX_LENGTH) -> Sequ
 
 
 def prefix_codes(sequences: Sequences, num_actions: int) -> Int[Tensor, "batch length"]:
-    """A number for each prefix of 0 to `time` tokens; the same one only for the same prefix.
+    """Numbers each prefix of 0 to `time` tokens; different prefixes have different numbers.
 
     They are the nodes of a tree in breadth-first order: 0 is the empty prefix, and the children
     of node n are num_actions n + 1, num_actions n + 2, ... Padding adds nothing.
@@ -73,7 +73,7 @@ class TablePrefixStates:
 
 
 class TableGenerator(Generator):
-    """Any distribution whatever: one row of logits, in double precision, per prefix."""
+    """A generator of any distribution: one row of logits, in double precision, per prefix."""
 
     def __init__(self, vocabulary: Vocabulary, seed: int = 0, max_length: int = MAX_LENGTH) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class TableReward:
         return torch.where(sequences.mask, values, 0.0) if self.per_token else values[:, -1]
 
     def returns(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """The reward of each row, whichever way it is told."""
+        """The reward of each row, by token or not."""
         scores = self.score(sequences)
         return scores.sum(dim=1) if self.per_token else scores
 
@@ -145,7 +145,7 @@ def probabilities(generator: Generator, sequences: Sequences) -> Float[Tensor, "
 
 
 def same_prefix(some: Sequences, others: Sequences) -> Bool[Tensor, "some others time"]:
-    """Whether two rows agree on tokens 0 to t, padding included."""
+    """True if two rows agree on tokens 0 to t, padding included."""
     equal = some.tokens[:, None, :] == others.tokens[None, :, :]
     return equal.long().cumprod(dim=2).bool()
 
@@ -165,7 +165,7 @@ def exact_action_values(
 def as_trajectories(
     generator: Generator, sequences: Sequences, rewards: Float[Tensor, " batch"]
 ) -> Trajectories:
-    """What collecting these sequences from the generator would have given: reward at the end."""
+    """Builds the trajectories of a collection of these sequences, with the reward at the end."""
     steps = torch.arange(sequences.tokens.shape[1])
     last = steps[None, :] == sequences.lengths[:, None] - 1
     log_probs = token_log_softmax(generator, sequences).detach().float()

@@ -1,4 +1,4 @@
-"""Conformance: whether your subclass or wrapper keeps the promises of envs/README.md."""
+"""Conformance: checks that a subclass or wrapper keeps the promises of envs/README.md."""
 
 import math
 import re
@@ -46,23 +46,23 @@ def check(
     space is refused and changes nothing; a step after the end asks for a reset; every array is
     new; a seed reproduces everything, unless the spec says `nondeterministic`.
 
-    A vector environment is checked in the autoreset mode that it has, so make one in each: what
-    each mode does to rows that have ended, and that the episode of a row equals the same episode
-    in a single environment.
+    A vector environment is checked in its own autoreset mode, so make one environment per mode. The
+    check covers the mode's treatment of ended rows, and it compares the episode of each row with
+    the same episode in a single environment.
 
-    Of an observation that a wrapper has changed, only the members that it left alone are looked
-    at; what is wrapped is checked as well. The environment has been used afterwards: reset it.
+    If a wrapper changes observations, only the unchanged members are checked; the wrapped
+    environment is checked as well. Reset the environment afterwards.
 
     Args:
         env: a `TextGenerationEnv`, a `TextGenerationVectorEnv`, or a subclass or wrapper of one.
-        single: for a vector environment, what each row equals; by default a `TextGenerationEnv`
-            of the same rules and reward.
-        episodes: how many are played.
-        seed: of the actions and of the resets.
+        single: for a vector environment, the environment that each row must equal; None makes a
+            `TextGenerationEnv` of the same rules and reward.
+        episodes: number of episodes to play.
+        seed: seed of the actions and of the resets.
 
     Raises:
-        AssertionError: a promise is broken; one line says which, the value and the place.
-        ValueError: this is no environment of the kind, or its reward or mask function returned
+        AssertionError: a promise is broken; one line names the rule, the value and the place.
+        ValueError: `env` is another kind of environment, or its reward or mask function returned
             something unusable.
     """
     if isinstance(env, VectorEnv):
@@ -82,22 +82,23 @@ def check(
 
 
 def _check_gymnasium(env: TextGenerationEnv, seed: int) -> None:
+    """Runs Gymnasium's own `check_env`; its warnings count as errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            # It draws its actions from here: the same ones each time.
+            # `check_env` draws its actions from this space; the seed makes them reproducible.
             env.action_space.seed(seed)
             check_env(env, skip_render_check=env.spec is None)
     except ValueError:
         raise
     except Exception as error:
-        # Its messages are coloured, and some have several lines.
+        # The messages of `check_env` are coloured, and some have several lines.
         message = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
         raise AssertionError(f"gymnasium's check_env finds nothing, got: {message}") from error
 
 
 def _play(env: gymnasium.Env[Any, Any], rules: Rules, episode: int, seed: int) -> None:
-    """One episode, checked at every step, and once more to see that the seed reproduces it."""
+    """Plays one episode with checks at every step, then again, to check that the seed works."""
     rng = np.random.default_rng([seed, episode])
     style = STYLES[episode % len(STYLES)]
     emitted: list[int] = []
@@ -151,22 +152,24 @@ def _look(
     emitted: list[int],
     place: str,
 ) -> dict[str, Any]:
-    """Checks what a call returned; gives the known members of the observation."""
+    """Checks the observation and info of a call; returns the members that no wrapper changed."""
     observation, info = data
     inside = env.observation_space.contains(observation)
     require(inside, "an observation lies in its space", observation, place)
     require("action_mask" in info, "the info has 'action_mask'", sorted(info), place)
     members = known_members(observation, env.observation_space, rules)
-    asked = [env.get_wrapper_attr("action_masks")() for _ in range(2)]
-    masks = {"action_masks()": asked[0], "the info": info["action_mask"]}
+    # Two calls, because each has to return a new array.
+    called = [env.get_wrapper_attr("action_masks")() for _ in range(2)]
+    masks = {"action_masks()": called[0], "the info": info["action_mask"]}
     check_state(members, masks, emitted, rules, place)
-    for new in ({"observation": observation, "info": info}, *({"mask": mask} for mask in asked)):
+    for new in ({"observation": observation, "info": info}, *({"mask": mask} for mask in called)):
         check_fresh(earlier, new, place)
         earlier.append(new)
     return members
 
 
 def _check_result(result: tuple[Any, Any, Any, Any, Any], ends: bool, place: str) -> None:
+    """Checks reward, terminated and truncated of a step; `ends` tells if the text ends there."""
     _, reward, terminated, truncated, _ = result
     number = isinstance(reward, float) and math.isfinite(reward)
     require(number, "a reward is a finite float", repr(reward), place)
@@ -176,6 +179,7 @@ def _check_result(result: tuple[Any, Any, Any, Any, Any], ends: bool, place: str
 
 
 def _check_prompts(env: gymnasium.Env[Any, Any], rules: Rules) -> None:
+    """Checks that the option `prompt_index` chooses the prompt and is refused if out of range."""
     count = 0 if rules.prompts is None else len(rules.prompts)
     for index in {0, count - 1} if count else ():
         place = f"after reset(options={{'prompt_index': {index}}})"

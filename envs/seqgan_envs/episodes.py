@@ -1,4 +1,4 @@
-"""The transition: what one token does to each of many texts, all rows at once."""
+"""The transition: appends one token to each of many texts, all rows at once."""
 
 from typing import Any, NamedTuple
 
@@ -10,14 +10,14 @@ from seqgan_envs.rules import ActionMask, Observation, Rules
 
 
 class Outcome(NamedTuple):
-    """What came of one action in each row.
+    """The result of one action in each row.
 
     Attributes:
         rewards: (rows,), 0 in rows that did not end.
-        invalid: bool (rows,), whether a forbidden action ended the row.
+        invalid: bool (rows,), True if a forbidden action ended the row.
         judged: indices (J,) of the rows whose text ended and was judged.
-        parts: the parts of the J rewards by name, each (J,), NaN where a part did not apply; None
-            where the reward has none.
+        parts: the parts of the J rewards by name, each (J,), NaN if a part did not apply; None if
+            the reward has no parts.
     """
 
     rewards: NDArray[np.float64]
@@ -27,10 +27,10 @@ class Outcome(NamedTuple):
 
 
 def checked_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.integer[Any]]:
-    """Actions as an integer array; whether they lie in the space is checked as they are taken.
+    """Converts actions to an integer array. `Episodes.advance` checks that they lie in the space.
 
     Raises:
-        ValueError: the shape is another one, or the numbers are not integers.
+        ValueError: the shape is wrong, or the numbers are not integers.
     """
     array = np.asarray(actions)
     if array.shape != shape:
@@ -48,22 +48,22 @@ def observation_of_row(observation: Observation, row: int) -> Observation:
 
 
 def _copy_of_rows(array: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    # Indexing with an array copies already, and a large mask is dear to copy twice.
+    # Indexing with an array copies already, and copying a large mask twice takes time.
     return array.copy() if rows is None else array[rows]
 
 
 class Episodes:
-    """Rows of texts in progress: the state of both environments, and how an action changes it.
+    """Rows of texts in progress: the state of both environments and its changes by actions.
 
-    Every row starts ended; `begin` starts its episode. Rows are named by index arrays. The public
-    arrays are the live state: whoever hands one out hands out a copy.
+    Every row starts ended; `begin` starts its episode. Arguments name rows by index arrays. The
+    public arrays are the live state, so code that passes them on passes copies.
 
     Attributes:
         tokens: int64 (rows, L), right-padded.
-        lengths: int64 (rows,), emitted tokens.
+        lengths: int64 (rows,), numbers of emitted tokens.
         ended: bool (rows,), True from the end of an episode to the start of the next.
         allowed: bool (rows, V), True where a token may come next. A fixed mask is the same in
-            every row; a mask that is a function allows everything where the row has ended.
+            every row; a mask function allows every token in ended rows.
     """
 
     def __init__(self, rules: Rules, num_rows: int) -> None:
@@ -76,17 +76,17 @@ class Episodes:
         self._everything_allowed = False
         if isinstance(rules.action_mask, np.ndarray):
             self._everything_allowed = bool(rules.action_mask.all())
-            # One row seen from every row: no memory, and copied as fast as a full array.
+            # All rows view one row, which saves memory and copies as fast as a full array.
             self.allowed = np.broadcast_to(rules.action_mask, (num_rows, rules.num_actions))
         else:
             self._ask_mask = rules.action_mask
             self.allowed = np.ones((num_rows, rules.num_actions), dtype=np.bool_)
 
     def begin(self, rows: NDArray[np.int64], prompt_indices: NDArray[np.int64] | None) -> None:
-        """Starts new episodes in the given rows, from the given prompts.
+        """Starts new episodes in these rows, from the prompts with these indices.
 
         Raises:
-            ValueError: an action mask that is a function returned an unusable mask.
+            ValueError: the mask function returned an unusable mask.
         """
         self.tokens[rows] = self._rules.pad_id
         self.lengths[rows] = 0
@@ -102,17 +102,17 @@ class Episodes:
         reward: Reward,
         by_index: bool = False,
     ) -> Outcome:
-        """Takes one action in each of the given rows, none of which has ended.
+        """Takes one action in each of these rows, none of which has ended.
 
         Args:
-            rows: indices (K,) of the rows that go on.
-            actions: one action per row of the state, (rows,); those of other rows are not read.
+            rows: indices (K,) of the unfinished rows that act.
+            actions: one action per row of the state, (rows,); those of other rows are ignored.
             reward: called at most once, with the rows that an allowed action ended.
-            by_index: whether it is told the numbers of their prompts, too.
+            by_index: True also passes `reward` the indices of the rows' prompts.
 
         Raises:
-            ValueError: an action lies outside the space (then nothing has changed), or the reward
-                or mask function returned something unusable.
+            ValueError: an action lies outside the space (the state is then unchanged), or the
+                reward or mask function returned something unusable.
         """
         chosen = self._checked_choices(rows, actions[rows])
         rewards = np.zeros(len(self.ended))
@@ -142,14 +142,15 @@ class Episodes:
         return Outcome(rewards, invalid, judged, parts)
 
     def append(self, row: int, action: int) -> bool:
-        """Emits one token in a row that goes on, if nothing else comes of it.
+        """Emits one token in an unfinished row, if the step has no other effect.
 
-        Most steps are of this kind, and here they need no array arithmetic, which for a single
-        row costs far more than what it computes.
+        Most steps are of this kind. This shortcut avoids array arithmetic, whose overhead dominates
+        for a single row.
 
         Returns:
-            False, and nothing has changed, where it is for `advance` to say what happens: the
-            action ends the text, is forbidden or outside the space, or the mask is a function.
+            True if the token was appended. False, without any change, if `advance` has to take the
+            step: the action ends the text, is forbidden or outside the space, or the mask is a
+            function.
         """
         rules, length = self._rules, self.lengths.item(row)
         plain = (
@@ -165,7 +166,7 @@ class Episodes:
         return plain
 
     def observation(self, rows: NDArray[np.int64] | None = None) -> Observation:
-        """The observation of the given rows, or of all, batched and in fresh memory."""
+        """The batched observation of these rows (None: of all), in new arrays."""
         tokens = _copy_of_rows(self.tokens, rows)
         if self._rules.observation == "tokens":
             return tokens
@@ -182,7 +183,7 @@ class Episodes:
     def texts(
         self, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]:
-        """What a reward or mask function is given of the given rows, in fresh memory.
+        """The arguments of a reward or mask function for these rows, in new arrays.
 
         Returns:
             tokens (K, L), right-padded; lengths (K,); prompts (K, P), left-padded, or None.
@@ -195,16 +196,16 @@ class Episodes:
         )
 
     def prompt_indices(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """The number of each given row's prompt (K,), in fresh memory, or None."""
+        """The index of each row's prompt, (K,), in a new array; None without prompts."""
         return None if self._rules.prompts is None else self._prompt_indices[rows]
 
     def token_ids(self, rows: NDArray[np.int64]) -> list[tuple[int, ...]]:
-        """The emitted tokens of each given row, without padding."""
+        """The emitted tokens of each of these rows, without padding."""
         pairs = zip(self.tokens[rows].tolist(), self.lengths[rows].tolist(), strict=True)
         return [tuple(tokens[:length]) for tokens, length in pairs]
 
     def display(self, row: int) -> str:
-        """The words so far of one row, those of its prompt included."""
+        """The text of one row so far, after its prompt."""
         prompts = self._rules.prompts
         prompt = [] if prompts is None else prompts[self._prompt_indices[row]].tolist()
         return self._rules.decode([*prompt, *self.tokens[row].tolist()])
@@ -223,7 +224,7 @@ class Episodes:
 
     def _masks(self, count: int, rows: NDArray[np.int64] | None) -> NDArray[np.int8]:
         if self._everything_allowed:
-            # A copy would also read the memory that it copies, and take half as long again.
+            # Copying would also read memory and so take 1.5 times as long.
             return np.ones((count, self._rules.num_actions), dtype=np.int8)
         return _copy_of_rows(self.allowed, rows).view(np.int8)
 
@@ -232,11 +233,11 @@ class Episodes:
             return
         ended = self.ended[rows]
         self.allowed[rows[ended]] = True
-        going = rows[~ended]
-        if not going.size:
+        active = rows[~ended]
+        if not active.size:
             return
-        masks = np.asarray(self._ask_mask(*self.texts(going)))
-        expected = (len(going), self._rules.num_actions)
+        masks = np.asarray(self._ask_mask(*self.texts(active)))
+        expected = (len(active), self._rules.num_actions)
         if masks.shape != expected or masks.dtype != np.bool_:
             raise ValueError(
                 f"an action mask function returns booleans of shape {expected},"
@@ -244,6 +245,6 @@ class Episodes:
             )
         usable = masks.any(axis=1)
         if not usable.all():
-            row = going[np.argmin(usable)]
+            row = active[np.argmin(usable)]
             raise ValueError(f"an action mask allows at least one token, got none for row {row}")
-        self.allowed[going] = masks
+        self.allowed[active] = masks

@@ -1,4 +1,4 @@
-"""What every state and every end of an episode owes its agent, and how a broken promise is told."""
+"""Checks of single states and of ends of episodes; a broken promise is an error of one line."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seqgan_envs.rules import Rules
 
 STYLES = ("any", "short", "long", "forbidden")
-"""How an episode is played, so that texts end in every way that there is; see `choose`."""
+"""Styles of playing an episode. Together they end texts in every possible way; see `choose`."""
 
 
 def require(kept: object, rule: str, got: object, place: str) -> None:
@@ -23,12 +23,15 @@ def require(kept: object, rule: str, got: object, place: str) -> None:
 def choose(
     style: str, allowed: NDArray[np.bool_], eos_id: int | None, rng: np.random.Generator
 ) -> int:
-    """The next token: allowed ones at random, eos soon ("short") or late ("long"), or forbidden."""
+    """Draws the next token: a random allowed one; the style may prefer or avoid some tokens.
+
+    "short" prefers eos, "long" avoids it, and "forbidden" prefers forbidden tokens.
+    """
     tokens = np.flatnonzero(allowed)
-    hasty = rng.random() < 0.5
-    if style == "forbidden" and hasty and not allowed.all():
+    prefers = rng.random() < 0.5
+    if style == "forbidden" and prefers and not allowed.all():
         tokens = np.flatnonzero(~allowed)
-    elif style == "short" and hasty and eos_id in tokens:
+    elif style == "short" and prefers and eos_id in tokens:
         tokens = tokens[tokens == eos_id]
     elif style == "long" and np.any(tokens != eos_id):
         tokens = tokens[tokens != eos_id]
@@ -58,10 +61,10 @@ def check_state(
     rules: Rules,
     place: str,
 ) -> None:
-    """What an agent sees of one text in progress or just ended.
+    """Checks an agent's view of one text, which is in progress or has just ended.
 
     Args:
-        members: known members of the observation.
+        members: the members of the observation that no wrapper changed.
         masks: the action mask from other places, by the name of the place.
         emitted: the tokens so far.
     """
@@ -76,8 +79,8 @@ def check_state(
         require(length == len(emitted), "length counts the emitted tokens", length, place)
     if "prompt" in members and rules.prompts is not None:
         prompt = members["prompt"]
-        found = (rules.prompts == prompt).all(axis=1).any()
-        require(found, "the observed prompt is one of prompts", prompt, place)
+        is_known = (rules.prompts == prompt).all(axis=1).any()
+        require(is_known, "the observed prompt is one of prompts", prompt, place)
     if "action_mask" in members:
         masks = {**masks, "the observation": members["action_mask"]}
     first: list[int] | None = None
@@ -97,7 +100,7 @@ def check_state(
 def check_end(
     info: Mapping[str, Any], emitted: Sequence[int], invalid: bool, rules: Rules, place: str
 ) -> None:
-    """What the info says of a text that has ended."""
+    """Checks the info of a text that has ended."""
     expected = {
         "text": rules.decode(emitted),
         "token_ids": tuple(emitted),
@@ -117,13 +120,13 @@ def check_end(
 
 
 def check_no_end(info: Mapping[str, Any], place: str) -> None:
-    """What the info does not say of a text that goes on."""
+    """Checks that the info of an unfinished text has none of the entries of its end."""
     early = {"text", "token_ids", "invalid_action", "reward_components"} & info.keys()
     require(not early, "the info tells of a text only at its end", sorted(early), place)
 
 
 def check_fresh(earlier: Sequence[Any], data: Any, place: str) -> None:
-    """Data of different calls share no memory."""
+    """Checks that the data of different calls share no memory."""
     arrays = list(_arrays(data))
     shared = any(np.shares_memory(one, other) for one in _arrays(earlier) for other in arrays)
     require(not shared, "every call returns new arrays", "memory of an earlier call", place)
@@ -138,7 +141,7 @@ def _arrays(data: Any) -> Iterator[NDArray[Any]]:
 
 
 def check_refused(step: Callable[[], Any], error: type[Exception], rule: str, place: str) -> None:
-    """The step raises the named error, and no other."""
+    """Checks that the step raises this error and no other."""
     try:
         step()
     except error:
@@ -149,14 +152,14 @@ def check_refused(step: Callable[[], Any], error: type[Exception], rule: str, pl
 
 
 def check_equal(one: Any, other: Any, rule: str, place: str) -> None:
-    """Two structures of data are equal, numbers up to rounding."""
+    """Checks that two structures of data are equal, numbers up to rounding."""
     require(data_equivalence(one, other), rule, f"{one} and {other}", place)
 
 
 def as_arrays(data: Any) -> Any:
-    """Numbers as arrays, which `check_equal` compares up to rounding.
+    """Turns numbers into arrays, which `check_equal` compares up to rounding.
 
-    Without what `RecordEpisodeStatistics` adds: the time that an episode took is never the same.
+    The entry `episode` of `RecordEpisodeStatistics` is left out, because its time always differs.
     """
     if isinstance(data, dict):
         return {name: as_arrays(value) for name, value in data.items() if name != "episode"}
@@ -166,5 +169,5 @@ def as_arrays(data: Any) -> Any:
 
 
 def bad_actions(rules: Rules) -> Iterator[Any]:
-    """Actions outside the space, and one of another type."""
+    """Yields actions outside the space, and one of another type."""
     yield from (-1, rules.num_actions, 0.5)

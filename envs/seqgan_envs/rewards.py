@@ -1,4 +1,4 @@
-"""What judges a finished text: the contract, the small default, and how the contract is checked."""
+"""The contract of rewards for finished texts, a small default, and the checks of the contract."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,22 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Judgement: TypeAlias = ArrayLike | tuple[ArrayLike, Mapping[str, ArrayLike]]
-"""(K,) finite floats; or those, and the parts that they are made of, each (K,) floats by name.
+"""(K,) finite floats; or a pair of those and of their parts, each (K,) floats by name.
 
-NaN in a part says that it did not apply to the row. A part is for the eye: it stands in the infos
-as `reward_components`, and how the parts make up the reward is the function's own business.
+NaN in a part means that the part does not apply to the row. Parts are for inspection: the infos
+show them as `reward_components`. The function itself combines the parts to the reward.
 """
 
 Reward = Callable[..., Judgement]
 """`reward(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K,)` finite floats.
 
 Or a pair `(rewards, parts)`, see `Judgement`. `tokens` are right-padded, `lengths` count the eos,
-`prompts` are left-padded. The K rows are the texts that have just ended; the arrays are copies, the
-function may write to them.
+`prompts` are left-padded. The K rows are the texts that have just ended. The arrays are copies, so
+the function may write to them.
 
-A function with a parameter `prompt_index` is also given, by that name, the number of each row's
-prompt among the environment's, (K,), or None where there are no prompts: so it can look up what
-else is known of a prompt, a reference answer for instance.
+A function with a parameter `prompt_index` also gets the index of each row's prompt among the
+environment's prompts, (K,), or None without prompts. With it, the function can look up further data
+of a prompt, for instance a reference answer.
 """
 
 DEFAULT_REWARD = "seqgan_envs.rewards:distinct_token_fraction"
@@ -36,24 +36,24 @@ def distinct_token_fraction(
 ) -> NDArray[np.float64]:
     """Distinct tokens of each row, eos included, divided by the maximum length: in (0, 1].
 
-    Only a text of full length that repeats nothing earns 1.
+    Only a text of full length without repeated tokens earns 1.
     """
     max_length = tokens.shape[1]
     real = np.arange(max_length) < lengths[:, None]
     ordered = np.sort(np.where(real, tokens, -1), axis=1)
-    # In sorted order a value is new where it differs from the one before; -1 stands for padding.
+    # In a sorted row, a value that differs from the one before is new; -1 stands for padding.
     new = np.diff(ordered, axis=1, prepend=-1) != 0
     return new.sum(axis=1) / max_length
 
 
 def load_reward(reward: Reward | str) -> Reward:
-    """The reward function itself, or the one that a string names.
+    """Returns a reward function unchanged, or loads the one that a string names.
 
-    The string is `package.module:attribute`, or `path/to/file.py:attribute`, where a relative path
-    starts at the working directory.
+    The string is `package.module:attribute` or `path/to/file.py:attribute`. A relative path starts
+    at the working directory.
 
     Raises:
-        ValueError: it is neither a callable nor the name of one.
+        ValueError: `reward` is neither a callable nor the name of one.
         ImportError: the named module cannot be imported.
         OSError: the named file cannot be read.
     """
@@ -73,7 +73,7 @@ def load_reward(reward: Reward | str) -> Reward:
 
 
 def wants_prompt_index(reward: Reward) -> bool:
-    """Whether a reward function has a parameter `prompt_index`."""
+    """True if a reward function has a parameter `prompt_index`."""
     try:
         return "prompt_index" in inspect.signature(reward).parameters
     except (TypeError, ValueError):  # a function of a compiled module may have no signature
@@ -83,9 +83,9 @@ def wants_prompt_index(reward: Reward) -> bool:
 def checked_judgement(
     judgement: Judgement, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]] | None]:
-    """What a reward function returned for the given rows: (K,) rewards, and (K,) parts by name.
+    """Checks a reward function's result for these rows; returns (K,) rewards, (K,) parts by name.
 
-    The parts are None where the function returned rewards alone.
+    The parts are None if the function returned rewards alone.
 
     Raises:
         ValueError: a shape is not (K,), a reward is NaN or infinite, a part is infinite, or a name
@@ -109,7 +109,7 @@ def _checked_rewards(values: object, rows: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def _checked_name(name: object) -> str:
-    # In the infos of a vector environment `_name` is the mask of `name`.
+    # In the infos of a vector environment, `_name` is the mask of `name`.
     if not isinstance(name, str) or not name or name.startswith("_"):
         raise ValueError(
             f"a part of a reward is named by a string that does not begin with '_', got {name!r}"

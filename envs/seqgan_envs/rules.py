@@ -1,4 +1,4 @@
-"""What never changes during an episode: the words, the lengths, the constraints, the spaces."""
+"""The constants of an episode: the words, the lengths, the constraints, the spaces."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 ActionMask = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None], ArrayLike]
 """`action_mask(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K, V)` bools.
 
-True where a token may come next. The K rows are texts that go on; the arrays are copies.
+True where a token may come next. The K rows are unfinished texts; the arrays are copies.
 """
 
 Decode = Callable[[Sequence[int]], str]
-"""`decode(ids) -> text`, given ids of words alone."""
+"""`decode(ids) -> text`; the ids are those of words alone."""
 
 ObservationLayout = Literal["dict", "tokens"]
 Observation: TypeAlias = dict[str, Any] | NDArray[np.int64]
@@ -29,19 +29,19 @@ DEFAULT_WORDS = (
 
 @dataclass(frozen=True)
 class Rules:
-    """The fixed part of the environment, validated; made by `checked_rules`.
+    """The fixed part of the environment, validated; `checked_rules` makes it.
 
     Args:
         words: the emittable words in id order.
-        max_length: tokens of the longest text, eos included.
-        eos_id: the action that ends a text, one past the words; None where there is none.
+        max_length: number of tokens of the longest text, eos included.
+        eos_id: the action that ends a text, one past the words; None without such an action.
         pad_id: fills tokens on the right and prompts on the left; not an action.
         prompts: int64 start states, (number of prompts, P), or None.
         action_mask: a fixed bool mask (V,), or a function of the state.
         invalid_action_penalty: the reward of a forbidden action.
         observation: "dict", or "tokens" for the bare token array.
-        separator: what joins the words of a decoded text.
-        decode_words: makes a text of the ids of words instead, or None.
+        separator: string between the words of a decoded text.
+        decode_words: decodes ids of words to a text; None joins the words with `separator`.
     """
 
     words: tuple[str, ...]
@@ -57,7 +57,7 @@ class Rules:
 
     @property
     def num_actions(self) -> int:
-        """V: the words, and eos where there is one."""
+        """V: the number of words, plus one for eos if the rules have it."""
         return len(self.words) + (self.eos_id is not None)
 
     def action_space(self) -> spaces.Discrete:
@@ -79,16 +79,18 @@ class Rules:
         return spaces.Dict(members)
 
     def draw_prompts(self, rng: np.random.Generator, count: int) -> NDArray[np.int64] | None:
-        """Indices of `count` prompts, all equally likely; None, and no draw, without prompts."""
+        """Draws indices of `count` prompts, all equally likely; None, without a draw, if there are
+        no prompts.
+        """
         return None if self.prompts is None else rng.integers(len(self.prompts), size=count)
 
     def checked_prompt_indices(
         self, indices: ArrayLike, shape: tuple[int, ...]
     ) -> NDArray[np.int64]:
-        """Indices of prompts that a user chose.
+        """Checks a user's indices of prompts and returns them as an array.
 
         Raises:
-            ValueError: there are no prompts, the shape is another one, or an index is not one.
+            ValueError: there are no prompts, the shape is wrong, or an index is out of range.
         """
         if self.prompts is None:
             raise ValueError(f"prompt_index needs an environment with prompts, got {indices!r}")
@@ -103,7 +105,7 @@ class Rules:
         return array.astype(np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The words among the ids, joined; eos, pad and other special ids are left out."""
+        """Joins the words of the ids; eos, pad and other special ids are left out."""
         words, num_words = self.words, len(self.words)
         if self.decode_words is not None:
             return self.decode_words([int(i) for i in ids if i < num_words])
@@ -123,10 +125,10 @@ def checked_rules(
     separator: str,
     decode: Decode | None = None,
 ) -> Rules:
-    """The rules that the constructor arguments of the environments describe.
+    """Checks the constructor arguments of the environments and makes rules of them.
 
     Raises:
-        ValueError: an argument breaks its rule; the message says the rule, then the value.
+        ValueError: an argument breaks its rule; the message gives the rule, then the value.
     """
     checked_words = _checked_words(words)
     if not isinstance(eos, bool):
@@ -158,7 +160,7 @@ def checked_rules(
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Raises ValueError for a render mode that the environments do not have."""
+    """Raises ValueError for an unknown render mode."""
     if render_mode not in (None, "ansi"):
         raise ValueError(f"render_mode is None or 'ansi', got {render_mode!r}")
 
@@ -199,7 +201,7 @@ def _checked_prompts(prompts: ArrayLike, pad_id: int) -> NDArray[np.int64]:
     if gaps.any():
         row = int(np.argmax(gaps))
         raise ValueError(f"prompts are padded on the left only, got {array[row]} in row {row}")
-    return array.astype(np.int64, copy=False)  # a copy already
+    return array.astype(np.int64, copy=False)  # `np.array` has copied already
 
 
 def _checked_action_mask(

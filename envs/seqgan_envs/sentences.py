@@ -1,4 +1,4 @@
-"""A reward to try agents on: small sentences from the environment's default words."""
+"""A reward for trying out agents: small sentences from the environment's default words."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,8 @@ from seqgan_envs.rules import DEFAULT_WORDS
 
 _EOS = len(DEFAULT_WORDS)
 _COMPLETE, _WRONG = 5, 6
-# A sentence is a noun phrase that sleeps, or sees or likes another one; "and" joins sentences.
+# A sentence is a noun phrase and "sleeps", or two noun phrases with "sees" or "likes" between them.
+# "and" joins sentences. Each row: a state, words, and the state after one of these words.
 _STEPS = (
     (0, "the a", 1),
     (1, "small old red", 1),
@@ -22,7 +23,7 @@ _STEPS = (
 
 
 def _transitions() -> NDArray[np.int64]:
-    """State after each word, (states, words and eos)."""
+    """The table of the state after each word, (states, words and eos)."""
     table = np.full((_WRONG + 1, _EOS + 1), _WRONG)
     for state, words, following in _STEPS:
         table[state, [DEFAULT_WORDS.index(word) for word in words.split()]] = following
@@ -38,9 +39,9 @@ def small_sentences(
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """The mean of three parts, each in [0, 1]; for the default `words` with eos.
 
-    `grammatical`: tokens before the first mistake, as a share of the maximum length; `varied`: the
-    distinct ones among them, likewise; `complete`: 1 where the text is whole sentences and an eos.
-    With 8 tokens "the small cat sees a red dog" earns 1.
+    `grammatical` is the number of tokens before the first mistake, `varied` the number of distinct
+    ones among them, both divided by the maximum length. `complete` is 1 for whole sentences with an
+    eos, else 0. With 8 tokens "the small cat sees a red dog" earns 1.
     """
     num_rows, max_length = tokens.shape
     state = np.zeros(num_rows, dtype=np.int64)

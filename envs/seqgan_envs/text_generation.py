@@ -28,48 +28,49 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
     """Emits one token per step; a finished text earns a reward.
 
     ## Action Space
-    `Discrete(V)`: the words in order, then eos where there is one.
+    `Discrete(V)`: the words in order, then eos if `eos` is True.
 
     ## Observation Space
     `Dict` of `tokens` (the tokens so far, right-padded with `pad_id`), `length`, `action_mask`
-    (1 where a token may come next) and, where there are prompts, `prompt`; or, with
-    `observation="tokens"`, the `tokens` array alone.
+    (1 where a token may come next) and, with prompts, `prompt`; or, with `observation="tokens"`,
+    the `tokens` array alone.
 
     ## Starting State
-    No tokens, and a prompt drawn evenly from `prompts` where there are any;
-    `reset(options={"prompt_index": 3})` chooses it.
+    No tokens and, with prompts, a uniformly drawn one; `reset(options={"prompt_index": 3})` chooses
+    it.
 
     ## Reward
-    0 until the episode ends, then what `reward` says of the text.
+    0 until the episode ends, then the value of `reward` for the text.
 
     ## Episode End
-    Terminated by eos, by `max_length` tokens, or by an action that `action_mask` forbids: that one
-    is not appended, earns `invalid_action_penalty` and is not judged. Never truncated.
+    Terminated by eos, by `max_length` tokens, or by an action that `action_mask` forbids. A
+    forbidden action is not appended and earns `invalid_action_penalty`; the text is not judged.
+    Never truncated.
 
     ## Information
-    `action_mask` int8 (V,), for `action_space.sample(mask)`; at the end also `text`, `token_ids`
-    (a tuple, without padding) and `invalid_action`; and, where the reward returned parts and the
-    text was judged, `reward_components`: a float by name, without those that did not apply.
+    `action_mask` int8 (V,), for `action_space.sample(mask)`. At the end also `text`, `token_ids`
+    (a tuple, without padding) and `invalid_action`. If the reward returned parts for the text,
+    also `reward_components`: a float by name, without the parts that did not apply.
 
     Args:
         words: the emittable words, distinct.
-        max_length: tokens of the longest text, eos included.
-        eos: whether one more action, after the words, ends the text.
-        pad_id: the id that pads; by default the first that is not an action.
-        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or
-            the `package.module:attribute` or `file.py:attribute` that names it. One with a
-            parameter `prompt_index` also gets the numbers of the texts' prompts, (K,).
+        max_length: number of tokens of the longest text, eos included.
+        eos: True adds an action, after the words, that ends the text.
+        pad_id: the id of padding; None takes the first id that is not an action.
+        reward: `reward(tokens (K, L), lengths (K,), prompts) -> (K,)` or `-> ((K,), parts)`, or its
+            name `package.module:attribute` or `file.py:attribute`. A function with a parameter
+            `prompt_index` also gets the indices of the texts' prompts, (K,).
         prompts: start states, integers of shape (number of prompts, P), left-padded with `pad_id`.
-        action_mask: which tokens may come next: booleans of shape (V,), or a function
-            `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; by default all.
+        action_mask: True for tokens that may come next: booleans of shape (V,), or a function
+            `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; None allows all.
         invalid_action_penalty: the reward of a forbidden action.
         observation: "dict" or "tokens".
-        separator: what joins the words of a text, " " or for characters "".
-        decode: what makes a text of the ids of its words, where joining them does not (subwords).
+        separator: string between the words of a text: " ", or "" for characters.
+        decode: turns ids of words into a text, for subwords; None joins the words.
         render_mode: None or "ansi".
 
     Attributes:
-        rules: what these arguments say, checked and frozen.
+        rules: these arguments, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -113,20 +114,20 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         self.set_reward(reward)
 
     def set_reward(self, reward: Reward | str) -> None:
-        """Judges texts by another function from now on.
+        """Replaces the reward function.
 
-        Gymnasium deep-copies the arguments of `make`; a live object is better set here.
+        Gymnasium deep-copies the arguments of `make`, so pass a live object to this method instead.
         """
         self._reward = load_reward(reward)
         self._by_index = wants_prompt_index(self._reward)
 
     @property
     def episodes(self) -> Episodes:
-        """The live state, of one row, for wrappers to read; only the environment changes it."""
+        """The live state, with one row, for wrappers to read; only the environment changes it."""
         return self._episode
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which tokens may come next, (V,): the method that sb3-contrib's MaskablePPO calls."""
+        """True for tokens that may come next, (V,). sb3-contrib's MaskablePPO calls this method."""
         return self._episode.allowed[0].copy()
 
     def reset(
@@ -135,12 +136,12 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         """Starts an episode; `options={"prompt_index": int}` chooses its prompt.
 
         Raises:
-            ValueError: the prompt index is not one.
+            ValueError: the prompt index is out of range.
         """
         super().reset(seed=seed)
-        chosen = None if options is None else options.get("prompt_index")
-        if chosen is not None:
-            indices = self.rules.checked_prompt_indices(chosen, shape=()).reshape(1)
+        prompt_index = None if options is None else options.get("prompt_index")
+        if prompt_index is not None:
+            indices = self.rules.checked_prompt_indices(prompt_index, shape=()).reshape(1)
             self._episode.begin(_THE_ROW, indices)
         else:
             self._episode.begin(_THE_ROW, self.rules.draw_prompts(self.np_random, 1))
@@ -175,7 +176,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         return self._observe(), float(outcome.rewards[0]), terminated, False, info
 
     def render(self) -> str | None:
-        """The words so far, after those of the prompt; None unless `render_mode` is "ansi"."""
+        """The text so far, after its prompt; None unless `render_mode` is "ansi"."""
         return self._episode.display(0) if self.render_mode == "ansi" else None
 
     def _observe(self) -> Observation:

@@ -1,4 +1,4 @@
-"""The environment as tianshou expects it; needs no tianshou itself."""
+"""Adapts the environment to tianshou, without importing tianshou."""
 
 from typing import Any, SupportsFloat
 
@@ -7,11 +7,11 @@ from gymnasium import spaces
 
 
 class ForTianshou(gymnasium.Wrapper[dict[str, Any], Any, Any, Any]):
-    """Moves the mask to where tianshou looks for it, and keeps what it cannot store from the infos.
+    """Moves the mask to tianshou's place for it, and drops infos that tianshou cannot store.
 
-    The observation becomes `{"obs": {tokens, length[, prompt]}, "mask": action_mask}`, which is how
-    tianshou's Q-learning policies read it. `text` and `token_ids` are left out: tianshou's trainer
-    takes an info that only the end of an episode has for missing data, and stops.
+    The observation becomes `{"obs": {tokens, length[, prompt]}, "mask": action_mask}`, which
+    tianshou's Q-learning policies read. `text` and `token_ids` are dropped, because tianshou's
+    trainer stops at an info that exists only at the end of an episode.
 
     Args:
         env: a `TextGenerationEnv` whose observations are dicts, or a wrapper of one.
@@ -32,12 +32,12 @@ class ForTianshou(gymnasium.Wrapper[dict[str, Any], Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As the environment's, in the other layout."""
+        """Resets the environment and rearranges the observation."""
         observation, info = self.env.reset(seed=seed, options=options)
         return _rearranged(observation), info
 
     def step(self, action: Any) -> tuple[dict[str, Any], SupportsFloat, bool, bool, dict[str, Any]]:
-        """As the environment's, in the other layout."""
+        """Steps the environment, rearranges the observation and drops infos."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         numbers = {name: info[name] for name in info.keys() - {"text", "token_ids"}}
         return _rearranged(observation), reward, terminated, truncated, numbers

@@ -1,4 +1,4 @@
-"""The same environment for many texts at once: every row advances in the same NumPy calls."""
+"""The vector environment: many texts advance together in the same NumPy calls."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,26 +27,27 @@ from seqgan_envs.text_generation import TextGenerationEnv
 class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     """`num_envs` rows of `TextGenerationEnv`; spaces and observations are batched.
 
-    It differs from a `SyncVectorEnv` of single environments in four ways: `reward` is called once
-    per step with all rows that ended; all rows draw their prompts from one `np_random`; the action
-    mask is in the observation and in `action_masks()` but not in the infos; and with
-    `AutoresetMode.DISABLED`, rows that have ended wait until they are reset: their action is
-    ignored, their reward is 0 and they stay terminated.
+    It differs from a `SyncVectorEnv` of single environments in four ways:
+    - `reward` is called once per step, with all rows that ended.
+    - All rows draw their prompts from one `np_random`.
+    - The action mask is in the observation and in `action_masks()`, but not in the infos.
+    - With `AutoresetMode.DISABLED`, ended rows wait for a reset: their action is ignored, their
+      reward is 0 and they stay terminated.
 
-    The infos carry `text`, `token_ids` and `invalid_action` of the rows that ended in this step,
-    with the masks `_text`, ... of Gymnasium's convention; with `AutoresetMode.SAME_STEP` they stand
-    in `final_info`, beside `final_obs`. Where the reward returned parts, `reward_components` holds
-    an array (num_envs,) and a mask for each name.
+    The infos hold `text`, `token_ids` and `invalid_action` of the rows that ended in this step,
+    with Gymnasium's masks `_text`, ...; with `AutoresetMode.SAME_STEP` they are in `final_info`,
+    beside `final_obs`. If the reward returned parts, `reward_components` holds an array (num_envs,)
+    and a mask for each name.
 
     Args:
         num_envs: number of rows.
-        autoreset_mode: when a row that ended starts again, an `AutoresetMode` or its value
+        autoreset_mode: the time of an ended row's restart, an `AutoresetMode` or its value
             ("NextStep", "SameStep" or "Disabled").
 
     The other arguments are those of `TextGenerationEnv`.
 
     Attributes:
-        rules: what the arguments of a row say, checked and frozen.
+        rules: the arguments of a row, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -100,15 +101,15 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self.set_reward(reward)
 
     def set_reward(self, reward: Reward | str) -> None:
-        """Judges texts by another function from now on.
+        """Replaces the reward function.
 
-        Gymnasium deep-copies the arguments of `make_vec`; a live object is better set here.
+        Gymnasium deep-copies the arguments of `make_vec`, so pass a live object to this method.
         """
         self._reward = load_reward(reward)
         self._by_index = wants_prompt_index(self._reward)
 
     def single_env(self) -> TextGenerationEnv:
-        """A single environment with the rules and the reward of a row."""
+        """Makes a single environment with the rules and the reward of a row."""
         rules = self.rules
         return TextGenerationEnv(
             words=rules.words,
@@ -131,7 +132,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return self._episodes
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which tokens may come next, (num_envs, V)."""
+        """True for tokens that may come next, (num_envs, V)."""
         return self._episodes.allowed.copy()
 
     def reset(
@@ -152,9 +153,9 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         rows = np.arange(self.num_envs)
         if "reset_mask" in options:
             rows = np.flatnonzero(self._checked_reset_mask(options["reset_mask"]))
-        chosen = options.get("prompt_index")
-        if chosen is not None:
-            indices = self.rules.checked_prompt_indices(chosen, shape=(self.num_envs,))
+        prompt_index = options.get("prompt_index")
+        if prompt_index is not None:
+            indices = self.rules.checked_prompt_indices(prompt_index, shape=(self.num_envs,))
             self._episodes.begin(rows, indices[rows])
         else:
             self._begin(rows)
@@ -166,25 +167,25 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     ) -> tuple[
         Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
     ]:
-        """Emits one token in every row that goes on.
+        """Emits one token in every unfinished row.
 
         Args:
-            actions: integers (num_envs,); those of rows that have ended are ignored.
+            actions: integers (num_envs,); those of ended rows are ignored.
 
         Raises:
             ValueError: an action lies outside the space, or the reward or mask function returned
                 something unusable.
-            gymnasium.error.ResetNeeded: there was no reset yet.
+            gymnasium.error.ResetNeeded: the environment was never reset.
         """
         if not self._was_reset:
             raise ResetNeeded("step comes after reset, got a step before the first reset")
         episodes = self._episodes
         (waiting,) = episodes.ended.nonzero()
-        (going,) = (~episodes.ended).nonzero()
+        (active,) = (~episodes.ended).nonzero()
         outcome = episodes.advance(
-            going, checked_actions(actions, shape=(self.num_envs,)), self._reward, self._by_index
+            active, checked_actions(actions, shape=(self.num_envs,)), self._reward, self._by_index
         )
-        ending = going[episodes.ended[going]]
+        ending = active[episodes.ended[active]]
         terminated = episodes.ended.copy()
         infos = self._end_infos(ending, outcome)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP and waiting.size:
@@ -197,7 +198,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         return episodes.observation(), outcome.rewards, terminated, truncated, infos
 
     def render(self) -> tuple[str, ...] | None:
-        """The words so far of every row, after those of its prompt; None unless "ansi"."""
+        """The text of every row so far, after its prompt; None unless `render_mode` is "ansi"."""
         if self.render_mode != "ansi":
             return None
         return tuple(self._episodes.display(row) for row in range(self.num_envs))

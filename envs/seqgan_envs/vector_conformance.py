@@ -1,4 +1,4 @@
-"""Conformance of a vector environment: its rows, and what its autoreset mode does to them."""
+"""Conformance of a vector environment: checks its rows and the effects of its autoreset mode."""
 
 from dataclasses import dataclass, field
 from typing import Any, SupportsFloat
@@ -29,7 +29,7 @@ from seqgan_envs.vector import TextGenerationVectorEnv
 
 @dataclass
 class _Episode:
-    """What one row did, to be played again by a single environment."""
+    """The record of one row's episode, for a replay in a single environment."""
 
     prompt: NDArray[np.int64] | None = None
     emitted: list[int] = field(default_factory=list)
@@ -86,7 +86,7 @@ def _check_spaces(env: TextGenerationVectorEnv, single: gymnasium.Env[Any, Any])
 
 
 class _Player:
-    """Plays all rows at once, and knows at each step what every row should show."""
+    """Plays all rows at once, and compares every row with its expected state at each step."""
 
     def __init__(
         self, env: VectorEnv[Any, Any, Any], raw: TextGenerationVectorEnv, seed: int
@@ -100,7 +100,7 @@ class _Player:
         self.earlier: list[Any] = []
 
     def play(self, episodes: int) -> list[_Episode]:
-        """As many episodes as asked for or some more, checked at every step."""
+        """Plays at least this many episodes with checks at every step."""
         observation, infos = self.env.reset(seed=self.seed)
         require(infos == {}, "reset gives no infos", infos, self.place())
         for row in range(self.env.num_envs):
@@ -150,7 +150,7 @@ class _Player:
         infos: dict[str, Any],
         result: tuple[float, bool],
     ) -> None:
-        """A row that goes on takes its action."""
+        """Checks an unfinished row after its action."""
         episode, (reward, terminated) = self.rows[row], result
         episode.actions.append(action)
         episode.emitted += [action] if permitted else []
@@ -184,7 +184,7 @@ class _Player:
     def wait(
         self, row: int, observation: Any, infos: dict[str, Any], result: tuple[float, bool]
     ) -> None:
-        """A row that has ended ignores its action."""
+        """Checks that an ended row has ignored its action."""
         if self.mode is AutoresetMode.NEXT_STEP:
             self.rows[row] = _Episode()
             self.see(row, observation)
@@ -199,7 +199,7 @@ class _Player:
         require(not _has(infos, "text", row), rule, sorted(infos), self.place(row))
 
     def reset_some(self) -> None:
-        """Resets some of the rows that have ended; all others stay as they are."""
+        """Resets some of the ended rows, and checks that all other rows stay unchanged."""
         ended = np.array([row.ended for row in self.rows])
         mask = ended & (self.rng.random(len(ended)) < 0.5)
         if not mask.any():
@@ -231,7 +231,7 @@ class _Player:
         return known_members(observation, self.env.single_observation_space, self.rules)
 
     def see(self, row: int, observation: Any) -> None:
-        """Checks a row that goes on against what it should show, and keeps it for the replay."""
+        """Checks the state of an unfinished row, and keeps it for the replay."""
         members = self.members(observation_of_row(observation, row))
         masks = {"action_masks()": self.raw.action_masks()[row]}
         check_state(members, masks, self.rows[row].emitted, self.rules, self.place(row))
@@ -254,7 +254,7 @@ def _has(infos: dict[str, Any], name: str, row: int) -> bool:
 
 
 def _info_of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
-    """The info of one row, as a single environment gives it."""
+    """The info of one row, in the form of a single environment's."""
     info = {}
     for name, values in infos.items():
         if not name.startswith("_") and _has(infos, name, row):
@@ -265,7 +265,7 @@ def _info_of_row(infos: dict[str, Any], row: int) -> dict[str, Any]:
 def _replay(
     episode: _Episode, single: gymnasium.Env[Any, Any], rules: Rules, deterministic: bool
 ) -> None:
-    """The same episode in the single environment."""
+    """Replays an episode in the single environment, and checks that both are equal."""
     options = None
     if rules.prompts is not None:
         if episode.prompt is None:
@@ -287,6 +287,6 @@ def _replay(
     require(terminated, "the row ends with the single environment", "earlier", place)
     if deterministic:
         earned = {"reward": float(reward), **info.get("reward_components", {})}
-        found = {"reward": episode.reward, **episode.info.get("reward_components", {})}
+        by_row = {"reward": episode.reward, **episode.info.get("reward_components", {})}
         rule = "the row earns what the single environment earns"
-        check_equal(as_arrays(found), as_arrays(earned), rule, place)
+        check_equal(as_arrays(by_row), as_arrays(earned), rule, place)

@@ -182,14 +182,14 @@ def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
     """
     if not vocabulary.has_eos:
         raise ModelFolderError("a pretrained model ends its texts, got a vocabulary without eos")
-    known = tokenizer.get_vocab()
+    by_token = tokenizer.get_vocab()
     eos_token = tokenizer.eos_token
     bos = [] if vocabulary.bos_word is not None else [tokenizer.bos_token or eos_token]
     tokens = [*vocabulary.words, eos_token, *bos, *vocabulary.specials]
-    missing = [token for token in tokens if token not in known]
+    missing = [token for token in tokens if token not in by_token]
     if missing:
         raise ModelFolderError(
             f"each word of the task is a token of the model's tokenizer, got {len(missing)} that"
             f" are none, {missing[0]!r} first"
         )
-    return [known[token] for token in tokens]
+    return [by_token[token] for token in tokens]

@@ -1,4 +1,4 @@
-"""A run's networks as folders that transformers reads, each with a model card."""
+"""Exports a run's networks as folders that transformers reads, each with a model card."""
 
 import shutil
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from seqgan.training.runs import (
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import kind_of
 
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # what stands for a path that was not given
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"  # hub name of the body for an empty path
 
 
 def export_run(
@@ -40,28 +40,28 @@ def export_run(
     """Writes one network of a run as a folder of its own, with its tokenizer and a model card.
 
     Args:
-        folder: where to; it must not exist.
-        what: the generator after the game, the one before it, or the discriminator.
-        checkpoint: the newest intact one, or that of the best evaluation in the game.
-        merge_lora: add a LoRA adapter to the weights that it adapts, for a folder without peft;
-            otherwise the adapter alone is written, beside the path of its model.
+        folder: the folder to write, which must not exist.
+        what: the generator after the game, the generator before it, or the discriminator.
+        checkpoint: the newest intact checkpoint, or that of the best evaluation in the game.
+        merge_lora: True adds a LoRA adapter to the weights that it adapts, for a folder that needs
+            no peft. False writes the adapter alone, with the path of its model.
 
     Raises:
-        ConfigurationError: no run, an existing folder, a missing extra, or a network that cannot be
-            exported; one line.
-        CheckpointError: there is no intact checkpoint.
+        ConfigurationError: the run is missing, the folder exists, an extra is not installed, or the
+            network cannot be exported.
+        CheckpointError: the run has no intact checkpoint.
     """
     opened, config = open_run(run)
     if folder.exists():
         raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
-    with quietly(transformers), _whole(folder) as writing:
+    with quietly(transformers), _atomic_folder(folder) as temporary:
         if what == "discriminator":
-            saved = save_discriminator(restored_discriminator(opened, config, state), writing)
+            saved = save_discriminator(restored_discriminator(opened, config, state), temporary)
         else:
             trained = restored_generator(opened, config, state, what)
-            saved = save_generator(trained, config, writing, merge_lora)
+            saved = save_generator(trained, config, temporary, merge_lora)
         exported = Exported(
             what,
             saved.form,
@@ -72,12 +72,12 @@ def export_run(
             checkpoint=place.name,
             chat=getattr(config.task, "chat_template", False),
         )
-        write_card(run, exported, writing)
+        write_card(run, exported, temporary)
     return exported
 
 
 class Saved(NamedTuple):
-    """What was written: see `Exported`."""
+    """The fields of `Exported` that depend on the network."""
 
     form: Form
     base: str
@@ -87,7 +87,7 @@ class Saved(NamedTuple):
 def save_generator(
     trained: TrainedGenerator, config: TrainConfig, folder: Path, merge_lora: bool
 ) -> Saved:
-    """Writes a generator with its tokenizer and how it samples.
+    """Writes a generator with its tokenizer and its sampling settings.
 
     Raises:
         ConfigurationError: there is no adapter to merge, no tokenizer can be made, or the generator
@@ -107,7 +107,7 @@ def save_generator(
             f"an exported generator is of a kind that comes with the package, got one of {kind}"
         )
     if getattr(config.task, "chat_template", False):
-        # bos would have to stand behind the template, whose eos may be the same token.
+        # bos follows the template, but the template's eos may be the same token.
         raise ConfigurationError(
             "a generator from scratch that is exported was trained without task.chat_template, got"
             f" one of kind {kind} with it"
@@ -128,7 +128,7 @@ def save_generator(
 def _save_pretrained(
     generator: PretrainedGenerator, trained: TrainedGenerator, folder: Path, merge_lora: bool
 ) -> Saved:
-    """A pretrained generator: a whole model, or an adapter that names the folder of its model."""
+    """Writes a pretrained generator: a whole model, or an adapter with its model's folder."""
     base = generator.config.path
     if Path(base).is_dir():
         base = str(Path(base).resolve())
@@ -143,13 +143,13 @@ def _save_pretrained(
         model = merged.merge_and_unload().to(stored)  # the sum is rounded once
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    emitted = set(generator.ids[: vocabulary.num_actions].tolist())
+    actions = set(generator.ids[: vocabulary.num_actions].tolist())
     if vocabulary.unk_id is not None:
-        emitted -= {int(generator.ids[vocabulary.unk_id])}
-    never = [index for index in range(len(generator.bias)) if index not in emitted]
+        actions -= {int(generator.ids[vocabulary.unk_id])}
+    never = [index for index in range(len(generator.bias)) if index not in actions]
     save_sampling(tokenizer, trained.max_length, never, folder)
-    begins = list(tokenizer("").input_ids)  # where the tokenizer itself puts bos before a text
-    start = "" if begins else tokenizer.bos_token or tokenizer.eos_token
+    adds_bos = list(tokenizer("").input_ids)  # the tokenizer itself puts bos before a text
+    start = "" if adds_bos else tokenizer.bos_token or tokenizer.eos_token
     return Saved("adapter" if adapter else "model", base, start)
 
 
@@ -157,7 +157,7 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
     """Writes a discriminator as a sequence classifier with its tokenizer.
 
     Raises:
-        ConfigurationError: it is of a kind that transformers has no classifier for.
+        ConfigurationError: transformers has no classifier for this kind of discriminator.
     """
     if not isinstance(discriminator, PretrainedDiscriminator):
         raise ConfigurationError(
@@ -173,12 +173,12 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
 def save_sampling(
     tokenizer: Any, max_length: int, never: list[int], folder: Path, use_cache: bool = True
 ) -> None:
-    """Writes a generation_config.json that samples as `seqgan sample` does.
+    """Writes a generation_config.json with the sampling of `seqgan sample`.
 
-    That is from the whole distribution at temperature 1, up to the run's longest text.
+    It samples from the whole distribution at temperature 1, up to the run's maximum length.
 
     Args:
-        never: ids that are not drawn: the unknown word, and what the generator cannot emit.
+        never: ids that are never drawn: the unknown word, and ids that the generator cannot emit.
     """
     ends = tokenizer.eos_token_id
     package("transformers").GenerationConfig(
@@ -196,11 +196,13 @@ def save_sampling(
 
 
 @contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name when all is in it, and leaves nothing before.
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder, and renames it to `folder` if the block succeeds.
+
+    An error leaves nothing behind, so a folder of that name is always complete.
 
     Raises:
-        ConfigurationError: it cannot be made.
+        ConfigurationError: the folder cannot be made.
     """
     temporary = folder.with_name(f".{folder.name}.writing")
     missing = [parent for parent in folder.parents if not parent.exists()]  # innermost first
@@ -218,5 +220,5 @@ def _whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if not folder.exists():
             for parent in missing:
-                with suppress(OSError):  # somebody else uses it
+                with suppress(OSError):  # another program has written into it
                     parent.rmdir()

@@ -1,12 +1,12 @@
 """A generator of seqgan as a causal language model of transformers.
 
-This file lies beside the weights and needs nothing but torch and transformers:
+This file lies beside the weights and needs only torch and transformers:
 
     AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
 
-The inputs are a prompt's tokens (if there is one), bos, and the text so far; the logits at a column
-are of the token after it. Rows may be padded on either side. There is no cache: each token of
-`generate` reads its whole text again, which short texts can afford.
+The inputs are a prompt's tokens (if there is a prompt), bos, and the text so far. The logits at a
+column predict the token after it. Rows may be padded on either side. The model has no cache, so
+`generate` reads the whole text again for each token, which is affordable for short texts.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 ROTATION_BASE = 10000.0
-NEVER = -1e4  # the logit of a token that is for inputs only; finite in every precision
+NEVER = -1e4  # logit of tokens that occur in inputs only; finite in every precision
 
 
 class SeqGANConfig(PreTrainedConfig):
@@ -70,7 +70,7 @@ class SeqGANForCausalLM(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Torch's own initialisation stands; weights come from the file."""
+        """Keeps PyTorch's own initialisation; a file's weights replace it."""
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embedding
@@ -85,10 +85,14 @@ class SeqGANForCausalLM(PreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         **unused: Any,
     ) -> CausalLMOutput:
-        """Logits (batch, column, vocab); with `labels` the mean loss, -100 counting for nothing."""
+        """Returns logits (batch, column, vocab), and with `labels` the mean loss.
+
+        Labels of -100 are ignored.
+        """
         order = None
         if attention_mask is not None and not bool(attention_mask.all()):
-            # Real columns first: what comes after them cannot reach back.
+            # Real columns move to the front, because the layers are causal: no real column then
+            # depends on padding.
             order = (attention_mask == 0).long().argsort(dim=1, stable=True)
             input_ids = input_ids.gather(1, order)
         values = self.embedding(input_ids)
@@ -131,7 +135,7 @@ class Layer(nn.Module):
 
 
 def rotated(vectors: Tensor) -> Tensor:
-    """Coordinates (i, i + size/2) of each column turned by its number times base^(-2i/size)."""
+    """Rotates coordinates (i, i + size/2) of a column by its number times base^(-2i/size)."""
     half = vectors.shape[-1] // 2
     exponents = torch.arange(half, device=vectors.device, dtype=vectors.dtype) / half
     columns = torch.arange(vectors.shape[-2], device=vectors.device, dtype=vectors.dtype)

@@ -1,4 +1,4 @@
-"""LSTM, GRU and scratch transformer generators as folders that bring their own code."""
+"""Exports LSTM, GRU and scratch transformer generators as folders with their own code."""
 
 import shutil
 from pathlib import Path
@@ -23,11 +23,11 @@ def save_scratch_generator(
     lowercase: bool,
     prompted: bool,
 ) -> Any:
-    """Writes model, tokenizer and the model's code; the tokenizer is returned.
+    """Writes model, tokenizer and the model's code, and returns the tokenizer.
 
     Args:
-        lowercase: whether texts are made lower case before they are cut into tokens.
-        prompted: whether the generator was trained with prompts.
+        lowercase: True makes texts lower case before they are cut into tokens.
+        prompted: True if the generator was trained with prompts.
 
     Raises:
         ModelFolderError: transformers is not installed, or no tokenizer can be made.
@@ -55,13 +55,14 @@ def save_scratch_generator(
     own = {name: value.detach().cpu() for name, value in generator.state_dict().items()}
     places = torch.tensor(ids)
     inputs = torch.zeros(size, config.embedding_size)
-    # bos comes last: where it is the tokenizer's eos as well, that is read at the beginning only.
+    # bos is written last. If bos and eos are one token of the tokenizer, the model reads that token
+    # only at the beginning, as bos.
     inputs[places] = own["embedding.weight"]
     inputs[places[vocabulary.bos_id]] = own["embedding.weight"][vocabulary.bos_id]
-    emitted = places[: vocabulary.num_actions]
+    actions = places[: vocabulary.num_actions]
     weight = torch.zeros(size, config.hidden_size)
     bias = torch.full((size,), modeling_seqgan.NEVER)
-    weight[emitted], bias[emitted] = own["output.weight"], own["output.bias"]
+    weight[actions], bias[actions] = own["output.weight"], own["output.bias"]
     own |= {"embedding.weight": inputs, "output.weight": weight, "output.bias": bias}
     model.load_state_dict(own)
     model.eval().save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""A task's vocabulary as a tokenizer of transformers, for models that were made for it."""
+"""Turns a task's vocabulary into a transformers tokenizer, for exported scratch models."""
 
 import copy
 from typing import Any
@@ -11,19 +11,19 @@ BOS, EOS, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 
 
 def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) -> Any:
-    """A tokenizer that cuts texts as the task did.
+    """Makes a tokenizer that cuts texts as the task did.
 
-    Of words and characters its ids are the vocabulary's; subwords have their own tokenizer, or a
-    copy of it. bos is put in front of a text, where its continuation is asked for, or behind it,
-    where it is a prompt that the generator answers.
+    For words and characters, its ids are the vocabulary's. Subwords have their own tokenizer, or a
+    copy of it. bos precedes a text that the generator continues, and follows a prompt that the
+    generator answers.
 
     Args:
-        lowercase: whether the task made upper case lower case.
-        prompted: whether the generator was trained with prompts.
+        lowercase: True if the task made texts lower case.
+        prompted: True if the generator was trained with prompts.
 
     Raises:
-        ModelFolderError: the extra is not installed, a word is spelt like a special token, or a
-            tokenizer of subwords cannot put bos where it belongs.
+        ModelFolderError: the extra is not installed, a word is spelled like a special token, or a
+            subword tokenizer cannot put bos into its place.
     """
     transformers, tokenizers = package("transformers"), package("tokenizers")
     if vocabulary.level == "subword":
@@ -35,21 +35,21 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
     bos = vocabulary.words[vocabulary.bos_id] if vocabulary.bos_word is not None else BOS
     if vocabulary.bos_word is None:
         special["bos_token"] = BOS
-    added = {EOS: vocabulary.eos_id, BOS: vocabulary.bos_id, PAD: vocabulary.pad_id}
-    added |= vocabulary.special_ids
+    special_ids = {EOS: vocabulary.eos_id, BOS: vocabulary.bos_id, PAD: vocabulary.pad_id}
+    special_ids |= vocabulary.special_ids
     for token in (*special.values(), *vocabulary.specials):
         if token in ids:
             raise ModelFolderError(f"no word of an exported run is {token!r}, got one that is")
-        ids[token] = added[token]
+        ids[token] = special_ids[token]
     unknown = vocabulary.unk_word
-    # Without an unknown word a word that is not known is an error.
+    # In a vocabulary without an unknown word, "<unk>" has no id, so new words are an error.
     model = tokenizers.models.WordLevel(ids, unk_token=unknown or UNKNOWN)
     tokenizer = tokenizers.Tokenizer(model)
     if lowercase:
         tokenizer.normalizer = tokenizers.normalizers.Lowercase()
     tokenizer.pre_tokenizer = _cutter(vocabulary, tokenizers)
     decoders = tokenizers.decoders
-    # A pipeline decodes what comes after a prompt by itself, so each word brings its own space.
+    # A pipeline decodes a completion without its prompt, so each word brings its own space.
     space = (
         [] if vocabulary.level == "character" else [decoders.Replace(tokenizers.Regex("^"), " ")]
     )
@@ -69,9 +69,9 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
 
 
 def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
-    """A tokenizer of subwords that puts bos (or eos, without one) where the generator expects it.
+    """Makes a subword tokenizer put bos where the generator expects it; eos stands in for bos.
 
-    What it puts around a text itself is around a prompt in training as well, and stays.
+    The tokenizer's own special tokens around a text stay, because training had them around prompts.
     """
     bos = tokenizer.bos_token or tokenizer.eos_token
     index = tokenizer.convert_tokens_to_ids(bos)
@@ -86,13 +86,13 @@ def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
     if prompted:
         plain = tokenizer("a", add_special_tokens=False).input_ids
         whole = tokenizer("a").input_ids
-        first = next(  # where the text begins among what is put around it
+        first = next(  # index of the text's first token, behind the tokenizer's special tokens
             start for start in range(len(whole)) if whole[start : start + len(plain)] == plain
         )
         tokens = tokenizer.convert_ids_to_tokens(whole)
         pieces = [*tokens[:first], "$A", *tokens[first + len(plain) :], bos]
     special = {token: tokenizer.convert_tokens_to_ids(token) for token in pieces if token != "$A"}
-    tokenizer = copy.deepcopy(tokenizer)  # others use it as it is
+    tokenizer = copy.deepcopy(tokenizer)  # other code uses the original
     tokenizer.backend_tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
         single=pieces, special_tokens=list(special.items())
     )
@@ -100,11 +100,11 @@ def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
 
 
 def _cutter(vocabulary: Vocabulary, tokenizers: Any) -> Any:
-    """What cuts a text into words or characters."""
+    """The pre-tokenizer that cuts a text into words or characters."""
     split = tokenizers.pre_tokenizers.Split
     if vocabulary.level == "character":
         return split(tokenizers.Regex("."), "isolated")
-    known = [word for word in vocabulary.words if word != vocabulary.unk_word]
-    if all(split_words(word, lowercase=False) == [word] for word in known):
+    words = [word for word in vocabulary.words if word != vocabulary.unk_word]
+    if all(split_words(word, lowercase=False) == [word] for word in words):
         return split(tokenizers.Regex(WORD_PATTERN), "removed", invert=True)
     return tokenizers.pre_tokenizers.WhitespaceSplit()

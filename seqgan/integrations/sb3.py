@@ -1,9 +1,9 @@
-"""Token ids as features for Stable-Baselines3, which else takes them for quantities.
+"""Features of token ids for Stable-Baselines3, which otherwise treats ids as quantities.
 
     from seqgan.integrations.sb3 import TokenFeatures
     PPO("MultiInputPolicy", env, policy_kwargs={"features_extractor_class": TokenFeatures})
 
-With `observation="tokens"` the policy is "MlpPolicy". `MaskablePPO` of sb3-contrib takes it alike.
+With `observation="tokens"` the policy is "MlpPolicy". `MaskablePPO` of sb3-contrib works too.
 """
 
 import torch
@@ -18,21 +18,22 @@ from seqgan.system.errors import ConfigurationError
 class TokenFeatures(BaseFeaturesExtractor):
     """Reads the prompt and the tokens so far with an embedding and a GRU.
 
-    Without it word 7 is to Stable-Baselines3 a little more than word 6. A GRU and not a mean of the
-    embeddings, because which word came first matters in most texts. The mean is twice as fast and
-    as good where only the last word matters; it cannot tell "dog bites man" from "man bites dog".
+    Without embeddings, Stable-Baselines3 treats word 7 as slightly more than word 6. A GRU replaces
+    the mean of the embeddings, because the order of words matters in most texts. The mean is twice
+    as fast, and as good if only the last word matters, but it gives "dog bites man" and "man bites
+    dog" the same features.
 
-    The pad id has a row of the embedding for itself. It stands before the first token, so an empty
-    text has features too. Padding behind the last token is not read. Masks are not read either:
-    they say what the agent may do, which `MaskablePPO` asks the environment.
+    The pad id has an embedding of its own and precedes the first token, so that an empty text has
+    features too. Padding behind the last token is not read. Masks are not read either:
+    `MaskablePPO` asks the environment for the allowed actions.
 
     Args:
-        observation_space: of a `TextGenerationEnv`, in either layout.
-        features_dim: F, the width of what the policy and the value function see.
+        observation_space: the space of a `TextGenerationEnv`, in either layout.
+        features_dim: F, the width of the input of policy and value function.
         embedding_size: E, the width of a token's embedding.
 
     Raises:
-        ConfigurationError: the space is another one.
+        ConfigurationError: the space is not that of a `TextGenerationEnv`.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class TokenFeatures(BaseFeaturesExtractor):
     def forward(
         self, observations: dict[str, Tensor] | Float[Tensor, "batch length"]
     ) -> Float[Tensor, "batch features"]:
-        """Features of a batch of observations, which Stable-Baselines3 has made floats."""
+        """Computes features of observations, which Stable-Baselines3 has converted to floats."""
         members = observations if isinstance(observations, dict) else {"tokens": observations}
         tokens = members["tokens"].long()
         start = torch.full_like(tokens[:, :1], self.pad_id)
@@ -70,7 +71,7 @@ class TokenFeatures(BaseFeaturesExtractor):
         lengths = (tokens != self.pad_id).sum(dim=1)
         states, _ = self.gru(self.embedding(torch.cat([before, tokens], dim=1)))
         rows = torch.arange(len(tokens), device=tokens.device)
-        read = states[rows, before.shape[1] - 1 + lengths]
-        # How much room is left, which the value function needs and a GRU would have to count.
+        last_states = states[rows, before.shape[1] - 1 + lengths]
+        # The value function needs the remaining length, and a GRU counts badly.
         share = lengths[:, None] / tokens.shape[1]
-        return self.project(torch.cat([read, share], dim=1))
+        return self.project(torch.cat([last_states, share], dim=1))

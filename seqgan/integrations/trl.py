@@ -1,7 +1,7 @@
-"""A reward model that learns inside TRL's loop: an adversarial reward for its trainers.
+"""Trains a reward model inside TRL's loop: an adversarial reward for TRL's trainers.
 
-TRL keeps its reward models frozen. Here a callback trains one at the end of every step, on the
-completions that it has just judged and as many real texts:
+TRL keeps its reward models frozen. At the end of every step, a callback trains the reward model on
+the completions that it has just judged and on as many real texts:
 
     function = as_trl(reward, task.vocabulary, task.max_length, remember=4096)
     callback = AdversarialCallback(function, task, torch.Generator().manual_seed(0))
@@ -24,35 +24,35 @@ from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Rows, Task, random_rows
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
-FOLDER = "adversary"  # in each of TRL's checkpoints
+FOLDER = "adversary"  # name of our folder in each of TRL's checkpoints
 
 
 class AdversarialCallback(TrainerCallback):
-    """Trains a function's reward model whenever TRL has generated and the optimiser has stepped.
+    """Trains a function's reward model after each optimiser step for which TRL has generated.
 
-    What the training measured is logged through TRL's `log_metric` with the next completions: the
-    metrics in a step's log are those of the reward model that judged this step. The last ones
-    stay in `metrics`. Completions to evaluation prompts are never trained on.
+    The training's metrics are logged through TRL's `log_metric` with the next completions, so a
+    step's log shows the metrics of the reward model that judged that step. `metrics` keeps the last
+    ones. Completions of evaluation prompts are never used for training.
 
-    Each of TRL's checkpoints gets a folder `adversary` with the reward model's state and the
-    random state. A resumed run reads it from `args.resume_from_checkpoint` where that is set, else
-    from the checkpoint of its step in `args.output_dir`.
+    Each of TRL's checkpoints gets a folder `adversary` with the reward model's state and the random
+    state. A resumed run reads it from `args.resume_from_checkpoint` if that is set, else from the
+    checkpoint of its step in `args.output_dir`.
 
-    One process only: copies of the reward model on several would drift apart.
+    The run must have one process, because copies of the reward model in several would drift apart.
 
     Args:
-        function: a trainable reward model's, which remembers what it judged.
+        function: the reward function of a trainable reward model; it remembers judged completions.
         real: a task, whose training split is used, or sequences, for instance
             `function.encode(texts)`.
         rng: draws the real sequences, the minibatches and the dropout.
-        epochs: passes over a step's completions and as many real sequences.
-        batch_size: sequences per minibatch, both kinds together.
-        every: rounds of TRL's generation from one training to the next; the completions of the
-            others are not trained on.
+        epochs: number of passes over a step's completions and as many real sequences.
+        batch_size: sequences per minibatch, real and generated together.
+        every: number of TRL's rounds of generation per training; the completions of the other
+            rounds are dropped.
 
     Raises:
-        ConfigurationError: a setting breaks these rules, or the real sequences are numbered
-            otherwise or have another width than the function's.
+        ConfigurationError: a setting breaks these rules, or the real sequences have another
+            vocabulary or another width than the function's.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class AdversarialCallback(TrainerCallback):
         self.epochs = epochs
         self.batch_size = batch_size
         self.every = every
-        self.rounds = 0  # of generation so far
-        self.metrics: Metrics = {}  # of the last training
+        self.rounds = 0  # number of TRL's rounds of generation so far
+        self.metrics: Metrics = {}  # metrics of the last training
         self._unlogged: Metrics = {}
         example = self._draw(1, torch.Generator())
         if example.tokens.shape[1] != function.max_length:
@@ -96,7 +96,7 @@ class AdversarialCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Restores the reward model where TRL resumes.
+        """Restores the reward model if TRL resumes a run.
 
         Raises:
             ConfigurationError: TRL runs in several processes.
@@ -125,7 +125,8 @@ class AdversarialCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Trains on the completions of this step, if TRL generated any."""
-        # Taken back if no batch was judged: an evaluation must not log them as its own.
+        # If no batch was judged, the metrics are still unlogged. They are taken back here, so that
+        # an evaluation does not log them as its own.
         self._unlogged, self.function.metrics = self.function.metrics, {}
         generated = self.function.take_generated()
         if generated is None:
@@ -133,7 +134,7 @@ class AdversarialCallback(TrainerCallback):
         self.rounds += 1
         if self.rounds % self.every == 0:
             real = self._draw(len(generated), self.rng).to(self.function.device)
-            # Dropout draws from the global state, which TRL's own sampling goes on with.
+            # Dropout draws from the global random state, which TRL's sampling continues to use.
             with seeded_from(self.rng, self.function.device):
                 self.metrics = train_discriminator(
                     self.reward, real, generated, self.epochs, self.batch_size, self.rng
@@ -151,7 +152,7 @@ class AdversarialCallback(TrainerCallback):
         """Writes the reward model's state beside TRL's.
 
         Raises:
-            CheckpointError: it cannot be written.
+            CheckpointError: the state cannot be written.
         """
         saved = {
             "reward": self.reward.state_dict(),
@@ -169,5 +170,5 @@ class AdversarialCallback(TrainerCallback):
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    """The folder of this step's checkpoint."""
+    """TRL's folder of this step's checkpoint."""
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
