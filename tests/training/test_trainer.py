@@ -57,6 +57,7 @@ def one_thread() -> Iterator[None]:
 
 
 @cache
+@cache
 def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
     trainer, _ = make_trainer(changed(config, {"evaluation.every": 100}))
