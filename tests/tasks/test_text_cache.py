@@ -292,6 +292,7 @@ text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2]))
 """
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time_make_one_cache(path: Path, cache: Path) -> None:
     meeting = path.parent / "meeting"
     meeting.mkdir()
