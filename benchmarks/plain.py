@@ -1,7 +1,7 @@
 """The same work written the obvious way: what the library's fast paths are measured against.
 
 All rows and prefixes advance together here too; what is missing is everything that the library
-does beyond that. `tests/test_benchmarks.py` checks that both compute the same.
+does beyond that. `tests/documents/test_benchmarks.py` checks that both compute the same.
 """
 
 import torch

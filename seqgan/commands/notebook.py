@@ -29,7 +29,14 @@ from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.presets import PRESETS
-from seqgan.training.runs import (RunFolder, check_vocabulary, create_run, load_generator, open_run, save_results)
+from seqgan.training.runs import (
+    RunFolder,
+    check_vocabulary,
+    create_run,
+    load_generator,
+    open_run,
+    save_results,
+)
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_trainer
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from seqgan.tasks.base import Task
     from seqgan.tracking.base import Trackers
     from seqgan.training.final import Result
-    from seqgan.training.runs import RunFolder
     from seqgan.training.phases.base import Phase
+    from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
     from seqgan.training.trainer import Trainer
 

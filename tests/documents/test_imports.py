@@ -83,7 +83,7 @@ def layer_of(module):
     for pattern, layer in LAYERS.items():
         if fnmatchcase(name, pattern):
             return layer
-    raise AssertionError(f"{module} has no place in the layers of tests/test_imports.py")
+    raise AssertionError(f"{module} has no place in the layers of {Path(__file__).name}")
 
 
 @pytest.mark.parametrize("module", SEQGAN)

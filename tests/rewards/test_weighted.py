@@ -351,18 +351,20 @@ class TestPartsInRollouts:
     @pytest.mark.parametrize("num_rollouts", [1, 4, 200])
     def test_the_sum_is_taken_for_each_completion(self, num_rollouts):
         """Where parts apply to different completions, the value is still that of the sum."""
-        policy = TableGenerator(ENDING)
+        policy, copies = TableGenerator(ENDING), 10
         everything = every_sequence(ENDING)
-        rewards = WeightedSum([Fixed("zero", [0.0] * 121), ShortOnly()], [1.0, 5.0])
+        rewards = WeightedSum([Fixed("zero", [0.0] * 121 * copies), ShortOnly()], [1.0, 5.0])
         exact = exact_action_values(policy, everything, everything, rewards.score(everything))
-        trajectories = as_trajectories(policy, everything, rewards.score(everything))
-        repeats = 2000 // num_rollouts
-        mean = sum(
+        rows = everything.select(torch.arange(121).repeat(copies))
+        trajectories = as_trajectories(policy, rows, rewards.score(rows))
+        repeats = 2000 // copies // num_rollouts
+        total = sum(
             monte_carlo_action_values(policy, rewards, trajectories, num_rollouts, seeded(i))
             for i in range(repeats)
         )
+        mean = total.view(copies, 121, -1).mean(dim=0) / repeats
         # A reward of at most 10 has a deviation of at most 5; 2,000 draws, five standard errors.
-        assert float((mean / repeats - exact).abs().max()) < 5 * 5 / 2000**0.5
+        assert float((mean - exact).abs().max()) < 5 * 5 / 2000**0.5
 
     def test_the_mean_is_over_completions_that_a_part_applies_to(self):
         policy = TableGenerator(ENDING)

@@ -359,6 +359,7 @@ print(text.text_task(text.TextConfig(path=sys.argv[1], cache=sys.argv[2])).descr
 """
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_time_end_with_one_cache(
     path: Path, cache: Path, made: list[Path]
 ) -> None:

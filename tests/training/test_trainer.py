@@ -73,6 +73,7 @@ def one_thread() -> Iterator[None]:
 
 
 @cache
+@cache
 def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
     trainer, _ = make_trainer(config)
@@ -112,6 +113,7 @@ def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -165,6 +167,7 @@ def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
     assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
 
 
+@pytest.mark.slow
 def test_estimating_the_time_does_not_change_training() -> None:
     trainer, memory = make_trainer()
     sentence = estimate(trainer.phases, trainer.players).sentence()
@@ -444,6 +447,7 @@ def test_short_epochs_are_counted_logged_and_followed_by_the_dev_nll() -> None:
     assert len(set(memory.values("pretrain/nll_dev"))) == 5
 
 
+@pytest.mark.slow
 def test_the_estimate_knows_short_epochs() -> None:
     settings = {"pretrain.epoch_size": 10**7, "pretrain.epochs": 100}
     long, _ = make_trainer(changed(TINY, settings))
@@ -466,6 +470,7 @@ def test_the_game_starts_from_the_pretrained_generator() -> None:
 # The game
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["constant", "random"])
 def test_a_control_has_no_adversary(kind: Any) -> None:
     trainer, memory = make_trainer(replace(TINY, reward=(kind,)))
@@ -477,6 +482,7 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
     assert "No discriminator" in information_sentence(result.information)
 
 
+@pytest.mark.slow
 def test_the_information_is_that_of_the_evaluations() -> None:
     trainer, memory = make_trainer(changed(TINY, {"evaluation.every": 2}))
     result = trained(trainer)
@@ -683,6 +689,7 @@ class FirstOnly(CountOfFirst):
         return torch.where(sequences.tokens[:, 0] == 0, others, torch.nan)
 
 
+@pytest.mark.slow
 def test_each_part_of_the_reward_is_logged_for_the_rows_that_it_applies_to() -> None:
     trainer, memory = make_trainer(reward=WeightedSum([CountOfFirst(), FirstOnly()], [1.0, 0.25]))
     trainer.train()
@@ -886,6 +893,7 @@ class Learner(CountOfFirst):
         pass
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) -> None:
     settings = {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9, "adversarial.g_steps": 2}
     config = changed(TINY, settings)
