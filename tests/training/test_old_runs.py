@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from seqgan import cli
+from seqgan.commands.train import configuration
 from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.config_files import load_config
 from seqgan.training.moved import MOVED, present_flags, present_name, present_settings
@@ -77,9 +78,9 @@ def test_it_can_be_forked(old: Path, tmp_path: Path) -> None:
 def test_it_can_be_sampled_measured_and_shown(
     old: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("sample", old, "--num-samples", "3") == 0
+    assert run("sample", old, "-n", "3") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
-    assert run("evaluate", old, "--num-samples", "40", "--num-heldout", "20") == 0
+    assert run("evaluate", old, "-n", "40") == 0
     assert "nll" in capsys.readouterr().out.lower()
     assert run("report", old) == 0
 
@@ -111,8 +112,6 @@ def test_a_setting_that_stands_in_both_places_keeps_the_present_one() -> None:
     assert plain["adversarial"] == {"kl_weight": 0.3, "iterations": 5}
 
 
-def test_flags_of_old_names_are_shown_under_their_new_ones(tmp_path: Path) -> None:
-    from seqgan.commands.train import configuration
-
+def test_a_run_starts_with_flags_of_old_names() -> None:
     config = configuration(["captions", "--adversarial.kl-weight", "0.25"])
     assert config.rule.kl_weight == 0.25
