@@ -103,8 +103,7 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
             drawn = players.draw(settings.num_looked_at, trainer.rng)
             nll_oracle = -float(players.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
-        # On fresh samples: the one that ended the race was chosen.
-        result = final_evaluation(trainer)
+        result = final_evaluation(trainer)  # on fresh samples: those that ended it were chosen
     run = [seed, reward, players.position.iteration, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []

@@ -62,8 +62,7 @@ def main(settings: Settings) -> None:
     cut = [(t.split()[: settings.first], t.split()[settings.first :]) for t in texts]
     pairs = [{"prompt": " ".join(a), "continuation": " " + " ".join(b)} for a, b in cut if b]
     settings.folder.mkdir(parents=True, exist_ok=True)
-    path = settings.folder / "prompts.jsonl"
-    path.write_text("\n".join(map(json.dumps, pairs)))
+    (path := settings.folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     heads, *rows = (row for seed in settings.seeds for row in run(settings, path, texts, seed))
     settings.results.parent.mkdir(parents=True, exist_ok=True)
     with settings.results.open("w", newline="") as file:
@@ -110,15 +109,17 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         trainer.train()
         result = final_evaluation(trainer)
     table = result_table(result)
-    print("\n".join(table.lines()), result.comparison.sentence, sep="\n")
-    print(information_sentence(result.information))
+    sentences = (result.comparison.sentence, information_sentence(result.information))
+    print(*table.lines(), *sentences, sep="\n")
     pairs = zip(result.final.samples.prompt_texts, result.final.samples.texts, strict=True)
     print(*(f"  {prompt} |{text}" for prompt, text in list(pairs)[:5]), sep="\n")
     kl = game.values("kl/reference")[-1]
     print(f"seed {seed}: KL to the start {kl:.3f} nats, {process_time():.0f} s of processor time")
     head = ["seed", "generator", *table.columns, "verdict", "kl_reference"]
-    verdict = result.comparison.verdict
-    return [head, *([seed, name, *values, verdict, kl] for name, values in table.rows)]
+    return [
+        head,
+        *([seed, name, *values, result.comparison.verdict, kl] for name, values in table.rows),
+    ]
 
 
 if __name__ == "__main__":
