@@ -24,7 +24,7 @@ from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.weighted import WeightedSum
-from seqgan.tasks.captions import CaptionsConfig
+from seqgan.tasks.captions import CaptionGrammar, CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
@@ -67,13 +67,13 @@ def main(settings: Settings) -> None:
         ),
         evaluation=EvaluationConfig(every=1000, num_final=settings.num_samples, num_shown=4),
     )
-    task = build_task(base)
+    task, grammar = build_task(base), CaptionGrammar()
 
     def distance(text: str) -> float:
         return -abs(len(text.split()) - settings.target)
 
     def grammatical(text: str) -> float:
-        return float(task.checks["grammatical"]([text])[0])
+        return float(grammar.grammatical([text])[0])
 
     for seed in settings.seeds:
         for rule in RULES:

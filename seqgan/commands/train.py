@@ -532,12 +532,9 @@ def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
     Args:
         results: what `results.json` holds.
     """
-    from seqgan.report.summary import reward_sentences, stored_table
+    from seqgan.report.summary import closing_sentences, stored_table
 
-    print("\n".join(stored_table(results).lines()))
-    print(results["comparison"]["sentence"])
-    for sentence in (*reward_sentences(results["rewards"]), results["information_sentence"]):
-        print(sentence)
+    print("\n".join([*stored_table(results).lines(), *closing_sentences(results)]))
     print(f"results: {folder.results}  report: {folder.page}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*")):
         print(f"wandb run, offline: {offline}")

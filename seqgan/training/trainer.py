@@ -590,10 +590,18 @@ class Trainer:
         return metrics | self.axes()
 
     def measure(
-        self, generator: torch.nn.Module, num_samples: int, temperature: float = 1.0
+        self,
+        generator: torch.nn.Module,
+        num_samples: int,
+        temperature: float = 1.0,
+        rng: torch.Generator | None = None,
     ) -> Measurement:
-        """Measures without touching the run's random state: evaluating more changes nothing."""
-        rng = self._rng_of_evaluation()
+        """Measures without touching the run's random state: evaluating more changes nothing.
+
+        Args:
+            rng: of the samples, by default the one of this iteration's evaluation.
+        """
+        rng = self._rng_of_evaluation() if rng is None else rng
         sampling = None if temperature == 1.0 else Sampling(temperature)
         return measure(
             generator,  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.game.health import Trouble
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
-from seqgan.report.summary import information_sentence
+from seqgan.report.summary import information_sentence, results_dict
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.guard import FailurePolicy
@@ -38,6 +38,7 @@ from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
 from seqgan.training.estimate import estimate
+from seqgan.training.final import About
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -448,7 +449,8 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
     assert not [name for name in names if "discriminator" in name or "minimax" in name]
     assert f"rewards/{kind}/mean" in names
     assert result.information == []
-    assert "No discriminator" in information_sentence(result.information)
+    assert result.about == About(True, "", (), (kind,))
+    assert results_dict(result)["sentences"][0].startswith("This run is a control: reward")
 
 
 def test_the_information_is_that_of_the_evaluations() -> None:

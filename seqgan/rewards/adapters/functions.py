@@ -84,9 +84,10 @@ class FunctionReward(Reward):
     eos included, no padding); it may also take `prompt`, and gives a number or None.
 
     Once for a batch, where it has a parameter `texts` or `completions` (a list of strings),
-    `completion_ids` (a list of lists of ints), `prompts`, or `tokens` and `mask` (tensors of
-    shape (batch, time)); it gives one number or None for each text, or a tensor of shape (batch,).
-    TRL's `trainer_state`, `log_metric` and `log_extra` are there too.
+    `completion_ids` (a list of lists of ints), `prompts`, `sequences` (the `Sequences` themselves),
+    or `tokens` and `mask` (tensors of shape (batch, time)); it gives one number or None for each
+    text, or a tensor of shape (batch,). TRL's `trainer_state`, `log_metric` and `log_extra` are
+    there too.
 
     Either kind may take columns of the data by their names, and gets all there is with
     `**kwargs`. Both may be asynchronous.
@@ -188,7 +189,7 @@ class FunctionReward(Reward):
     def _value(self, name: str, sequences: Sequences) -> Any:
         """What a parameter of that name gets: for a function of one row, a list with each row's.
 
-        Always a copy, so that a function may change it.
+        Always a copy, so that a function may change it; `sequences` alone are what they are.
         """
         if name not in self.signature.offered:
             return list(sequences.columns[name])
@@ -203,6 +204,8 @@ class FunctionReward(Reward):
                 lengths = sequences.lengths.tolist()
                 rows = zip(sequences.tokens.tolist(), lengths, strict=True)
                 return [row[:length] for row, length in rows]
+            case "sequences":
+                return sequences
             case "tokens":
                 return sequences.tokens.clone()
             case "mask":

@@ -11,19 +11,20 @@ from seqgan.system.errors import ConfigurationError
 Takes = Literal["text", "texts", "token_ids", "tokens", "completions"]
 
 FORMS = (
-    "(text), (texts), (token_ids), (tokens, mask) or any of (prompts, completions, completion_ids)"
+    "(text), (texts), (token_ids), (sequences), (tokens, mask) or any of (prompts, completions,"
+    " completion_ids)"
 )
 
 # What can be passed about a single row, and about a batch. A column of the data may have any
 # other name.
 OF_A_ROW = ("text", "token_ids", "prompt")
-OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask")
+OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask", "sequences")
 REPORTING = ("trainer_state", "log_metric", "log_extra")
 
 # A function with a parameter of the first kind is called once for each row; one with a parameter
 # of the second kind, once for a batch.
 _ROW_MARKS = {"text", "token_ids"}
-_BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids"}
+_BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids", "sequences"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Signature:
                 )
         if not self.everything:
             return tuple(name for name in self.names if name in own or name in columns)
-        spare = () if self.by_row else ("texts", "tokens", "mask")  # of no use beside completions
-        implied = (name for name in (*own, *columns) if name not in spare)
+        spare = ("texts", "tokens", "mask", "sequences")  # of no use beside completions
+        implied = (name for name in (*own, *columns) if self.by_row or name not in spare)
         return tuple(dict.fromkeys(n for n in (*self.names, *implied) if n not in self.places))
 
 
