@@ -11,7 +11,7 @@ from seqgan.evaluation.measure import heldout_texts
 from seqgan.evaluation.planes.points import Panel, Point, Rate, measure_point, panels
 from seqgan.evaluation.planes.verdict import best_point, compare, matched
 from seqgan.models.sampling import Sampling, sample
-from seqgan.tasks.base import FixedTask, share_of
+from seqgan.tasks.base import FixedTask, Measure, share_of
 
 VALID = Axis("valid", "valid rate", "share of samples", True)
 PLANE = Panel(VALID, NLL_HELDOUT)
@@ -239,3 +239,25 @@ def test_a_generator_is_level_with_itself_and_worse_when_it_forgets():
     assert itself.verdict == "level", itself.sentence
     assert abs(itself.difference) < 0.1
     assert compare(points(other, 1), points(generator, 2), planes[0]).verdict != "better"
+
+
+def test_a_float_measure_of_which_less_is_better_decides_from_end_to_end():
+    """Short texts are the quality here; a generator of long ones is worse than a short one's."""
+    truth = TableGenerator(ENDING, seed=1)
+    data = {
+        split: sample(truth, ENDING, 200, MAX_LENGTH, seeded(seed))
+        for seed, split in enumerate(("train", "dev", "test"))
+    }
+    length = Measure(lambda texts: texts.lengths.float(), "tokens", higher_is_better=False)
+    task = FixedTask(ENDING, MAX_LENGTH, data, measures={"length": length}, quality="length")
+    (plane,), heldout = panels(task, 200, False), heldout_texts(task, 200)
+    points = [
+        measure_point(truth, task, heldout, 200, seeded(seed), Sampling(t), [plane])
+        for seed, t in enumerate((1.0, 0.7))
+    ]
+    lengths = [point.values["length"] for point in points]
+    shortest, longest = sorted(points, key=lambda point: point.values["length"])
+    found = compare([shortest], [longest], plane)
+    assert found.plain()["reaches"] == pytest.approx(sorted(lengths))
+    assert found.standing.reaches == pytest.approx(sorted(-one for one in lengths)[::-1])
+    assert "at equal length" in found.sentence
