@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from seqgan.evaluation.axes import NATS, NLL_HELDOUT, Axis
 from seqgan.evaluation.planes.curves import Line, common_range, gap, mean_over_runs
-from seqgan.evaluation.planes.points import NATS, NLL_HELDOUT, Axis, Panel
+from seqgan.evaluation.planes.points import Panel
 from seqgan.report.frontier_chart import Series, frontier_figure
 
 CONTROL = "MLE"
@@ -48,13 +49,12 @@ def goodness(points: list[dict[str, str]], axis: Axis) -> np.ndarray:
 
 
 def difference(points: Points, model: str, seed: str, panel: Panel) -> float:
-    """Held-out NLL less MLE's at equal quality, nats per token; NaN with no quality in common."""
+    """Held-out NLL less MLE's at equal quality, nats per token."""
     pair = [
         [Line(goodness(some, panel.quality), goodness(some, panel.diversity))]
         for some in (points[model, seed], points[CONTROL, seed])
     ]
-    common = common_range(*pair)
-    return np.nan if common is None else panel.diversity.sign * float(gap(*pair, common).mean)
+    return panel.diversity.sign * float(gap(*pair, common_range(*pair)).mean)
 
 
 def sentence(points: Points, model: str, found: np.ndarray, panel: Panel) -> str:
@@ -65,7 +65,7 @@ def sentence(points: Points, model: str, found: np.ndarray, panel: Panel) -> str
     ]
     own, controls = (panel.quality.sign * np.mean(values) for values in best)
     text = f"{text}; best {panel.quality.title} {own:.4f}, MLE's {controls:.4f}"
-    if len(found) < 2 or np.isnan(found).any():
+    if len(found) < 2:
         return text
     mean = mean_over_runs(panel.diversity.sign * found)
     low, high = sorted(panel.diversity.sign * end for end in mean.interval)

@@ -23,11 +23,10 @@ import tyro
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.models.sampling import sequence_log_probs
 from seqgan.report.summary import result_table
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.tasks.base import Task
-from seqgan.tasks.captions import CaptionsConfig
+from seqgan.tasks.captions import CaptionGrammar, CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.final import final_evaluation
@@ -57,7 +56,8 @@ def habits(text: str) -> set[tuple[str, str]]:
 
 def reward_of(kind: str, task: Task) -> Callable[[str], float]:
     if kind == "grammar":
-        return lambda text: float(task.checks["grammatical"]([text])[0])
+        grammar = CaptionGrammar()
+        return lambda text: float(grammar.grammatical([text])[0])
     captions = next(task.chunks("train", task.size("train")))
     known = {habit for text in captions.texts for habit in habits(text)}
     return lambda text: float(habits(text) <= known)
@@ -99,17 +99,15 @@ def main(settings: Settings) -> None:
             trainer.train()
             result = final_evaluation(trainer)
         matched, table = result.comparison, result_table(result)
-        measurements = (result.start, matched.control, result.final)
-        for (what, numbers), measured in zip(table.rows, measurements, strict=True):
-            rows.append([seed, what, *numbers, float(judge.score(measured.samples).mean())])
-        policies = (trainer.players.generator, trainer.players.reference)
-        own, pretrained = (sequence_log_probs(policy, result.final.samples) for policy in policies)
-        rows[-1] += [float((own - pretrained).mean()), matched.difference, matched.error]
+        for what, numbers in table.rows:
+            rows.append([seed, what, *numbers])
+            if what == result.final.name and result.price is not None:
+                rows[-1] += [result.price.kl.value, matched.difference, matched.error]
         seconds = f"{process_time():.0f} seconds of processor time so far"
         print(*table.lines(), matched.sentence, rows[-1], seconds, sep="\n", flush=True)
     settings.results.parent.mkdir(parents=True, exist_ok=True)
     with settings.results.open("w", newline="") as file:
-        measures = (*table.columns, "reward", "kl_pretrained", "difference", "error")
+        measures = (*table.columns, "kl_pretrained", "difference", "error")
         csv.writer(file).writerows([["seed", "generator", *measures], *rows])
 
 

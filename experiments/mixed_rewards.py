@@ -25,7 +25,7 @@ from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.weighted import WeightedSum
-from seqgan.tasks.captions import CaptionsConfig
+from seqgan.tasks.captions import CaptionGrammar, CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.settings import (
@@ -66,13 +66,13 @@ def main(settings: Settings) -> None:
         adversarial=AdversarialConfig(iterations=settings.iterations, batch_size=512),
         evaluation=EvaluationConfig(every=1000, num_final=settings.num_samples, num_shown=4),
     )
-    task = base.task.build(base.generator)
+    task, grammar = base.task.build(base.generator), CaptionGrammar()
 
     def distance(text: str) -> float:
         return -abs(len(text.split()) - settings.target)
 
     def grammatical(text: str) -> float:
-        return float(task.checks["grammatical"]([text])[0])
+        return float(grammar.grammatical([text])[0])
 
     for seed in settings.seeds:
         for rule in RULES:

@@ -107,12 +107,10 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     run = [seed, reward, players.position.iteration, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []
-    sharpened = f"MLE at {result.comparison.temperature:.2f}"
-    measurements = (result.start, result.comparison.control, result.final)
-    for what, measurement in zip(("MLE", sharpened, "game"), measurements, strict=True):
-        numbers = [measurement.metrics[f"eval/{name}"] for name in NUMBERS]
-        print(what, *(f"{n} {v:.3f}" for n, v in zip(NUMBERS, numbers, strict=True)), sep="  ")
-        rows.append([*run, what, *numbers])
+    for row in result.rows:
+        numbers = [row.metrics[f"eval/{name}"] for name in NUMBERS]
+        print(row.name, *(f"{n} {v:.3f}" for n, v in zip(NUMBERS, numbers, strict=True)), sep="  ")
+        rows.append([*run, row.name, *numbers])
     rows[-1] += [result.comparison.difference, result.comparison.error]
     return rows
 

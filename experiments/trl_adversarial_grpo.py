@@ -88,7 +88,7 @@ def run(settings: Settings, seed: int) -> list[list[object]]:
 
     def measured(what: str, temperature: float = 1.0) -> list[object]:
         samples, test = sample(settings.num_samples, temperature), TASK.splits["test"]
-        rate = sum(TASK.checks["grammatical"](samples.texts)) / len(samples)
+        rate = float(TASK.measures["grammatical"].score(samples).mean())
         nll = -float(log_probs(model, test, temperature).detach().mean())
         told = heldout_information(reward.logits(test), reward.logits(samples))
         print(what, *samples.texts[:3], sep="\n", flush=True)

@@ -45,7 +45,9 @@ def run(given: list[str]) -> int:
         raise InputError(str(error)) from error
     with Progress() as progress:
         runs = [
-            frontiers.measure_run(one, task, samplings, options.n, (options.seed, index), progress)
+            frontiers.measure_run(
+                one, task, samplings, options.n, (options.seed, index), planes, progress
+            )
             for index, one in enumerate(opened)
         ]
     judged = [frontiers.judge_runs(runs, panel, options.seed) for panel in planes]
@@ -57,7 +59,7 @@ def run(given: list[str]) -> int:
     with matplotlib.rc_context({"font.family": font_families()}):
         frontier_figure(drawn).savefig(picture, dpi=130)
     _write(table, rows)
-    said = [sentence for found in judged for sentence in frontiers.sentences(found, runs)]
+    said = [sentence for found in judged for sentence in frontiers.sentences(found)]
     if not any(one.played for one in runs):
         said = ["No run has played the game: the curves are MLE's, and there is no verdict."]
     if options.json:
@@ -71,7 +73,7 @@ def run(given: list[str]) -> int:
 
 
 def _options(given: list[str]) -> argparse.Namespace:
-    from seqgan.evaluation.planes.temperatures import TEMPERATURES
+    from seqgan.evaluation.planes.points import TEMPERATURES
 
     parser = Parser(prog="seqgan frontier", allow_abbrev=False)
     parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")

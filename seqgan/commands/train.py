@@ -405,7 +405,7 @@ def _prepare(
     import torch
 
     from seqgan.training.run_rewards import named_rewards, try_rewards
-    from seqgan.training.start import make_observer, make_phases, make_players
+    from seqgan.training.start import make_measures, make_observer, make_phases, make_players
 
     _use_machine(config)
     task = config.task.build(config.generator)
@@ -414,6 +414,7 @@ def _prepare(
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, found=rewards, runtime=runtime)
     phases = make_phases(config, players)
+    make_measures(config)
     for spec in config.observers:
         make_observer(spec, config, players)  # what is wrong with one is said before a run begins
     if tried:
@@ -607,12 +608,9 @@ def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
     Args:
         results: what `results.json` holds.
     """
-    from seqgan.report.summary import reward_sentences, stored_table
+    from seqgan.report.summary import closing_sentences, stored_table
 
-    print("\n".join(stored_table(results).lines()))
-    print(results["comparison"]["sentence"])
-    for sentence in (*reward_sentences(results["rewards"]), results["information_sentence"]):
-        print(sentence)
+    print("\n".join([*stored_table(results).lines(), *closing_sentences(results)]))
     print(f"results: {folder.results}  report: {folder.page}")
     for offline in sorted((folder.path / "wandb").glob("offline-run-*")):
         print(f"wandb run, offline: {offline}")

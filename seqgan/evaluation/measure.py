@@ -1,73 +1,52 @@
 """One measurement of a generator: what it is like now, in numbers and samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.data.sequences import Sequences
+from seqgan.evaluation.axes import Axis, quality_axis
 from seqgan.evaluation.metrics.copies import copies_from_training
 from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.evaluation.metrics.likelihood import likelihood_report
-from seqgan.evaluation.metrics.ngrams import sentence_bleu
 from seqgan.evaluation.texts import (
     MAX_TEXTS,
-    BleuScores,
     Scores,
     TextMeasures,
+    bleu_scores,
     copy_scores,
     paired_scores,
     repetition_scores,
-    summarize_bleu,
 )
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling, sample
-from seqgan.tasks.base import Task, heldout_prompts
-
-NUM_GROUPS = 10  # groups of samples whose spread gives a quality's standard error
+from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.base import returns
+from seqgan.system.errors import DataError
+from seqgan.tasks.base import Measure, Task, heldout_prompts
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Quality:
-    """The number that says how good samples are, and how well it is known.
-
-    A quality alone praises collapse. It is only ever compared together with held-out NLL.
-    """
-
-    name: str
-    value: float
-    error: float  # standard error
-    higher_is_better: bool
-
-    @property
-    def goodness(self) -> float:
-        """The value, turned so that more is better."""
-        return self.value if self.higher_is_better else -self.value
-
-
-@dataclass(frozen=True)
 class Measurement:
-    """`metrics` uses the names of the metric list; `heldout_log_probs` are nats per sequence.
+    """Everything that one set of samples shows.
 
-    `per_text` has those of the metrics that are means over texts, text by text, for intervals.
+    Args:
+        metrics: by the names of the metric list, or `user/<name>`.
+        quality: the metric that says how good the samples are. Alone it praises collapse; it is
+            only ever compared together with held-out NLL.
+        per_text: those of the metrics that are means over texts, text by text, for intervals.
     """
 
     metrics: dict[str, float]
-    quality: Quality
+    quality: Axis
     samples: Sequences
-    heldout_log_probs: Float[Tensor, " heldout"]
-    heldout_tokens: int
     per_text: Mapping[str, PerText] = field(default_factory=dict)
-
-    @property
-    def nll_heldout(self) -> float:
-        return self.metrics["eval/nll_heldout"]
 
 
 def measure(
@@ -79,6 +58,7 @@ def measure(
     sampling: Sampling | None = None,
     device: torch.device | str = "cpu",
     texts: TextMeasures | None = None,
+    own: Mapping[str, Measure] | None = None,
 ) -> Measurement:
     """Draws `num_samples` texts and says everything that the task lets one say about them.
 
@@ -89,48 +69,88 @@ def measure(
     Args:
         texts: what compares the samples with real texts, from `text_measures`. Without it that is
             BLEU alone, and only where the task is `judged_as_texts`.
+        own: measures besides the task's, reported as `user/<name>`. `as_measure` makes one of a
+            function.
+
+    Raises:
+        DataError: a measure gives another shape than (batch,), or an infinite value.
+        RewardError: a function behind a measure failed.
     """
     prompts = heldout_prompts(task, num_samples, device)
     samples = sample(
         generator, task.vocabulary, num_samples, task.max_length, rng, sampling, prompts
     )
-    fixed = torch.Generator().manual_seed(0)
-    heldout = task.real("test", min(num_heldout, task.size("test")), fixed).to(device)
-    report = likelihood_report(generator, samples, heldout, task.exact, sampling)
+    report = likelihood_report(
+        generator, samples, heldout_texts(task, num_heldout, device), task.exact, sampling
+    )
     rows, scores = token_rows(samples), sample_scores(samples, task)
-    bleu: BleuScores = {}
     if texts is not None or judged_as_texts(task):
-        references = token_rows(_references(task)) if texts is None else texts.references
-        bleu = sentence_bleu(rows, references)
-        scores |= summarize_bleu(rows, bleu, len(references))
+        references = token_rows(references_of(task)) if texts is None else texts.references
+        scores |= bleu_scores(rows, references)
     if texts is not None:
         scores |= texts.scores(rows, samples.texts)
     if texts is not None and prompts is not None:
         scores |= paired_scores(rows, token_rows(prompts))  # the prompts' own continuations
+    users = {f"user/{name}": part for name, part in measured_texts(samples, own or {}).items()}
+    per_text = report.per_text | _named(scores.per_text) | users
     metrics = report.metrics | _named(scores.metrics)
+    metrics |= {name: part.value for name, part in users.items()}
     metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
-    return Measurement(
-        metrics,
-        _quality(samples, task, metrics, bleu),
-        samples,
-        report.heldout_log_probs,
-        int(heldout.mask.sum()),
-        report.per_text | _named(scores.per_text),
-    )
+    return Measurement(metrics, quality_axis(task), samples, per_text)
 
 
 def _named(values: Mapping[str, Value]) -> dict[str, Value]:
     return {f"eval/{name}": value for name, value in values.items()}
 
 
+def measured_texts(samples: Sequences, measures: Mapping[str, Measure]) -> dict[str, PerText]:
+    """Each measure of the samples, text by text; a text that it does not apply to has no weight.
+
+    Raises:
+        DataError: a measure gives another shape than (batch,), or an infinite value.
+    """
+    measured = {}
+    for name, one in measures.items():
+        values = one.score(samples)
+        if not isinstance(values, Tensor) or values.shape != (len(samples),):
+            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise DataError(
+                f"measure {name!r} gives a tensor of one number per text, ({len(samples)},),"
+                f" got {got}"
+            )
+        numbers = values.double().cpu().numpy()
+        if np.isinf(numbers).any():
+            row = int(np.isinf(numbers).argmax())
+            raise DataError(
+                f"measure {name!r} gives finite numbers, or NaN where it does not apply, got"
+                f" {numbers[row]} for text {row}"
+            )
+        measured[name] = PerText.where_known(numbers)
+    return measured
+
+
+def as_measure(
+    judge: Measure | Callable[..., Any], unit: str = "", higher_is_better: bool = True
+) -> Measure:
+    """Makes a measure of a function or of a reward model, by the conventions of rewards.
+
+    A function's parameter names say what it gets: `text`, `texts`, `prompt`, `sequences`, a column
+    of the data, ... (see `FunctionReward`). None says that it does not apply to a text.
+
+    Raises:
+        ConfigurationError: the parameter names do not say what the function takes.
+    """
+    if isinstance(judge, Measure):
+        return judge
+    reward = as_reward(judge)
+    return Measure(lambda sequences: returns(reward, sequences), unit, higher_is_better)
+
+
 def sample_scores(samples: Sequences, task: Task) -> Scores:
-    """What looks at the samples alone: repetition, copies, the task's checks."""
-    passed = {
-        name: PerText.mean_of(np.array(check(samples.texts), dtype=float))
-        for name, check in task.checks.items()
-    }
+    """What looks at the samples alone: repetition, copies, the task's measures."""
     scores = repetition_scores(token_rows(samples))
-    return scores | copy_scores(copies_from_training(samples, task)) | Scores(per_text=passed)
+    scores |= copy_scores(copies_from_training(samples, task))
+    return scores | Scores(per_text=measured_texts(samples, task.measures))
 
 
 def text_measures(
@@ -142,7 +162,7 @@ def text_measures(
         ValueError: an embedding is unknown, or its package is missing.
         RewardError: the package that toxicity needs is missing.
     """
-    test = _references(task)
+    test = references_of(task)
     num_other = min(task.size("train"), MAX_TEXTS)
     other = task.real("train", num_other, torch.Generator().manual_seed(0))
     return TextMeasures(
@@ -153,9 +173,9 @@ def text_measures(
 def judged_as_texts(task: Task) -> bool:
     """Whether BLEU and its kin say something; not where the exact distribution says more.
 
-    One without full support says nothing of texts outside it: then a check has to.
+    One without full support says nothing of texts outside it: then the task's quality has to.
     """
-    return task.exact is None or not (task.exact.full_support or task.checks)
+    return task.exact is None or not (task.exact.full_support or task.quality)
 
 
 def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
@@ -167,28 +187,12 @@ def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:
     return [tuple(row[:-1] if row[-1] == eos else row) for row in rows]
 
 
-def _references(task: Task) -> Sequences:
-    return task.real("test", task.size("test"), torch.Generator().manual_seed(0))
+def heldout_texts(task: Task, n: int, device: torch.device | str = "cpu") -> Sequences:
+    """At most n sequences of the test split, always the same ones."""
+    fixed = torch.Generator().manual_seed(0)
+    return task.real("test", min(n, task.size("test")), fixed).to(device)
 
 
-def _quality(
-    samples: Sequences, task: Task, metrics: dict[str, float], bleu: BleuScores
-) -> Quality:
-    """NLL under the true model where it is finite, else a check's rate, else BLEU-4."""
-    groups = torch.arange(len(samples)).chunk(NUM_GROUPS)
-    if "eval/nll_oracle" in metrics and task.exact is not None:
-        log_probs = task.exact.log_prob(samples)
-        values = [-float(log_probs[rows].sum() / samples.mask[rows].sum()) for rows in groups]
-        name, higher = "nll_oracle", False
-    elif task.checks:
-        name, check = next(iter(task.checks.items()))
-        passed = torch.tensor(list(check(samples.texts)), dtype=torch.float64)
-        values = [float(passed[rows].mean()) for rows in groups]
-        higher = True
-    else:
-        bleu_4 = bleu[4][:MAX_TEXTS]
-        num_groups = min(NUM_GROUPS, len(bleu_4))
-        values = [float(group.mean()) for group in np.array_split(bleu_4, num_groups)]
-        name, higher = "bleu_4", True
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-    return Quality(name, metrics[f"eval/{name}"], error, higher)
+def references_of(task: Task) -> Sequences:
+    """The whole test split, which texts are compared with."""
+    return heldout_texts(task, task.size("test"))

@@ -32,7 +32,6 @@ from seqgan.rewards.shipped.packages import Profanity
 from seqgan.system.errors import ConfigurationError, DataError
 
 Text = Sequence[Hashable]
-BleuScores = Mapping[int, Float[np.ndarray, " sample"]]  # each sample's BLEU, by order
 
 MAX_TEXTS = 10_000  # samples that are averaged over or learnt from; references are complete
 MIN_FLOOR_TEXTS = 4  # references that are compared; a floor needs two on each side
@@ -97,17 +96,11 @@ def bleu_scores(samples: Sequence[Text], references: Sequence[Text], seed: int =
     Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
     depends on their size. One sample has no Self-BLEU.
     """
-    return summarize_bleu(samples, sentence_bleu(samples, references), len(references), seed)
-
-
-def summarize_bleu(
-    samples: Sequence[Text], scores: BleuScores, num_references: int, seed: int = 0
-) -> Scores:
-    """As `bleu_scores`, where the BLEU of each sample is known."""
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(samples))[:MAX_TEXTS]
-    numbers = {"bleu_references": float(num_references)}
-    per_text = {f"bleu_{n}": PerText.mean_of(values[chosen]) for n, values in scores.items()}
+    chosen = np.sort(rng.permutation(len(samples))[:MAX_TEXTS])
+    numbers = {"bleu_references": float(len(references))}
+    scores = sentence_bleu([samples[row] for row in chosen], references)
+    per_text = {f"bleu_{n}": PerText.mean_of(values) for n, values in scores.items()}
     if len(samples) > 1:
         numbers["self_bleu_references"] = float(len(samples) - 1)
         own = sentence_self_bleu(samples, num_hypotheses=min(MAX_TEXTS, len(samples)), rng=rng)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from seqgan import __version__
 from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.report.settings import flatten
-from seqgan.report.summary import COLUMNS, stored_table
+from seqgan.report.summary import COLUMNS, closing_sentences, stored_table
 
 What = Literal["generator", "pretrained", "discriminator"]
 Form = Literal["model", "code", "adapter", "classifier"]
@@ -106,6 +106,7 @@ def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
         "description": description(run),
         "task": run.kind,
         "rewards": weighted_rewards(run),
+        "adversary": run.adversary,
         "settings": [(name, settings[name]) for name in SETTINGS if settings.get(name)],
         "planned": int(run.config.get("adversarial", {}).get("iterations", 0)),
         "table": None if results is None else results_table(results),
@@ -142,11 +143,6 @@ def results_table(results: Row) -> tuple[list[str], list[list[str]]]:
         for index, column in enumerate(table.columns)
     ]
     return head, rows
-
-
-def closing_sentences(results: Row) -> list[str]:
-    """What the run said in the end of its control and of its adversary."""
-    return [results["comparison"]["sentence"], results["information_sentence"]]
 
 
 def last_measured(metrics: tuple[Row, ...], iterations: int) -> list[tuple[str, str, int]]:

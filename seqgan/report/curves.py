@@ -15,11 +15,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from seqgan.evaluation.planes.points import NLL_HELDOUT, NLL_ORACLE, Axis, Panel
+from seqgan.evaluation.axes import NLL_HELDOUT, NLL_ORACLE, Axis, measure_axis
+from seqgan.evaluation.planes.points import Panel
 from seqgan.report import frontier_chart
 from seqgan.report.charts import BLACK, GREEN, GREY, MARKERS, SERIES
 from seqgan.report.frontier_chart import Kind, Series
 from seqgan.report.recorded import Recorded, Row
+from seqgan.tasks.base import SHARE
 from seqgan.tracking.metrics import axis_of
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
@@ -155,10 +157,10 @@ _ADVERSARY = (
 
 def quality_chart(runs: Sequence[Recorded]) -> Chart | None:
     """How good texts are over the game; None where nothing was evaluated."""
-    name = next((run.quality for run in runs if run.quality), None)
-    if name is None:
+    axis = next((recorded_axis(run) for run in runs if run.quality), None)
+    if axis is None:
         return None
-    return Chart(f"Quality: {name}", quality_axis(name).label, (Curve(f"eval/{name}"),))
+    return Chart(f"Quality: {axis.name}", axis.label, (Curve(f"eval/{axis.name}"),))
 
 
 def pretraining_charts(runs: Sequence[Recorded]) -> list[Chart]:
@@ -347,41 +349,47 @@ def told_of_curves(chart: Chart, runs: Sequence[Recorded]) -> str:
 
 
 def frontier_series(run: Recorded, number: int) -> list[Series]:
-    """A run's MLE start at every temperature and its end; none where it has no end.
+    """Both of a run's generators at every temperature; none where the run has no end.
 
-    Points that are not finite are left out.
+    Runs of older versions have the trained generator at temperature 1 alone, and a control has no
+    other generator. Points that are not finite are left out.
     """
     if run.results is None:
         return []
-    quality = quality_axis(str(run.results["comparison"]["quality"]))
-    curve = sorted((float(t), row) for t, row in run.results["curve"].items())
-    measured: tuple[tuple[str, Kind, list[tuple[str, Row]]], ...] = (
-        ("MLE, by temperature", "control", [(f"{t:g}", row) for t, row in curve]),
-        ("after game", "run", [("", run.results["final"])]),
+    quality = recorded_axis(run)
+    end = "after game" if run.adversary else "after training"
+    measured: tuple[tuple[str, Kind, dict[str, Row]], ...] = (
+        ("MLE, by temperature", "control", run.results["curve"]),
+        (end, "run", run.results.get("game_curve", {"1.0": run.results["final"]})),
     )
     series: list[Series] = []
-    for label, kind, named in measured:
+    for label, kind, curve in measured:
+        named = sorted((float(temperature), row) for temperature, row in curve.items())
         points = [
-            (float(row[f"eval/{quality.name}"]), float(row[f"eval/{NLL_HELDOUT.name}"]), note)
-            for note, row in named
+            (
+                float(row.get(f"eval/{quality.name}", math.nan)),
+                float(row.get(f"eval/{NLL_HELDOUT.name}", math.nan)),
+                f"{temperature:g}",
+            )
+            for temperature, row in named
         ]
         finite = [point for point in points if math.isfinite(point[0] + point[1])]
         if finite:
             values, nll, notes = zip(*finite, strict=True)
-            shown = notes if kind == "control" else ()
+            shown = notes if kind == "control" or len(notes) > 1 else ()
             series.append(Series(label, kind, np.array(values), np.array(nll), number, notes=shown))
     return series
 
 
 def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
     """Quality against held-out NLL; at least one run has an end."""
-    quality = quality_axis(next(run.quality for run in runs if run.results is not None) or "")
+    quality = recorded_axis(next(run for run in runs if run.results is not None))
     series = [one for i, run in enumerate(runs) for one in frontier_series(run, i)]
     frontier_chart.draw_frontier(axes, Panel(quality, NLL_HELDOUT), series)
     for line, one in zip(axes.lines, series, strict=True):
         if len(runs) > 1:  # in the colours of the other charts
             line.set(color=SERIES[one.number], markerfacecolor=SERIES[one.number])
-        if one.kind == "run":
+        if one.kind == "run" and len(one.quality) == 1:
             line.set(marker="*", markersize=13, linestyle="none")
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))  # each label once
@@ -399,10 +407,16 @@ def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
     axes.set_title(f"{quality.title} against held-out NLL")
 
 
-def quality_axis(name: str) -> Axis:
-    """A quality as an axis: a known one's unit, or the share of texts that pass a check."""
+def recorded_axis(run: Recorded) -> Axis:
+    """The quality of a run as an axis, which has one.
+
+    Runs without an end, or older than the recorded unit, have a check if they have a measure.
+    """
+    name = run.quality or ""
     if name == NLL_ORACLE.name:
         return NLL_ORACLE
     if name == "bleu_4":
         return Axis(name, "BLEU-4", "fraction", True)
-    return Axis(name, name, "share of samples", True)
+    comparison = {} if run.results is None else run.results["comparison"]
+    unit, higher = comparison.get("unit", SHARE), comparison.get("higher_is_better", True)
+    return measure_axis(name, str(unit), bool(higher))

@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from seqgan.evaluation.axes import Axis
 from seqgan.evaluation.planes.curves import Line, envelope, reach
-from seqgan.evaluation.planes.points import Axis, Panel, Point, curves_of
+from seqgan.evaluation.planes.points import Panel, Point, curves_of
 from seqgan.evaluation.planes.published import PublishedCurve
 from seqgan.report.charts import BLUE, GREY, ORANGE
 

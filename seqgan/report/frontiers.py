@@ -9,15 +9,11 @@ import numpy as np
 import torch
 
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.evaluation.planes.curves import MeanStanding, Standing, mean_over_runs
+from seqgan.evaluation.measure import heldout_texts
+from seqgan.evaluation.planes.curves import MeanStanding, mean_over_runs
 from seqgan.evaluation.planes.points import Panel, Point, measure_point
 from seqgan.evaluation.planes.published import PublishedCurve
-from seqgan.evaluation.planes.standing import (
-    mean_sentence,
-    plain_standing,
-    standing,
-    standing_sentence,
-)
+from seqgan.evaluation.planes.verdict import Comparison, compare, mean_sentence, plain_mean
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.report.frontier_chart import Kind, Series, generator_series, published_series
@@ -30,6 +26,13 @@ from seqgan.training.runs import load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
 MLE, AFTER = "MLE", "after the game"
+HEADINGS = {
+    "better": "above the MLE curve",
+    "level": "on the MLE curve",
+    "worse": "under the MLE curve",
+    "mixed": "above the MLE curve in part, under it in part",
+    "unknown": "no point beside MLE's",
+}
 # Settings in which runs of one method may differ.
 INCIDENTAL = (
     "seed",
@@ -70,10 +73,10 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a plane says of runs that played the game, by name; None: not comparable."""
+    """The verdicts of a plane on runs that played the game, by name."""
 
     panel: Panel
-    standings: dict[str, Standing | None]
+    comparisons: dict[str, Comparison]
     mean: MeanStanding | None  # over runs that differ in their seed alone
     no_mean: str = ""  # why there is none over several runs
 
@@ -128,6 +131,7 @@ def measure_run(
     samplings: Sequence[Sampling],
     num_texts: int,
     seeds: Sequence[int],
+    planes: Sequence[Panel],
     progress: Progress,
 ) -> MeasuredRun:
     """Measures every generator of the run under each way to sample it.
@@ -135,9 +139,9 @@ def measure_run(
     Args:
         num_texts: drawn for each point, and at most as many held-out ones.
         seeds: together the seed of all draws; other runs have others.
+        planes: of the task; a point has what they show.
     """
-    fixed = torch.Generator().manual_seed(0)
-    heldout = task.real("test", min(num_texts, task.size("test")), fixed).to(run.config.device)
+    heldout = heldout_texts(task, num_texts, run.config.device)
     points: dict[str, list[Point]] = {}
     for number, (which, generator) in enumerate(run.generators.items()):
         state = np.random.SeedSequence([*seeds, number]).generate_state(1)
@@ -145,7 +149,9 @@ def measure_run(
         progress.phase(f"{run.name}: {which}", len(samplings))
         points[which] = []
         for sampling in samplings:
-            points[which].append(measure_point(generator, task, heldout, num_texts, rng, sampling))
+            points[which].append(
+                measure_point(generator, task, heldout, num_texts, rng, sampling, planes)
+            )
             progress.advance(1, {"temperature": sampling.temperature, "top_p": sampling.top_p})
     return MeasuredRun(run.name, run.path, run.config, points)
 
@@ -153,63 +159,55 @@ def measure_run(
 def judge_runs(runs: Sequence[MeasuredRun], panel: Panel, seed: int) -> Judgement:
     """Every run that was played beside its own control, and the mean over them."""
     played = [run for run in runs if run.played]
-    standings = {
-        run.name: standing(run.points[AFTER], run.points[MLE], panel, seed + number)
+    comparisons = {
+        run.name: compare(run.points[AFTER], run.points[MLE], panel, run.name, seed + number)
         for number, run in enumerate(played)
     }
     if len(played) < 2:
-        return Judgement(panel, standings, None)
-    known = [found for found in standings.values() if found is not None]
+        return Judgement(panel, comparisons, None)
+    known = [one.standing for one in comparisons.values() if one.standing is not None]
     configs = [run.config for run in played]
     if differing := _differing_settings(configs):
-        return Judgement(panel, standings, None, f"they differ in {', '.join(differing[:3])}")
+        return Judgement(panel, comparisons, None, f"they differ in {', '.join(differing[:3])}")
     if len({config.seed for config in configs}) < len(configs):
-        return Judgement(panel, standings, None, "some have the same seed, and are one run twice")
+        return Judgement(panel, comparisons, None, "some have the same seed, and are one run twice")
     if len(known) < len(played):
-        return Judgement(panel, standings, None, "some have no quality in common with MLE")
+        return Judgement(panel, comparisons, None, "some have no point in the plane")
     mean = mean_over_runs(np.array([found.difference for found in known]))
-    return Judgement(panel, standings, mean)
+    return Judgement(panel, comparisons, mean)
 
 
-def sentences(judgement: Judgement, runs: Sequence[MeasuredRun]) -> list[str]:
-    """What a plane says: a sentence for each run that was played, and one for their mean."""
-    panel = judgement.panel
-    by_name = {run.name: run.points for run in runs}
-    said = [
-        standing_sentence(name, found, by_name[name][AFTER], by_name[name][MLE], panel)
-        for name, found in judgement.standings.items()
-    ]
+def sentences(judgement: Judgement) -> list[str]:
+    """A sentence for each run that was played, and one for their mean."""
+    said = [comparison.sentence for comparison in judgement.comparisons.values()]
     if judgement.mean is not None:
-        said.append(mean_sentence(judgement.mean, panel))
+        said.append(mean_sentence(judgement.mean, judgement.panel))
     elif judgement.no_mean:
         said.append(f"No mean is taken over the runs: {judgement.no_mean}.")
     return said
 
 
 def verdict_rows(judgement: Judgement) -> list[dict[str, Any]]:
-    """What a plane says as JSON-able values, a row for each run and one for the mean."""
+    """The verdicts of a plane as JSON-able values, a row for each run and one for the mean."""
     panel = judgement.panel
-    rows = [
-        {"run": name, **(plain_standing(one, panel) if one else {"place": None})}
-        for name, one in judgement.standings.items()
-    ]
+    rows = [{"run": name, **one.plain()} for name, one in judgement.comparisons.items()]
     if judgement.mean is not None:
-        rows.append({"run": None, **plain_standing(judgement.mean, panel)})
+        rows.append({"run": None, **plain_mean(judgement.mean, panel)})
     axes = {"quality": panel.quality.name, "diversity": panel.diversity.name}
     return [{**axes, **row} for row in rows]
 
 
 def heading(judgement: Judgement) -> str:
-    """What a plane says, in a few words."""
+    """The verdicts of a plane in a few words."""
     if (mean := judgement.mean) is not None:
         return f"mean of {mean.num_runs} runs: {mean.place} the MLE curve"
     words = []
-    for name, found in judgement.standings.items():
-        said = "no quality in common with MLE"
-        if found is not None:
-            said = f"{found.place} the MLE curve"
-            said += ", and reaches further" if found.further == "above" else ""
-        words.append(f"{name}: {said}")
+    for name, comparison in judgement.comparisons.items():
+        found = comparison.standing
+        further = found is not None and found.further == "above"
+        words.append(
+            f"{name}: {HEADINGS[comparison.verdict]}{', and reaches further' if further else ''}"
+        )
     return "\n".join(words)
 
 

@@ -6,6 +6,7 @@ numbers as alternative text. The page's style turns its lightness around in the 
 
 import base64
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,9 +34,9 @@ from seqgan.report.curves import (
 )
 from seqgan.report.hints import hints
 from seqgan.report.positions import draw_positions, early_and_late, told_of_positions
-from seqgan.report.recorded import Recorded, read_runs
+from seqgan.report.recorded import Recorded, Row, read_runs
 from seqgan.report.settings import compared_settings
-from seqgan.report.summary import Table, reward_sentences, stored_table
+from seqgan.report.summary import Table, closing_sentences, stored_table
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import write_text
 from seqgan.tracking.metrics import OWN, find_metric
@@ -46,7 +47,8 @@ BADGES = {
     "better": "beats maximum likelihood",
     "level": "level with maximum likelihood",
     "worse": "worse than maximum likelihood",
-    "unfinished": "unfinished",
+    "mixed": "better than maximum likelihood in part, worse in part",
+    "unknown": "not compared with maximum likelihood",
 }
 SIGNS = "●■◆▼▲✚✖★"  # the markers of `charts.MARKERS` as text
 SIZE = (4.5, 3.1)  # inches, of 72 units each: a phone shows a chart at about its own size
@@ -87,7 +89,7 @@ class Verdict:
     """The end of a run in words and numbers."""
 
     name: str
-    verdict: str
+    badges: tuple[tuple[str, str], ...]  # colour, and a few words
     sentences: tuple[str, ...]
     table: Table | None
 
@@ -150,7 +152,6 @@ def render(runs: Sequence[Recorded]) -> str:
         "names": [run.name for run in runs],
         "runs": runs,
         "facts": [fact(run, len(runs) > 1) for run in runs],
-        "badges": BADGES,
         "marks": SIGNS,
         "colours": SERIES,
         "size": SIZE,
@@ -184,16 +185,23 @@ def verdict(run: Recorded) -> Verdict:
     """What `seqgan train` says in the end, from `results.json`."""
     if run.results is None:
         sentence = "The run has no end: it was stopped, or is still going."
-        return Verdict(run.name, "unfinished", (sentence,), None)
-    said = run.results
-    sentences = (
-        said["comparison"]["sentence"],
-        *reward_sentences(
-            {name: (old, new) for name, (old, new) in said.get("rewards", {}).items()}
-        ),
-        said["information_sentence"],
-    )
-    return Verdict(run.name, said["comparison"]["verdict"], sentences, stored_table(said))
+        return Verdict(run.name, (("unfinished", "unfinished"),), (sentence,), None)
+    results = run.results
+    word = results["comparison"]["verdict"]
+    badges = (*reward_badges(results), (word, BADGES[word]))
+    return Verdict(run.name, badges, tuple(closing_sentences(results)), stored_table(results))
+
+
+def reward_badges(results: Row) -> list[tuple[str, str]]:
+    """The change of each of the run's own rewards; none in runs of older versions."""
+    badges = []
+    for name in results.get("about", {}).get("rewards", ()):
+        if name in results["rewards"]:
+            low, high = results["rewards"][name]["interval"] or (-math.inf, math.inf)
+            kind = "better" if low > 0 else "worse" if high < 0 else "level"
+            words = {"better": "rose", "worse": "fell", "level": "is level"}
+            badges.append((kind, f"reward {name} {words[kind]}"))
+    return badges
 
 
 def missing(run: Recorded) -> list[str]:
@@ -226,7 +234,8 @@ def frontier(runs: Sequence[Recorded]) -> Drawing | None:
     """Quality against held-out NLL; None where no run has an end."""
     if not any(frontier_series(run, 0) for run in runs):
         return None
-    description = "; ".join(verdict(run).sentences[0] for run in runs if run.results is not None)
+    ended = [run.results for run in runs if run.results is not None]
+    description = "; ".join(str(results["comparison"]["sentence"]) for results in ended)
     source = picture(partial(draw_frontier, runs=runs))
     return Drawing("Quality against held-out NLL", source, description)
 

@@ -75,6 +75,13 @@ class Recorded:
         return known[0].removeprefix("eval/") if known else None
 
     @property
+    def adversary(self) -> bool:
+        """Whether a reward learns along with the generator."""
+        if self.results is not None and "about" in self.results:
+            return bool(self.results["about"]["adversary"])
+        return self.judge_learns
+
+    @property
     def judge_learns(self) -> bool:
         """Whether a discriminator is trained during the game."""
         return "losses/discriminator" in self._columns

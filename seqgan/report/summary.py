@@ -1,13 +1,15 @@
-"""What a finished run says in the end: a table of three generators, and two plain sentences."""
+"""The end of a finished run: a table of generators, plain sentences, and `results.json`."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from seqgan.evaluation.planes.temperatures import Comparison
+from seqgan.evaluation.changes import Change
+from seqgan.evaluation.metrics.intervals import bootstrap_intervals
+from seqgan.evaluation.planes.points import Point
 from seqgan.system.tables import aligned
-from seqgan.training.final import Result
+from seqgan.training.final import Price, Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
 COLUMNS = (
@@ -47,37 +49,58 @@ class Table:
 
 
 def result_table(result: Result) -> Table:
-    """The MLE start, the MLE control at the best temperature, and the end of the game."""
+    """Both generators at temperature 1 and where they are compared; own rewards come first."""
     return stored_table(results_dict(result))
 
 
 def stored_table(results: Mapping[str, Any]) -> Table:
-    """The same table from what `results_dict` has stored."""
-    quality, temperature = results["comparison"]["quality"], results["comparison"]["temperature"]
-    named = (
-        ("MLE", results["start"]),
-        (f"MLE at {temperature:.2f}", results["control"]),
-        ("after game", results["final"]),
+    """The same table from what `results_dict` has stored, or an older version of it."""
+    comparison = results["comparison"]
+    old = ("MLE", f"MLE at {comparison['temperature']:.2f}", "after game")
+    heads = results.get("table", dict(zip(old, ("start", "control", "final"), strict=True)))
+    rows = [(name, results[key]) for name, key in heads.items()]
+    paid = [f"rewards/{name}/mean" for name in results.get("about", {}).get("rewards", ())]
+    quality = f"eval/{comparison['quality']}"
+    metrics = [*paid, quality, *(f"eval/{name}" for name in COLUMNS)]
+    shown = [one for one in dict.fromkeys(metrics) if all(one in values for _, values in rows)]
+    if comparison["quality"] in COLUMNS:  # in its own place among the others
+        shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS)].index)
+    return Table(
+        tuple(_column(name) for name in shown),
+        tuple((name, tuple(values[one] for one in shown)) for name, values in rows),
     )
-    columns = tuple(name for name in COLUMNS if f"eval/{name}" in results["final"])
-    if quality not in COLUMNS:
-        columns = (quality, *columns)
-    rows = tuple(
-        (name, tuple(metrics[f"eval/{column}"] for column in columns)) for name, metrics in named
-    )
-    return Table(columns, rows)
+
+
+def _column(metric: str) -> str:
+    area, _, name = metric.partition("/")
+    return f"reward {name.removesuffix('/mean')}" if area == "rewards" else name
+
+
+def closing_sentences(results: Mapping[str, Any]) -> list[str]:
+    """All that a finished run says in the end: its own rewards, the verdict, the adversary.
+
+    Args:
+        results: what `results_dict` has stored, or an older version of it.
+    """
+    if "sentences" in results:
+        return list(results["sentences"])
+    rewards = [
+        f"Mean reward {name!r}: {before:.4g} before the game, {after:.4g} after it."
+        for name, (before, after) in results.get("rewards", {}).items()
+    ]
+    return [results["comparison"]["sentence"], *rewards, results["information_sentence"]]
 
 
 def information_sentence(information: Sequence[tuple[int, float, float]]) -> str:
-    """What the adversary knew over the game that the generator did not, in plain words.
+    """The adversary's knowledge over the game that the generator had not, in plain words.
 
     Args:
         information: (iteration, held-out information in nats, its standard error) of each
-            evaluation in the game.
+            evaluation in the game; empty, as the sentence then is, without a discriminator.
     """
     during = [entry for entry in information if entry[0] > 0] or list(information)
     if not during:
-        return "No discriminator was in the game: there is no held-out information to report."
+        return ""
     mean = sum(value for _, value, _ in during) / len(during)
     # Every evaluation meets the same held-out sequences, so errors do not average out.
     error = math.sqrt(sum(error**2 for _, _, error in during) / len(during))
@@ -92,35 +115,107 @@ def information_sentence(information: Sequence[tuple[int, float, float]]) -> str
     return f"The discriminator's held-out information in the game was {measured}."
 
 
-def reward_sentences(rewards: Mapping[str, Sequence[float]]) -> list[str]:
-    """What became of each reward that did not learn along.
+def reward_sentence(name: str, found: Change) -> str:
+    """The change of a reward that did not learn along, at temperature 1."""
+    low, high = found.interval
+    interval = f"95% interval {low:+.4g} to {high:+.4g}, by bootstrap over samples"
+    if math.isinf(high):
+        interval = "a single text says nothing of noise"
+    verb = "rose" if low > 0 else "fell" if high < 0 else "did not change beyond noise,"
+    return (
+        f"Reward {name!r} {verb} from {found.before:.4g} to {found.after:.4g}"
+        f" ({found.difference:+.4g}; {interval})."
+    )
 
-    Args:
-        rewards: mean over the pretrained generator's samples, and over those after the game.
-    """
-    return [
-        f"Mean reward {name!r}: {before:.4g} before the game, {after:.4g} after it."
-        for name, (before, after) in rewards.items()
+
+def price_sentence(price: Price) -> str:
+    """The cost of the rewards at temperature 1."""
+    low, high = price.nll_heldout.interval
+    interval = "" if math.isinf(high) else f"; 95% interval {low:+.4f} to {high:+.4f}"
+    before, after = price.duplicate_rate
+    return (
+        f"The price: held-out NLL {price.nll_heldout.difference:+.4f} nats per token (above 0 is"
+        f" worse{interval}), duplicate rate {before:.4g} to {after:.4g}, KL to the start"
+        f" {price.kl.value:.4g} nats per text."
+    )
+
+
+def sentences(result: Result) -> list[str]:
+    """Everything that a run says in the end, its own rewards first."""
+    about, words = result.about, []
+    if about.controls:
+        names = " and ".join(f"'{name}'" for name in about.controls)
+        words.append(f"This run is a control: reward {names} says nothing of texts.")
+    changed = [
+        reward_sentence(name, result.rewards[name])
+        for name in about.rewards
+        if name in result.rewards
     ]
+    words += changed
+    if changed and result.price is not None:
+        words.append(price_sentence(result.price))
+    words.append(result.comparison.sentence)
+    if about.adversary:
+        words.append(information_sentence(result.information))
+    return [sentence for sentence in words if sentence]
 
 
 def results_dict(result: Result) -> dict[str, Any]:
     """Everything of the end of a run as JSON-able values."""
-    comparison: Comparison = result.comparison
+    comparison = result.comparison
+    quality = comparison.panel.quality
+    keys = {id(getattr(result, key)): key for key in ("best", "final", "control", "start")}
     return {
+        "sentences": sentences(result),
+        "about": asdict(result.about),
+        "table": {row.name: keys[id(row)] for row in result.rows},
         "start": result.start.metrics,
         "final": result.final.metrics,
-        "control": comparison.control.metrics,
+        "control": result.control.metrics,
+        "best": result.best.metrics,
         "comparison": {
-            "quality": result.final.quality.name,
-            "temperature": comparison.temperature,
-            "difference": comparison.difference,
-            "error": comparison.error if math.isfinite(comparison.error) else None,
-            "verdict": comparison.verdict,
+            "quality": quality.name,
+            "unit": quality.unit,
+            "higher_is_better": quality.higher_is_better,
+            "temperature": result.control.temperature,
+            "best_temperature": result.best.temperature,
+            "error": comparison.error,
+            **comparison.plain(),
             "sentence": comparison.sentence,
         },
-        "curve": {str(t): measured.metrics for t, measured in result.curve.items()},
-        "rewards": {name: list(pair) for name, pair in result.rewards.items()},
+        "curve": _curve(result.mle),
+        "game_curve": _curve(result.game),
+        "rewards": {
+            name: {"before": one.before, "after": one.after, "interval": _finite(one.interval)}
+            for name, one in result.rewards.items()
+        },
+        "price": None if result.price is None else _price(result.price),
         "information": [list(entry) for entry in result.information],
         "information_sentence": information_sentence(result.information),
     }
+
+
+def _curve(points: Sequence[Point]) -> dict[str, dict[str, float]]:
+    """Points by their temperatures, with the names of the metric list."""
+    return {
+        str(point.sampling.temperature): {f"eval/{name}": v for name, v in point.values.items()}
+        for point in points
+    }
+
+
+def _price(price: Price) -> dict[str, Any]:
+    nll = price.nll_heldout
+    (interval,) = bootstrap_intervals({"kl": price.kl}).values() or (None,)
+    return {
+        "nll_heldout": {
+            "before": nll.before,
+            "after": nll.after,
+            "interval": _finite(nll.interval),
+        },
+        "duplicate_rate": dict(zip(("before", "after"), price.duplicate_rate, strict=True)),
+        "kl_to_start": {"value": price.kl.value, "interval": interval},
+    }
+
+
+def _finite(ends: tuple[float, float]) -> tuple[float, float] | None:
+    return ends if all(map(math.isfinite, ends)) else None

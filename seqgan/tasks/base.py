@@ -1,7 +1,7 @@
 """What a task is: where real sequences come from, and what is known about them.
 
 How one learns from them is none of a task's business, and evaluation never asks for a task's
-name: it looks at `exact` and `checks` and uses what is there.
+name: it looks at `exact`, `measures` and `quality` and uses what is there.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +16,10 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import GeneratorConfig
+from seqgan.system.errors import ConfigurationError
 
 Split = Literal["train", "dev", "test"]
-Check = Callable[[Sequence[str]], Sequence[bool]]
+SHARE = "share of samples"  # the unit of a yes-or-no check
 
 # From this many rows on, a few of them are drawn without shuffling all.
 MANY_ROWS = 2**20
@@ -41,6 +42,31 @@ class ExactDistribution(Protocol):
     def entropy(self) -> float:
         """H(p), nats per sequence."""
         ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number for each text, of which evaluation reports the mean.
+
+    Args:
+        score: gives (batch,) floats for whole sequences: texts, prompts, and all columns of the
+            data, such as references. NaN says that the measure does not apply to a text.
+        unit: of the numbers, as reports write it; empty for a pure number.
+        higher_is_better: the direction in which a generator improves.
+    """
+
+    score: Callable[[Sequences], Float[Tensor, " batch"]]
+    unit: str = ""
+    higher_is_better: bool = True
+
+
+def share_of(check: Callable[[Sequence[str]], Sequence[bool]]) -> Measure:
+    """The measure of a yes-or-no check: 1 for a text that passes, 0 for another."""
+
+    def score(sequences: Sequences) -> Float[Tensor, " batch"]:
+        return torch.tensor([float(passed) for passed in check(sequences.texts)])
+
+    return Measure(score, SHARE)
 
 
 @runtime_checkable
@@ -66,8 +92,13 @@ class Task(Protocol):
         ...
 
     @property
-    def checks(self) -> Mapping[str, Check]:
-        """Named yes-or-no questions about texts; evaluation reports the rate of yes."""
+    def measures(self) -> Mapping[str, Measure]:
+        """Named measures of texts; evaluation reports their means."""
+        ...
+
+    @property
+    def quality(self) -> str:
+        """The name of the measure that says how good texts are; empty where none does."""
         ...
 
     def size(self, split: Split) -> int:
@@ -165,15 +196,26 @@ class FixedTask:
 
     `description` says in a line what was loaded (counts, dropped lines, a hash); it is printed
     when a run starts and stored in its configuration.
+
+    Raises:
+        ConfigurationError: `quality` names none of the measures.
     """
 
     vocabulary: Vocabulary
     max_length: int
     splits: Mapping[Split, Rows]
     exact: ExactDistribution | None = None
-    checks: Mapping[str, Check] = field(default_factory=dict)
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    quality: str = ""
     description: str = ""
     max_prompt_length: int = 0
+
+    def __post_init__(self) -> None:
+        if self.quality and self.quality not in self.measures:
+            raise ConfigurationError(
+                f"a task's quality is one of its measures ({', '.join(self.measures) or 'none'}),"
+                f" got {self.quality!r}"
+            )
 
     def size(self, split: Split) -> int:
         return len(self.splits[split])

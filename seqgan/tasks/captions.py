@@ -20,7 +20,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
-from seqgan.tasks.base import FixedTask, Split
+from seqgan.tasks.base import FixedTask, Split, share_of
 
 # Kinds of subject: a man or boy, a woman or girl, people, an animal, animals.
 KINDS = ("he", "she", "they", "it", "pack")
@@ -297,7 +297,8 @@ def captions_task(config: CaptionsConfig) -> FixedTask:
         max_length=grammar.max_length,
         splits=splits,
         exact=grammar,
-        checks={"grammatical": grammar.grammatical},
+        measures={"grammatical": share_of(grammar.grammatical)},
+        quality="grammatical",
         description=(
             f"captions, {len(grammar.vocabulary.words)} words, {grammar.max_length} tokens or less,"
             f" {grammar.automaton.num_sentences:.1e} sentences, entropy {grammar.entropy():.3f}"

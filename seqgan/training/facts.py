@@ -53,7 +53,8 @@ def task_facts(task: Task) -> dict[str, Any]:
         "train_size": task.size("train"),
         "dev_size": task.size("dev"),
         "test_size": task.size("test"),
-        "checks": list(task.checks),
+        "measures": list(task.measures),
+        "quality": task.quality,
     }
     if task.exact is not None:
         facts["entropy"] = task.exact.entropy()

@@ -1,71 +1,278 @@
-"""The end of a run: the start and the final generator measured, and the temperature control."""
+"""The end of a run: its rewards and their price, and the verdict beside MLE over temperatures."""
 
-import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
+
 from seqgan.data.sequences import Sequences
-from seqgan.evaluation.measure import Measurement
-from seqgan.evaluation.planes.temperatures import Comparison, compare, temperature_curve
+from seqgan.evaluation.changes import Change, change
+from seqgan.evaluation.measure import Measurement, heldout_texts
+from seqgan.evaluation.metrics.intervals import PerText
+from seqgan.evaluation.planes.points import Point, measure_point, panels, point_of
+from seqgan.evaluation.planes.verdict import Comparison, best_point, compare, matched
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import Sampling, sequence_log_probs
+from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import Interrupted
+from seqgan.system.seeding import seed_of
 
 if TYPE_CHECKING:
     from seqgan.training.trainer import Trainer
 
+CONTROLS = (ConstantReward.name, RandomReward.name)
+NO_GAME = "No game was played: this is the MLE control."
+
+
+@dataclass(frozen=True)
+class About:
+    """The things that a run trained with, by which its end is named.
+
+    Args:
+        played: whether the generator trained at all after maximum likelihood.
+        adversary: the reward that learns along with the generator; empty where none does.
+        rewards: those that do not learn, and are no control.
+        controls: those that say nothing of texts: `constant`, `random`.
+    """
+
+    played: bool
+    adversary: str
+    rewards: tuple[str, ...]
+    controls: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The trained generator's name in a table."""
+        return "game" if self.adversary else "trained"
+
+    @property
+    def subject(self) -> str:
+        """The trained generator's name in a sentence."""
+        if self.adversary:
+            return "The adversarial game"
+        if self.rewards:
+            return f"Training with {_listed('reward', self.rewards)}"
+        return f"The control with {_listed('reward', self.controls)}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A generator in the final table, sampled at one temperature."""
+
+    name: str
+    temperature: float
+    measured: Measurement
+    rewards: dict[str, PerText]  # of each reward that does not learn, where it applies
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Those of the measurement, and the mean of each reward."""
+        rewards = {f"rewards/{name}/mean": part.value for name, part in self.rewards.items()}
+        return rewards | self.measured.metrics
+
+    @property
+    def samples(self) -> Sequences:
+        return self.measured.samples
+
+
+@dataclass(frozen=True)
+class Price:
+    """The cost of a reward at temperature 1."""
+
+    nll_heldout: Change  # nats per token; above 0, real texts became less likely
+    duplicate_rate: tuple[float, float]  # share of samples, before and after
+    kl: PerText  # to the start, nats per sample
+
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run found, for the table and `results.json`."""
+    """Everything that a finished run says, for the table and `results.json`.
 
-    start: Measurement  # the pretrained generator at temperature 1
-    final: Measurement  # after the game, at temperature 1
-    curve: dict[float, Measurement]  # the pretrained generator over temperatures
+    Args:
+        start, control: the pretrained generator at temperature 1, and at the temperature that
+            matches the quality of `final`.
+        final, best: the trained generator at temperature 1, and where it is furthest ahead.
+        mle, game: the points of both over temperatures; `game` is empty where none was played.
+        information: (iteration, held-out information in nats, standard error) of evaluations.
+    """
+
+    about: About
+    start: Row
+    control: Row
+    final: Row
+    best: Row
     comparison: Comparison
-    information: list[tuple[int, float, float]] = field(default_factory=list)
-    rewards: dict[str, tuple[float, float]] = field(default_factory=dict)  # at start and final
+    mle: Sequence[Point]
+    game: Sequence[Point] = ()
+    rewards: dict[str, Change] = field(default_factory=dict)
+    price: Price | None = None
+    information: Sequence[tuple[int, float, float]] = ()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of the table, each once."""
+        rows = {id(row): row for row in (self.start, self.control, self.final, self.best)}
+        return tuple(rows.values())
 
 
 def final_evaluation(trainer: "Trainer") -> Result:
-    """The final measurements: start, end, and the temperature control."""
+    """Measures the start and the end over temperatures, and compares them.
+
+    Raises:
+        Interrupted: the run was asked to stop.
+    """
+    with trainer.alerting():
+        return _evaluated(trainer)
+
+
+def _evaluated(trainer: "Trainer") -> Result:
     players, evaluation = trainer.players, trainer.observer("evaluation")
-    settings = evaluation.settings
+    settings, task, rewards = evaluation.settings, players.task, players.rewards
+    before, after = players.reference, players.generator
+    played = any(phase.evaluated and phase.count for phase in trainer.phases)
+    about = about_rewards(rewards, played)
     saved = trainer.save()
     evaluation.samples.show("after the game")
-    trainer.progress.phase("final evaluation", len(settings.temperatures) + 2)
+    others = [t for t in dict.fromkeys(settings.temperatures) if t != 1.0]
+    trainer.progress.phase("final evaluation", (1 + about.played) * (1 + len(others)))
+    (plane, *_) = panels(task, settings.num_final, truncated=False)
+    heldout = heldout_texts(task, settings.num_heldout, players.device)
 
-    def pretrained_at(temperature: float) -> Measurement:
-        if trainer.asked_to_stop():
-            raise Interrupted("the run was stopped in its final evaluation")
-        measured = evaluation.measure(players.reference, settings.num_final, temperature)
-        trainer.progress.advance(1, {"temperature": temperature})
-        return measured
+    def rng(which: int, temperature: float) -> torch.Generator:
+        seed = seed_of(players.seed, which, round(temperature * 1_000_000))
+        return torch.Generator().manual_seed(seed)
 
-    curve = temperature_curve(pretrained_at, settings.temperatures)
-    start = curve[1.0] if 1.0 in curve else pretrained_at(1.0)
-    final = evaluation.measure(players.generator, settings.num_final)
-    trainer.progress.advance(1)
-    comparison = compare(final, curve, pretrained_at)
-    if players.position.iterations == 0:
-        comparison = replace(comparison, sentence="No game was played: this is the MLE control.")
-    rewards = mean_rewards(players.rewards, start.samples, final.samples)
+    def row(which: int, temperature: float = 1.0) -> Row:
+        name, generator = ("MLE", about.title)[which], (before, after)[which]
+        if temperature == 1.0:  # with the draws of the evaluations in the game
+            measured = evaluation.measure(generator, settings.num_final)
+        else:
+            name = f"{name} at {temperature:g}"
+            measured = evaluation.measure(
+                generator, settings.num_final, temperature, rng(which, temperature)
+            )
+        return Row(name, temperature, measured, rewards_by_text(rewards, measured))
+
+    def curve(which: int, at_one: Measurement) -> list[Point]:
+        points = [point_of(Sampling(), at_one.per_text, [plane])]
+        trainer.progress.advance(1, {"temperature": 1.0})
+        for temperature in others:
+            if trainer.asked_to_stop():
+                raise Interrupted("the run was stopped in its final evaluation")
+            points.append(
+                measure_point(
+                    (before, after)[which],
+                    task,
+                    heldout,
+                    settings.num_final,
+                    rng(which, temperature),
+                    Sampling(temperature),
+                    [plane],
+                )
+            )
+            trainer.progress.advance(1, {"temperature": temperature})
+        return sorted(points, key=lambda point: point.sampling.temperature)
+
+    start = row(0)
+    mle = curve(0, start.measured)
+    if about.played:
+        final = row(1)
+        game = curve(1, final.measured)
+        comparison = compare(game, mle, plane, about.subject)
+        at_match = matched_temperature(game, mle, comparison)
+        at_best = best_temperature(game, mle, comparison)
+        result = Result(
+            about,
+            start,
+            start if at_match == 1.0 else row(0, at_match),
+            final,
+            final if at_best == 1.0 else row(1, at_best),
+            comparison,
+            mle,
+            game,
+            reward_changes(start, final, paired=task.max_prompt_length > 0),
+            price(start.measured, final.measured, before),
+            evaluation.information,
+        )
+    else:
+        comparison = Comparison(plane, None, "unknown", NO_GAME)
+        result = Result(about, start, start, start, start, comparison, mle)
     if saved is not None:
-        trainer.tracker.checkpoint(saved, ("latest",), players.position.axes() | final.metrics)
-    return Result(start, final, curve, comparison, evaluation.information, rewards)
+        metrics = players.position.axes() | result.final.measured.metrics
+        trainer.tracker.checkpoint(saved, ("latest",), metrics)
+    return result
 
 
-def mean_rewards(
-    rewards: WeightedSum, before: Sequences, after: Sequences
-) -> dict[str, tuple[float, float]]:
-    """The mean of each reward that does not learn over both sets of texts, if it applies.
+def about_rewards(rewards: WeightedSum, played: bool) -> About:
+    """Sorts the rewards of a run: the one that learns, the controls, and all others."""
+    learning = rewards.learning
+    fixed = tuple(part.name for part in rewards.parts if part is not learning)
+    return About(
+        played,
+        "" if learning is None else learning.name,
+        tuple(name for name in fixed if name not in CONTROLS),
+        tuple(name for name in fixed if name in CONTROLS),
+    )
 
-    What a reward that learns says of them is about its last opponent only.
+
+def rewards_by_text(rewards: WeightedSum, measured: Measurement) -> dict[str, PerText]:
+    """Each reward that does not learn, of each sample, if it applies to any.
+
+    One that learns says something of its last opponent only.
     """
     fixed = [part for part in rewards.parts if part is not rewards.learning]
     if not fixed:
         return {}
     judges = WeightedSum(fixed, None, rewards.failures, rewards.watch, rewards.on_skip)
-    pairs = zip(judges.score_parts(before), judges.score_parts(after), strict=True)
-    means = [(float(old.nanmean()), float(new.nanmean())) for old, new in pairs]
-    named = zip(judges.names, means, strict=True)
-    return {name: pair for name, pair in named if all(map(math.isfinite, pair))}
+    scores = judges.score_parts(measured.samples).double().cpu().numpy()
+    parts = zip(judges.names, map(PerText.where_known, scores), strict=True)
+    return {name: part for name, part in parts if part.weights.any()}
+
+
+def reward_changes(start: Row, final: Row, paired: bool) -> dict[str, Change]:
+    """The change of each reward that applies before and after.
+
+    Args:
+        paired: samples of both continue the same prompts.
+    """
+    return {
+        name: change(part, final.rewards[name], paired)
+        for name, part in start.rewards.items()
+        if name in final.rewards
+    }
+
+
+def price(start: Measurement, final: Measurement, pretrained: Generator) -> Price:
+    """The things that training cost besides: likelihood, variety, distance from the start."""
+    nll_before, nll_after = (one.per_text["eval/nll_heldout"] for one in (start, final))
+    before, after = (measured.metrics["eval/duplicate_rate"] for measured in (start, final))
+    with torch.no_grad():
+        reference = sequence_log_probs(pretrained, final.samples).double().cpu().numpy()
+    kl = PerText.mean_of(-final.per_text["eval/entropy"].values - reference)
+    return Price(change(nll_before, nll_after, paired=True), (before, after), kl)
+
+
+def matched_temperature(
+    game: Sequence[Point], mle: Sequence[Point], comparison: Comparison
+) -> float:
+    """The MLE temperature that matches the trained generator's quality at temperature 1."""
+    if comparison.standing is None:
+        return 1.0
+    (at_one,) = [point for point in game if point.sampling.temperature == 1.0]
+    return matched(at_one, mle, comparison.panel).sampling.temperature
+
+
+def best_temperature(game: Sequence[Point], mle: Sequence[Point], comparison: Comparison) -> float:
+    """The temperature at which the trained generator is furthest ahead of MLE."""
+    best = best_point(game, mle, comparison)
+    return 1.0 if best is None else best.sampling.temperature
+
+
+def _listed(noun: str, names: Sequence[str]) -> str:
+    """A noun and names, in the plural where there are several."""
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) == 1:
+        return f"{noun} {quoted[0]}"
+    return f"{noun}s {', '.join(quoted[:-1])} and {quoted[-1]}"

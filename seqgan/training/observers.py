@@ -19,7 +19,7 @@ from seqgan.learning.players import Players
 from seqgan.learning.rules.base import ShowsHistograms
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
-from seqgan.tasks.base import heldout_prompts
+from seqgan.tasks.base import Measure, heldout_prompts
 from seqgan.tracking.base import Tracker
 from seqgan.training.checkpoints import replace_checkpoint
 from seqgan.training.phases.base import Phase
@@ -152,15 +152,21 @@ class Evaluation(Observer):
         settings: sizes, and how many steps lie between two evaluations.
         samples: shows some of the measured texts.
         tracker: where histograms go.
+        measures: the user's own, by their names; they are logged as `user/<name>`.
     """
 
     name = "evaluation"
 
     def __init__(
-        self, players: Players, settings: EvaluationConfig, samples: Samples, tracker: Tracker
+        self,
+        players: Players,
+        settings: EvaluationConfig,
+        samples: Samples,
+        tracker: Tracker,
+        measures: Mapping[str, Measure],
     ) -> None:
         self.players, self.settings = players, settings
-        self.samples, self.tracker = samples, tracker
+        self.samples, self.tracker, self.measures = samples, tracker, measures
         self.text_measures = None
         if judged_as_texts(players.task):
             self.text_measures = text_measures(
@@ -206,19 +212,28 @@ class Evaluation(Observer):
         return metrics | self.players.position.axes()
 
     def measure(
-        self, generator: Generator, num_samples: int, temperature: float = 1.0
+        self,
+        generator: Generator,
+        num_samples: int,
+        temperature: float = 1.0,
+        rng: torch.Generator | None = None,
     ) -> Measurement:
-        """Measures with random draws of its own, which differ from iteration to iteration."""
+        """Measures a generator without touching the run's random state.
+
+        Args:
+            rng: of the samples; None for draws that differ from iteration to iteration.
+        """
         players = self.players
         return measure(
             generator,
             players.task,
             num_samples,
             self.settings.num_heldout,
-            players.rng_of_evaluation(),
+            players.rng_of_evaluation() if rng is None else rng,
             None if temperature == 1.0 else Sampling(temperature),
             players.device,
             self.text_measures,
+            self.measures,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, get_args
 
-from seqgan.evaluation.planes.temperatures import TEMPERATURES
+from seqgan.evaluation.planes.points import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
 from seqgan.learning.rules.base import RuleConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
@@ -124,7 +124,8 @@ class EvaluationConfig:
     num_final: int = 4000  # generated sequences per row of the final table
     num_heldout: int = 2000  # held-out sequences scored in each evaluation
     num_shown: int = 8  # samples printed and logged each time
-    temperatures: tuple[float, ...] = TEMPERATURES  # of the MLE control in the final table
+    temperatures: tuple[float, ...] = TEMPERATURES  # at which MLE and the game are compared
+    measures: tuple[str, ...] = ()  # of your own: module:function or file.py:function of a text
     embeddings: tuple[str, ...] = ("hashed",)  # of the Frechet distance, where texts are compared
     mauve: bool = False  # whether MAUVE is computed too, for each of the embeddings; takes seconds
     toxicity: bool = False  # whether the share of offensive texts is; needs the rewards extra

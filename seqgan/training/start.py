@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 
+from seqgan.evaluation.measure import as_measure
 from seqgan.learning.players import Players
 from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import make
+from seqgan.system.plugins import make, parse_spec
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import Measure, Task
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.networks import build_generator, check_window
@@ -170,7 +171,7 @@ def trainer_for(
         players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds
     )
     samples = Samples(players, tracker, config.evaluation.num_shown, config.rule)
-    evaluation = Evaluation(players, config.evaluation, samples, tracker)
+    evaluation = Evaluation(players, config.evaluation, samples, tracker, make_measures(config))
     best = best if players.runtime.is_main() else None
     trainer.observers += [
         samples,
@@ -203,6 +204,19 @@ def make_trainer(
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, rewards, runtime=runtime)
     return trainer_for(config, players, rng, tracker, progress, checkpoints, best)
+
+
+def make_measures(config: TrainConfig) -> dict[str, Measure]:
+    """The user's own measures, by the names of their functions.
+
+    Raises:
+        ConfigurationError: there is none of that name, it does not say what it takes, or two have
+            one name.
+    """
+    names = [parse_spec(spec, "measure").attribute for spec in config.evaluation.measures]
+    _check_distinct("measures", names)
+    made = [make(spec, "measure", {}) for spec in config.evaluation.measures]
+    return {name: as_measure(each) for name, each in zip(names, made, strict=True)}
 
 
 def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:

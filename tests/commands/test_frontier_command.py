@@ -11,17 +11,10 @@ import pytest
 import torch
 
 from seqgan import cli
-from seqgan.evaluation.planes.points import (
-    ENTROPY,
-    NLL_HELDOUT,
-    NLL_ORACLE,
-    Axis,
-    Panel,
-    Point,
-    Rate,
-)
+from seqgan.evaluation.axes import ENTROPY, NLL_HELDOUT, NLL_ORACLE, Axis
+from seqgan.evaluation.planes.points import Panel, Point, Rate
 from seqgan.evaluation.planes.published import PublishedCurve, read_points
-from seqgan.evaluation.planes.standing import standing, standing_sentence
+from seqgan.evaluation.planes.verdict import compare
 from seqgan.models.sampling import Sampling
 from seqgan.report import frontiers
 from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
@@ -64,17 +57,17 @@ def measured(name, shift, seed=1, **settings):
 
 
 @pytest.mark.parametrize(
-    ("shift", "place", "words"),
+    ("shift", "verdict", "words"),
     [
-        (-0.5, "above", "game is above the MLE curve (better): at equal NLL under the oracle,"),
-        (0.0, "on", "game is on the MLE curve (no difference beyond noise): at equal NLL"),
-        (0.5, "under", "game is under the MLE curve (worse): at equal NLL under the oracle,"),
+        (-0.5, "better", "game is above the MLE curve (better): at equal NLL under the oracle,"),
+        (0.0, "level", "game is on the MLE curve (no difference beyond noise): at equal NLL"),
+        (0.5, "worse", "game is under the MLE curve (worse): at equal NLL under the oracle,"),
     ],
 )
-def test_the_sentence_of_a_shifted_curve(shift, place, words):
-    found = standing(points(shift), points(0), PLANE)
-    assert found.place == place
-    sentence = standing_sentence("game", found, points(shift), points(0), PLANE)
+def test_the_sentence_of_a_shifted_curve(shift, verdict, words):
+    found = compare(points(shift), points(0), PLANE, "game")
+    assert found.verdict == verdict
+    sentence = found.sentence
     assert sentence.startswith(words)
     assert f"over 6 to 9, its held-out NLL differs by {shift:+.4f} (nats per token; 95%" in sentence
     assert "by bootstrap over samples and held-out texts; below 0 is better)." in sentence
@@ -89,24 +82,43 @@ def test_crossing_curves_say_where_and_how_far():
     crossing = points(0, (5.0, 7.5, 9.0))
     for point, nll in zip(crossing, (12.0, 8.5, 6.4), strict=True):
         point.rates["nll_heldout"].values[:] = rate(nll, 0.2).values
-    found = standing(crossing, points(0), PLANE)
-    assert found.place == "on"
-    sentence = standing_sentence("game", found, crossing, points(0), PLANE)
+    found = compare(crossing, points(0), PLANE, "game")
+    assert (found.standing.place, found.verdict) == ("on", "mixed")
+    sentence = found.sentence
+    assert sentence.startswith("game is above the MLE curve at some qualities and under it at oth")
     said = re.findall(r"It is (\w+) at NLL under the oracle (\S+) to (\S+)\. ", sentence)
     assert [word for word, *_ in said] == ["better", "worse"]
     ends = np.array([ends for _, *ends in said], float)
     assert ends == pytest.approx(np.array([[7.6, 9], [6, 7.4]]), abs=0.1)
-    assert "It reaches NLL under the oracle 5, which MLE does not (at best 6)." in sentence
-
-
-def test_no_common_quality_is_said():
-    far = points(0, (1.0, 2.0, 3.0))
-    found = standing(far, points(0), PLANE)
-    assert found is None
-    assert standing_sentence("game", found, far, points(0), PLANE) == (
-        "game cannot be compared with the MLE curve: they have no NLL under the oracle in common"
-        " (MLE 6 to 9 and game 1 to 3); sample further temperatures."
+    assert (
+        "It reaches NLL under the oracle 5, which MLE does not at these temperatures (at best 6)"
+        in (sentence)
     )
+
+
+def test_better_qualities_throughout_attain_those_of_mle():
+    """At 13 to 15 nats held out the far game has less diversity than MLE, which has 7 to 10."""
+    far = points(0, (1.0, 2.0, 3.0))
+    found = compare(far, points(0), PLANE, "game")
+    assert (found.verdict, found.plain()["common"]) == ("worse", (6, 9))
+    assert "over 6 to 9, its held-out NLL differs by" in found.sentence
+    assert "It reaches NLL under the oracle 1, which MLE does not at these" in found.sentence
+
+
+def test_no_point_in_the_plane_is_said():
+    for one in (undefined := points(0)):
+        del one.rates["nll_heldout"]
+    for run, control, who in ((undefined, points(0), "game"), (points(0), undefined, "MLE")):
+        found = compare(run, control, PLANE, "game")
+        assert (found.verdict, found.difference, found.plain()["interval"]) == (
+            "unknown",
+            None,
+            None,
+        )
+        assert found.sentence == (
+            f"game cannot be compared with the MLE curve: at no temperature does {who} have both a"
+            " finite held-out NLL and a NLL under the oracle."
+        )
 
 
 def test_the_mean_over_seeds():
@@ -115,7 +127,7 @@ def test_the_mean_over_seeds():
     # Student's interval of three: 4.303 * 0.1 / sqrt(3).
     assert judgement.mean.difference == pytest.approx(0.5)
     assert judgement.mean.interval == pytest.approx((0.2516, 0.7484), abs=1e-4)
-    *_, said = frontiers.sentences(judgement, runs)
+    *_, said = frontiers.sentences(judgement)
     assert said == (
         "Over 3 runs the game is above the MLE curve (better): the mean difference of held-out NLL"
         " is -0.5000 (nats per token; 95% interval -0.7484 to -0.2516 by Student's t over runs;"
@@ -131,22 +143,21 @@ def test_the_mean_over_seeds():
 
 def test_a_mean_is_of_independent_runs_of_one_method_and_of_all_of_them():
     far = measured("far", 0, 3)
-    far.points[frontiers.AFTER] = points(0, (1.0, 2.0, 3.0))
+    for point in far.points[frontiers.AFTER]:
+        del point.rates["nll_heldout"]
     first, second = measured("a", -0.4, 1), measured("b", -0.5, 2)
     for other, reason in (
         (measured("c", -0.5, 2, reward=("novelty",)), "they differ in reward"),
         (measured("d", -0.5, 1), "some have the same seed, and are one run twice"),
-        (far, "some have no quality in common with MLE"),
+        (far, "some have no point in the plane"),
     ):
         runs = [first, second, other]
         judgement = frontiers.judge_runs(runs, PLANE, 0)
         assert judgement.mean is None
-        assert frontiers.sentences(judgement, runs)[-1] == (
-            f"No mean is taken over the runs: {reason}."
-        )
+        assert frontiers.sentences(judgement)[-1] == (f"No mean is taken over the runs: {reason}.")
     alone = frontiers.judge_runs([first], PLANE, 0)
     assert alone.mean is None
-    assert len(frontiers.sentences(alone, [first])) == 1
+    assert len(frontiers.sentences(alone)) == 1
 
 
 # What is drawn.

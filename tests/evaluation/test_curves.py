@@ -1,5 +1,7 @@
 """Curves at equal quality, by hand-made lines: bends, crossings, ties, no overlap, noise."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,11 @@ from seqgan.evaluation.planes.curves import (
     compare_curves,
     envelope,
     gap,
+    joint_band,
     mean_over_runs,
     place_of,
     student_quantile,
+    widening,
 )
 
 
@@ -101,8 +105,8 @@ def test_a_curve_counts_up_to_its_own_end_beside_one_that_goes_on():
     [
         ([FALLING], [line((1, 0), (9, 0))], (1, 4)),
         ([FALLING], [line((4, 0), (9, 0))], (4, 4)),
-        ([FALLING], [line((5, 0), (9, 0))], None),
-        ([line((5, 0), (9, 0))], [FALLING], None),
+        ([FALLING], [line((5, 0), (9, 0))], (0, 4)),  # the lower curve's
+        ([line((5, 0), (9, 0))], [FALLING], (0, 4)),
         ([FALLING, line((5, 0), (6, 0))], [line((-1, 0), (8, 0))], (0, 6)),
     ],
 )
@@ -156,8 +160,76 @@ def test_equal_curves_without_noise_are_on_each_other():
     assert (found.place, found.difference, found.better, found.worse) == ("on", 0, (), ())
 
 
-def test_no_common_quality_gives_no_standing():
-    assert compared(FALLING, line((5, 9), (6, 8))) is None
+def test_a_curve_at_better_qualities_throughout_attains_all_of_the_other_s():
+    """4 - 3x/2 on average against the best diversity of the better curve, which is 9."""
+    beyond = line((5, 9), (6, 8))
+    found = compared(FALLING, beyond)
+    assert (found.place, found.verdict, found.common) == ("under", "worse", (0, 4))
+    assert found.difference == pytest.approx(-7.5)
+    assert compared(beyond, FALLING).verdict == "better"
+
+
+def test_a_better_curve_with_less_diversity_everywhere_is_no_better():
+    """It attains every quality of the other curve, but with less diversity than that one has."""
+    assert compared(line((5, -9), (6, -9)), FALLING).verdict == "worse"
+
+
+@pytest.mark.parametrize(
+    ("first", "verdict"),
+    [
+        (line((0, 5), (4, 1)), "better"),
+        (line((0, 4), (4, 0)), "level"),
+        (line((0, 3), (4, -1)), "worse"),
+        (line((0, 6), (4, -2)), "mixed"),
+        (line((0, 2), (4, 2)), "mixed"),
+    ],
+)
+def test_the_verdict_in_a_word(first, verdict):
+    assert compared(first, line((0, 4), (4, 0))).verdict == verdict
+
+
+@pytest.mark.parametrize("height", [-1.0, -0.2, 0.3, 2.0])
+def test_swapped_curves_swap_the_sign(height):
+    first, second = line((0, 4 + height), (3, height)), line((1, 4), (4, 0))
+    drawn = [many(first, NOISE)], [many(second, 0 * NOISE)]
+    one = compare_curves([first], [second], drawn)
+    other = compare_curves([second], [first], drawn[::-1])
+    assert other.difference == pytest.approx(-one.difference)
+    assert other.interval == pytest.approx((-one.interval[1], -one.interval[0]))
+    assert (other.better, other.worse) == (one.worse, one.better)
+    assert other.reaches == one.reaches[::-1]
+
+
+def test_few_texts_widen_the_interval_as_student_does():
+    """49 texts: sqrt(49 / 48) for the spread, 2.0106 in place of 1.96 for the percentiles."""
+    assert widening(49) == pytest.approx(1.0104 * 2.0106 / 1.96, abs=1e-3)
+    assert widening(2) == pytest.approx(2**0.5 * 12.706 / 1.96, abs=1e-2)
+    assert widening(4000) == pytest.approx(1, abs=1e-3)
+    assert widening(10_000) == 1
+    assert widening(1) == math.inf
+    curves = line((0, 5), (4, 1)), line((0, 4), (4, 0))
+    drawn = [many(curves[0], NOISE)], [many(curves[1], 0 * NOISE)]
+    few = compare_curves([curves[0]], [curves[1]], drawn, (49, 49))
+    assert few.interval == pytest.approx((1 - 0.475 * widening(49), 1 + 0.475 * widening(49)))
+    single = compare_curves([curves[0]], [curves[1]], drawn, (49, 1))
+    assert (single.interval, single.verdict) == ((-math.inf, math.inf), "level")
+
+
+def test_a_joint_band_holds_for_all_qualities_at_once():
+    """A fresh curve leaves the band somewhere in about 5% of the cases, a pointwise one in more."""
+    rng = np.random.default_rng(0)
+    drawn, fresh = rng.standard_normal((4000, 20)), rng.standard_normal((4000, 20))
+    low, high = joint_band(np.zeros(20), drawn, 1.0)
+    outside = ((fresh < low) | (fresh > high)).any(axis=1).mean()
+    assert 0.03 < outside < 0.07
+    assert (abs(fresh) > 1.96).any(axis=1).mean() > 0.5
+
+
+def test_a_joint_band_is_as_lopsided_as_the_draws():
+    drawn = np.random.default_rng(0).exponential(size=(4000, 3)) - 1
+    low, high = joint_band(np.zeros(3), drawn, 1.0)
+    assert (low > -1).all()
+    assert (high > 3).all()
 
 
 def test_which_curve_reaches_further():

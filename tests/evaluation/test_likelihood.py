@@ -150,7 +150,7 @@ def test_rates_are_per_token_of_sequences_of_any_length():
     heldout = Sequences.from_rows([[eos], [0, 0, eos]], ENDING, LENGTH)
     nats = [-math.log(q.probability(row)) for row in ((eos,), (0, 0, eos))]
     report = likelihood_report(q.generator, heldout, heldout, None)
-    assert report.heldout_log_probs.tolist() == pytest.approx([-value for value in nats])
+    assert report.per_text["eval/nll_heldout"].values.tolist() == pytest.approx(nats)
     assert report.metrics == pytest.approx(
         {
             "eval/entropy": sum(nats) / 4,
@@ -214,7 +214,8 @@ def test_temperature_is_applied_in_scoring():
         likelihood_report(q.generator, heldout, heldout, Exact(q.generator, ENDING), sampling)
         for sampling in (None, Sampling(temperature=0.5))
     )
-    assert adjusted.heldout_log_probs.tolist() == pytest.approx([expected], abs=1e-6)
+    nll = adjusted.per_text["eval/nll_heldout"]
+    assert nll.values.tolist() == pytest.approx([-expected], abs=1e-6)
     assert adjusted.metrics["eval/entropy"] == pytest.approx(-expected / 3, abs=1e-6)
     # The true model is never sharpened.
     assert adjusted.metrics["eval/nll_oracle"] == plain.metrics["eval/nll_oracle"]
@@ -254,7 +255,6 @@ def test_parameters_are_left_alone():
     report = likelihood_report(generator, everything, everything, None, Sampling(0.7))
     again = likelihood_report(generator, everything, everything, None, Sampling(0.7))
     assert again.metrics == report.metrics  # dropout is off
-    assert not report.heldout_log_probs.requires_grad
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in generator.parameters())

@@ -1,5 +1,7 @@
 """One measurement: which numbers a task gets, each by hand, and its quality with its error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,7 @@ from toys import ENDING, FIXED, MAX_LENGTH, TableGenerator, every_sequence, seed
 
 from seqgan.data.sequences import Sequences
 from seqgan.evaluation.measure import (
-    NUM_GROUPS,
-    Quality,
+    as_measure,
     judged_as_texts,
     measure,
     sample_scores,
@@ -18,7 +19,8 @@ from seqgan.evaluation.measure import (
 from seqgan.evaluation.metrics.ngrams import bleu
 from seqgan.evaluation.texts import bleu_scores
 from seqgan.models.sampling import Sampling, sample, sequence_log_probs
-from seqgan.tasks.base import FixedTask
+from seqgan.system.errors import ConfigurationError, DataError
+from seqgan.tasks.base import FixedTask, Measure, share_of
 from seqgan.tracking.metrics import find_metric
 
 EOS = ENDING.eos_id
@@ -74,12 +76,17 @@ def has_c(texts):
 
 
 def make_task(exact=None, checks=None):
+    measures = {name: share_of(check) for name, check in (checks or {}).items()}
+    return made_task(exact, measures, next(iter(measures), ""))
+
+
+def made_task(exact=None, measures=None, quality=""):
     truth = TableGenerator(ENDING, seed=1)
     splits = {
         split: sample(truth, ENDING, 40, MAX_LENGTH, seeded(seed))
         for seed, split in enumerate(("train", "dev", "test"))
     }
-    return FixedTask(ENDING, MAX_LENGTH, splits, exact, checks or {})
+    return FixedTask(ENDING, MAX_LENGTH, splits, exact, measures or {}, quality)
 
 
 TASKS = {
@@ -114,14 +121,11 @@ def test_metrics_are_those_of_the_task(kind):
     assert all(find_metric(name) for name in names)
     assert all(type(value) is float for value in found.metrics.values())
     assert (found.quality.name, found.quality.higher_is_better) == (quality, bool(higher))
-    assert found.quality.value == found.metrics[f"eval/{quality}"]
-    assert found.quality.error > 0
-    assert len(found.samples) == NUM_SAMPLES
-    assert found.heldout_log_probs.shape == (NUM_HELDOUT,)
-    assert found.nll_heldout == found.metrics["eval/nll_heldout"]
-    assert found.nll_heldout == pytest.approx(
-        -float(found.heldout_log_probs.double().sum()) / found.heldout_tokens
-    )
+    part = found.per_text[f"eval/{quality}"]
+    assert part.value == found.metrics[f"eval/{quality}"]
+    assert part.error > 0
+    assert len(found.samples) == len(part.values) == NUM_SAMPLES
+    assert len(found.per_text["eval/nll_heldout"].values) == NUM_HELDOUT
 
 
 def test_the_rng_alone_decides(kind):
@@ -135,10 +139,12 @@ def test_the_rng_alone_decides(kind):
 def test_held_out_sequences_are_always_the_same():
     task = make_task()
     first, other = measured(task, 0), measured(task, 1)
-    assert torch.equal(first.heldout_log_probs, other.heldout_log_probs)
-    assert measure(TableGenerator(ENDING), task, 5, 10_000, seeded()).heldout_tokens == int(
-        task.splits["test"].mask.sum()
-    )  # at most the split, no row twice
+    np.testing.assert_array_equal(
+        first.per_text["eval/nll_heldout"].values, other.per_text["eval/nll_heldout"].values
+    )
+    many = measure(TableGenerator(ENDING), task, 5, 10_000, seeded()).per_text["eval/nll_heldout"]
+    # at most the split, no row twice
+    assert many.weights.sum() == int(task.splits["test"].mask.sum())
 
 
 def test_held_out_sequences_are_of_the_test_split():
@@ -148,8 +154,9 @@ def test_held_out_sequences_are_of_the_test_split():
     generator = TableGenerator(ENDING)
     expected = sequence_log_probs(generator, splits["test"])
     found = measure(generator, task, 5, 1, seeded())
-    assert torch.equal(found.heldout_log_probs, expected)
-    assert found.heldout_tokens == 3
+    part = found.per_text["eval/nll_heldout"]
+    assert part.values.tolist() == pytest.approx((-expected).tolist())
+    assert part.weights.tolist() == [3]
 
 
 def test_sampling_is_reported_and_used():
@@ -159,7 +166,7 @@ def test_sampling_is_reported_and_used():
     assert sharp.metrics["eval/temperature"] == 0.3
     assert sharp.metrics["eval/entropy"] < plain.metrics["eval/entropy"]
     assert sharp.metrics["eval/duplicate_rate"] > plain.metrics["eval/duplicate_rate"]
-    assert sharp.nll_heldout != plain.nll_heldout
+    assert sharp.metrics["eval/nll_heldout"] != plain.metrics["eval/nll_heldout"]
 
 
 def test_parameters_are_left_alone():
@@ -183,7 +190,7 @@ def test_token_rows_without_an_eos():
 
 def test_sample_scores_by_hand():
     train = Sequences.from_rows([[0, 1, EOS], [2, EOS]], ENDING, MAX_LENGTH)
-    task = FixedTask(ENDING, MAX_LENGTH, {"train": train}, checks={"c": has_c})
+    task = FixedTask(ENDING, MAX_LENGTH, {"train": train}, measures={"c": share_of(has_c)})
     # ab, ab, abc, c
     rows = [[0, 1, EOS], [0, 1, EOS], [0, 1, 2, EOS], [2, EOS]]
     scores = sample_scores(Sequences.from_rows(rows, ENDING, MAX_LENGTH), task)
@@ -293,61 +300,146 @@ def test_one_sample_has_no_self_bleu():
     assert metrics["bleu_5"] == pytest.approx((1 * 1 * 1 * 0.1 * 0.1) ** (1 / 5))
 
 
-def group_error(values):
-    assert len(values) == NUM_GROUPS
-    return np.std(values, ddof=1) / np.sqrt(NUM_GROUPS)
+def test_the_error_of_a_rate_is_that_of_a_binomial():
+    part = measured(make_task(checks={"c": has_c})).per_text["eval/c"]
+    share = part.value
+    assert 0 < share < 1
+    assert part.error == pytest.approx((share * (1 - share) / (NUM_SAMPLES - 1)) ** 0.5)
 
 
-def test_error_of_a_rate_is_that_of_group_means():
-    found = measured(make_task(checks={"c": has_c}))
-    passed = np.array(has_c(found.samples.texts)).reshape(NUM_GROUPS, -1)
-    assert found.quality.value == pytest.approx(passed.mean())
-    assert found.quality.error == pytest.approx(group_error(passed.mean(axis=1)))
-
-
-def test_error_of_an_nll_is_that_of_group_rates():
-    exact = Exact(full_support=True)
-    found = measured(make_task(exact))
-    nats = -exact.log_prob(found.samples).double().numpy().reshape(NUM_GROUPS, -1)
-    tokens = found.samples.lengths.numpy().reshape(NUM_GROUPS, -1)
-    assert found.quality.value == pytest.approx(nats.sum() / tokens.sum(), abs=1e-6)
-    rates = nats.sum(axis=1) / tokens.sum(axis=1)
-    assert found.quality.error == pytest.approx(group_error(rates), abs=1e-6)
-
-
-def test_error_of_bleu_is_that_of_group_means():
-    task = make_task()
-    found = measured(task)
-    rows, references = token_rows(found.samples), token_rows(task.splits["test"])
-    size = NUM_SAMPLES // NUM_GROUPS
-    means = [bleu(rows[i : i + size], references)[4] for i in range(0, NUM_SAMPLES, size)]
-    assert found.quality.value == pytest.approx(np.mean(means))
-    assert found.quality.error == pytest.approx(group_error(means))
-
-
-def test_error_of_bleu_looks_at_no_more_samples_than_its_mean(monkeypatch):
-    monkeypatch.setattr("seqgan.evaluation.measure.MAX_TEXTS", 20)
-    monkeypatch.setattr("seqgan.evaluation.texts.MAX_TEXTS", 20)
-    task = make_task()
-    found = measured(task)
-    rows, references = token_rows(found.samples), token_rows(task.splits["test"])
-    means = [bleu(rows[i : i + 2], references)[4] for i in range(0, 20, 2)]
-    assert found.quality.error == pytest.approx(group_error(means))
-
-
-def test_error_is_the_spread_between_measurements():
-    task = make_task(checks={"c": has_c})
-    qualities = [measured(task, seed).quality for seed in range(40)]
-    spread = np.std([quality.value for quality in qualities], ddof=1)
-    assert np.mean([quality.error for quality in qualities]) == pytest.approx(spread, rel=0.3)
-
-
-def test_goodness_turns_the_sign_where_lower_is_better():
-    assert Quality("valid", 0.7, 0.1, True).goodness == 0.7
-    assert Quality("nll_oracle", 5.0, 0.1, False).goodness == -5.0
+def test_the_error_is_the_spread_between_measurements():
+    """Of a mean over texts, and of a ratio of two sums over texts."""
+    task = make_task(Exact(full_support=True), checks={"c": has_c})
+    found = [measured(task, seed).per_text for seed in range(60)]
+    for name in ("eval/c", "eval/nll_oracle"):
+        spread = np.std([part[name].value for part in found], ddof=1)
+        assert np.mean([part[name].error for part in found]) == pytest.approx(spread, rel=0.3)
 
 
 def test_a_task_whose_truth_excludes_texts_and_that_has_no_check_is_judged_by_bleu():
     found = measured(make_task(Exact(full_support=False)))
     assert found.quality.name == "bleu_4"
-    assert found.quality.value == found.metrics["eval/bleu_4"]
+
+
+def test_a_named_quality_stands_before_the_true_model_and_an_unnamed_measure_does_not():
+    measures = {"c": share_of(has_c)}
+    exact = Exact(full_support=True)
+    assert measured(made_task(exact, measures, "c")).quality.name == "c"
+    assert measured(made_task(exact, measures)).quality.name == "nll_oracle"
+    assert measured(made_task(None, measures)).quality.name == "bleu_4"
+
+
+def test_a_quality_is_one_of_the_measures():
+    with pytest.raises(ConfigurationError, match=r"one of its measures \(c\), got 'd'"):
+        made_task(None, {"c": share_of(has_c)}, "d")
+
+
+# Measures of floats.
+
+
+def distance(sequences):
+    """Tokens away from the reference, a column of the data."""
+    lengths = [len(text.split()) for text in sequences.columns["reference"]]
+    return (sequences.lengths - 1 - torch.tensor(lengths)).abs().float()
+
+
+def prompted_task(measures, quality=""):
+    rows = [[0, EOS], [1, 2, EOS], [2, EOS]]
+    data = replace(
+        Sequences.from_rows(rows, ENDING, MAX_LENGTH),
+        prompts=torch.tensor([[EOS, 0], [1, 2], [EOS, 2]]),
+        prompt_mask=torch.tensor([[False, True], [True, True], [False, True]]),
+        columns={"reference": ["a", "b c", "c"]},
+    )
+    splits = dict.fromkeys(("train", "dev", "test"), data)
+    return FixedTask(ENDING, MAX_LENGTH, splits, None, measures, quality, max_prompt_length=2)
+
+
+def test_a_measure_sees_prompts_and_columns_of_each_row():
+    seen = []
+
+    def remember(sequences):
+        seen.append((sequences.prompt_texts, list(sequences.columns["reference"])))
+        return distance(sequences)
+
+    task = prompted_task({"distance": Measure(remember, "tokens", False)}, "distance")
+    found = measured(task)
+    ((prompts, references),) = seen  # once for a measurement
+    assert prompts == references  # this task's continuations repeat their prompts
+    assert set(prompts) == {"a", "b c", "c"}
+    assert found.metrics["eval/distance"] == pytest.approx(float(distance(found.samples).mean()))
+    assert (found.quality.unit, found.quality.higher_is_better) == ("tokens", False)
+    np.testing.assert_array_equal(
+        found.per_text["eval/distance"].values, distance(found.samples).numpy()
+    )
+
+
+def test_a_text_that_a_measure_does_not_apply_to_is_in_no_mean():
+    values = torch.tensor([1.0, torch.nan, 4.0] + [torch.nan] * (NUM_SAMPLES - 3))
+    found = measured(made_task(None, {"some": Measure(lambda sequences: values)}))
+    assert found.metrics["eval/some"] == 2.5
+    assert found.per_text["eval/some"].weights.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        (torch.zeros(3), r"a tensor of one number per text, \(60,\), got \(3,\)"),
+        (torch.zeros(60, 1), r"a tensor of one number per text, \(60,\), got \(60, 1\)"),
+        ([0.0] * 60, r"a tensor of one number per text, \(60,\), got list"),
+        (torch.zeros(60).index_fill(0, torch.tensor(7), -torch.inf), "got -inf for text 7"),
+    ],
+)
+def test_a_measure_that_gives_something_else_is_named(values, rule):
+    with pytest.raises(DataError, match=f"^measure 'odd' gives .*{rule}"):
+        measured(made_task(None, {"odd": Measure(lambda sequences: values)}))
+
+
+# Measures of the user's own.
+
+
+def num_words(text):
+    return float(len(text.split()))
+
+
+def first_words(texts):
+    return [1.0 if text.startswith("a") else None for text in texts]
+
+
+def same_as_reference(text, reference):
+    return text == reference
+
+
+def lengths_of(sequences):
+    return sequences.lengths.float()
+
+
+def test_own_measures_are_functions_by_the_conventions_of_rewards():
+    task = prompted_task({})
+    own = {
+        "words": as_measure(num_words, "words"),
+        "first": as_measure(first_words),
+        "same": as_measure(same_as_reference),
+        "length": as_measure(lengths_of, "tokens", higher_is_better=False),
+        "distance": Measure(distance),
+    }
+    found = measure(TableGenerator(ENDING), task, NUM_SAMPLES, NUM_HELDOUT, seeded(0), own=own)
+    texts, references = found.samples.texts, found.samples.columns["reference"]
+    assert {name for name in found.metrics if "user/" in name} == {f"user/{name}" for name in own}
+    assert found.metrics["user/words"] == pytest.approx(np.mean([num_words(t) for t in texts]))
+    assert found.metrics["user/first"] == 1.0
+    assert found.per_text["user/first"].weights.sum() == sum(t.startswith("a") for t in texts)
+    same = [t == r for t, r in zip(texts, references, strict=True)]
+    assert found.per_text["user/same"].values.tolist() == same
+    assert found.metrics["user/length"] == pytest.approx(
+        float(found.samples.lengths.double().mean())
+    )
+    plain = measure(TableGenerator(ENDING), task, NUM_SAMPLES, NUM_HELDOUT, seeded(0))
+    assert plain.metrics.items() <= found.metrics.items()
+
+
+def test_a_measure_is_a_measure_already():
+    one = Measure(distance, "tokens", False)
+    assert as_measure(one) is one
+    with pytest.raises(ConfigurationError, match="got \\(x\\)"):
+        as_measure(lambda x: 0)

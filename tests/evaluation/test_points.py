@@ -7,16 +7,18 @@ import pytest
 import torch
 from toys import ENDING, MAX_LENGTH, TableGenerator, seeded
 
-from seqgan.evaluation.measure import token_rows
-from seqgan.evaluation.metrics.likelihood import likelihood_report
-from seqgan.evaluation.metrics.ngrams import bleu, self_bleu
-from seqgan.evaluation.planes.points import (
+from seqgan.evaluation.axes import (
     ENTROPY,
     KL_GENERATOR_ORACLE,
     KL_ORACLE_GENERATOR,
     NLL_HELDOUT,
     NLL_ORACLE,
     Axis,
+)
+from seqgan.evaluation.measure import token_rows
+from seqgan.evaluation.metrics.likelihood import likelihood_report
+from seqgan.evaluation.metrics.ngrams import bleu, self_bleu
+from seqgan.evaluation.planes.points import (
     Panel,
     Point,
     Rate,
@@ -27,20 +29,22 @@ from seqgan.evaluation.planes.points import (
     redrawn_lines,
 )
 from seqgan.models.sampling import Sampling, sample, sequence_log_probs
-from seqgan.tasks.base import FixedTask
+from seqgan.tasks.base import FixedTask, Measure, share_of
 from seqgan.tasks.oracle import OracleConfig, oracle_task
 
-CHECK = {"starts_with_a": lambda texts: [text.startswith("a") for text in texts]}
+CHECK = {"starts_with_a": share_of(lambda texts: [text.startswith("a") for text in texts])}
 STARTS = Axis("starts_with_a", "starts_with_a rate", "share of samples", True)
 
 
-def text_task(checks=None):
+def text_task(measures=None):
     generator = TableGenerator(ENDING)
     data = {
         split: sample(generator, ENDING, 60, MAX_LENGTH, seeded(seed))
         for seed, split in enumerate(("train", "dev", "test"))
     }
-    return FixedTask(ENDING, MAX_LENGTH, data, checks=checks or {})
+    return FixedTask(
+        ENDING, MAX_LENGTH, data, measures=measures or {}, quality=next(iter(measures or {}), "")
+    )
 
 
 def oracle():
@@ -54,7 +58,8 @@ def oracle():
 def measured(task, sampling, seed=0, generator=None, n=50):
     generator = generator or TableGenerator(task.vocabulary)
     heldout = task.real("test", 30, seeded(0))
-    return measure_point(generator, task, heldout, n, seeded(seed), sampling), heldout
+    planes = panels(task, n, sampling.top_p < 1)
+    return measure_point(generator, task, heldout, n, seeded(seed), sampling, planes), heldout
 
 
 def names(task, truncated=False):
@@ -107,6 +112,18 @@ def test_a_check_is_a_rate_over_samples():
     assert "bleu_4" not in point.values
 
 
+def test_a_float_measure_of_which_less_is_better_is_an_axis():
+    def length(sequences):
+        return sequences.lengths.float()
+
+    task = text_task({"length": Measure(length, "tokens", higher_is_better=False)})
+    (plane,) = panels(task, 50, False)
+    assert plane.quality == Axis("length", "length", "tokens", False)
+    point, _ = measured(task, Sampling(2.0))
+    samples = sample(TableGenerator(ENDING), ENDING, 50, MAX_LENGTH, seeded(0), Sampling(2.0))
+    assert point.values["length"] == pytest.approx(float(samples.lengths.double().mean()))
+
+
 def test_texts_are_measured_by_bleu_against_the_test_split_and_against_each_other():
     task = text_task()
     point, _ = measured(task, Sampling(3.0))
@@ -138,9 +155,10 @@ def test_a_sample_that_rounding_cuts_off_is_in_no_likelihood(monkeypatch):
         scores = sequence_log_probs(generator, sequences, sampling)
         return scores.index_fill(0, torch.tensor([3]), -torch.inf) if len(scores) == 50 else scores
 
-    monkeypatch.setattr("seqgan.evaluation.planes.points.sequence_log_probs", cut)
+    monkeypatch.setattr("seqgan.evaluation.metrics.likelihood.sequence_log_probs", cut)
     point, _ = measured(task, Sampling(0.5), generator=generator)
-    for name in ("entropy", "nll_oracle", "kl_generator_oracle"):
+    assert point.values["nll_oracle"] == plain.values["nll_oracle"]  # the true model's own
+    for name in ("entropy", "kl_generator_oracle"):
         kept = np.delete(plain.rates[name].values, 3)
         assert point.values[name] == pytest.approx(kept.sum() / (49 * task.max_length)), name
 

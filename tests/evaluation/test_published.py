@@ -2,15 +2,15 @@
 
 import pytest
 
-from seqgan.evaluation.planes.points import (
+from seqgan.evaluation.axes import (
     ENTROPY,
     KL_GENERATOR_ORACLE,
     KL_ORACLE_GENERATOR,
     NLL_HELDOUT,
     NLL_ORACLE,
     Axis,
-    Panel,
 )
+from seqgan.evaluation.planes.points import Panel
 from seqgan.evaluation.planes.published import read_points
 
 ORACLE = Panel(NLL_ORACLE, NLL_HELDOUT)

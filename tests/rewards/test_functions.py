@@ -212,8 +212,8 @@ class TestWhatAFunctionIsCalledWith:
 
 class TestWhatIsUnclear:
     FORMS = (
-        r"a reward function takes \(text\), \(texts\), \(token_ids\), \(tokens, mask\) or any of"
-        r" \(prompts, completions, completion_ids\), got"
+        r"a reward function takes \(text\), \(texts\), \(token_ids\), \(sequences\),"
+        r" \(tokens, mask\) or any of \(prompts, completions, completion_ids\), got"
     )
 
     @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ class TestWhatIsUnclear:
             (lambda text, colour, /: 0, "text, token_ids, prompt"),
             (
                 lambda texts, colour: 0,
-                "texts, prompts, completions, completion_ids, tokens, mask, trainer_state,"
-                " log_metric, log_extra",
+                "texts, prompts, completions, completion_ids, tokens, mask, sequences,"
+                " trainer_state, log_metric, log_extra",
             ),
         ],
     )

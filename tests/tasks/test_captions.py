@@ -306,7 +306,10 @@ def test_the_task_says_what_is_known() -> None:
     task = captions_task(CaptionsConfig(train_size=5, dev_size=4, test_size=3))
     assert isinstance(task.exact, ExactDistribution)
     assert task.exact.full_support is False
-    assert task.checks["grammatical"](["a dog is running .", GRAMMATICAL[0]]) == [False, True]
+    assert task.quality == "grammatical"
+    rows = [task.vocabulary.encode(text.split()) for text in ("a dog is running .", GRAMMATICAL[0])]
+    texts = Sequences.from_rows(rows, task.vocabulary, task.max_length)
+    assert task.measures["grammatical"].score(texts).tolist() == [0, 1]
     words = len(task.vocabulary.words)
     assert task.description.startswith(f"captions, {words} words, 22 tokens or less, ")
     assert f"entropy {task.exact.entropy():.3f} nats per sentence" in task.description

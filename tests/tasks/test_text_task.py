@@ -77,7 +77,7 @@ def test_every_number_of_the_description(txt: Path) -> None:
     assert task.vocabulary.unk_id == 0
     assert task.max_length == 6
     assert task.exact is None
-    assert task.checks == {}
+    assert (task.measures, task.quality) == ({}, "")
 
 
 def test_rows_are_word_ids_then_eos_then_padding(txt: Path) -> None:

@@ -112,7 +112,7 @@ def test_what_is_left_out_are_axes():
 
 def test_shipped_checks_are_those_of_the_shipped_tasks():
     source = (Path(panels.__file__).parents[1] / "tasks").glob("*.py")
-    checks = [c for path in source for c in re.findall(r'checks=\{"(\w+)"', path.read_text())]
+    checks = [c for path in source for c in re.findall(r'measures=\{"(\w+)"', path.read_text())]
     assert {f"eval/{check}" for check in checks} == set(SHIPPED)
     assert {find_metric(name).name for name in SHIPPED} == {"eval/<check>"}
 

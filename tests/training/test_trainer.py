@@ -36,7 +36,7 @@ from seqgan.learning.players import Players
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
-from seqgan.report.summary import information_sentence
+from seqgan.report.summary import information_sentence, results_dict
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel
 from seqgan.rewards.guard import FailurePolicy
@@ -51,9 +51,10 @@ from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
 from seqgan.training.estimate import estimate
+from seqgan.training.final import About
 from seqgan.training.observers import Evaluation
 from seqgan.training.phases.base import Phase
-from seqgan.training.phases.maximum_likelihood import dev_nll, epoch_batches, parts_of_passes
+from seqgan.training.phases.maximum_likelihood import epoch_batches, parts_of_passes
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -381,7 +382,7 @@ def test_patience_keeps_the_weights_of_the_best_epoch() -> None:
     best = min(history)
     assert history.index(best) == len(history) - 3  # two epochs without a gain after it
     assert len(history) < 8
-    assert dev_nll(trainer.players) == pytest.approx(best, abs=1e-6)
+    assert trainer.players.nll_dev() == pytest.approx(best, abs=1e-6)
     assert memory.values("pretrain/best_nll_dev")[-1] == best
 
 
@@ -394,7 +395,7 @@ def test_a_plateau_goes_back_to_the_best_epoch_with_a_third_of_the_rate() -> Non
     assert trainer.phase("maximum_likelihood").optimizer.param_groups[0]["lr"] == pytest.approx(
         0.5 / 3
     )
-    assert dev_nll(trainer.players) == pytest.approx(min(history), abs=1e-6)
+    assert trainer.players.nll_dev() == pytest.approx(min(history), abs=1e-6)
 
 
 def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
@@ -404,7 +405,7 @@ def test_without_patience_all_epochs_are_trained_and_the_last_is_kept() -> None:
     history = memory.values("pretrain/nll_dev")
     assert len(history) == 8
     assert min(history) < history[-1]  # so that keeping the best would show
-    assert dev_nll(trainer.players) == pytest.approx(history[-1], abs=1e-6)
+    assert trainer.players.nll_dev() == pytest.approx(history[-1], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,8 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
     assert not [name for name in names if "discriminator" in name or "minimax" in name]
     assert f"rewards/{kind}/mean" in names
     assert result.information == []
-    assert "No discriminator" in information_sentence(result.information)
+    assert result.about == About(True, "", (), (kind,))
+    assert results_dict(result)["sentences"][0].startswith("This run is a control: reward")
 
 
 @pytest.mark.slow
@@ -1030,7 +1032,7 @@ def test_what_is_least_in_the_best_one() -> None:
     trainer, memory = make_trainer()
     trainer.train()
     last = memory.logged[-1]
-    assert last["checkpoint/loss"] == pytest.approx(dev_nll(trainer.players), abs=1e-6)
+    assert last["checkpoint/loss"] == pytest.approx(trainer.players.nll_dev(), abs=1e-6)
     task = oracle_task(
         OracleConfig(
             vocabulary_size=6,
@@ -1046,7 +1048,7 @@ def test_what_is_least_in_the_best_one() -> None:
     last = memory.logged[-1]
     assert last["eval/kl_generator_oracle"] > 0
     assert last["checkpoint/loss"] == pytest.approx(
-        dev_nll(trainer.players) + last["eval/kl_generator_oracle"], abs=1e-6
+        trainer.players.nll_dev() + last["eval/kl_generator_oracle"], abs=1e-6
     )
 
 

@@ -6,6 +6,7 @@ the same references. Metrics that are no means over texts get no interval: drawi
 makes a duplicate, which would bias distinct-n, duplicate rates and divergences.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,11 +33,26 @@ class PerText:
     def mean_of(cls, values: Float[np.ndarray, " text"]) -> "PerText":
         return cls(values, np.ones(len(values)))
 
+    @classmethod
+    def where_known(cls, values: Float[np.ndarray, " text"]) -> "PerText":
+        """The mean over the texts whose value is not NaN."""
+        known = ~np.isnan(values)
+        return cls(np.where(known, values, 0.0), known.astype(float))
+
     @property
     def value(self) -> float:
         """The metric; 0 if the weights sum to 0, as in texts without words."""
         total = self.weights.sum()
         return float(self.values.sum() / total) if total > 0 else 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the value, by the delta method; infinite for a single text."""
+        size, total = int((self.weights > 0).sum()), self.weights.sum()
+        if size < 2:
+            return math.inf
+        squares = float(((self.values - self.value * self.weights) ** 2).sum())
+        return math.sqrt(squares * size / (size - 1)) / float(total)
 
 
 def bootstrap_intervals(

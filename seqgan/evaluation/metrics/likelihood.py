@@ -22,7 +22,6 @@ class LikelihoodReport:
     """Rates in nats per token: total nats over total tokens of the sequences scored."""
 
     metrics: dict[str, float]
-    heldout_log_probs: Float[Tensor, " heldout"]  # nats per sequence, for paired comparisons
     per_text: dict[str, PerText]  # the metrics that are rates, sequence by sequence
 
 
@@ -64,7 +63,7 @@ def likelihood_report(
         metrics["eval/kl_symmetric"] = (
             metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
         )
-    return LikelihoodReport(metrics, heldout_log_probs, parts)
+    return LikelihoodReport(metrics, parts)
 
 
 def _per_token(nats: Float[Tensor, " batch"], sequences: Sequences) -> PerText:

@@ -7,6 +7,7 @@ curve bends back, its dominated end counts for nothing, and two curves of any sh
 at equal quality (Caccia et al., 2020, compare them by eye).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +15,12 @@ import numpy as np
 from jaxtyping import Float
 
 Place = Literal["above", "on", "under"]
+Verdict = Literal["better", "level", "worse", "mixed"]
 
 NUM_QUALITIES = 101  # at which two curves are compared
 CONFIDENCE = 0.95
+MANY_TEXTS = 10_000  # from which on their number makes no difference to an interval
+NORMAL_QUANTILE = 1.959964  # of CONFIDENCE, both sides
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ class Standing:
     further: Place  # whether the first of them is the better one, beyond noise
     better: tuple[tuple[float, float], ...] = ()  # stretches of it that lie above, all at once
     worse: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """One word for the whole common range; mixed where each curve is ahead in a part of it.
+
+        Reaching a better quality does not count: the control, sampled sharper still, might too.
+        """
+        ahead = self.place == "above" or bool(self.better)
+        behind = self.place == "under" or bool(self.worse)
+        if ahead and behind:
+            return "mixed"
+        return "better" if ahead else "worse" if behind else "level"
 
 
 @dataclass(frozen=True)
@@ -97,11 +113,16 @@ def envelope(
     return np.max(parts, axis=0)
 
 
-def common_range(first: list[Line], second: list[Line]) -> tuple[float, float] | None:
-    """The qualities between the worst and the best point of both, or None where there are none."""
+def common_range(first: list[Line], second: list[Line]) -> tuple[float, float]:
+    """The qualities between the worst and the best point of both.
+
+    Where one curve lies at better qualities throughout, those of the other one: the better curve
+    attains each of them, with the best diversity of any of its points.
+    """
     least = [min(float(line.quality.min()) for line in lines) for lines in (first, second)]
     most = [max(float(line.quality.max()) for line in lines) for lines in (first, second)]
-    return (max(least), min(most)) if max(least) <= min(most) else None
+    overlap = max(least) <= min(most)
+    return (max(least) if overlap else min(least)), min(most)
 
 
 def gap(first: list[Line], second: list[Line], common: tuple[float, float]) -> Gap:
@@ -116,27 +137,26 @@ def reach(lines: list[Line]) -> Float[np.ndarray, "*draws"] | float:
 
 
 def compare_curves(
-    first: list[Line], second: list[Line], redrawn: tuple[list[Line], list[Line]]
-) -> Standing | None:
+    first: list[Line],
+    second: list[Line],
+    redrawn: tuple[list[Line], list[Line]],
+    num_texts: tuple[int, int] = (MANY_TEXTS, MANY_TEXTS),
+) -> Standing:
     """Whether the first generator's curves lie above the second's by more than noise.
 
     The interval of the mean difference is the bootstrap's (percentiles). The stretches that are
-    better or worse come from a band that holds for all qualities at once: as many bootstrap errors
-    wide as the largest deviation anywhere in 95% of the draws.
+    better or worse come from a band that holds for all qualities at once, see `joint_band`.
 
     Args:
         redrawn: both from texts drawn anew, with one leading axis of draws.
-
-    Returns:
-        None where no quality is reached by both: nothing is extrapolated.
+        num_texts: the fewest behind any quality, and behind any diversity. A bootstrap of few
+            texts is too narrow, see `widening`.
     """
-    if (common := common_range(first, second)) is None:
-        return None
+    common = common_range(first, second)
     measured, drawn = gap(first, second, common), gap(*redrawn, common)
-    deviations = np.abs(drawn.values - measured.values)
-    errors = np.maximum(drawn.values.std(axis=0), 1e-12)
-    width = errors * np.quantile((deviations / errors).max(axis=1), CONFIDENCE)
-    interval = _interval(np.asarray(drawn.mean))
+    wider = widening(min(num_texts))
+    low, high = joint_band(measured.values, drawn.values, wider)
+    interval = _interval(float(measured.mean), np.asarray(drawn.mean), wider)
     reaches = float(reach(first)), float(reach(second))
     return Standing(
         place_of(*interval),
@@ -144,9 +164,15 @@ def compare_curves(
         interval,
         common,
         reaches,
-        place_of(*_interval(np.asarray(reach(redrawn[0]) - reach(redrawn[1])))),
-        _stretches(measured.qualities, measured.values > width),
-        _stretches(measured.qualities, measured.values < -width),
+        place_of(
+            *_interval(
+                reaches[0] - reaches[1],
+                np.asarray(reach(redrawn[0]) - reach(redrawn[1])),
+                widening(num_texts[0]),
+            )
+        ),
+        _stretches(measured.qualities, low > 0),
+        _stretches(measured.qualities, high < 0),
     )
 
 
@@ -179,9 +205,52 @@ def student_quantile(degrees: int) -> float:
     return float(np.sqrt(degrees) * np.tan(angle))
 
 
-def _interval(values: Float[np.ndarray, " draw"]) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+def joint_band(
+    measured: Float[np.ndarray, " quality"], drawn: Float[np.ndarray, "draw quality"], wider: float
+) -> tuple[Float[np.ndarray, " quality"], Float[np.ndarray, " quality"]]:
+    """A lower and an upper end at each quality that hold for all qualities at once, 95%.
+
+    The ends are percentiles of the draws (Mandel and Betensky, 2008), the same ones everywhere, and
+    between them lie 95% of the drawn curves from end to end. So the band may be lopsided, as a
+    steep curve's noise is.
+    """
+    if math.isinf(wider):
+        return np.full_like(measured, -np.inf), np.full_like(measured, np.inf)
+    ordered, count = np.sort(drawn, axis=0), len(drawn)
+    beyond = [  # of each draw at each quality: the draws that lie further out, on the nearer side
+        np.minimum(
+            np.searchsorted(column, values, side="left"),
+            count - np.searchsorted(column, values, side="right"),
+        )
+        for column, values in zip(ordered.T, drawn.T, strict=True)
+    ]
+    left_out = int(np.quantile(np.min(beyond, axis=0), 1 - CONFIDENCE, method="lower"))
+    low, high = ordered[left_out], ordered[-1 - left_out]
+    return measured + wider * (low - measured), measured + wider * (high - measured)
+
+
+def widening(num_texts: int) -> float:
+    """The factor that makes a bootstrap interval over n texts as wide as Student's.
+
+    The bootstrap's spread lacks a factor of sqrt(n / (n - 1)), and its percentiles take the spread
+    for known; infinite for a single text, which has none.
+    """
+    if num_texts < 2:
+        return math.inf
+    if num_texts >= MANY_TEXTS:
+        return 1.0
+    spread = math.sqrt(num_texts / (num_texts - 1))
+    return max(1.0, spread * student_quantile(num_texts - 1) / NORMAL_QUANTILE)
+
+
+def _interval(
+    measured: float, drawn: Float[np.ndarray, " draw"], wider: float
+) -> tuple[float, float]:
+    """The bootstrap's percentiles, moved away from the measured value by a factor."""
+    if math.isinf(wider):
+        return -math.inf, math.inf
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return measured + wider * (float(low) - measured), measured + wider * (float(high) - measured)
 
 
 def _stretches(

@@ -11,37 +11,30 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from seqgan.data.sequences import Sequences
-from seqgan.evaluation.measure import token_rows
+from seqgan.evaluation.axes import (
+    ENTROPY,
+    KL_GENERATOR_ORACLE,
+    KL_ORACLE_GENERATOR,
+    NLL_HELDOUT,
+    NLL_ORACLE,
+    Axis,
+    quality_axis,
+)
+from seqgan.evaluation.measure import measured_texts, references_of, token_rows
 from seqgan.evaluation.metrics.intervals import PerText
+from seqgan.evaluation.metrics.likelihood import likelihood_report
 from seqgan.evaluation.metrics.ngrams import sentence_bleu, sentence_self_bleu
 from seqgan.evaluation.planes.curves import Line
 from seqgan.models.generators.base import Generator
-from seqgan.models.sampling import Sampling, sample, sequence_log_probs
+from seqgan.models.sampling import Sampling, sample
 from seqgan.tasks.base import Task, heldout_prompts
 
 Texts = Literal["samples", "heldout"]
 
-
-@dataclass(frozen=True)
-class Axis:
-    """A metric as an axis: its name in the metric list (without `eval/`), and what is better."""
-
-    name: str
-    title: str
-    unit: str
-    higher_is_better: bool
-
-    @property
-    def label(self) -> str:
-        return f"{self.title} ({self.unit})"
-
-    @property
-    def sign(self) -> int:
-        """What turns values into goodness, and goodness into values."""
-        return 1 if self.higher_is_better else -1
+TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+OF_HELDOUT = (NLL_HELDOUT.name, KL_ORACLE_GENERATOR.name)  # rates over held-out texts
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,11 @@ class Rate(PerText):
     over: Texts = "samples"
 
     def redrawn(self, counts: Int[np.ndarray, "draw text"]) -> Float[np.ndarray, " draw"]:
-        """The value where each text occurs as often as a draw says."""
-        return (counts @ self.values) / (counts @ self.weights)
+        """The value where each text occurs as often as a draw says; NaN where none has weight."""
+        weights = counts @ self.weights
+        return np.divide(
+            counts @ self.values, weights, where=weights > 0, out=np.full(len(counts), np.nan)
+        )
 
 
 @dataclass(frozen=True)
@@ -79,34 +75,24 @@ class Point:
         return {name: rate.value for name, rate in self.rates.items()}
 
 
-NATS = "nats per token"
-NLL_ORACLE = Axis("nll_oracle", "NLL under the oracle", NATS, False)
-NLL_HELDOUT = Axis("nll_heldout", "held-out NLL", NATS, False)
-KL_GENERATOR_ORACLE = Axis("kl_generator_oracle", "KL(generator || oracle)", NATS, False)
-KL_ORACLE_GENERATOR = Axis("kl_oracle_generator", "KL(oracle || generator)", NATS, False)
-ENTROPY = Axis("entropy", "entropy of the generator", NATS, True)
-
-
 def panels(task: Task, num_samples: int, truncated: bool) -> list[Panel]:
     """The planes of a task, the one that decides first.
 
-    Quality is NLL under the true model where every text has a finite one, else a check's rate,
-    else BLEU-4. Diversity is held-out NLL, scored as the texts are sampled.
+    Diversity is held-out NLL, scored as the texts are sampled. Texts that BLEU judges have a plane
+    with Self-BLEU too, and those of a known true model one with both of its divergences.
 
     Args:
         num_samples: texts of each point; Self-BLEU depends on it.
         truncated: whether top-p is used. It has no held-out NLL, so that one more plane is needed.
     """
-    if task.exact is not None and task.exact.full_support:
-        found = [Panel(NLL_ORACLE, NLL_HELDOUT), Panel(KL_GENERATOR_ORACLE, KL_ORACLE_GENERATOR)]
-    elif task.checks:
-        name = next(iter(task.checks))
-        found = [Panel(Axis(name, f"{name} rate", "share of samples", True), NLL_HELDOUT)]
-    else:
-        bleu = Axis("bleu_4", "BLEU-4", f"{task.size('test'):,} references", True)
+    quality = quality_axis(task)
+    found = [Panel(quality, NLL_HELDOUT)]
+    if quality == NLL_ORACLE:
+        found.append(Panel(KL_GENERATOR_ORACLE, KL_ORACLE_GENERATOR))
+    if quality.name == "bleu_4":
         own = Axis("self_bleu_4", "Self-BLEU-4", f"{num_samples:,} samples", False)
-        return [Panel(bleu, NLL_HELDOUT), Panel(bleu, own)]
-    return [*found, Panel(found[0].quality, ENTROPY)] if truncated else found
+        return [*found, Panel(quality, own)]
+    return [*found, Panel(quality, ENTROPY)] if truncated else found
 
 
 def measure_point(
@@ -116,45 +102,52 @@ def measure_point(
     num_samples: int,
     rng: torch.Generator,
     sampling: Sampling,
+    planes: Sequence[Panel],
 ) -> Point:
-    """Draws texts and measures what the task's planes show.
+    """Draws texts and measures what the planes show; a small part of what `measure` does.
 
     Args:
         heldout: real sequences that the generator was not trained on.
+        planes: of the task, from `panels`.
     """
     changed = None if sampling == Sampling() else sampling  # the generator itself is quicker
     prompts = heldout_prompts(task, num_samples, heldout.tokens.device)
     samples = sample(
         generator, task.vocabulary, num_samples, task.max_length, rng, changed, prompts
     )
-    own = -_array(sequence_log_probs(generator, samples, changed))
-    # A token at the very edge of a nucleus may be drawn and then, rounded another way in scoring,
-    # be cut off. Its text is in no mean over likelihoods.
-    scored = np.isfinite(own)
-    tokens = np.where(scored, _array(samples.mask.sum(dim=1)), 0.0)
-    own = np.where(scored, own, 0.0)
-    ones = np.ones(num_samples)
-    rates = {"entropy": Rate(own, tokens)}
-    nll = -_array(sequence_log_probs(generator, heldout, changed))
-    heldout_tokens = _array(heldout.mask.sum(dim=1))
-    defined = bool(np.isfinite(nll).all())
-    if defined:
-        rates["nll_heldout"] = Rate(nll, heldout_tokens, "heldout")
-    if task.exact is not None and task.exact.full_support:
-        true = np.where(scored, -_array(task.exact.log_prob(samples)), 0.0)
-        rates["nll_oracle"] = Rate(true, tokens)
-        rates["kl_generator_oracle"] = Rate(true - own, tokens)
-        if defined:
-            cost = nll + _array(task.exact.log_prob(heldout))
-            rates["kl_oracle_generator"] = Rate(cost, heldout_tokens, "heldout")
-    elif task.checks:
-        name, check = next(iter(task.checks.items()))
-        rates[name] = Rate(np.array(list(check(samples.texts)), np.float64), ones)
-    else:
-        test = task.real("test", task.size("test"), torch.Generator().manual_seed(0))
-        rows = token_rows(samples)
-        rates["bleu_4"] = Rate(sentence_bleu(rows, token_rows(test), 4)[4], ones)
-        rates["self_bleu_4"] = Rate(sentence_self_bleu(rows, 4)[4], ones)
+    parts = likelihood_report(generator, samples, heldout, task.exact, changed).per_text
+    shown = {axis.name for panel in planes for axis in (panel.quality, panel.diversity)}
+    wanted = {name: one for name, one in task.measures.items() if name in shown}
+    parts |= {f"eval/{name}": part for name, part in measured_texts(samples, wanted).items()}
+    rows = token_rows(samples) if shown & {"bleu_4", "self_bleu_4"} else []
+    if "bleu_4" in shown:
+        references = token_rows(references_of(task))
+        parts["eval/bleu_4"] = PerText.mean_of(sentence_bleu(rows, references, 4)[4])
+    if "self_bleu_4" in shown:
+        parts["eval/self_bleu_4"] = PerText.mean_of(sentence_self_bleu(rows, 4)[4])
+    return point_of(sampling, parts, planes)
+
+
+def point_of(sampling: Sampling, parts: Mapping[str, PerText], planes: Sequence[Panel]) -> Point:
+    """What planes show of a measurement.
+
+    A token at the very edge of a nucleus may be drawn and then, rounded another way in scoring, be
+    cut off. Its text is in no mean over the generator's own likelihoods.
+
+    Args:
+        parts: metrics text by text, as `Measurement.per_text` has them.
+    """
+    axes = [axis for panel in planes for axis in (panel.quality, panel.diversity)]
+    rates = {}
+    for name in dict.fromkeys([*(axis.name for axis in axes), ENTROPY.name]):
+        part = parts[f"eval/{name}"]
+        scored = np.isfinite(part.values)
+        if name in OF_HELDOUT:
+            if scored.all():
+                rates[name] = Rate(part.values, part.weights, "heldout")
+        elif part.weights[scored].any():
+            values, weights = (np.where(scored, each, 0) for each in (part.values, part.weights))
+            rates[name] = Rate(values, weights)
     return Point(sampling, rates)
 
 
@@ -225,7 +218,3 @@ def curves_of(points: Sequence[Point], panel: Panel) -> list[list[Point]]:
         sorted(cut, key=lambda point: point.sampling.top_p),
     ]
     return [curve for curve in curves if curve]
-
-
-def _array(values: Tensor) -> Float[np.ndarray, " text"]:
-    return values.double().cpu().numpy()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seqgan.evaluation.planes.points import Axis, Panel
+from seqgan.evaluation.axes import Axis
+from seqgan.evaluation.planes.points import Panel
 from seqgan.system.errors import DataError
 
 MODEL = "model"

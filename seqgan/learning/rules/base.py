@@ -16,11 +16,11 @@ class LearningRule(Protocol):
 
     The game calls `step` once per generator update. Whatever a rule keeps between updates (an
     optimiser, a baseline, a critic) is in its state, so that a run goes on after a stop with the
-    same numbers. The rule tells `players.count_tokens` which texts it drew. It may have `shown`, the
-    names of metrics beside the progress bar.
+    same numbers. The rule tells `players.count_tokens` which texts it drew. It may have `shown`,
+    the names of metrics beside the progress bar.
 
-    Of several processes, each builds the rule and calls its steps, in step with the others. The main
-    one builds it first, so building waits for nobody: a module that learns is appended to
+    Of several processes, each builds the rule and calls its steps, in step with the others. The
+    main one builds it first, so building waits for nobody: a module that learns is appended to
     `players.learning`, and is joined before training begins. Parameters are initialised from
     PyTorch's global state, which is seeded meanwhile.
     """

@@ -83,9 +83,10 @@ class FunctionReward(Reward):
     padding) is called once per row. It may also take `prompt`, and returns a number or None.
 
     A function with a parameter `texts` or `completions` (a list of strings), `completion_ids` (a
-    list of lists of ints), `prompts`, or `tokens` and `mask` (tensors of shape (batch, time)) is
-    called once per batch. It returns one number or None per text, or a tensor of shape (batch,). It
-    may also take TRL's `trainer_state`, `log_metric` and `log_extra`.
+    list of lists of ints), `prompts`, `sequences` (the `Sequences` themselves), or `tokens` and
+    `mask` (tensors of shape (batch, time)) is called once per batch. It returns one number or None
+    per text, or a tensor of shape (batch,). It may also take TRL's `trainer_state`, `log_metric`
+    and `log_extra`.
 
     Both kinds may take columns of the data by name, and get all arguments with `**kwargs`. Both may
     be asynchronous.
@@ -196,7 +197,7 @@ class FunctionReward(Reward):
     def _value(self, name: str, sequences: Sequences) -> Any:
         """The argument for a parameter of that name; a list of arguments if called once per row.
 
-        The argument is a copy, so that a function may change it.
+        The argument is a copy, so that a function may change it; `sequences` alone are not.
         """
         if name not in self.signature.offered:
             return list(sequences.columns[name])
@@ -211,6 +212,8 @@ class FunctionReward(Reward):
                 lengths = sequences.lengths.tolist()
                 rows = zip(sequences.tokens.tolist(), lengths, strict=True)
                 return [row[:length] for row, length in rows]
+            case "sequences":
+                return sequences
             case "tokens":
                 return sequences.tokens.clone()
             case "mask":

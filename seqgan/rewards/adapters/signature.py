@@ -11,18 +11,19 @@ from seqgan.system.errors import ConfigurationError
 Takes = Literal["text", "texts", "token_ids", "tokens", "completions"]
 
 FORMS = (
-    "(text), (texts), (token_ids), (tokens, mask) or any of (prompts, completions, completion_ids)"
+    "(text), (texts), (token_ids), (sequences), (tokens, mask) or any of (prompts, completions,"
+    " completion_ids)"
 )
 
 # Arguments about a single row, and about a batch. Columns of the data may have any other name.
 OF_A_ROW = ("text", "token_ids", "prompt")
-OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask")
+OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask", "sequences")
 REPORTING = ("trainer_state", "log_metric", "log_extra")
 
 # A function with a parameter in _ROW_MARKS is called once per row, a function with a parameter in
 # _BATCH_MARKS once per batch.
 _ROW_MARKS = {"text", "token_ids"}
-_BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids"}
+_BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids", "sequences"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Signature:
                 )
         if not self.everything:
             return tuple(name for name in self.names if name in own or name in columns)
-        spare = () if self.by_row else ("texts", "tokens", "mask")  # repeat the completions
+        # These repeat the completions.
+        spare = () if self.by_row else ("texts", "tokens", "mask", "sequences")
         implied = (name for name in (*own, *columns) if name not in spare)
         return tuple(dict.fromkeys(n for n in (*self.names, *implied) if n not in self.places))
 

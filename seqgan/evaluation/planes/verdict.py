@@ -1,0 +1,291 @@
+"""The verdict on a generator beside its MLE control: whole curves over temperatures, compared.
+
+Temperature buys quality with diversity for free, so a generator counts as better only where it has
+more diversity at equal quality (Caccia et al., 2020). `compare` is what the table at the end of a
+run, its report, its model card and `seqgan frontier` all ask.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from seqgan.evaluation.axes import Axis
+from seqgan.evaluation.planes.curves import (
+    NORMAL_QUANTILE,
+    MeanStanding,
+    Standing,
+    Verdict,
+    attained,
+    compare_curves,
+    reach,
+)
+from seqgan.evaluation.planes.points import Panel, Point, Rate, lines, redrawn_lines
+
+NUM_DRAWS = 1000  # of the bootstrap
+
+PLACES = {
+    "above": "above the MLE curve (better)",
+    "on": "on the MLE curve (no difference beyond noise)",
+    "under": "under the MLE curve (worse)",
+}
+OPENINGS: dict[Verdict, str] = {
+    "better": PLACES["above"],
+    "level": PLACES["on"],
+    "worse": PLACES["under"],
+    "mixed": "above the MLE curve at some qualities and under it at others (mixed)",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A generator's curve beside that of its control.
+
+    Args:
+        standing: in goodness; None where one of them has no point in the plane.
+        verdict: in one word; `unknown` where there is no standing.
+    """
+
+    panel: Panel
+    standing: Standing | None
+    verdict: Verdict | Literal["unknown"]
+    sentence: str
+
+    @property
+    def difference(self) -> float | None:
+        """Of diversity at equal quality, in its unit: of held-out NLL, below 0 is better."""
+        if self.standing is None:
+            return None
+        return self.panel.diversity.sign * self.standing.difference
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the difference, 95%, in its unit."""
+        ends = (-math.inf, math.inf) if self.standing is None else self.standing.interval
+        return _native(self.panel.diversity, ends)
+
+    @property
+    def error(self) -> float | None:
+        """The standard error that the interval would have if it were a normal one's."""
+        low, high = self.interval
+        return (high - low) / (2 * NORMAL_QUANTILE) if math.isfinite(high - low) else None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON-able values in the axes' own units; None for what is infinite."""
+        quality, found = self.panel.quality, self.standing
+        plain = {
+            "verdict": self.verdict,
+            "place": None,
+            "difference": self.difference,
+            "interval": _finite(self.interval),
+        }
+        if found is None:
+            return plain
+        return {
+            **plain,
+            "place": found.place,
+            "common": _native(quality, found.common),
+            "reaches": [quality.sign * reached for reached in found.reaches],
+            "further": found.further,
+            "better": [_native(quality, ends) for ends in found.better],
+            "worse": [_native(quality, ends) for ends in found.worse],
+        }
+
+
+def compare(
+    run: Sequence[Point],
+    control: Sequence[Point],
+    panel: Panel,
+    name: str = "the run",
+    seed: int = 0,
+) -> Comparison:
+    """Compares a generator's points with those of its control, all temperatures together.
+
+    Args:
+        run, control: measured on the same held-out sequences.
+        name: of the generator, with which the sentence begins.
+        seed: of the bootstrap.
+    """
+    first, second = lines(run, panel), lines(control, panel)
+    if not first or not second:
+        return Comparison(panel, None, "unknown", _unknown(name, run, panel))
+    redrawn = [
+        redrawn_lines(points, panel, NUM_DRAWS, seed=2 * seed + which, heldout_seed=seed)
+        for which, points in enumerate((run, control))
+    ]
+    found = compare_curves(first, second, (redrawn[0], redrawn[1]), _num_texts(run, control, panel))
+    return Comparison(panel, found, found.verdict, _sentence(name, found, run, control, panel))
+
+
+def matched(point: Point, control: Sequence[Point], panel: Panel) -> Point:
+    """The control's point of at least a point's quality with the best diversity.
+
+    Where none reaches that quality, the control's point that comes nearest to it.
+    """
+    shown = _shown(control, panel)
+    asked = _goodness(point, panel.quality)
+    reached = [one for one in shown if _goodness(one, panel.quality) >= asked]
+    if not reached:
+        return max(shown, key=lambda one: _goodness(one, panel.quality))
+    return max(reached, key=lambda one: _goodness(one, panel.diversity))
+
+
+def best_point(
+    run: Sequence[Point], control: Sequence[Point], comparison: Comparison
+) -> Point | None:
+    """The point at which a generator is furthest ahead of its control; None without a standing.
+
+    That of its best quality where the control does not come so far, beyond noise; else that of the
+    largest gain in diversity at equal quality.
+    """
+    panel, found = comparison.panel, comparison.standing
+    if found is None:
+        return None
+    shown = _shown(run, panel)
+    if found.further == "above":
+        return max(shown, key=lambda one: _goodness(one, panel.quality))
+    curves = lines(control, panel)
+
+    def gain(point: Point) -> float:
+        quality = np.array([_goodness(point, panel.quality)])
+        known = max(float(attained(line, quality)[0]) for line in curves)
+        return _goodness(point, panel.diversity) - known
+
+    within = [one for one in shown if _goodness(one, panel.quality) <= reach(curves)]
+    return max(within or shown, key=gain)
+
+
+def mean_sentence(found: MeanStanding, panel: Panel) -> str:
+    """The mean over runs that differ in their seed alone, and its interval over runs."""
+    axis = panel.diversity
+    return (
+        f"Over {found.num_runs} runs the game is {PLACES[found.place]}: the mean difference of"
+        f" {axis.title} is {_difference(axis, found.difference)} ({axis.unit}; 95% interval"
+        f" {_interval(axis, found.interval)} by Student's t over runs; {_better(axis)})."
+    )
+
+
+def plain_mean(found: MeanStanding, panel: Panel) -> dict[str, Any]:
+    """As JSON-able values in the axes' own units."""
+    return {
+        "place": found.place,
+        "difference": panel.diversity.sign * found.difference,
+        "interval": _native(panel.diversity, found.interval),
+        "num_runs": found.num_runs,
+    }
+
+
+def _sentence(
+    name: str, found: Standing, run: Sequence[Point], control: Sequence[Point], panel: Panel
+) -> str:
+    """The standing in words and in the axes' own units."""
+    quality, diversity = panel.quality, panel.diversity
+    low, high = _native(quality, found.common)
+    over = f"over {low:.4g} to {high:.4g}"
+    if f"{low:.4g}" == f"{high:.4g}":
+        over = f"at {low:.4g} alone, as no other is reached by both (sample further temperatures)"
+    drawn = {rate.over for point in run for rate in _rates(point, panel)}
+    texts = "samples and held-out texts" if "heldout" in drawn else "samples"
+    noise = f"95% interval {_interval(diversity, found.interval)} by bootstrap over {texts}"
+    if math.isinf(found.interval[1]):
+        noise = "a single text says nothing of noise"
+    sentence = (
+        f"{name} is {OPENINGS[found.verdict]}: at equal {quality.title}, {over},"
+        f" its {diversity.title} differs by {_difference(diversity, found.difference)}"
+        f" ({diversity.unit}; {noise}; {_better(diversity)})."
+    )
+    whole = (found.common,)
+    for word, stretches in (("better", found.better), ("worse", found.worse)):
+        if stretches and stretches != whole:
+            where = " and ".join(
+                "{:.4g} to {:.4g}".format(*_native(quality, ends)) for ends in stretches
+            )
+            sentence += f" It is {word} at {quality.title} {where}."
+    own, controls = (f"{quality.sign * reached:.4g}" for reached in found.reaches)
+    if found.further == "above":
+        sentence += (
+            f" It reaches {quality.title} {own}, which MLE does not at these temperatures (at best"
+            f" {controls})."
+        )
+    elif found.further == "under":
+        sentence += f" It does not reach MLE's best {quality.title}, {controls} (at best {own})."
+    return sentence + _plain_difference(run, control, panel.quality)
+
+
+def _plain_difference(run: Sequence[Point], control: Sequence[Point], axis: Axis) -> str:
+    """Says so where the two qualities at temperature 1 are equal within noise."""
+    rates = [
+        point.rates[axis.name]
+        for points in (run, control)
+        for point in points
+        if point.sampling.temperature == 1 == point.sampling.top_p and axis.name in point.rates
+    ]
+    if len(rates) < 2:
+        return ""
+    own, controls = rates
+    if abs(own.value - controls.value) > 2 * math.hypot(own.error, controls.error):
+        return ""
+    return (
+        f" At temperature 1 the two are level within noise in {axis.title} ({own.value:.4g} and"
+        f" MLE's {controls.value:.4g})."
+    )
+
+
+def _unknown(name: str, run: Sequence[Point], panel: Panel) -> str:
+    who = name if not lines(run, panel) else "MLE"
+    return (
+        f"{name} cannot be compared with the MLE curve: at no temperature does {who} have both a"
+        f" finite {panel.diversity.title} and a {panel.quality.title}."
+    )
+
+
+def _num_texts(run: Sequence[Point], control: Sequence[Point], panel: Panel) -> tuple[int, int]:
+    """The fewest texts behind any quality, and behind any diversity."""
+    shown = [*_shown(run, panel), *_shown(control, panel)]
+    quality, diversity = (
+        min(int((point.rates[axis.name].weights > 0).sum()) for point in shown)
+        for axis in (panel.quality, panel.diversity)
+    )
+    return quality, diversity
+
+
+def _shown(points: Sequence[Point], panel: Panel) -> list[Point]:
+    """The points that have both coordinates."""
+    return [point for point in points if len(_rates(point, panel)) == 2]
+
+
+def _rates(point: Point, panel: Panel) -> list[Rate]:
+    names = panel.quality.name, panel.diversity.name
+    return [point.rates[name] for name in names if name in point.rates]
+
+
+def _goodness(point: Point, axis: Axis) -> float:
+    return axis.sign * point.rates[axis.name].value
+
+
+def _native(axis: Axis, ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = sorted(axis.sign * end for end in ends)
+    return low, high
+
+
+def _finite(ends: tuple[float, float]) -> tuple[float, float] | None:
+    return ends if all(map(math.isfinite, ends)) else None
+
+
+def _difference(axis: Axis, goodness: float) -> str:
+    return _signed(axis.sign * goodness)
+
+
+def _interval(axis: Axis, ends: tuple[float, float]) -> str:
+    low, high = _native(axis, ends)
+    return f"{_signed(low)} to {_signed(high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 4) + 0.0:+.4f}"  # no -0.0000
+
+
+def _better(axis: Axis) -> str:
+    return f"{'above' if axis.higher_is_better else 'below'} 0 is better"
