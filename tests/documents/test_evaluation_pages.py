@@ -13,9 +13,9 @@ EVALUATION, RESPONSIBLE_USE = (
 )
 
 
-def run_only_block(page: str, folder: Path) -> list[str]:
-    """The lines that a page's one block of Python prints, without a warning."""
-    (script,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+def run_blocks(page: str, folder: Path) -> list[str]:
+    """The lines that a page's blocks of Python print, one after the other, without a warning."""
+    script = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=folder,
@@ -29,8 +29,8 @@ def run_only_block(page: str, folder: Path) -> list[str]:
 
 def test_evaluation_prints_what_its_comments_say(tmp_path: Path) -> None:
     expected = re.findall(r"^print\(.*\)  # (.*)$", EVALUATION, flags=re.MULTILINE)
-    assert run_only_block(EVALUATION, tmp_path) == expected
-    assert len(expected) == 2
+    assert run_blocks(EVALUATION, tmp_path) == expected
+    assert len(expected) == 5
 
 
 @pytest.mark.integration
@@ -38,7 +38,7 @@ def test_responsible_use_shows_the_worst_texts_first(tmp_path: Path) -> None:
     pytest.importorskip("profanity_check")
     texts = ["a dog in the park .", "you stupid idiot .", "a red bus ."]
     (tmp_path / "samples.txt").write_text("\n".join(texts), encoding="utf-8")
-    lines = run_only_block(RESPONSIBLE_USE, tmp_path)
+    lines = run_blocks(RESPONSIBLE_USE, tmp_path)
     assert len(lines) == 3
     assert lines[0].endswith("  you stupid idiot .")
     assert float(lines[0].split()[0]) > 0.5 > float(lines[1].split()[0])
