@@ -26,6 +26,7 @@ from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
+from seqgan.training.final import final_evaluation
 from seqgan.training.presets import oracle_preset
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.trainer import Trainer
@@ -103,9 +104,7 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
             drawn = trainer.draw(settings.num_looked_at)
             nll_oracle = -float(trainer.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
-        result = final_evaluation(
-            trainer
-        )  # on fresh samples: the one that ended the race was chosen
+        result = final_evaluation(trainer)  # on fresh samples: the last ones were chosen
     run = [seed, reward, trainer.counters.iterations, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []

