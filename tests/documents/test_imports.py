@@ -86,8 +86,9 @@ def layer_of(module):
     raise AssertionError(f"{module} has no place in the layers of {Path(__file__).name}")
 
 
-@pytest.mark.parametrize("module", SEQGAN)
+@pytest.mark.parametrize("module", [name for name in SEQGAN if name != "seqgan"])
 def test_imports_point_downwards(module):
+    """All but the root's, which names things of every layer and imports none before its use."""
     layer = layer_of(module)
     for name in imported(SEQGAN[module], SEQGAN):
         if name == "seqgan" or name.startswith("seqgan."):
@@ -114,7 +115,7 @@ def test_every_place_is_taken(pattern):
     assert any(fnmatchcase(name.removeprefix("seqgan."), pattern) for name in SEQGAN)
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES))
+@pytest.mark.parametrize("package", sorted(PACKAGES - {"seqgan"}))
 def test_packages_import_nothing(package):
     assert not imported(SEQGAN[package])
 
