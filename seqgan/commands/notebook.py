@@ -149,7 +149,7 @@ def train(
     settings: str | TrainConfig = "captions",
     *,
     task: Task | Sequence[str] | None = None,
-    reward: RewardModel | Callable[..., Any] | None = None,
+    reward: RewardModel | Callable[..., Any] | str | Sequence[str] | None = None,
     tracker: Tracker | None = None,
     progress: bool = True,
     output: str | Path = "",
@@ -160,7 +160,8 @@ def train(
     Args:
         settings: the name of a preset, or settings of your own.
         task: real texts, as a task or as strings; None for the task of the settings.
-        reward: a function of a text, or any reward; None for the rewards of the settings.
+        reward: a function of a text, any reward, or names as `--reward` takes them; None for the
+            rewards of the settings.
         tracker: where metrics go besides the run's record.
         progress: False shows nothing.
         output: a new folder for the run's settings, record, checkpoints and results, of which
@@ -178,6 +179,9 @@ def train(
         raise ConfigurationError(f"a preset is one of {', '.join(PRESETS)}, got {settings!r}")
     config = PRESETS[settings]() if isinstance(settings, str) else settings
     config = config.with_(**changes)
+    if isinstance(reward, str | Sequence):
+        config = config.with_(reward=(reward,) if isinstance(reward, str) else tuple(reward))
+        reward = None
     if str(output) and not (task is None and reward is None):
         raise ConfigurationError(
             "a run in a folder names its task and its rewards in its settings (task, reward), got"

@@ -69,9 +69,10 @@ def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
         "evaluation.num_final": 20,
         "evaluation.num_heldout": 20,
         "evaluation.temperatures": (1.0, 0.8),
-        "reward": ("constant",),
     }
-    run = seqgan.train("captions", output=tmp_path / "run", progress=False, **small)
+    run = seqgan.train(
+        "captions", reward="constant", output=tmp_path / "run", progress=False, **small
+    )
     loaded = seqgan.load_run(tmp_path / "run")
     assert loaded.sample(4, seed=2) == run.sample(4, seed=2)
     assert list(loaded.metrics) == list(run.metrics)
