@@ -1,7 +1,7 @@
 """One round of training for a reward that learns: fresh generated texts against real ones."""
 
 import copy
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from seqgan.system.timing import fastest, profiled
 from seqgan.tasks.base import heldout_prompts
 
 
+@runtime_checkable
 class RoundSettings(Protocol):
     """Sizes of a round."""
 

@@ -28,9 +28,9 @@ class Display(Protocol):
 
     def start(self) -> None: ...
 
-    def phase(self, name: str, total: int, completed: float) -> None: ...
+    def phase(self, name: str, total: int, completed: float | int) -> None: ...
 
-    def update(self, completed: float, metrics: Metrics) -> None: ...
+    def update(self, completed: float | int, metrics: Metrics) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -62,7 +62,7 @@ class Progress:
             if console.is_interactive
             else PlainDisplay(console, seconds_between_lines, clock)
         )
-        self._completed: float | None = None  # None before the first phase
+        self._completed: float | int | None = None  # None before the first phase
         self._metrics: dict[str, float | int] = {}
 
     def __enter__(self) -> "Progress":
@@ -77,13 +77,13 @@ class Progress:
     ) -> None:
         self._display.stop()
 
-    def phase(self, name: str, total: int, completed: float = 0) -> None:
+    def phase(self, name: str, total: int, completed: float | int = 0) -> None:
         """Begins a phase of `total` steps, of which a resumed run has `completed` behind it."""
         self._completed = completed
         self._metrics = {}
         self._display.phase(name, total, completed)
 
-    def advance(self, steps: float = 1, metrics: Metrics | None = None) -> None:
+    def advance(self, steps: float | int = 1, metrics: Metrics | None = None) -> None:
         """Some steps of the phase are done. Metrics stay on show until they are given anew.
 
         Raises:
@@ -123,14 +123,14 @@ class LiveDisplay:
     def start(self) -> None:
         self._bars.start()
 
-    def phase(self, name: str, total: int, completed: float) -> None:
+    def phase(self, name: str, total: int, completed: float | int) -> None:
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._bars.metrics = {}
         self._task = self._bars.add_task(name, total=total)
         self._bars.update(self._task, completed=completed)
 
-    def update(self, completed: float, metrics: Metrics) -> None:
+    def update(self, completed: float | int, metrics: Metrics) -> None:
         self._bars.metrics = metrics
         if self._task is not None:
             self._bars.update(self._task, completed=completed)
@@ -168,12 +168,12 @@ class PlainDisplay:
     def start(self) -> None:
         """Nothing to prepare."""
 
-    def phase(self, name: str, total: int, completed: float) -> None:
+    def phase(self, name: str, total: int, completed: float | int) -> None:
         self._show_waiting()
         self._name, self._total = name, total
         self._shown_at = None
 
-    def update(self, completed: float, metrics: Metrics) -> None:
+    def update(self, completed: float | int, metrics: Metrics) -> None:
         shown = format_metrics(metrics)
         self._waiting = f"{self._name} {round(completed, 2):g}/{self._total}" + (
             f"  {shown}" if shown else ""

@@ -47,7 +47,7 @@ class Trainer:
         progress: Progress,
         rng: torch.Generator,
         checkpoints: Path | None = None,
-        checkpoint_seconds: float = 0.0,
+        checkpoint_seconds: float | int = 0.0,
     ) -> None:
         self.players, self.phases = players, tuple(phases)
         self.tracker, self.progress, self.rng = tracker, progress, rng

@@ -48,7 +48,7 @@ class MaximumLikelihood:
     evaluated = False
 
     def __init__(
-        self, players: Players, settings: PretrainConfig, unit_seconds: float = UNIT_SECONDS
+        self, players: Players, settings: PretrainConfig, unit_seconds: float | int = UNIT_SECONDS
     ) -> None:
         self.settings, self.unit_seconds = settings, unit_seconds
         self.total = settings.epochs
@@ -211,7 +211,7 @@ class _Epoch:
         players: Players,
         optimizer: torch.optim.Optimizer,
         settings: PretrainConfig,
-        seconds: float,
+        seconds: float | int,
     ) -> bool:
         """Takes steps until the epoch is over, which makes it True, or `seconds` are."""
         if self._batches is None:  # after a stop
