@@ -57,8 +57,7 @@ def main(settings: Settings) -> None:
     grammar = captions_task(CaptionsConfig(train_size=5000)).splits["train"].texts
     words = map(str.split, grammar if settings.texts is None else read_texts(settings.texts))
     cut = ((" ".join(w[: settings.first]), " ".join(w[settings.first :])) for w in words)
-    path = settings.results.with_suffix(".jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    (path := settings.results.with_suffix(".jsonl")).parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(json.dumps({"prompt": a, "continuation": b}) for a, b in cut if b))
     rows = [row for seed in settings.seeds for row in run(settings, path, seed)]
     with settings.results.open("w", newline="") as file:
@@ -69,14 +68,14 @@ def main(settings: Settings) -> None:
 def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
     rules, rng = text_preset(), torch.Generator().manual_seed(seed)
     judged = {"pretrain_rounds": settings.rounds, "num_sequences": 500, "loss": "pairwise"}
-    game = {"iterations": settings.iterations, "learning_rate": settings.learning_rate}
-    game |= {"kl_weight": settings.kl_weight, "num_rollouts": 0, "batch_size": 256}
+    rule = {"learning_rate": settings.learning_rate, "kl_weight": settings.kl_weight}
     config = TrainConfig(
         task=PromptsConfig(path=str(path)),
         generator=TransformerGeneratorConfig(width=settings.teacher_width),
         pretrain=PretrainConfig(settings.epochs, patience=1),
         discriminator_training=replace(rules.discriminator_training, **judged),
-        adversarial=replace(rules.adversarial, **game),
+        rule=replace(rules.rule, num_rollouts=0, **rule),
+        adversarial=replace(rules.adversarial, iterations=settings.iterations, batch_size=256),
         evaluation=replace(rules.evaluation, every=10**6, num_samples=500, num_shown=0),
         seed=seed,
     )
@@ -104,12 +103,12 @@ def run(settings: Settings, path: Path, seed: int) -> list[list[object]]:
                 row += [float(difference.mean()), float(difference.std()) / len(prompts) ** 0.5]
             nll = -float(sequence_log_probs(policy, real, how).sum()) / float(real.mask.sum())
             entropy = -float(sequence_log_probs(policy, own, how).sum()) / float(own.mask.sum())
-            known = trainer.heldout_information(own)["discriminator/information_heldout"]
+            known = trainer.players.heldout_information(own)["discriminator/information_heldout"]
             print(*(f"{x:.3f}" if isinstance(x, float) else x for x in [*row, nll, entropy, known]))
             return [*row, nll, entropy, known]
 
-        trainer.run(trainer.phase("maximum_likelihood"))
-        trainer.run(trainer.phase("adversary"))
+        for phase in trainer.phases[:2]:
+            trainer.run(phase)
         rows = [measured("SFT", temperature) for temperature in settings.temperatures]
         trainer.run(trainer.phase("game"))
         rows += [measured("game", temperature) for temperature in settings.temperatures]

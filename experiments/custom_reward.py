@@ -31,6 +31,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
+from seqgan.training.final import final_evaluation
 from seqgan.training.settings import (
     AdversarialConfig,
     EvaluationConfig,
@@ -96,7 +97,8 @@ def main(settings: Settings) -> None:
         judge = as_reward(reward_of(settings.reward, task), name=settings.reward)
         with Progress() as progress:
             trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=judge)
-            result = trainer.train()
+            trainer.train()
+            result = final_evaluation(trainer)
         matched, table = result.comparison, result_table(result)
         measurements = (result.start, matched.control, result.final)
         for (what, numbers), measured in zip(table.rows, measurements, strict=True):

@@ -77,7 +77,7 @@ def main(settings: Settings) -> None:
 
     for seed in settings.seeds:
         for rule in RULES:
-            config = replace(base, reward_aggregation=rule, seed=seed)
+            config = replace(base, rule=replace(base.rule, aggregation=rule), seed=seed)
             rewards = WeightedSum([as_reward(grammatical), as_reward(distance)])
             with Progress() as progress:
                 trainer = make_trainer(config, task, MemoryTracker(), progress, rewards=rewards)

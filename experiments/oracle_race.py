@@ -26,6 +26,7 @@ from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
+from seqgan.training.final import final_evaluation
 from seqgan.training.presets import oracle_preset
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -91,22 +92,18 @@ def race(settings: Settings, seed: int, reward: Reward) -> list[list[object]]:
     config = configured(settings, seed, reward)
     with Progress() as progress:
         trainer = make_trainer(config, build_task(config), MemoryTracker(), progress)
+        players = trainer.players
         nll_oracle, started = float("inf"), time.perf_counter()
         trainer.run(trainer.phase("maximum_likelihood"))
         trainer.run(trainer.phase("adversary"))
-        while nll_oracle > PUBLISHED and trainer.players.position.iteration < settings.limit:
+        while nll_oracle > PUBLISHED and players.position.iteration < settings.limit:
             for _ in range(settings.every):
-                trainer.phase("game").rule.step(trainer.players, trainer.rng)
-                if reward == "discriminator":
-                    trainer.discriminator_steps()
-                trainer.players.position.iteration += 1
-            drawn = trainer.players.draw(settings.num_looked_at)
-            nll_oracle = -float(trainer.players.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
+                trainer.phase("game").unit(players, trainer.rng)
+            drawn = players.draw(settings.num_looked_at, trainer.rng)
+            nll_oracle = -float(players.task.exact.log_prob(drawn).sum() / drawn.mask.sum())
         seconds = time.perf_counter() - started
-        result = final_evaluation(
-            trainer
-        )  # on fresh samples: the one that ended the race was chosen
-    run = [seed, reward, trainer.players.position.iteration, round(seconds)]
+        result = final_evaluation(trainer)  # on fresh samples: those that ended it were chosen
+    run = [seed, reward, players.position.iteration, round(seconds)]
     print(*run, result.comparison.sentence, flush=True)
     rows: list[list[object]] = []
     sharpened = f"MLE at {result.comparison.temperature:.2f}"

@@ -24,6 +24,7 @@ from seqgan.tasks.files.text import TextConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
+from seqgan.training.final import final_evaluation
 from seqgan.training.presets import text_preset
 from seqgan.training.start import make_trainer
 
@@ -54,7 +55,9 @@ def main(settings: Settings) -> None:
         )
         task = build_task(config)
         with Progress() as progress:
-            result = make_trainer(config, task, MemoryTracker(), progress).train()
+            trainer = make_trainer(config, task, MemoryTracker(), progress)
+            trainer.train()
+            result = final_evaluation(trainer)
         table = result_table(result)
         print("\n".join(table.lines()))
         print(result.comparison.sentence)

@@ -30,6 +30,7 @@ from seqgan.data.vocabulary import Vocabulary, split_words
 from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.evaluation.measure import measure, token_rows
 from seqgan.evaluation.texts import TextMeasures
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
@@ -77,7 +78,7 @@ def make_task(settings: Settings) -> tuple[FixedTask, Sequences]:
     return FixedTask(vocabulary, 25, splits), parts[3]
 
 
-def make_trainer(settings: Settings, task: FixedTask, seed: int, game: str) -> Trainer:
+def trainer_of(settings: Settings, task: FixedTask, seed: int, game: str) -> Trainer:
     size, (discriminator, d_steps) = settings.hidden_size, GAMES[game]
     config = settings_of.TrainConfig(
         generator=RecurrentGeneratorConfig(embedding_size=size // 2, hidden_size=size, dropout=0.5),
@@ -86,7 +87,7 @@ def make_trainer(settings: Settings, task: FixedTask, seed: int, game: str) -> T
         discriminator_training=settings_of.DiscriminatorTrainingConfig(
             d_steps=d_steps, num_sequences=64, batch_size=128
         ),
-        rule=settings_of.PolicyGradientConfig(learning_rate=3e-4, num_rollouts=0, kl_weight=1.0),
+        rule=PolicyGradientConfig(learning_rate=3e-4, num_rollouts=0, kl_weight=1.0),
         adversarial=settings_of.AdversarialConfig(iterations=10**6, batch_size=192),
         seed=seed,
     )
@@ -101,14 +102,9 @@ def information(trainer: Trainer, real: Sequences, generated: Sequences) -> dict
 def train_best(trainer: Trainer, epochs: int) -> None:
     """Passes over the training captions and 4,000 samples; the best epoch on dev is kept."""
     reward, rng = trainer.players.discriminator, trainer.rng
-    real, generated = (
-        trainer.players.task.splits["train"],
-        trainer.players.draw(4 * trainer.players.task.size("train")),
-    )
-    dev, other = (
-        trainer.players.task.splits["dev"],
-        trainer.players.draw(trainer.players.task.size("dev")),
-    )
+    splits, draw = trainer.players.task.splits, trainer.players.draw
+    real, generated = splits["train"], draw(4 * len(splits["train"]), rng)
+    dev, other = splits["dev"], draw(len(splits["dev"]), rng)
     best, state = -np.inf, reward.state_dict()
     for _ in range(epochs):
         chosen = generated.select(torch.randperm(len(generated), generator=rng)[: len(real)])
@@ -125,7 +121,7 @@ def points(settings: Settings, trainer: Trainer, texts: TextMeasures, name: str)
         rng, sampling = torch.Generator().manual_seed(5), Sampling(temperature)
         task, count = trainer.players.task, settings.num_samples
         found = measure(generator, task, count, 10**6, rng, sampling, texts=texts)
-        row = {"model": name, "seed": trainer.config.seed, "temperature": temperature}
+        row = {"model": name, "seed": trainer.players.seed, "temperature": temperature}
         rows.append(row | {key: found.metrics[f"eval/{key}"] for key in MEASURED})
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()))
     print(f"{name}: " + " | ".join(found.samples.texts[:3]), flush=True)
@@ -139,7 +135,7 @@ def main(settings: Settings) -> None:
     for seed in settings.seeds:
         start: dict[str, Any] = {}
         for game in GAMES:
-            trainer = make_trainer(settings, task, seed, game)
+            trainer = trainer_of(settings, task, seed, game)
             if not start:
                 trainer.run(trainer.phase("maximum_likelihood"))
                 start = copy.deepcopy(trainer.state_dict())
@@ -147,20 +143,17 @@ def main(settings: Settings) -> None:
             if game == "then in turns":
                 trainer.load_state_dict(start["after"])
             else:
-                names = ("counters", "generator", "pretrained", "best_nll_dev")
-                trainer.load_state_dict(
-                    trainer.state_dict() | {name: start[name] for name in names}
-                )
+                pretrained = {key: start["players"][key] for key in ("generator", "reference")}
+                state = trainer.state_dict()
+                trainer.load_state_dict(state | {"players": state["players"] | pretrained})
                 train_best(trainer, settings.epochs)
             for update in range(settings.updates + 1):
                 if update % 100 == 0 or update == settings.updates:
                     test = task.splits["test"]
-                    known = information(trainer, test, trainer.players.draw(len(test)))
+                    known = information(trainer, test, trainer.players.draw(len(test), trainer.rng))
                     print(f"{game}, {update} updates: {known}", flush=True)
                 if update < settings.updates:
-                    trainer.phase("game").rule.step(trainer.players, trainer.rng)
-                    trainer.players.position.iteration += 1
-                    trainer.discriminator_steps()
+                    trainer.phase("game").unit(trainer.players, trainer.rng)
             start["after"] = copy.deepcopy(trainer.state_dict())
             rows += points(settings, trainer, texts, game)
         settings.results.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ from seqgan.tasks.files.text_files import read_texts
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.build import build_task
+from seqgan.training.final import final_evaluation
 from seqgan.training.presets import text_preset
 from seqgan.training.settings import PretrainConfig, TrainConfig
 from seqgan.training.start import make_trainer
@@ -62,8 +63,7 @@ def main(settings: Settings) -> None:
     cut = [(t.split()[: settings.first], t.split()[settings.first :]) for t in texts]
     pairs = [{"prompt": " ".join(a), "continuation": " " + " ".join(b)} for a, b in cut if b]
     settings.folder.mkdir(parents=True, exist_ok=True)
-    path = settings.folder / "prompts.jsonl"
-    path.write_text("\n".join(map(json.dumps, pairs)))
+    (path := settings.folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     heads, *rows = (row for seed in settings.seeds for row in run(settings, path, texts, seed))
     settings.results.parent.mkdir(parents=True, exist_ok=True)
     with settings.results.open("w", newline="") as file:
@@ -85,38 +85,40 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         part.save_pretrained(empty)
     rules, judge = text_preset(), PretrainedDiscriminatorConfig()
     judged = {"pretrain_rounds": settings.rounds, "num_sequences": 300}
-    play = {"iterations": settings.iterations, "learning_rate": settings.learning_rate}
-    play |= {"kl_weight": settings.kl_weight, "num_rollouts": 0}
+    rule = {"learning_rate": settings.learning_rate, "kl_weight": settings.kl_weight}
     base = TrainConfig(
         task=PromptsConfig(path=str(path)),
         generator=PretrainedGeneratorConfig(path=str(empty), adapter="none"),
         discriminator=judge if settings.encoder else TransformerDiscriminatorConfig(),
         pretrain=PretrainConfig(settings.epochs, patience=1, decays=0, learning_rate=3e-3),
         discriminator_training=replace(rules.discriminator_training, **judged),
-        adversarial=replace(rules.adversarial, **play),
+        rule=replace(rules.rule, num_rollouts=0, **rule),
+        adversarial=replace(rules.adversarial, iterations=settings.iterations),
         evaluation=replace(rules.evaluation, num_samples=500, num_final=settings.num_samples),
         seed=seed,
     )
     with Progress() as progress:
         learner = make_trainer(base, build_task(base), MemoryTracker(), progress)
-        learner.pretrain_generator()
-        for part in (learner.generator.model, tokenizer):
+        learner.run(learner.phase("maximum_likelihood"))
+        for part in (learner.players.generator.model, tokenizer):
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
-        result = make_trainer(
-            config, build_task(config), (game := MemoryTracker()), progress
-        ).train()
+        trainer = make_trainer(config, build_task(config), (game := MemoryTracker()), progress)
+        trainer.train()
+        result = final_evaluation(trainer)
     table = result_table(result)
-    print("\n".join(table.lines()), result.comparison.sentence, sep="\n")
-    print(information_sentence(result.information))
+    sentences = (result.comparison.sentence, information_sentence(result.information))
+    print(*table.lines(), *sentences, sep="\n")
     pairs = zip(result.final.samples.prompt_texts, result.final.samples.texts, strict=True)
     print(*(f"  {prompt} |{text}" for prompt, text in list(pairs)[:5]), sep="\n")
     kl = game.values("kl/reference")[-1]
     print(f"seed {seed}: KL to the start {kl:.3f} nats, {process_time():.0f} s of processor time")
     head = ["seed", "generator", *table.columns, "verdict", "kl_reference"]
-    verdict = result.comparison.verdict
-    return [head, *([seed, name, *values, verdict, kl] for name, values in table.rows)]
+    return [
+        head,
+        *([seed, name, *values, result.comparison.verdict, kl] for name, values in table.rows),
+    ]
 
 
 if __name__ == "__main__":
