@@ -40,6 +40,7 @@ from seqgan.system.runtime import ALONE, launched_processes, launched_rank
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import silent_progress
+from seqgan.training.phases.maximum_likelihood import epoch_batches
 from seqgan.training.start import make_trainer
 
 # Two halves with unlike numbers of tokens: sequences of one and two, and of three and four.
@@ -259,10 +260,16 @@ def trainers(config, reward=None):
     for process in fake_processes():
         tracker = MemoryTracker()
         trainer = make_trainer(
-            config, toy_task(), tracker, silent_progress(), reward_model=reward, runtime=process
+            config, toy_task(), tracker, silent_progress(), rewards=reward, runtime=process
         )
         made.append((trainer, tracker))
     return made
+
+
+def batches_of(trainer, epoch):
+    """The minibatches of a process in an epoch of maximum likelihood."""
+    settings = trainer.phase("maximum_likelihood").settings
+    return [*epoch_batches(trainer.players, settings, epoch, trainer.rng)]
 
 
 class TestTrainer:
@@ -270,9 +277,10 @@ class TestTrainer:
         (first, told), (second, silent) = trainers(TINY)
         all_at_once([first.train, second.train])
         assert torch.equal(weights(first.players.generator), weights(second.players.generator))
-        discriminators = [t.discriminator.discriminator for t in (first, second)]
+        discriminators = [t.players.discriminator.discriminator for t in (first, second)]
         assert torch.equal(*map(weights, discriminators))
-        assert first.counters == second.counters
+        for name in first.state_dict()["phases"]:
+            assert first.phase(name).count == second.phase(name).count
         assert not torch.equal(first.rng.get_state(), second.rng.get_state())
         assert silent.logged == []
         assert [metrics["iteration"] for metrics in told.logged[3:]] == [0, 1, 2, 3]
@@ -291,9 +299,9 @@ class TestTrainer:
             seen[runtime.rank] = trajectories, advantages
             return {}
 
-        monkeypatch.setattr("seqgan.training.trainer.update_generator", watched)
+        monkeypatch.setattr("seqgan.learning.rules.policy_gradient.update_generator", watched)
         made = trainers(changed(TINY, settings), TableReward(ENDING.num_actions))
-        all_at_once([trainer.generator_step for trainer, _ in made])
+        all_at_once([partial(t.phase("game").rule.step, t.players, t.rng) for t, _ in made])
         parts = [seen[rank][0] for rank in range(2)]
         assert not torch.equal(parts[0].tokens, parts[1].tokens)
         tokens, mask, rewards = (
@@ -308,31 +316,47 @@ class TestTrainer:
         found = torch.cat([seen[rank][1] for rank in range(2)])
         torch.testing.assert_close(found[mask], expected[mask])
         for trainer, _ in made:
-            assert torch.equal(trainer._valued["known"], mask)
+            assert torch.equal(trainer.phase("game").rule._shown["known"], mask)
 
     def test_minibatches_of_an_epoch(self):
         """One order for both, cut into parts; 61 sequences leave one over."""
         made = trainers(changed(TINY, {"pretrain.batch_size": 8}))
-        first, second = ([*trainer.epoch_batches()] for trainer, _ in made)
+        first, second = (batches_of(trainer, 0) for trainer, _ in made)
         assert [len(batch) for batch in first] == [8, 8, 8, 6]
         assert [len(batch) for batch in second] == [8, 8, 8, 6]
         rows = [tuple(row) for batch in first + second for row in batch.tokens.tolist()]
         assert len(set(rows)) == 60
-        again = [*made[0][0].epoch_batches()]
-        assert torch.equal(again[0].tokens, first[0].tokens)
-        made[0][0].counters.pretrain_epochs = 1
-        assert not torch.equal(next(made[0][0].epoch_batches()).tokens, first[0].tokens)
+        assert torch.equal(batches_of(made[0][0], 0)[0].tokens, first[0].tokens)
+        assert not torch.equal(batches_of(made[0][0], 1)[0].tokens, first[0].tokens)
 
     def test_short_epochs_have_a_minibatch_for_all(self):
         """Of the four, some may be the last of one pass, and some the first of the next."""
         made = trainers(changed(TINY, {"pretrain.epoch_size": 4}))
         for trainer, _ in made:
             for done in range(61):
-                trainer.phase("maximum_likelihood").epochs = done
-                sizes = [len(batch) for batch in trainer.epoch_batches()]
+                sizes = [len(batch) for batch in batches_of(trainer, done)]
                 assert sizes in ([2], [1, 1], [1])
         with pytest.raises(ValueError, match="at least 2 for each of 2 processes, got 3"):
             trainers(changed(TINY, {"pretrain.epoch_size": 3}))
+
+    def test_the_cut_of_an_epoch_changes_no_number(self):
+        """Each minibatch a unit, in both processes; two are trained as those of whole epochs."""
+        config = changed(TINY, {"pretrain.batch_size": 8})
+        rows = []
+        for seconds in (0, 1e9):
+            made = trainers(config)
+            for trainer, _ in made:
+                trainer.phase("maximum_likelihood").unit_seconds = seconds
+            phases = [partial(t.run, t.phase("maximum_likelihood")) for t, _ in made]
+            all_at_once(phases)
+            one, other = (weights(trainer.players.generator) for trainer, _ in made)
+            assert torch.equal(one, other)
+            rows.append((one, made[0][1].logged, made[0][0].rng.get_state()))
+        (cut, cut_logged, cut_rng), (whole, whole_logged, whole_rng) = rows
+        assert torch.equal(cut, whole)
+        assert cut_logged == whole_logged
+        assert len(cut_logged) == 2
+        assert torch.equal(cut_rng, whole_rng)
 
     def test_a_stop_that_one_was_asked_for_is_everybodys(self):
         made = trainers(TINY)
@@ -355,15 +379,15 @@ class TestTrainer:
         alone.load_state_dict(copy.deepcopy(state))
         assert torch.equal(alone.rng.get_state(), state["rng"])
         alone.train()
-        assert alone.counters.iterations == 2
+        assert alone.players.position.iteration == 2
         both = [trainer for trainer, _ in trainers(longer)]
         for trainer in both:
             trainer.load_state_dict(copy.deepcopy(state))  # nothing is shared
         assert torch.equal(both[0].rng.get_state(), state["rng"])
         assert not torch.equal(both[1].rng.get_state(), state["rng"])
         all_at_once([trainer.train for trainer in both])
-        assert torch.equal(weights(both[0].generator), weights(both[1].generator))
-        assert both[1].counters.iterations == 2
+        assert torch.equal(weights(both[0].players.generator), weights(both[1].players.generator))
+        assert both[1].players.position.iteration == 2
 
     def test_refusals(self):
         class Learner:
@@ -381,7 +405,10 @@ class TestTrainer:
             def load_state_dict(self, state):
                 pass
 
-        with pytest.raises(ValueError, match="is the discriminator, got 'learner'"):
+        with pytest.raises(
+            ValueError,
+            match="has a method train_in, as the discriminator has, got 'learner' without one",
+        ):
             trainers(TINY, Learner())
         task = toy_task()
         few = replace(task, splits={**task.splits, "train": EVERYTHING.select(torch.arange(1))})

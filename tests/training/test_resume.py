@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_runs import changed
 from toys import ENDING, every_sequence
 
 from seqgan import cli
@@ -31,6 +32,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, unflatten
+from seqgan.training.final import final_evaluation
 from seqgan.training.forking import forked_state
 from seqgan.training.settings import (
     AdversarialConfig,
@@ -293,7 +295,7 @@ def test_a_run_without_a_game_shows_its_samples_once(tmp_path: Path) -> None:
     flags = ("--adversarial.iterations", "0", "--reward", "constant")
     assert start(folder, *flags) == 0
     samples = lines_of(folder / "samples.jsonl")
-    assert [row["phase"] for row in samples] == ["before the game", "after the game"]
+    assert [row["phase"] for row in samples] == ["after the game"]
     assert run("train", "--resume", folder) == 0
     assert lines_of(folder / "samples.jsonl") == samples
 
@@ -414,7 +416,7 @@ class StoppingTracker(MemoryTracker):
             self.trainer.stop_requested = True
 
 
-def make_trainer(tracker: StoppingTracker, config: TrainConfig = STATEFUL) -> Trainer:
+def stoppable(tracker: StoppingTracker, config: TrainConfig = STATEFUL) -> Trainer:
     trainer = make_trainer(config, toy_task(), tracker, Progress())
     tracker.trainer = trainer
     return trainer
@@ -433,16 +435,18 @@ def test_the_state_is_everything_that_the_rest_depends_on(
     """Through JSON, as a checkpoint goes; logs are 3 epochs, 2 rounds, a start, 5 iterations."""
     pretrain = replace(STATEFUL.pretrain, patience=patience, epoch_size=epoch_size)
     config = replace(STATEFUL, pretrain=pretrain)
-    whole = make_trainer(StoppingTracker(), config)
-    whole_result = whole.train()
-    first = make_trainer(StoppingTracker(stop_after), config)
+    whole = stoppable(StoppingTracker(), config)
+    whole.train()
+    whole_result = final_evaluation(whole)
+    first = stoppable(StoppingTracker(stop_after), config)
     with pytest.raises(Interrupted):
         first.train()
     plain, tensors = flatten(first.state_dict())
     copies = {name: tensor.clone() for name, tensor in tensors.items()}
-    second = make_trainer(StoppingTracker(), config)
+    second = stoppable(StoppingTracker(), config)
     second.load_state_dict(unflatten(json.loads(json.dumps(plain)), copies))
-    result = second.train()
+    second.train()
+    result = final_evaluation(second)
     assert result.final.metrics == whole_result.final.metrics
     assert result.information == whole_result.information
     expected, found = tensors_of(whole), tensors_of(second)
@@ -480,7 +484,8 @@ def test_a_fork_goes_on_from_the_newest_checkpoint(uninterrupted: Path, tmp_path
     assert iterations == [0, 1, 2, 3, 4, 5, 6]
     origin = json.loads((folder / "fork.json").read_text())
     assert (origin["run"], origin["checkpoint"]) == (str(uninterrupted), "00000009")
-    assert (origin["iterations"], origin["pretrain_epochs"]) == (4, 3)
+    assert origin["iteration"] == 4
+    assert origin["global_step"] == lines_of(uninterrupted / "metrics.jsonl")[-1]["global_step"]
 
 
 def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> None:
@@ -546,58 +551,111 @@ def test_a_fork_of_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
 
 def state_and_fork(change: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state of a finished run, and that of a fork of it with settings changed."""
-    trainer = make_trainer(StoppingTracker())
+    trainer = stoppable(StoppingTracker())
     trainer.train()
-    adversarial = replace(STATEFUL.adversarial, iterations=9, **change)
-    after = replace(STATEFUL, adversarial=adversarial)
-    fresh = make_trainer(StoppingTracker(), after)
+    after = changed(STATEFUL, {"adversarial.iterations": 9, **change})
     state = trainer.state_dict()
-    return state, forked_state(state, fresh.state_dict(), STATEFUL, after)
+    return state, forked_state(state, stoppable(StoppingTracker(), after), STATEFUL, after)
+
+
+def rule_of(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of the learning rule."""
+    rule: dict[str, Any] = state["phases"]["game"]["rule"]
+    return rule
+
+
+def rates(optimizer: dict[str, Any]) -> set[float]:
+    return {group["lr"] for group in optimizer["param_groups"]}
 
 
 def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
-    state, forked = state_and_fork({"learning_rate": 0.25})
-    assert {group["lr"] for group in state["optimizer"]["param_groups"]} == {1e-3}
-    assert {group["lr"] for group in forked["optimizer"]["param_groups"]} == {0.25}
-    assert forked["kl_weight"] == state["kl_weight"] != STATEFUL.rule.kl_weight
-    _, forked = state_and_fork({"kl_weight": 0.7})
-    assert forked["kl_weight"] == 0.7
-    _, forked = state_and_fork({"kl_target": 0.0})
-    assert forked["kl_weight"] == STATEFUL.rule.kl_weight
-    _, forked = state_and_fork({"baseline": "none"})
-    assert make_trainer(StoppingTracker()).state_dict().keys() == forked.keys()
+    state, forked = state_and_fork({"rule.learning_rate": 0.25})
+    assert rates(rule_of(state)["optimizer"]) == {1e-3}
+    assert rates(rule_of(forked)["optimizer"]) == {0.25}
+    assert rule_of(forked)["kl_weight"] == rule_of(state)["kl_weight"] != STATEFUL.rule.kl_weight
+    _, forked = state_and_fork({"rule.kl_weight": 0.7})
+    assert rule_of(forked)["kl_weight"] == 0.7
+    _, forked = state_and_fork({"rule.kl_target": 0.0})
+    assert rule_of(forked)["kl_weight"] == STATEFUL.rule.kl_weight
+    _, forked = state_and_fork({"rule.baseline": "none"})
+    assert rule_of(state).keys() - rule_of(forked).keys() == {"baseline"}
+    state, forked = state_and_fork({"discriminator_training.learning_rate": 0.125})
+    rewards, after = (each["players"]["rewards"]["discriminator"] for each in (state, forked))
+    assert rates(rewards["optimizer"]) == {STATEFUL.discriminator_training.learning_rate}
+    assert rates(after["optimizer"]) == {0.125}
 
 
 def test_the_best_of_a_fork_is_its_own() -> None:
     state, forked = state_and_fork({})
-    assert state["best_loss"] < math.inf
-    assert forked["best_loss"] == math.inf
-    assert forked["start_metrics"] == state["start_metrics"] != {}
+    assert state["observers"]["best"]["loss"] < math.inf
+    assert forked["observers"].get("best", {"loss": math.inf})["loss"] == math.inf
+    start = state["observers"]["evaluation"]["start"]
+    assert forked["observers"]["evaluation"]["start"] == start != {}
 
 
 def test_a_fork_with_another_seed_draws_anew() -> None:
-    trainer = make_trainer(StoppingTracker())
+    trainer = stoppable(StoppingTracker())
     after = replace(STATEFUL, seed=5)
-    fresh = make_trainer(StoppingTracker(), after).state_dict()
+    fresh = stoppable(StoppingTracker(), after)
     forked = forked_state(trainer.state_dict(), fresh, STATEFUL, after)
     expected = torch.Generator().manual_seed(5).get_state()
     assert torch.equal(forked["rng"], expected)
-    same = forked_state(trainer.state_dict(), fresh, STATEFUL, STATEFUL)
+    same = forked_state(trainer.state_dict(), stoppable(StoppingTracker()), STATEFUL, STATEFUL)
     assert torch.equal(same["rng"], trainer.rng.get_state())
 
 
 def test_a_fork_begins_to_average_its_rollout_policy_at_the_generator() -> None:
-    before = replace(
-        STATEFUL,
-        rule=replace(STATEFUL.rule, rollout_decay=0.0),
-    )
-    trainer = make_trainer(StoppingTracker(), before)
+    """After the fork's first step from theta to theta': decay theta + (1 - decay) theta'."""
+    before = changed(STATEFUL, {"rule.rollout_decay": 0.0})
+    trainer = stoppable(StoppingTracker(), before)
     trainer.train()
-    fresh = make_trainer(StoppingTracker()).state_dict()
-    forked = forked_state(trainer.state_dict(), fresh, before, STATEFUL)
-    for name, tensor in trainer.players.generator.state_dict().items():
-        assert torch.equal(forked["rollout_policy"][name], tensor)
-        assert not torch.equal(forked["pretrained"][name], tensor)
+    fork = stoppable(StoppingTracker())
+    forked_state(trainer.state_dict(), fork, before, STATEFUL)
+    theta = [parameter.clone() for parameter in fork.players.generator.parameters()]
+    rule = fork.phase("game").rule
+    rule.step(fork.players, fork.rng)
+    moved = fork.players.generator.parameters()
+    for slow, old, new in zip(rule.rollout_policy.parameters(), theta, moved, strict=True):
+        assert not torch.equal(old, new)
+        torch.testing.assert_close(slow, 0.5 * old + 0.5 * new)
+
+
+def test_a_fork_without_a_moving_average_rolls_its_generator_out() -> None:
+    _, forked = state_and_fork({"rule.rollout_decay": 0.0})
+    assert "rollout_policy" not in rule_of(forked)
+
+
+def test_a_fork_goes_on_with_the_moving_average_that_it_finds() -> None:
+    state, forked = state_and_fork({"rule.rollout_decay": 0.9})
+    kept = rule_of(forked)["rollout_policy"]
+    assert kept.keys() == rule_of(state)["rollout_policy"].keys()
+    for name, tensor in rule_of(state)["rollout_policy"].items():
+        assert torch.equal(kept[name], tensor)
+
+
+def test_a_fork_may_add_a_reward() -> None:
+    """What the checkpoint knows goes on; the new reward begins as it is made."""
+    trainer = stoppable(StoppingTracker(), replace(STATEFUL, reward=("constant",)))
+    trainer.train()
+    before = replace(STATEFUL, reward=("constant",))
+    after = changed(
+        STATEFUL, {"adversarial.iterations": 7, "reward": ("constant", "discriminator")}
+    )
+    fork = stoppable(StoppingTracker(), after)
+    assert fork.players.discriminator is not None
+    untrained = {
+        name: tensor.clone()
+        for name, tensor in fork.players.discriminator.discriminator.state_dict().items()
+    }
+    state = trainer.state_dict()
+    forked_state(state, fork, before, after)
+    for name, tensor in fork.players.discriminator.discriminator.state_dict().items():
+        assert torch.equal(tensor, untrained[name]), name
+    for name, tensor in fork.players.generator.state_dict().items():
+        assert torch.equal(tensor, state["players"]["generator"][name]), name
+    fork.train()
+    assert fork.players.position.iteration == 7
+    assert fork.phase("adversary").rounds == 2
 
 
 def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:

@@ -15,13 +15,25 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import Float
-from tiny_runs import TINY, changed, final_weights, make_trainer, toy_task, weights_of
+from tiny_runs import (
+    TINY,
+    changed,
+    final_weights,
+    make_trainer,
+    toy_task,
+    trained,
+    weights_of,
+)
 from torch import Tensor
-from toys import ENDING
+from toys import ENDING, every_sequence
 
+from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.game.health import Trouble
+from seqgan.learning.adversary import adversary_round
+from seqgan.learning.players import Players
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.report.summary import information_sentence
@@ -36,15 +48,19 @@ from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
+from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
 from seqgan.training.estimate import estimate
+from seqgan.training.observers import Evaluation
+from seqgan.training.phases.base import Phase
+from seqgan.training.phases.maximum_likelihood import dev_nll, epoch_batches, parts_of_passes
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     PretrainConfig,
     TrainConfig,
 )
-from seqgan.training.trainer import Trainer, parts_of_passes
+from seqgan.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,8 +75,8 @@ def one_thread() -> Iterator[None]:
 @cache
 def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
-    trainer, _ = make_trainer(changed(config, {"evaluation.every": 100}))
-    trainer.evaluation = dict  # type: ignore[method-assign]
+    trainer, _ = make_trainer(config)
+    trainer.observers = []
     trainer.run(trainer.phase("maximum_likelihood"))
     trainer.run(trainer.phase("adversary"))
     trainer.run(trainer.phase("game"))
@@ -77,7 +93,7 @@ def tiny_weights() -> Float[Tensor, " weights"]:
 
 def test_the_same_seed_is_the_same_run() -> None:
     (first, first_memory), (second, second_memory) = make_trainer(), make_trainer()
-    result, again = first.train(), second.train()
+    result, again = trained(first), trained(second)
     assert torch.equal(weights_of(first), weights_of(second))
     assert first_memory.rows == second_memory.rows
     assert result.final.metrics == again.final.metrics
@@ -151,7 +167,7 @@ def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
 
 def test_estimating_the_time_does_not_change_training() -> None:
     trainer, memory = make_trainer()
-    sentence = estimate(trainer).sentence()
+    sentence = estimate(trainer.phases, trainer.players).sentence()
     assert memory.logged == []
     trainer.train()
     assert torch.equal(weights_of(trainer), tiny_weights())
@@ -161,7 +177,7 @@ def test_estimating_the_time_does_not_change_training() -> None:
 def test_estimating_the_time_of_large_batches() -> None:
     settings = {"pretrain.batch_size": 1100, "discriminator_training.batch_size": 2200}
     trainer, _ = make_trainer(changed(TINY, settings))
-    assert estimate(trainer).total > 0
+    assert estimate(trainer.phases, trainer.players).total > 0
 
 
 # No setting that does nothing
@@ -207,6 +223,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.reward_shape", "minimax", {}),
     ("adversarial.reward_shape", "centred", {}),
     ("adversarial.reward_clip", 1e-3, {}),
+    ("rule.aggregation", "normalize_then_sum", {}),
     ("rule.baseline", "none", {}),
     ("rule.baseline", "batch_mean", {}),
     ("rule.baseline", "moving_average", {}),
@@ -244,10 +261,11 @@ def test_every_setting_of_training_is_turned() -> None:
         ("pretrain", PretrainConfig),
         ("discriminator_training", DiscriminatorTrainingConfig),
         ("adversarial", AdversarialConfig),
+        ("rule", PolicyGradientConfig),
         ("rule.update", GeneratorUpdate),
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
-    assert {name for name, _, _ in TURNED} == names - {"rule.update"}
+    assert {name for name, _, _ in TURNED} == names - {"rule.kind", "rule.update"}
 
 
 # The discriminator's training
@@ -286,17 +304,17 @@ def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatc
     fresh: list[Sequences] = []
     draw = trainer.players.draw
 
-    def watched(n: int) -> Sequences:
-        fresh.append(draw(n))
+    def watched(n: int, rng: torch.Generator) -> Sequences:
+        fresh.append(draw(n, rng))
         return fresh[-1]
 
-    monkeypatch.setattr(trainer, "draw", watched)
+    monkeypatch.setattr(trainer.players, "draw", watched)
     monkeypatch.setattr(
-        "seqgan.training.trainer.train_discriminator",
+        "seqgan.learning.adversary.train_discriminator",
         lambda reward, real, generated, *rest, **settings: rounds.append(generated) or {},
     )
     for _ in range(3):
-        trainer.discriminator_round(1)
+        adversary_round(trainer.players, TINY.discriminator_training, 1, trainer.rng)
     assert [len(part) for part in fresh] == [16, 8, 8]
     assert [len(part) for part in rounds] == [16, 16, 16]
     before: set[str] = set()
@@ -316,21 +334,22 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
     trainer, _ = make_trainer(config)
     assert trainer.players.discriminator is not None
     given: list[Trajectories] = []
-    whole = trainer.with_increments
+    rule = trainer.phase("game").rule
+    whole = rule.credited
 
-    def watched(trajectories: Trajectories) -> Trajectories:
-        given.append(whole(trajectories))
+    def watched(players: Players, trajectories: Trajectories) -> Trajectories:
+        given.append(whole(players, trajectories))
         torch.testing.assert_close(given[-1].returns, trajectories.returns)
         assert torch.all((trajectories.rewards != 0).sum(dim=1) == 1)  # with the last token
         return given[-1]
 
-    trainer.with_increments = watched  # type: ignore[method-assign]
-    trainer.phase("game").rule.step(trainer.players, trainer.rng)
+    rule.credited = watched
+    rule.step(trainer.players, trainer.rng)
     (trajectories,) = given
     increments = 0.5 * trainer.players.discriminator.score(trajectories.sequences)
     torch.testing.assert_close(trajectories.rewards, increments, atol=1e-6, rtol=1e-5)
     to_go = increments.flip(1).cumsum(dim=1).flip(1)
-    values = trainer._valued["advantage"]
+    values = rule._shown["advantage"]
     mask = trajectories.mask
     last = mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
     torch.testing.assert_close(values[last], to_go[last], atol=1e-6, rtol=1e-5)
@@ -341,8 +360,8 @@ def test_a_token_is_credited_with_what_it_and_later_ones_earn(num_rollouts: int)
 def test_values_in_another_unit_keep_the_whole_reward() -> None:
     settings = {"rule.rescale": "rank", "rule.num_rollouts": 0}
     trainer, _ = make_trainer(replace(changed(TINY, settings), discriminator=CAUSAL))
-    trajectories = trainer.players.collect(trainer.players.generator, trainer.rng)
-    assert trainer.with_increments(trajectories) is trajectories
+    trajectories = trainer.players.collect(trainer.rng)
+    assert trainer.phase("game").rule.credited(trainer.players, trajectories) is trajectories
 
 
 # Pretraining
@@ -367,8 +386,10 @@ def test_a_plateau_goes_back_to_the_best_epoch_with_a_third_of_the_rate() -> Non
     trainer, memory = make_trainer(changed(TINY, settings | {"pretrain.decays": 1}))
     trainer.run(trainer.phase("maximum_likelihood"))
     history = memory.values("pretrain/nll_dev")
-    assert trainer.counters.pretrain_decays == 1
-    assert trainer.pretrain_optimizer.param_groups[0]["lr"] == pytest.approx(0.5 / 3)
+    assert trainer.phase("maximum_likelihood").decays == 1
+    assert trainer.phase("maximum_likelihood").optimizer.param_groups[0]["lr"] == pytest.approx(
+        0.5 / 3
+    )
     assert dev_nll(trainer.players) == pytest.approx(min(history), abs=1e-6)
 
 
@@ -400,11 +421,11 @@ def test_parts_of_passes(first: int, count: int, expected: list[tuple[int, int, 
 
 def test_short_epochs_go_on_through_the_data() -> None:
     """61 rows in epochs of 7: every row once before any row again, in minibatches of 3."""
-    trainer, _ = make_trainer(changed(TINY, {"pretrain.epoch_size": 7, "pretrain.batch_size": 3}))
+    config = changed(TINY, {"pretrain.epoch_size": 7, "pretrain.batch_size": 3})
+    trainer, _ = make_trainer(config)
     rows = []
     for epoch in range(20):
-        trainer.phase("maximum_likelihood").epochs = epoch
-        batches = list(trainer.epoch_batches())
+        batches = list(epoch_batches(trainer.players, config.pretrain, epoch, trainer.rng))
         assert sum(map(len, batches)) == 7
         assert max(map(len, batches)) == 3
         rows += [tuple(row) for batch in batches for row in batch.tokens.tolist()]
@@ -426,12 +447,13 @@ def test_the_estimate_knows_short_epochs() -> None:
     settings = {"pretrain.epoch_size": 10**7, "pretrain.epochs": 100}
     long, _ = make_trainer(changed(TINY, settings))
     short, _ = make_trainer(changed(TINY, {**settings, "pretrain.epoch_size": 16}))
-    assert estimate(long).pretrain > 1000 * estimate(short).pretrain
+    many, few = (estimate(trainer.phases, trainer.players) for trainer in (long, short))
+    assert many.parts["pretraining"] > 1000 * few.parts["pretraining"]
 
 
 def test_the_game_starts_from_the_pretrained_generator() -> None:
     trainer, _ = make_trainer(changed(TINY, {"adversarial.iterations": 0}))
-    result = trainer.train()
+    result = trained(trainer)
     assert result.final.metrics == pytest.approx(result.start.metrics, abs=1e-6)
     state, pretrained = (
         trainer.players.generator.state_dict(),
@@ -446,7 +468,7 @@ def test_the_game_starts_from_the_pretrained_generator() -> None:
 @pytest.mark.parametrize("kind", ["constant", "random"])
 def test_a_control_has_no_adversary(kind: Any) -> None:
     trainer, memory = make_trainer(replace(TINY, reward=(kind,)))
-    result = trainer.train()
+    result = trained(trainer)
     names = {name for metrics in memory.logged for name in metrics}
     assert not [name for name in names if "discriminator" in name or "minimax" in name]
     assert f"rewards/{kind}/mean" in names
@@ -456,7 +478,7 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
 
 def test_the_information_is_that_of_the_evaluations() -> None:
     trainer, memory = make_trainer(changed(TINY, {"evaluation.every": 2}))
-    result = trainer.train()
+    result = trained(trainer)
     assert [iteration for iteration, _, _ in result.information] == [0, 2]
     evaluated = [metrics for metrics in memory.logged if "eval/entropy" in metrics]
     logged = [metrics["discriminator/information_heldout"] for metrics in evaluated]
@@ -484,8 +506,8 @@ def test_the_rollout_policy_is_a_moving_average() -> None:
         trainer.players.reference,
         trainer.players.generator,
     )
-    for slow, start, end in zip(*(policy.parameters() for policy in policies), strict=True):
-        torch.testing.assert_close(slow, 0.75 * start + 0.25 * end)
+    for slow, old, new in zip(*(policy.parameters() for policy in policies), strict=True):
+        torch.testing.assert_close(slow, 0.75 * old + 0.25 * new)
 
 
 def test_global_step_counts_the_collected_tokens() -> None:
@@ -593,7 +615,9 @@ def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
 
 def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the last step of an epoch breaks the weights: its loss was finite."""
-    monkeypatch.setattr(Trainer, "nll_dev", lambda self: float("nan"))
+    monkeypatch.setattr(
+        "seqgan.training.phases.maximum_likelihood.dev_nll", lambda players: float("nan")
+    )
     trainer, memory = make_trainer()
     with pytest.raises(DivergedError, match="the dev NLL is finite, got nan"):
         trainer.train()
@@ -684,7 +708,7 @@ def test_a_weight_changes_the_run() -> None:
     settings = {"reward": ("discriminator", "random"), "reward_weights": (1.0, 1.0)}
     config = changed(TINY, settings)
     turned = changed(config, {"reward_weights": (1.0, 3.0)})
-    normalised = changed(config, {"reward_aggregation": "normalize_then_sum"})
+    normalised = changed(config, {"rule.aggregation": "normalize_then_sum"})
     assert not torch.equal(played_weights(config), played_weights(TINY))
     assert not torch.equal(played_weights(config), played_weights(turned))
     assert not torch.equal(played_weights(config), played_weights(normalised))
@@ -738,8 +762,8 @@ def test_a_failing_reward_leaves_a_checkpoint_from_which_the_run_ends_the_same(
     config = changed(TINY, {"evaluation.num_shown": 0, "checkpoint_seconds": 1e9})
     whole, _ = make_trainer(config, reward=CountOfFirst())
     whole.train()
-    failing = make_trainer(
-        config, toy_task(), MemoryTracker(), Progress(), tmp_path, Follower(iteration)
+    failing = start.make_trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, rewards=Follower(iteration)
     )
     with pytest.raises(RewardError, match=r"on row 0 .*: KeyError: 'politeness'"):
         failing.train()
@@ -772,8 +796,8 @@ def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
     config = changed(TINY, settings)
     whole, _ = make_trainer(config, reward=CountOfFirst())
     whole.train()
-    failing = make_trainer(
-        config, toy_task(), MemoryTracker(), Progress(), tmp_path, FailsOnce(call)
+    failing = start.make_trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, rewards=FailsOnce(call)
     )
     with pytest.raises(RewardError, match="the server is down"):
         failing.train()
@@ -794,21 +818,18 @@ def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
         return [1.0 for _ in texts]
 
     rewards = WeightedSum([as_reward(picky)], failures=FailurePolicy(on_failure="skip"))
-    trainer, memory = make_trainer(TINY, reward=rewards)
     shown = every_sequence(ENDING).select(torch.arange(0, 121, 20))
-    trainer.config = changed(TINY, {"evaluation.num_shown": len(shown)})
+    config = changed(TINY, {"evaluation.num_shown": len(shown)})
+    trainer, memory = make_trainer(config, reward=rewards)
     assert {len(text) > 5 for text in shown.texts} == {True, False}
-    trainer.log_samples("game", shown)
+    trainer.observer("samples").log("game", shown)
     assert [row["text"] for row in memory.rows] == shown.texts
     assert not any("picky/length" in row for row in memory.rows)
 
 
 def test_a_random_reward_keeps_the_name_that_tells_it_from_another() -> None:
     config = replace(TINY, reward=("random(seed=7)", "random"))
-    assert make_trainer(config, toy_task(), MemoryTracker(), Progress()).reward.names == (
-        "random",
-        "random_2",
-    )
+    assert make_trainer(config)[0].players.rewards.names == ("random", "random_2")
 
 
 class Picky(CountOfFirst):
@@ -863,12 +884,15 @@ def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) 
     whole, _ = make_trainer(config, reward=Learner())
     whole.train()
     # A round is four minibatches; the first is before the game.
-    failing = make_trainer(config, toy_task(), MemoryTracker(), Progress(), tmp_path, Learner(9))
+    failing = start.make_trainer(
+        config, toy_task(), MemoryTracker(), Progress(), tmp_path, rewards=Learner(9)
+    )
     with pytest.raises(RewardError, match="no more"):
         failing.train()
     resumed, _ = make_trainer(config, reward=Learner())
     resumed.load_state_dict(load_checkpoint(tmp_path)[1])
-    assert (resumed.players.position.iteration, resumed.counters.generator_steps) == (1, 2)
+    assert resumed.players.position.iteration == 1
+    assert resumed.phase("game").generator_steps == 2
     resumed.train()
     assert torch.equal(weights_of(resumed), weights_of(whole))
 
@@ -876,30 +900,31 @@ def test_a_reward_that_fails_to_learn_repeats_no_generator_step(tmp_path: Path) 
 # What is told, and what is kept
 
 
-def alerts_of(trainer: Trainer) -> list[tuple[str, str]]:
+def alerts_of(trainer: Trainer, memory: MemoryTracker) -> list[tuple[str, str]]:
     """Trains as long as it goes; the alerts of the run."""
-    memory = MemoryTracker()
-    trainer.tracker = memory
     with contextlib.suppress(DivergedError, RewardError):
         trainer.train()
     return memory.alerts
 
 
 def test_a_loss_that_is_not_finite_is_an_alert() -> None:
-    trainer, _ = make_trainer()
+    trainer, memory = make_trainer()
     with torch.no_grad():
         next(trainer.players.generator.parameters()).fill_(torch.nan)
-    (alert,) = alerts_of(trainer)
-    assert alert == ("diverged", "iteration 0: the pretraining loss is finite, got nan")
+    (alert,) = alerts_of(trainer, memory)
+    assert alert == (
+        "diverged",
+        "pretrain generator, step 0 of 2: the pretraining loss is finite, got nan",
+    )
 
 
 def test_a_failing_reward_is_an_alert() -> None:
-    trainer, _ = make_trainer(
+    trainer, memory = make_trainer(
         changed(TINY, {"evaluation.num_shown": 0}), reward=Follower(fails_from=2)
     )
-    ((title, text),) = alerts_of(trainer)
+    ((title, text),) = alerts_of(trainer, memory)
     assert title == "reward failed"
-    assert text.startswith("iteration 2: reward 'count' failed on row 0")
+    assert text.startswith("game, step 2 of 3: reward 'count' failed on row 0")
 
 
 def test_trouble_is_told_once_and_not_again_after_a_stop(
@@ -912,23 +937,22 @@ def test_trouble_is_told_once_and_not_again_after_a_stop(
         assert "losses/policy" in metrics
         return [Trouble("mode collapse", "one text")]
 
-    monkeypatch.setattr("seqgan.training.trainer.find_trouble", find)
+    monkeypatch.setattr("seqgan.training.observers.find_trouble", find)
     trainer, memory = make_trainer()
-    assert alerts_of(trainer) == [("mode collapse", "iteration 1: one text")]
+    assert alerts_of(trainer, memory) == [("mode collapse", "iteration 1: one text")]
     assert capsys.readouterr().err.count("mode collapse: iteration 1: one text") == 1
     assert [iteration for iteration, _, _ in seen] == [1, 2, 3]
     assert len({start for _, _, start in seen}) == 1
     assert seen[0][2] not in {entropy for _, entropy, _ in seen}
-    resumed, _ = make_trainer(changed(TINY, {"adversarial.iterations": 5}))
+    resumed, memory = make_trainer(changed(TINY, {"adversarial.iterations": 5}))
     resumed.load_state_dict(trainer.state_dict())
-    assert alerts_of(resumed) == []
+    assert alerts_of(resumed, memory) == []
     assert [iteration for iteration, _, _ in seen] == [1, 2, 3, 4, 5]
-    assert memory.alerts == []
 
 
 def test_an_untroubled_run_has_no_alerts() -> None:
-    trainer, _ = make_trainer()
-    assert alerts_of(trainer) == []
+    trainer, memory = make_trainer()
+    assert alerts_of(trainer, memory) == []
 
 
 @pytest.mark.parametrize(
@@ -941,15 +965,15 @@ def test_the_best_evaluation_of_the_game_is_kept(
     """The one before the game, at 0, is no candidate; of equal ones the first is kept."""
     expected = tiny_weights()
     memory, folder = MemoryTracker(), tmp_path / "checkpoints"
-    trainer = make_trainer(TINY, toy_task(), memory, Progress(), folder, best=tmp_path / "best")
-    original = Trainer.evaluation
+    trainer = start.make_trainer(TINY, toy_task(), memory, Progress(), folder, tmp_path / "best")
+    original = Evaluation.evaluate
 
-    def evaluation(self: Trainer) -> dict[str, float | int]:
-        loss = [0.0, *losses][self.counters.iterations]
-        return original(self) | {"checkpoint/loss": loss}
+    def evaluate(self: Evaluation, phase: Phase) -> Metrics:
+        loss = [0.0, *losses][self.players.position.iteration]
+        return {**original(self, phase), "checkpoint/loss": loss}
 
-    monkeypatch.setattr(Trainer, "evaluation", evaluation)
-    trainer.train()
+    monkeypatch.setattr(Evaluation, "evaluate", evaluate)
+    trained(trainer)
     *best, last = memory.checkpoints
     assert [metadata["iteration"] for _, _, metadata in best] == kept
     assert {(path, aliases) for path, aliases, _ in best} == {
@@ -957,10 +981,11 @@ def test_the_best_evaluation_of_the_game_is_kept(
     }
     assert (last[0].parent, last[1], last[2]["iteration"]) == (folder, ("latest",), 3)
     state = read_checkpoint(tmp_path / "best")
-    assert state["counters"]["iterations"] == kept[-1]
-    assert state["best_loss"] == trainer.best_loss == losses[kept[-1] - 1]
+    assert state["phases"]["game"]["iterations"] == kept[-1]
+    least = losses[kept[-1] - 1]
+    assert state["observers"]["best"]["loss"] == trainer.observer("best").loss == least
     # Whole: the run could go on from it.
-    resumed = make_trainer(TINY, toy_task(), MemoryTracker(), Progress())
+    resumed, _ = make_trainer()
     resumed.load_state_dict(state)
     resumed.train()
     assert torch.equal(weights_of(resumed), expected)
@@ -992,8 +1017,8 @@ def test_what_is_least_in_the_best_one() -> None:
 
 
 def test_histograms_hold_the_tokens_of_the_last_update() -> None:
-    trainer, _ = make_trainer(changed(TINY, {"evaluation.every": 2, "adversarial.batch_size": 6}))
-    trainer.tracker = memory = MemoryTracker()
+    settings = {"evaluation.every": 2, "adversarial.batch_size": 6}
+    trainer, memory = make_trainer(changed(TINY, settings))
     trainer.train()
     assert {row["iteration"] for row in memory.histogram_rows} == {2}  # not before the game
     names = [row["name"] for row in memory.histogram_rows]
