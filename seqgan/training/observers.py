@@ -104,8 +104,8 @@ class Samples(Observer):
 
     def before(self, phase: Phase) -> Metrics:
         if phase.evaluated and phase.name not in self.phases:
-            self.phases.append(phase.name)
             self.show(f"before the {phase.name}")
+            self.phases.append(phase.name)
         return {}
 
     def show(self, title: str) -> None:

@@ -663,44 +663,6 @@ def test_a_fork_may_add_a_reward() -> None:
     assert fork.phase("adversary").rounds == 2
 
 
-def test_a_fork_without_a_moving_average_rolls_its_generator_out() -> None:
-    _, forked = state_and_fork({"rule.rollout_decay": 0.0})
-    assert "rollout_policy" not in rule_of(forked)
-
-
-def test_a_fork_goes_on_with_the_moving_average_that_it_finds() -> None:
-    state, forked = state_and_fork({"rule.rollout_decay": 0.9})
-    kept = rule_of(forked)["rollout_policy"]
-    assert kept.keys() == rule_of(state)["rollout_policy"].keys()
-    for name, tensor in rule_of(state)["rollout_policy"].items():
-        assert torch.equal(kept[name], tensor)
-
-
-def test_a_fork_may_add_a_reward() -> None:
-    """What the checkpoint knows goes on; the new reward begins as it is made."""
-    trainer = stoppable(StoppingTracker(), replace(STATEFUL, reward=("constant",)))
-    trainer.train()
-    before = replace(STATEFUL, reward=("constant",))
-    after = changed(
-        STATEFUL, {"adversarial.iterations": 7, "reward": ("constant", "discriminator")}
-    )
-    fork = stoppable(StoppingTracker(), after)
-    assert fork.players.discriminator is not None
-    untrained = {
-        name: tensor.clone()
-        for name, tensor in fork.players.discriminator.discriminator.state_dict().items()
-    }
-    state = trainer.state_dict()
-    forked_state(state, fork, before, after)
-    for name, tensor in fork.players.discriminator.discriminator.state_dict().items():
-        assert torch.equal(tensor, untrained[name]), name
-    for name, tensor in fork.players.generator.state_dict().items():
-        assert torch.equal(tensor, state["players"]["generator"][name]), name
-    fork.train()
-    assert fork.players.position.iteration == 7
-    assert fork.phase("adversary").rounds == 2
-
-
 @pytest.mark.slow
 def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:
     """Pretraining once, for any number of games: the new discriminator is trained from nothing."""
