@@ -40,11 +40,10 @@ class Observer:
         return {}
 
     def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        """Called after each unit.
+        """Called after each unit that ends a step or the phase.
 
         Args:
-            metrics: of the unit, and of the observers before this one; empty for a unit that ends
-                in the middle of a step.
+            metrics: of the unit, and of the observers before this one.
 
         Returns:
             Metrics to log beside them; a user's own are named `user/<name>`.

@@ -1,6 +1,6 @@
 """The loop: phases one after another, unit by unit, with checkpoints, a stop and a resume.
 
-Every random draw of a phase comes from one generator whose state is in the checkpoint. So a run
+Every random draw of a phase comes from one `rng` whose state is in the checkpoint. So a run
 that was stopped anywhere goes on from its last checkpoint and ends with the same numbers, bit for
 bit.
 """
@@ -119,14 +119,16 @@ class Trainer:
         """Does one unit, logs it, writes a checkpoint if it is time, and stops if asked to."""
         before = phase.count
         metrics = dict(phase.unit(self.players, self.rng))
+        # A cut within a step depends on the time that it takes: observers do not see it.
+        observers = self.observers if int(phase.count) > int(before) or phase.done() else []
         try:
-            for observer in self.observers:
+            for observer in observers:
                 metrics |= observer.after(phase, metrics)
         finally:  # an observer that fails does not take the unit's row along
             if metrics:
                 self.log(metrics)
             self.show(phase, phase.count - before, metrics)
-        for observer in self.observers:
+        for observer in observers:
             observer.logged(phase, metrics)
         due = time.monotonic() - self._last_checkpoint >= self._checkpoint_pause
         stopping = self.asked_to_stop()
