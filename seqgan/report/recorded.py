@@ -21,7 +21,7 @@ from seqgan.tracking.metrics import AXES, find_metric
 
 Row = dict[str, Any]
 _NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
-CHECK = find_metric("eval/<check>")  # the entry of all checks that a task makes
+MEASURE = find_metric("eval/<measure>")  # the entry of all measures of a task
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class Recorded:
         """The metric that says how good its texts are, without `eval/`; None before there is one.
 
         As the run's end names it; before the end, by the order in which an evaluation chooses:
-        the true model's likelihood, a check of the task, BLEU-4.
+        the true model's likelihood, a measure of the task, BLEU-4.
         """
         if self.results is not None:
             return str(self.results["comparison"]["quality"])
         measured = dict.fromkeys(
-            name for row in self.metrics for name in row if CHECK.matches(name)
+            name for row in self.metrics for name in row if MEASURE.matches(name)
         )
-        checks = [name for name in measured if find_metric(name) is CHECK]
-        known = [name for name in ("eval/nll_oracle", *checks, "eval/bleu_4") if name in measured]
+        measures = [name for name in measured if find_metric(name) is MEASURE]
+        known = [name for name in ("eval/nll_oracle", *measures, "eval/bleu_4") if name in measured]
         return known[0].removeprefix("eval/") if known else None
 
     @property

@@ -20,7 +20,7 @@ Bounds = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class Curves:
-    """Metrics over their common axis, in their common unit.
+    """Metrics over their common axis, in their common unit; a task's measure is in its own.
 
     Args:
         title: what the panel asks, or how to read it.
@@ -227,9 +227,8 @@ SECTIONS = (
                 for order in (2, 3, 4, 5)
             ),
             Curves(
-                "Quality, diversity: checks passed, distinct pairs",
-                ("eval/<check>", "eval/distinct_2", "eval/duplicate_rate"),
-                (0, 1),
+                "Quality, diversity: the task's measures, distinct",
+                ("eval/<measure>", "eval/distinct_2", "eval/duplicate_rate"),
             ),
             Curves(
                 "Quality, diversity: LM score, reverse LM score",
@@ -243,7 +242,7 @@ SECTIONS = (
             Plane("Each run a point: entropy, NLL (true model)", "eval/entropy", "eval/nll_oracle"),
             Plane("Each run a point: entropy, NLL (held-out)", "eval/entropy", "eval/nll_heldout"),
             Plane("Each run a point: Self-BLEU-4, BLEU-4", "eval/self_bleu_4", "eval/bleu_4"),
-            Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/<check>"),
+            Plane("Each run a point: distinct pairs, measure", "eval/distinct_2", "eval/<measure>"),
             Curves(
                 "Distinct n-grams: a fall is repetition",
                 ("eval/distinct_1", "eval/distinct_2", "eval/distinct_3"),
