@@ -45,7 +45,7 @@ class TrlFunction:
     come along.
 
     An empty completion is read as a lone eos. The reward does not apply to a completion without
-    any token, not even an eos. Words of a prompt that the vocabulary lacks (a start symbol, say) are
+    With a vocabulary, the reward model sees the text in its own numbers. The text is split into
     left out: a prompt is context, and is not judged.
 
     Args:
