@@ -1,4 +1,4 @@
-"""The reward model's contract: what judges finished sequences, and how it says that it cannot."""
+"""The contract of a reward model, which judges finished sequences, and the error that it raises."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from seqgan.system.errors import SeqganError
 class RewardModel(Protocol):
     """Judges finished sequences.
 
-    A reward is a function of the row alone: `score(x)[i] == score(x[i])`, so that scoring in chunks
-    changes nothing and equal rows are scored once. NaN says that the reward does not apply to a
+    A reward is a function of the row alone: `score(x)[i] == score(x[i])`. So scoring in chunks
+    changes nothing, and equal rows are scored once. NaN says that the reward does not apply to a
     row; such a row gives no learning signal.
     """
 
@@ -32,7 +32,7 @@ class RewardModel(Protocol):
 
 @runtime_checkable
 class TrainableReward(Protocol):
-    """A reward model that learns along with the generator. Owns its module and optimiser."""
+    """A reward model that learns along with the generator. It owns its module and optimiser."""
 
     name: str
     per_token: bool
@@ -40,7 +40,7 @@ class TrainableReward(Protocol):
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]: ...
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
-        """One optimiser step on a minibatch of each kind."""
+        """Takes one optimiser step on a minibatch of real and one of generated sequences."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -50,23 +50,26 @@ class TrainableReward(Protocol):
 
 @runtime_checkable
 class Reporting(Protocol):
-    """A reward model with something to say besides its rewards, and that may follow a run."""
+    """A reward model that reports numbers besides its rewards, and is told how far the run is."""
 
     def follow(self, global_step: int, iteration: int, iterations: int) -> None:
-        """How far the run is: tokens emitted, iterations done, iterations in all."""
+        """Takes note of the run's position: tokens emitted, iterations done, iterations in all."""
         ...
 
     def take_metrics(self) -> dict[str, float]:
-        """The mean of each metric that was logged since the last call."""
+        """Returns the mean of each metric that was logged since the last call, and forgets it."""
         ...
 
     def take_extras(self) -> dict[str, list[Any]]:
-        """What the last scoring said about its rows, by column, unless it was taken already."""
+        """Returns the columns that the last scoring wrote, one entry for each row, and drops them.
+
+        A second call returns none.
+        """
         ...
 
 
 class Reward(ABC):
-    """A base for reward models with one number per sequence. Inheriting from it is optional."""
+    """A base class for reward models with one number per sequence. Using it is optional."""
 
     name: str
     per_token: bool = False
@@ -77,7 +80,7 @@ class Reward(ABC):
 
 
 class RewardError(SeqganError):
-    """A reward model could not judge, or gave what is no reward.
+    """A reward model could not judge, or returned something that is no reward.
 
     Args:
         name: the reward's name.
@@ -96,7 +99,7 @@ class RewardError(SeqganError):
 
 
 def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " batch"]:
-    """The reward of each finished sequence: per-token increments are summed.
+    """Returns the reward of each finished sequence. Increments of tokens are summed.
 
     Returns:
         (batch,): finite, or NaN where the reward does not apply.
@@ -112,7 +115,9 @@ def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " 
 
 
 def increments(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, "batch time"]:
-    """The reward of each token, from a model that is `per_token`; `returns` are its row sums.
+    """Returns the reward of each token, from a model that is `per_token`.
+
+    The sums of its rows are what `returns` gives.
 
     Returns:
         (batch, time): 0 on padding; NaN in the whole row where the reward does not apply.
@@ -127,7 +132,7 @@ def increments(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor,
 
 
 def _declared_scores(reward_model: RewardModel, sequences: Sequences) -> Shaped[Tensor, " *shape"]:
-    """The model's scores, in the shape that it declares; increments are 0 on padding."""
+    """Returns the model's scores, in the shape that it declares, with increments 0 on padding."""
     name, scores = reward_model.name, reward_model.score(sequences)
     if not isinstance(scores, Tensor):
         raise RewardError(name, f"a reward is a tensor, got a {type(scores).__name__}")
@@ -146,7 +151,7 @@ def _refuse_infinity(name: str, totals: Float[Tensor, " batch"], sequences: Sequ
 
 
 def text_of(sequences: Sequences, row: int) -> str:
-    """The text of one row, or its ids where nothing can decode them."""
+    """Returns the text of one row, or its ids where there is no vocabulary to decode them."""
     one = sequences.select(torch.tensor([row], device=sequences.tokens.device))
     if one.given_texts is None and one.vocabulary is None:
         return str(one.tokens[0, : int(one.lengths[0])].tolist())

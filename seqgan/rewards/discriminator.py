@@ -1,4 +1,4 @@
-"""The discriminator as a reward model: the one owner of its training."""
+"""The discriminator as a reward model, which owns the discriminator's training."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,17 +35,17 @@ Precision = Literal["float32", "bfloat16"]
 def shape_reward(
     logits: Float[Tensor, "*axes"], shape: RewardShape, clip: float
 ) -> Float[Tensor, "*axes"]:
-    """A reward from the discriminator's logit, D = sigmoid(logit).
+    """Turns the discriminator's logit into a reward, where D = sigmoid(logit).
 
     - `probability`: D, as in SeqGAN (Yu et al., 2017). Bounded; flat when D is sure.
     - `log_probability`: log D, the non-saturating generator objective (Goodfellow et al., 2014).
     - `minimax`: -log(1 - D), the generator's side of the value function.
     - `logit`: log D/(1-D), clipped to +-clip. For the optimal D it is log p/q, and policy
       gradient then ascends exactly -KL(generator || data).
-    - `centred`: 2 D - 1, of each token in ScratchGAN (de Masson d'Autume et al., 2019).
+    - `centred`: 2 D - 1, the reward of each token in ScratchGAN (de Masson d'Autume et al., 2019).
 
-    Both logarithms are clipped to [-clip, clip] as well, so that one sure D cannot make a reward
-    without bound.
+    Both logarithms are clipped to [-clip, clip] as well, so that a discriminator that is sure
+    cannot make a reward without bound.
     """
     if shape == "probability":
         return torch.sigmoid(logits)
@@ -59,16 +59,16 @@ def shape_reward(
 
 @dataclass(frozen=True)
 class DiscriminatorUpdate:
-    """How one step of a discriminator's training is taken."""
+    """Settings of one step of a discriminator's training."""
 
     l2: float = 0.0  # weight of half the squared norm of the output layer, as in the paper
     max_grad_norm: float = math.inf  # the gradient's norm is clipped to this
-    # Of the products of matrices and of their results, the logit included; the parameters, their
+    # The type of matrix products and of their results, the logit included. The parameters, their
     # gradients and the loss stay float32.
     precision: Precision = "float32"
-    # `binary`, each row for itself, or `pairwise`, row i of one kind against row i of the other.
+    # `binary` judges each row for itself, `pairwise` real row i against generated row i.
     loss_kind: DiscriminatorLoss = "binary"
-    label_smoothing: float = 0.0  # share of the real rows' label that goes away; binary loss only
+    label_smoothing: float = 0.0  # taken off the real rows' label of 1; with the binary loss only
     gradient_penalty: float = 0.0  # weight of half the two means of `squared_gradient_norms`
 
 
@@ -80,15 +80,15 @@ def discriminator_step(
     settings: DiscriminatorUpdate,
     runtime: Runtime = ALONE,
 ) -> Metrics:
-    """One optimiser step on the loss of two minibatches.
+    """Takes one optimiser step on the loss of two minibatches.
 
-    `losses/discriminator` is the loss without what regularises: the binary cross-entropy, or that
-    of telling the real one of a pair.
+    The metric `losses/discriminator` is the loss without regularisation: the binary cross-entropy,
+    or the pairwise loss.
 
     Args:
-        runtime: with other processes, each of which has as many rows of each kind, the step is
-            that of all their rows together, but for the pairwise loss's middle, of which each
-            process has its own; the metrics are of this process' rows.
+        runtime: several processes take one step on the rows of all of them, and each has as many
+            rows of each kind. Only the middle of the pairwise loss is each process' own. The
+            metrics are about this process' rows.
     """
     discriminator.train()
     both = joined([real, generated])
@@ -96,12 +96,12 @@ def discriminator_step(
     judge = methodcaller("token_logits" if per_token else "__call__", both)
     with twice_differentiable(discriminator, settings.gradient_penalty > 0) as embeddings:
         with autocast(discriminator, settings.precision):
-            given = runtime.forward(discriminator, judge).float()
-        logits = last_of_each(given, both.mask) if per_token else given
+            judged = runtime.forward(discriminator, judge).float()
+        logits = last_of_each(judged, both.mask) if per_token else judged
         real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
         penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
         regularisation = 0.5 * settings.l2 * penalty
-        share = 1.0  # of this process' loss in the mean over processes
+        share = 1.0  # the weight of this process' loss in the mean over processes
         if settings.gradient_penalty > 0:
             squares = squared_gradient_norms(logits, embeddings)
             means = squares[: len(real)].mean() + squares[len(real) :].mean()
@@ -113,7 +113,7 @@ def discriminator_step(
         elif per_token:
             masks = both.mask[: len(real)], both.mask[len(real) :]
             loss = token_discriminator_loss(
-                given[: len(real)], masks[0], given[len(real) :], masks[1], settings.label_smoothing
+                judged[: len(real)], masks[0], given[len(real) :], masks[1], settings.label_smoothing
             )
             share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
         else:
@@ -135,9 +135,10 @@ def discriminator_step(
 
 @contextmanager
 def twice_differentiable(discriminator: Discriminator, wanted: bool) -> Iterator[list[Tensor]]:
-    """Inside, logits have gradients of gradients, and what is embedded is put into the list.
+    """Makes the logits differentiable twice inside, and collects the embeddings in a list.
 
-    Fused attention and the convolution's own gradient can be differentiated once only.
+    Fused attention and the convolution's own gradient can be differentiated only once, so slower
+    kernels take their place.
     """
     embeddings: list[Tensor] = []
     if not wanted:
@@ -162,12 +163,12 @@ def twice_differentiable(discriminator: Discriminator, wanted: bool) -> Iterator
 def squared_gradient_norms(
     logits: Float[Tensor, " batch"], embeddings: Sequence[Tensor]
 ) -> Float[Tensor, " batch"]:
-    """||gradient of a row's logit by its embeddings||^2, with a graph of its own.
+    """Returns ||gradient of a row's logit by its embeddings||^2, with a graph of its own.
 
-    Half of its mean over real and over generated rows, weighted, is the zero-centred gradient
-    penalty (Mescheder et al., 2018, R1 + R2; of the logit, without Roth et al.'s (2017) weights).
-    Tokens have no points between them, so it is taken at the rows themselves, and not between
-    pairs of them as in WGAN-GP.
+    The zero-centred gradient penalty (Mescheder et al., 2018, R1 + R2) is half of its mean over
+    real rows plus half of its mean over generated rows, times a weight. The gradient is the
+    logit's, without the weights of Roth et al. (2017). Tokens have no points between them, so the
+    gradient is taken at the rows, and not between pairs of rows as in WGAN-GP.
     """
     gradients = torch.autograd.grad(logits.sum(), embeddings, create_graph=True)
     return torch.stack([part.flatten(1).square().sum(dim=1) for part in gradients]).sum(dim=0)
@@ -176,7 +177,7 @@ def squared_gradient_norms(
 def last_of_each(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, " batch"]:
-    """The value of each row's last real token."""
+    """Returns the value of each row's last real token."""
     last = (mask.sum(dim=1) - 1).clamp(min=0)
     return values.gather(1, last[:, None])[:, 0]
 
@@ -188,7 +189,7 @@ def descend(
     max_grad_norm: float,
     runtime: Runtime = ALONE,
 ) -> Float[Tensor, ""]:
-    """One optimiser step down the loss; the norm of its gradient before it was clipped."""
+    """Takes one optimiser step down the loss, and returns the gradient's norm before clipping."""
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(loss)
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
@@ -200,26 +201,26 @@ def descend(
 
 
 def autocast(discriminator: Discriminator, precision: Precision) -> torch.autocast:
-    """A context in which the discriminator multiplies matrices in that precision."""
+    """Makes a context in which the discriminator multiplies matrices in a precision."""
     device = next(
         discriminator.parameters()
-    ).device  # a normalised weight changes by being looked at
+    ).device  # reading a spectrally normalised weight would change it
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 class DiscriminatorReward(Reward):
     """Scores with a discriminator in evaluation mode, and trains it.
 
-    Where the discriminator judges every prefix, so does the reward: each token earns what its
-    prefix's logit says.
+    If the discriminator judges every prefix, the reward is `per_token`: a token earns the reward
+    of the logit of the prefix that ends with it.
 
     Args:
-        shape: how a logit becomes a reward, see `shape_reward`.
+        shape: the function from logits to rewards, see `shape_reward`.
         clip: bound of the rewards that have none of their own.
-        settings: how it is trained.
+        settings: of each training step.
 
     Raises:
-        ConfigurationError: a pairwise loss for such a discriminator.
+        ConfigurationError: the loss is pairwise, and the discriminator judges every prefix.
     """
 
     name = "discriminator"
@@ -245,29 +246,29 @@ class DiscriminatorReward(Reward):
         self.runtime: Runtime = ALONE
 
     def train_in(self, runtime: Runtime) -> None:
-        """From here on, each `update` is one step of all processes together."""
+        """Makes each later `update` one step of all processes together."""
         runtime.prepare(self.discriminator)
         self.runtime = runtime
 
     @torch.no_grad()
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """log D/(1-D) of each row, without dropout."""
+        """Returns log D/(1-D) of each row, without dropout."""
         self.discriminator.eval()
         with autocast(self.discriminator, self.settings.precision):
             return self.discriminator(sequences).float()
 
     @torch.no_grad()
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
-        """log D/(1-D) of each prefix, of a discriminator that judges them."""
+        """Returns log D/(1-D) of each prefix, from a discriminator that judges prefixes."""
         assert isinstance(self.discriminator, TokenDiscriminator)
         self.discriminator.eval()
         with autocast(self.discriminator, self.settings.precision):
             return self.discriminator.token_logits(sequences).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
-        """The reward of each row; of each token where D judges every prefix, 0 on padding."""
+        """Returns the reward of each row, or of each token if D judges prefixes, 0 on padding."""
         logits = self.token_logits(sequences) if self.per_token else self.logits(sequences)
-        if bool(logits.isnan().any()):  # as a reward, NaN would only say "does not apply"
+        if bool(logits.isnan().any()):  # a reward of NaN means "does not apply", and would hide it
             row = int(logits.isnan().nonzero()[0, 0])
             raise RewardError(self.name, "its logit is a number, got nan", row)
         rewards = shape_reward(logits, self.shape, self.clip)

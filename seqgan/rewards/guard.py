@@ -1,4 +1,4 @@
-"""How somebody else's reward is called so that one bad row is named, or survived."""
+"""Calls of a user's reward that may fail: the failing row is named, or skipped."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -19,10 +19,10 @@ Watch = Callable[[str], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class FailurePolicy:
-    """What happens when a reward fails on a row."""
+    """The policy for a reward that fails on a row."""
 
-    retries: int = 0  # further attempts at a failing batch, before its rows are told apart
-    on_failure: OnFailure = "stop"  # stop, or skip the row: no learning signal from it
+    retries: int = 0  # further attempts at a failing batch, before its rows are tried apart
+    on_failure: OnFailure = "stop"  # stop, or skip the row: it then gives no learning signal
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -39,23 +39,24 @@ def careful_returns(
     watch: Watch = nullcontext,
     on_skip: Callable[[RewardError], object] = lambda error: None,
 ) -> Float[Tensor, " batch"]:
-    """The reward of each sequence, as `returns` gives it, from a model that may fail.
+    """Returns the reward of each sequence, as `returns` does, from a model that may fail.
 
-    An exception, a tensor of another shape and an infinite value are all failures. Rows are
-    independent, so a failing batch is halved until single rows fail, unless the model itself
-    named the row that stops. It gets a copy of the sequences that it may change.
+    An exception, a tensor of another shape and an infinite value are failures. Rows are
+    independent, so a failing batch is halved until single rows fail. If the policy is to stop and
+    the model names the failing row, nothing is halved. The model gets a copy of the sequences,
+    which it may change.
 
     Args:
-        policy: what to do about failing rows; by default the first one stops.
-        watch: a context around each call of the model, made from its name.
-        on_skip: told of each failure that did not stop.
+        policy: by default the first failing row stops.
+        watch: makes a context around each call of the model, from the model's name.
+        on_skip: called with each failure that was skipped.
 
     Returns:
         (batch,): finite, or NaN where the reward does not apply or a failing row was skipped.
 
     Raises:
-        RewardError: a failure, where the policy is to stop: of the first failing row, or of no
-            row, where the rows pass in parts but not together.
+        RewardError: the policy is to stop, and a row failed; the error names the first such row.
+            It names none if the rows pass in parts but fail together.
     """
     shape = (len(sequences),)
     return _judged_carefully(returns, reward_model, sequences, shape, policy, watch, on_skip)
@@ -68,7 +69,7 @@ def careful_increments(
     watch: Watch = nullcontext,
     on_skip: Callable[[RewardError], object] = lambda error: None,
 ) -> Float[Tensor, "batch time"]:
-    """The reward of each token, as `increments` gives it, from a `per_token` model that may fail.
+    """Returns the reward of each token, as `increments` does, from a model that may fail.
 
     Arguments and errors are those of `careful_returns`.
 
@@ -89,9 +90,9 @@ def _judged_carefully(
     watch: Watch,
     on_skip: Callable[[RewardError], object],
 ) -> Float[Tensor, "batch *shape"]:
-    """The judgements of all rows in one tensor of that shape; NaN for those that were skipped."""
+    """Judges all rows, and returns a tensor of the given shape, NaN in rows that were skipped."""
     policy = FailurePolicy() if policy is None else policy
-    if "texts" in vars(sequences):  # decoded before: not once more for every attempt
+    if "texts" in vars(sequences):  # decoded already: attempts need not decode again
         sequences = replace(sequences, given_texts=sequences.texts)
 
     def attempt(rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"] | RewardError:
@@ -125,9 +126,9 @@ def _parts(
     stop: bool,
     retries: int = 0,
 ) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
-    """Parts of the rows that passed, with their values; and each row that failed, with why.
+    """Yields the parts of the rows that passed with their values, and failing rows with errors.
 
-    Where rows fail together and pass in parts, the failure stands beside no row.
+    If rows fail together and pass in parts, the failure comes with no row.
     """
     outcome = attempt(rows)
     while isinstance(outcome, RewardError) and retries > 0:
@@ -136,7 +137,7 @@ def _parts(
         yield rows, outcome
         return
     if stop and outcome.row is not None and 0 <= outcome.row < len(rows):
-        yield rows[outcome.row : outcome.row + 1], outcome  # one is enough
+        yield rows[outcome.row : outcome.row + 1], outcome  # the first failure stops
         return
     passed = True
     for half in rows.split((len(rows) + 1) // 2):
@@ -151,7 +152,7 @@ def _parts(
 
 
 def _blaming(failure: RewardError, rows: Int[Tensor, " rows"], sequences: Sequences) -> RewardError:
-    """The failure with the row of the whole batch, and its text."""
+    """Returns the failure with the row's number in the whole batch, and the row's text."""
     if len(rows) == 0:
         return failure
     row = int(rows[0])

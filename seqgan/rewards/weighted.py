@@ -18,17 +18,17 @@ from seqgan.system.errors import ConfigurationError
 
 
 class WeightedSum(Reward):
-    """A weighted sum of rewards, over those that apply to the row.
+    """A weighted sum of rewards. In each row it adds up the rewards that apply to the row.
 
-    A row to which no part applies has no reward (NaN), as in TRL.
+    A row to which no reward applies has none (NaN), as in TRL.
 
     Args:
         parts: any number of reward models with distinct names; at most one of them learns.
         weights: one per part; 1 each by default.
-        failures: what happens where a part fails.
-        watch: a context around each call of a part, made from its name, so that somebody can say
-            what is being waited for.
-        on_skip: told of each failure that did not stop.
+        failures: the policy for parts that fail.
+        watch: makes a context around each call of a part, from the part's name. A progress display
+            uses it to name the reward that takes long.
+        on_skip: called with each failure that was skipped.
 
     Raises:
         ConfigurationError: no parts, another number of weights, a weight that is not finite, a name
@@ -80,14 +80,14 @@ class WeightedSum(Reward):
         self.learning: TrainableReward | None = learning[0] if learning else None
 
     def observed(self, watch: Watch, on_skip: Callable[[RewardError], object]) -> "WeightedSum":
-        """A copy with other listeners, and with the same parts and weights.
+        """Returns a copy with other listeners, and with the same parts and weights.
 
-        A run listens to such a copy, so that two runs may share one sum of rewards: each hears of
-        its own calls, and the sum that they share keeps the listeners it was made with.
+        Each run listens to a copy of its own. Two runs can then share one sum of rewards, and each
+        hears of its own calls alone.
 
         Args:
-            watch: a context around each call of a part, made from its name.
-            on_skip: told of each failure that did not stop.
+            watch: makes a context around each call of a part, from the part's name.
+            on_skip: called with each failure that was skipped.
         """
         observed = copy(self)
         observed.watch, observed.on_skip = watch, on_skip
@@ -97,9 +97,10 @@ class WeightedSum(Reward):
         return weighted_sum(self.score_parts(sequences), self.weights)
 
     def score_parts(self, sequences: Sequences) -> Float[Tensor, "part batch"]:
-        """The unweighted reward of each part, NaN where it does not apply.
+        """Returns the unweighted reward of each part, NaN where it does not apply.
 
-        Parts that wait for somebody else (`is_async`) are asked at the same time.
+        Parts that wait for something outside (`is_async`), say a server, are called at the same
+        time.
 
         Raises:
             RewardError: a part failed, and `failures` says to stop.
@@ -111,19 +112,18 @@ class WeightedSum(Reward):
         waiting = [part for part in self.parts if getattr(part, "is_async", False)]
         if len(waiting) < 2:
             return torch.stack([ask(part) for part in self.parts])
-        _ = sequences.texts  # decoded before the threads would each do it
+        _ = sequences.texts  # decode once, before each thread would
         with ThreadPoolExecutor(len(waiting)) as pool:
             answers = {part.name: pool.submit(ask, part) for part in waiting}
-            asked = answers.keys()
-            scores = {part.name: ask(part) for part in self.parts if part.name not in asked}
+            scores = {part.name: ask(part) for part in self.parts if part.name not in answers}
             scores |= {name: answer.result() for name, answer in answers.items()}
         return torch.stack([scores[name] for name in self.names])
 
     def increments(self, sequences: Sequences) -> Float[Tensor, "batch time"] | None:
-        """The weighted rewards that the parts which are `per_token` give to the single tokens.
+        """Returns the weighted rewards of single tokens, from the parts that are `per_token`.
 
-        Summed over time they are the share of those parts in `score`. A part has no share in a row
-        to which it does not apply, or whose failure was skipped.
+        Summed over time they are the share of those parts in `score`. A part adds nothing to a row
+        if it does not apply to the row, or failed on it and was skipped.
 
         Returns:
             (batch, time): 0 on padding; None where no part is `per_token`.
@@ -134,16 +134,16 @@ class WeightedSum(Reward):
         places = [place for place, part in enumerate(self.parts) if part.per_token]
         if not places:
             return None
-        of_parts = [
+        by_part = [
             careful_increments(
                 self.parts[place], sequences, self.failures, self.watch, self.on_skip
             )
             for place in places
         ]
-        return weighted_sum(torch.stack(of_parts), self.weights[places]).nan_to_num(nan=0.0)
+        return weighted_sum(torch.stack(by_part), self.weights[places]).nan_to_num(nan=0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the parts that have one, by their names."""
+        """Returns the states of the parts that have one, by their names."""
         return {part.name: part.state_dict() for part in self._stateful()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -155,5 +155,5 @@ class WeightedSum(Reward):
 
 
 def as_weighted_sum(reward_model: RewardModel) -> WeightedSum:
-    """The reward itself where it is a sum already, else a sum of one part."""
+    """Returns a sum of rewards as it is, and any other reward as a sum of one part."""
     return reward_model if isinstance(reward_model, WeightedSum) else WeightedSum([reward_model])

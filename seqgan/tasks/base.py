@@ -1,7 +1,7 @@
-"""What a task is: where real sequences come from, and what is known about them.
+"""The contract of a task: it holds real sequences, and knows facts about their distribution.
 
-How one learns from them is none of a task's business, and evaluation never asks for a task's
-name: it looks at `exact`, `measures` and `quality` and uses what is there.
+A task knows no learning rule. Evaluation never asks for a task's name: it looks at `exact`,
+`measures` and `quality`, and uses those that the task has.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ MANY_ROWS = 2**20
 
 @runtime_checkable
 class ExactDistribution(Protocol):
-    """A true model p of which everything is known."""
+    """A true model p, whose probabilities, samples and entropy are known."""
 
     full_support: bool  # whether every sequence has p > 0, so that KL(generator || p) is finite
 
@@ -46,12 +46,12 @@ class ExactDistribution(Protocol):
 
 @dataclass(frozen=True)
 class Measure:
-    """One number for each text, of which evaluation reports the mean.
+    """One number for each text. Evaluation reports the mean.
 
     Args:
         score: gives (batch,) floats for whole sequences: texts, prompts, and all columns of the
             data, such as references. NaN says that the measure does not apply to a text.
-        unit: of the numbers, as reports write it; empty for a pure number.
+        unit: the numbers' unit, as reports write it; empty for a pure number.
         higher_is_better: the direction in which a generator improves.
     """
 
@@ -71,7 +71,7 @@ def share_of(check: Callable[[Sequence[str]], Sequence[bool]]) -> Measure:
 
 @runtime_checkable
 class Task(Protocol):
-    """Real sequences in three splits, and what is known about the distribution behind them."""
+    """Real sequences in three splits, and known facts about the distribution behind them."""
 
     @property
     def vocabulary(self) -> Vocabulary: ...
@@ -83,12 +83,12 @@ class Task(Protocol):
 
     @property
     def max_prompt_length(self) -> int:
-        """Tokens of the longest prompt; 0 where texts go on from nothing."""
+        """Tokens of the longest prompt; 0 if texts have no prompts."""
         ...
 
     @property
     def exact(self) -> ExactDistribution | None:
-        """The true distribution, where it is known."""
+        """The true distribution, None if it is unknown."""
         ...
 
     @property
@@ -98,7 +98,7 @@ class Task(Protocol):
 
     @property
     def quality(self) -> str:
-        """The name of the measure that says how good texts are; empty where none does."""
+        """The name of the measure that stands for the quality of texts; empty if none does."""
         ...
 
     def size(self, split: Split) -> int:
@@ -118,7 +118,7 @@ class Task(Protocol):
     ) -> Iterator[Sequences]:
         """A pass over the split in random order, or a part of that pass, in minibatches.
 
-        What it takes from `rng` it takes at the call; the minibatches are made one at a time.
+        The call draws from `rng`, and later steps do not; minibatches are made one at a time.
         """
         ...
 
@@ -138,8 +138,8 @@ class TaskConfig(Protocol):
     def build(self, generator: GeneratorConfig) -> Task:
         """The task, for a generator with these settings.
 
-        A pretrained model cuts texts by its own tokenizer and reads so many tokens at once: see
-        `tokenizer_folder` and `context_window` of `seqgan.models.generators.base`.
+        A pretrained model cuts texts by its own tokenizer and reads a limited number of tokens at
+        once: see `tokenizer_folder` and `context_window` of `seqgan.models.generators.base`.
 
         Raises:
             DataError: a file cannot be read, or holds too little.
@@ -150,7 +150,7 @@ class TaskConfig(Protocol):
 
 @runtime_checkable
 class Rows(Protocol):
-    """Sequences of which any can be had by their numbers: `Sequences`, or some on a disk."""
+    """Sequences that are read by their row numbers: `Sequences`, or rows on a disk."""
 
     def __len__(self) -> int: ...
 
@@ -162,7 +162,7 @@ class Rows(Protocol):
 def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
     """n of `size` row numbers in random order, none repeated before all were used equally often."""
     if size >= MANY_ROWS and n <= size // 16:
-        # Distinct ones among independent draws, in the order drawn: twice n always holds n.
+        # Distinct rows among 2 n independent draws, in the order drawn: there are always n.
         drawn = torch.randint(size, (2 * n,), generator=rng)
         _, first = np.unique(drawn.numpy(), return_index=True)
         return drawn[torch.from_numpy(np.sort(first))][:n]
@@ -179,7 +179,7 @@ def whole_length(task: Task) -> int:
 def prompts_of(
     task: Task, split: Split, n: int, rng: torch.Generator, device: torch.device | str = "cpu"
 ) -> Sequences | None:
-    """n rows of a split whose prompts are to be continued; None, and no draw, without prompts."""
+    """Draws n rows of a split, for their prompts; without prompts it draws none, and gives None."""
     return task.real(split, n, rng).to(device) if task.max_prompt_length else None
 
 

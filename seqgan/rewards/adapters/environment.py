@@ -23,7 +23,10 @@ def as_sequences(
     prompts: NDArray[np.int64] | None,
     vocabulary: Vocabulary,
 ) -> Sequences:
-    """The environment's texts, finished or not: tokens (K, L), lengths (K,), prompts (K, P)."""
+    """Makes sequences of the environment's texts: tokens (K, L), lengths (K,), prompts (K, P).
+
+    A text may be finished or not.
+    """
     ids = torch.from_numpy(tokens)
     mask = torch.arange(ids.shape[1])[None, :] < torch.from_numpy(lengths)[:, None]
     contexts = None if prompts is None else torch.from_numpy(prompts)
@@ -39,12 +42,12 @@ def as_sequences(
 class EnvReward:
     """A reward model as the environment's NumPy reward: `reward(tokens, lengths, prompts)`.
 
-    It returns the rewards, 0 for a text to which the reward does not apply, and the unweighted
-    reward of each part, NaN for such a text.
+    It returns the rewards and the unweighted reward of each part. For a text to which a reward
+    does not apply, the first is 0 and the second is NaN.
 
     Args:
-        data: rows of the data by the numbers of their prompts in the environment, so that rewards
-            see their columns; None where there is nothing but the prompt.
+        data: gives rows of the data by the numbers of their prompts in the environment, so that
+            rewards see their columns; None if there are no columns.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""A reward by what is written on the command line: a short name, a module's, or a file's.
+"""Rewards by their specification: a short name, or an attribute of a module or of a file.
 
-`seqgan.system.plugins` reads the specification and loads the code; here stands what is particular
-to rewards: the short names, and what becomes a reward and how.
+`seqgan.system.plugins` reads the specification and loads the code. This module knows the short
+names of rewards, and makes a reward of the loaded object.
 """
 
 import functools
@@ -35,10 +35,10 @@ SHIPPED = {
     "true_likelihood": "seqgan.rewards.shipped.likelihood:true_likelihood",
 }
 
-# A short name too, but of a reward that a run makes of its own settings.
+# This short name stands for a reward that a run makes of its own settings.
 DISCRIMINATOR = "discriminator"
 
-# Other packages declare theirs in this entry-point group.
+# Other packages declare their rewards in this entry-point group.
 GROUP = "seqgan.rewards"
 
 NO_OTHERS: Mapping[str, str] = MappingProxyType({})
@@ -47,89 +47,89 @@ NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 def find_rewards(
     specs: Sequence[str], task: Task | None = None, others: Mapping[str, str] = NO_OTHERS
 ) -> list[RewardModel]:
-    """The rewards of several specifications, with names that differ: `regex`, `regex_2`.
+    """Loads the rewards of several specifications, with distinct names: `regex`, `regex_2`.
 
     Args:
-        others: as for `find_reward`.
+        others: see `find_reward`.
 
     Raises:
-        ConfigurationError: as `find_reward`; or one object is there twice.
+        ConfigurationError: see `find_reward`; or two specifications load the same object.
     """
-    found: list[RewardModel] = []
+    rewards: list[RewardModel] = []
     for spec in specs:
         reward = find_reward(spec, task, others)
-        if any(reward is other for other in found):
+        if any(reward is other for other in rewards):
             raise ConfigurationError(
                 f"reward {spec!r}: a reward is given once, got the same object twice"
             )
-        taken, name, number = {other.name for other in found}, reward.name, 2
-        while reward.name in taken:
+        names, name, number = {other.name for other in rewards}, reward.name, 2
+        while reward.name in names:
             reward.name = f"{name}_{number}"
             number += 1
-        found.append(reward)
-    return found
+        rewards.append(reward)
+    return rewards
 
 
 def find_reward(
     spec: str, task: Task | None = None, others: Mapping[str, str] = NO_OTHERS
 ) -> RewardModel:
-    """The reward that a specification names.
+    """Loads the reward that a specification names.
 
-    It is `NAME` (of `SHIPPED`, of `others`, or of another package's entry point in
-    `seqgan.rewards`), `package.module:attribute` or `./file.py:attribute`; any of them may have
-    arguments, `regex(pattern="a+", weight=2)`, which are Python literals. The working directory
-    and the file's folder are importable.
+    A specification is `NAME` (of `SHIPPED`, of `others`, or of another package's entry point in
+    `seqgan.rewards`), `package.module:attribute` or `./file.py:attribute`. Arguments may follow,
+    as Python literals: `regex(pattern="a+", weight=2)`. The working directory and the file's
+    folder are importable.
 
-    What is found goes through `as_reward`. Before that, a class is called with the arguments, and
-    so is a function that judges no texts: one with a short name, one that declares a parameter
-    `task`, which gets the task, and any with parentheses after it. A function that judges texts
-    gets the arguments along with each text.
+    `as_reward` makes a reward of the loaded object. Before that, a class is called with the
+    arguments. So is a function that makes a reward: one with a short name, one with a parameter
+    `task` (it gets the task), or one that judges no texts and has parentheses after it. A function
+    that judges texts gets the arguments along with each text.
 
-    The reward's name is the one it gives itself; a function's is the attribute's.
+    A reward that names itself keeps its name; a function's reward is named after the attribute.
 
     Args:
-        others: further short names, each with its `module:attribute`: rewards that need what only
-            the caller knows, as `fluency` needs runs.
+        others: further short names, each with its `module:attribute`. Their rewards belong to the
+            caller, as `fluency` does, which reads runs.
 
     Raises:
-        ConfigurationError: in one line, what is wrong with the specification or the user's code.
+        ConfigurationError: the specification or the user's code is wrong; the message is one line.
     """
-    written = parse_spec(spec, "reward")
-    found = load(written, {**SHIPPED, **others}, GROUP, (DISCRIMINATOR,))
-    made = _made(found, written, task)
-    if isinstance(made, RewardModel) and not isinstance(made, type):
-        return made
+    parsed = parse_spec(spec, "reward")
+    loaded = load(parsed, {**SHIPPED, **others}, GROUP, (DISCRIMINATOR,))
+    judge = _judge(loaded, parsed, task)
+    if isinstance(judge, RewardModel) and not isinstance(judge, type):
+        return judge
     vocabulary = None if task is None else task.vocabulary
     try:
-        return as_reward(made, name=_name(made, written), vocabulary=vocabulary)
+        return as_reward(judge, name=_name(judge, parsed), vocabulary=vocabulary)
     except SeqganError as error:
-        raise wrong(written, str(error)) from error
+        raise wrong(parsed, str(error)) from error
 
 
-def _made(found: Any, spec: Spec, task: Task | None) -> Any:
-    """What was found, called with the arguments where that is what they are for."""
-    if not isinstance(found, type):
-        if spec.arguments is None and not _makes_rewards(found, spec):
-            return found
-        if callable(found) and _judges_texts(found):
+def _judge(loaded: Any, spec: Spec, task: Task | None) -> Any:
+    """Returns the object that judges: the loaded one, or the result of calling it."""
+    if not isinstance(loaded, type):
+        if spec.arguments is None and not _makes_rewards(loaded, spec):
+            return loaded
+        if callable(loaded) and _judges_texts(loaded):
             arguments = spec.arguments or {}
-            check_arguments(found, arguments, spec, partial=True)
-            return functools.partial(found, **arguments)
+            check_arguments(loaded, arguments, spec, partial=True)
+            return functools.partial(loaded, **arguments)
     arguments = dict(spec.arguments or {})
-    if "task" in _parameters(found) and "task" not in arguments:
+    if "task" in _parameters(loaded) and "task" not in arguments:
         arguments["task"] = task
-    return call(found, arguments, spec)
+    return call(loaded, arguments, spec)
 
 
-def _makes_rewards(found: Any, spec: Spec) -> bool:
-    """Whether it is a function to be called for a reward, though no arguments were written."""
-    if not inspect.isfunction(found) or _judges_texts(found):
+def _makes_rewards(loaded: Any, spec: Spec) -> bool:
+    """Tells a function that has to be called for a reward, though no arguments were written."""
+    if not inspect.isfunction(loaded) or _judges_texts(loaded):
         return False
-    return not spec.place or "task" in _parameters(found)
+    return not spec.place or "task" in _parameters(loaded)
 
 
 def _judges_texts(function: Callable[..., Any]) -> bool:
-    """Whether the parameters' names say so; `**kwargs` alone says nothing."""
+    """Tells by the parameters' names if a function judges texts; `**kwargs` alone says nothing."""
     try:
         signature = read_signature(function)
     except ConfigurationError:
@@ -140,12 +140,12 @@ def _judges_texts(function: Callable[..., Any]) -> bool:
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     try:
         return dict(inspect.signature(function).parameters)
-    except (ValueError, TypeError):  # none that can be read
+    except (ValueError, TypeError):  # its signature cannot be read
         return {}
 
 
-def _name(made: Any, spec: Spec) -> str | None:
-    """A function's is what it was asked for by; anything else names itself."""
-    if spec.arguments is None or isinstance(made, functools.partial):
+def _name(judge: Any, spec: Spec) -> str | None:
+    """Returns a function's name in the specification; None for an object that names itself."""
+    if spec.arguments is None or isinstance(judge, functools.partial):
         return spec.attribute.rpartition(".")[2]
     return None

@@ -21,12 +21,12 @@ from seqgan.rewards.base import RewardError, RewardModel, returns
 from seqgan.system.errors import ConfigurationError
 
 Message = Mapping[str, Any]
-Text = str | Sequence[Message]  # as TRL has it: a string, or the messages of a conversation
+Text = str | Sequence[Message]  # a text in TRL: a string, or the messages of a conversation
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion as TRL spelt it, and as the reward model reads it."""
+    """One completion: the text that TRL spelt, and the ids that the reward model reads."""
 
     prompt: str
     text: str
@@ -38,21 +38,22 @@ class Completion:
 class TrlFunction:
     """A reward model as a function that `GRPOTrainer` and `RLOOTrainer` take.
 
-    With a vocabulary the reward model sees its own numbering of TRL's text: split into words (or
-    characters), lower-cased where the vocabulary knows no capitals, cut at `max_length`, and with
-    an eos where one fits. Without one it sees TRL's token ids. Either way `texts` and
-    `prompt_texts` are TRL's own, and the data set's columns come along.
+    With a vocabulary, the reward model sees TRL's text in its own numbers. The text is split into
+    words (or characters), lower-cased if the vocabulary knows no capitals, and cut at
+    `max_length`; an eos follows if it fits. Without a vocabulary, the reward model sees TRL's
+    token ids. In both cases `texts` and `prompt_texts` are TRL's own, and the data set's columns
+    come along.
 
-    An empty completion is a lone eos; where there is nothing to judge, not even that, the reward
-    does not apply. Words of a prompt that the vocabulary lacks (a start symbol, say) are left out:
-    a prompt is context, and is not judged.
+    An empty completion is read as a lone eos. The reward does not apply to a completion without
+    With a vocabulary, the reward model sees the text in its own numbers. The text is split into
+    left out: a prompt is context, and is not judged.
 
     Args:
         reward_model: judges finished completions; `__name__`, which TRL logs, is its name.
-        vocabulary: the reward model's, where it reads numbers and not texts.
+        vocabulary: the reward model's, if it reads numbers and not texts.
         max_length: tokens that are judged at most, eos included, and the width of each batch; by
             default a batch is as wide as its longest row.
-        remember: how many of the last judged completions are kept for `take_generated`.
+        remember: number of the last judged completions that are kept for `take_generated`.
         eos_token_id: TRL's id of the end of a completion; a completion without it then gets no
             eos. By default every completion counts as finished.
         device: the reward model's.
@@ -92,10 +93,11 @@ class TrlFunction:
         completion_ids: Sequence[Sequence[int]] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """One reward a completion, None where it does not apply.
+        """Returns one reward a completion, None where it does not apply.
 
         Args:
-            columns: what else TRL hands over; of it, lists with an entry for each completion.
+            columns: TRL's other arguments. The reward sees the lists among them that have an entry
+                for each completion.
 
         Raises:
             RewardError: a completion has a word that the vocabulary lacks; there are neither a
@@ -113,13 +115,13 @@ class TrlFunction:
         return [None if completion is None else next(rewards) for completion in read]
 
     def take_generated(self) -> Sequences | None:
-        """The last `remember` completions judged since the last call; None where there are none."""
+        """Returns the last `remember` completions judged since the last call, None if none were."""
         judged = list(self._judged)
         self._judged.clear()
         return self._batch(judged) if judged else None
 
     def encode(self, texts: Sequence[str]) -> Sequences:
-        """Texts as the reward model sees finished completions: real ones for its training.
+        """Numbers real texts like finished completions, to train the reward model on them.
 
         Raises:
             RewardError: there is no vocabulary, a word is not in it, or a text has no token.
@@ -148,7 +150,7 @@ class TrlFunction:
         completion_ids: Sequence[Sequence[int]] | None,
         columns: Mapping[str, Any],
     ) -> list[Completion | None]:
-        """The completions in order, None for those without a token."""
+        """Returns the completions in order, None for each without a token."""
         size = len(completions)
         by_row = {
             name: values
@@ -167,7 +169,7 @@ class TrlFunction:
         return read
 
     def _ids(self, index: int, text: str, emitted: list[int] | None) -> list[int]:
-        """What the reward model reads of one completion; empty where that is nothing."""
+        """Returns the ids of one completion that the reward model reads; there may be none."""
         if self.vocabulary is None:
             if emitted is None:
                 raise RewardError(
@@ -179,7 +181,7 @@ class TrlFunction:
         return self._ended(ids) if finished else ids[: self.max_length]
 
     def _ended(self, ids: list[int]) -> list[int]:
-        """With an eos, where the vocabulary has one; cut at `max_length`."""
+        """Returns the ids with an eos, if the vocabulary has one, cut at `max_length`."""
         eos_id = None if self.vocabulary is None else self.vocabulary.eos_id
         return [*ids, *([] if eos_id is None else [eos_id])][: self.max_length]
 
@@ -246,7 +248,7 @@ def as_trl(
     eos_token_id: int | None = None,
     device: torch.device | str = "cpu",
 ) -> TrlFunction:
-    """Any reward model as a reward function of TRL's trainers; the arguments are `TrlFunction`'s.
+    """Makes a reward model a reward function of TRL's trainers, with `TrlFunction`'s arguments.
 
     Raises:
         ConfigurationError: `max_length` is less than 1, or `remember` less than 0.
@@ -254,15 +256,15 @@ def as_trl(
     return TrlFunction(reward_model, vocabulary, max_length, remember, eos_token_id, device)
 
 
-def _text(given: Text, only: str | None = None) -> str:
-    """A string as it is; of messages the contents, one a line, of one role or of all."""
-    if isinstance(given, str):
-        return given
-    return "\n".join(_content(m) for m in given if only is None or m.get("role") == only)
+def _text(text: Text, only: str | None = None) -> str:
+    """Returns a string as it is, and the contents of messages one a line, of one role or of all."""
+    if isinstance(text, str):
+        return text
+    return "\n".join(_content(m) for m in text if only is None or m.get("role") == only)
 
 
 def _content(message: Message) -> str:
-    """A message's text: a string, the text parts of a list, or nothing, as in a call of a tool."""
+    """Returns a message's text: a string, or the text parts of a list; a tool call has none."""
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
@@ -270,5 +272,5 @@ def _content(message: Message) -> str:
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int, fill: int) -> Int[Tensor, "batch width"]:
-    """The rows, filled on the right."""
+    """Returns the rows as one tensor, filled on the right."""
     return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], dtype=torch.long)

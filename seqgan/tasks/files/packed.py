@@ -15,12 +15,12 @@ IdType = type[np.uint16] | type[np.uint32]
 
 
 class PackedRows:
-    """Rows of ids (eos included) that become `Sequences` only when they are asked for.
+    """Rows of ids (eos included), which `select` makes into `Sequences`.
 
     Args:
         ids: the ids of all rows, end to end.
-        starts: where each row starts, and where the last one ends.
-        vocabulary: what decodes the ids.
+        starts: the place of each row's first id, and the place after the last row.
+        vocabulary: decodes the ids.
         max_length: tokens that every row is padded to.
     """
 
@@ -51,10 +51,10 @@ class PackedRows:
 def unpacked(
     ids: NDArray[np.unsignedinteger], starts: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
-    """The ids of the given rows end to end, and how many each row has."""
+    """The ids of the given rows end to end, and the number of each row's ids."""
     firsts = starts[rows]
     lengths = starts[rows + 1] - firsts
-    # The place of every token: its row's start, and how far the row has come.
+    # The place of every token: its row's start plus its position in the row.
     before = np.cumsum(lengths) - lengths
     places = np.repeat(firsts - before, lengths) + np.arange(lengths.sum())
     return ids[places], lengths
@@ -70,7 +70,7 @@ class PackedFile:
 
     Args:
         ids: an empty file for the ids.
-        starts: an empty file for where the rows start.
+        starts: an empty file for the places of the rows' first ids.
         end: the id that ends every row, and stands nowhere else.
     """
 
@@ -91,7 +91,7 @@ class PackedFile:
         self.num_rows += len(row_ends)
 
     def finish(self) -> None:
-        """Writes the sizes, which are known only now, over the headers; they take equal room."""
+        """Writes the headers again, in equal room, with the sizes that are known only now."""
         self._write_headers()
 
     def _write_headers(self) -> None:

@@ -46,7 +46,7 @@ class WordNumbers:
     def vocabulary(
         self, name: str, rows: ReadRows, labels: Labels
     ) -> tuple[Vocabulary, NDArray[np.int64]]:
-        """`<unk>` and the words of the training split; and the id of each number."""
+        """The vocabulary, `<unk>` and the training split's words, and the id of each number."""
         chosen = np.flatnonzero(labels == SPLITS.index("train")).tolist()
         train = [part[row] for part in (rows.prompts, rows.continuations) for row in chosen]
         counts = np.bincount(np.concatenate(train), minlength=len(self.numbers))
@@ -58,13 +58,13 @@ class WordNumbers:
                 f"{name}: at least 2 {self.unit}s occur min_count={self.min_count} times or"
                 f" more in the training split, got {len(ranked)} of {int((counts > 0).sum())}"
             )
-        known = (UNKNOWN, *(words[number] for number in ranked))
-        vocabulary = Vocabulary(known, level=self.level, unk_word=UNKNOWN)
+        kept = (UNKNOWN, *(words[number] for number in ranked))
+        vocabulary = Vocabulary(kept, level=self.level, unk_word=UNKNOWN)
         assert vocabulary.eos_id is not None
         return vocabulary, new_ids(ranked, len(words), 0, vocabulary.eos_id)
 
     def note(self, test: PromptRows, rows: ReadRows) -> str:
-        """What else the task's description says."""
+        """A note for the description: the share of unknown words in the test split."""
         ids = test.continuations.ids
         share = np.count_nonzero(ids == 0) / (len(ids) - len(test))
         return f", {share:.1%} of the test continuations' unknown"
@@ -99,7 +99,7 @@ class SubwordNumbers:
     def vocabulary(
         self, name: str, rows: ReadRows, labels: Labels
     ) -> tuple[Vocabulary, NDArray[np.int64]]:
-        """All tokens, whatever the splits; and the id of each number."""
+        """The tokenizer's vocabulary, whatever the splits, and the id of each number."""
         return self.subwords.vocabulary, subword_ids(self.subwords.vocabulary)
 
     def note(self, test: PromptRows, rows: ReadRows) -> str:

@@ -1,4 +1,4 @@
-"""Rows of a prompt, its continuation and other columns: while they are read, and afterwards."""
+"""Rows of a prompt, its continuation and other columns: as lists to fill, and packed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,14 +18,14 @@ Numbers = NDArray[np.uint32]
 
 
 class PromptRows:
-    """Continuations with their prompts and columns, which become `Sequences` when asked for.
+    """Continuations with their prompts and columns, which `select` makes into `Sequences`.
 
     Args:
         continuations: the rows.
         ids: the ids of all prompts, end to end.
-        starts: where each prompt starts, and where the last one ends.
+        starts: the place of each prompt's first id, and the place after the last prompt.
         texts: the prompts as the data spell them.
-        columns: what else the data say of each row.
+        columns: the data's other columns, by name.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PromptRows:
 def left_padded(
     ids: NDArray[np.integer[Any]], lengths: NDArray[np.int64], pad_id: int
 ) -> tuple[Int[Tensor, "row width"], Bool[Tensor, "row width"]]:
-    """Rows that lie end to end, padded on the left to the longest of them; and where they are."""
+    """Pads rows that lie end to end on the left, to the longest of them; with their mask."""
     width = int(lengths.max(initial=1))
     mask = np.arange(width) >= width - lengths[:, None]
     tokens = np.full(mask.shape, pad_id, np.int64)
@@ -69,14 +69,14 @@ def left_padded(
 
 @dataclass
 class ReadRows:
-    """What was read so far: a row for each record that is kept."""
+    """The rows that were read so far: one for each record that is kept."""
 
-    texts: list[str] = field(default_factory=list)  # of the prompts
+    texts: list[str] = field(default_factory=list)  # the prompts' texts
     prompts: list[Numbers] = field(default_factory=list)
     continuations: list[Numbers] = field(default_factory=list)  # each with an END behind it
     columns: dict[str, list[Any]] = field(default_factory=dict)
-    firsts: list[int] = field(default_factory=list)  # the first row with the same prompt
-    seen: dict[bytes, int] = field(default_factory=dict)  # that row, by the prompt
+    firsts: list[int] = field(default_factory=list)  # each row's first row with the same prompt
+    first_rows: dict[bytes, int] = field(default_factory=dict)  # each prompt's first row
     num_records: int = 0
     num_blank: int = 0
     num_long: int = 0
@@ -84,14 +84,14 @@ class ReadRows:
 
     @property
     def num_distinct(self) -> int:
-        return len(self.seen)
+        return len(self.first_rows)
 
     def add(
         self, text: str, prompt: Numbers, continuation: Numbers, more: Mapping[str, Any]
     ) -> None:
-        """One more row; columns that other rows lack or have more are None there."""
+        """Adds a row. A column that only some rows have is None in the others."""
         row = len(self.texts)
-        self.firsts.append(self.seen.setdefault(prompt.tobytes(), row))
+        self.firsts.append(self.first_rows.setdefault(prompt.tobytes(), row))
         self.texts.append(text)
         self.prompts.append(prompt)
         self.continuations.append(continuation)
@@ -103,7 +103,7 @@ class ReadRows:
     def rows(
         self, rows: NDArray[np.int64], ids: NDArray[np.int64], vocabulary: Vocabulary, length: int
     ) -> PromptRows:
-        """Some rows, with ids in place of numbers."""
+        """Packs the chosen rows, with ids in place of numbers."""
         numbers = rows.tolist()
         packed = [
             pack([part[row] for row in numbers], ids, vocabulary)
@@ -117,6 +117,6 @@ class ReadRows:
 def pack(
     rows: Sequence[Numbers], ids: NDArray[np.int64], vocabulary: Vocabulary
 ) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
-    """The ids of the rows end to end, and where each starts."""
+    """The ids of the rows end to end, and the places of the rows' first ids."""
     starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     return ids[np.concatenate(rows)].astype(id_type(vocabulary)), starts

@@ -1,4 +1,4 @@
-"""Where prompts and continuations come from: files with columns, and Hugging Face's data sets."""
+"""Sources of prompts and continuations: files with columns, and Hugging Face's data sets."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -7,11 +7,14 @@ from typing import Any
 from seqgan.data.model_folders import package
 from seqgan.tasks.files.text_files import TextFileError, hash_file, stream_records
 
-Record = tuple[str, Mapping[str, Any]]  # where it stands, and what it holds
+Record = tuple[str, Mapping[str, Any]]  # its place in the data, and its columns
 
 
 def open_records(path: str) -> tuple[str, Iterator[Record], str]:
-    """What to call the data, their records, and what else the description says of them.
+    """Opens a file or a data set.
+
+    Returns:
+        A name for the data, their records, and a note for the task's description.
 
     Raises:
         TextFileError: there are no such data, or they cannot be read.
@@ -37,13 +40,13 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
 def _dataset_records(
     path: str, load: Callable[..., Any], *arguments: Any, **options: Any
 ) -> Iterator[Record]:
-    """The rows of a data set of Hugging Face's `datasets`; of several splits, the one `train`."""
+    """The rows of a data set of Hugging Face's `datasets`; the split `train` if it has several."""
     try:
         data = load(*arguments, **options)
     except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise TextFileError(
-            f"{path} is a data set on the disk, or on a hub that can be reached: {said}"
+            f"{path} is a data set on the disk, or on a hub that can be reached: {reason}"
         ) from error
     if isinstance(data, Mapping):
         if "train" not in data:

@@ -1,13 +1,13 @@
 """Prompts and their continuations as a task: a file with two columns, or a data set.
 
-The splits are drawn over *distinct* prompts, where two prompts are the same if their tokens are:
-all continuations of a prompt land in one split, and no prompt of dev or test was trained on. The
-vocabulary comes from the training split alone, or from a pretrained tokenizer. Whatever other
-columns the data have go along with each row, for rewards that ask for them by name.
+The splits are drawn over *distinct* prompts; prompts with equal tokens are the same. So all
+continuations of a prompt land in one split, and no prompt of dev or test was trained on. The
+vocabulary comes from the training split alone, or from a pretrained tokenizer. The data's other
+columns go along with each row, for rewards that ask for them by name.
 
-With a tokenizer, prompts and continuations are cut apart from each other, each as it stands. In
-the texts of most tokenizers a word begins with its space, so that after a prompt that ends in a
-word a continuation begins with one (" blue."), as in the prompt-completion data of TRL.
+A tokenizer cuts prompts and continuations apart from each other, and adds no space. For most
+tokenizers a word begins with its space. So where a prompt ends in a word, its continuation begins
+with a space (" blue."), as in the prompt-completion data of TRL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ TOGETHER = 1024  # records that are cut into tokens at a time
 
 @dataclass(frozen=True)
 class PromptsConfig:
-    """Which data to read, and how to cut them into tokens and splits.
+    """Settings of a task with prompts: the data, and their tokens and splits.
 
     Raises:
         DataError: a field breaks the rule that its comment states.
@@ -47,16 +47,16 @@ class PromptsConfig:
     # The data: .jsonl (one object a line), .csv (with a header), a folder that `save_to_disk` of
     # Hugging Face's datasets wrote, or a hub name, as user/name or user/name:split.
     path: str = ""
-    # The column that holds what is to be continued.
+    # The column of the prompts, which are to be continued.
     prompt_column: str = "prompt"
-    # The column that holds how it goes on. Other columns are there for rewards.
+    # The column of the continuations. Other columns are there for rewards.
     continuation_column: str = "continuation"
     # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
     # characters, or the tokenizer of a pretrained generator.
     tokenizer: str = ""
-    # Whether a prompt is put into the tokenizer's chat template, as what a user says.
+    # Whether a prompt is put into the tokenizer's chat template, as the user's message.
     chat_template: bool = False
-    # What a token is without a tokenizer: a word (punctuation split off) or a character.
+    # A token, if there is no tokenizer: a word (punctuation split off) or a character.
     level: Literal["word", "character"] = "word"
     # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True
@@ -89,14 +89,14 @@ class PromptsConfig:
         check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
-        """The task; a pretrained generator's tokenizer cuts it, unless it names another one."""
+        """Reads the task. The texts are cut by `tokenizer`, else by the generator's own, if any."""
         tokenizer = self.tokenizer or tokenizer_folder(generator)
         return prompts_task(replace(self, tokenizer=tokenizer), context_window(generator))
 
     def encode_prompts(
         self, texts: Sequence[str], vocabulary: Vocabulary, generator: GeneratorConfig
     ) -> Sequences:
-        """Prompts of a user's own, as a task of that vocabulary reads its own.
+        """Makes sequences of a user's own prompts, in the vocabulary of a task with these settings.
 
         Raises:
             DataError: there is no prompt, or one is blank, or too long for the window.
@@ -109,10 +109,11 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
     """Reads prompts and continuations into train, dev and test splits, in the order of the data.
 
     The words of the vocabulary are `<unk>`, then those of the training split's prompts and
-    continuations by falling count; or the tokenizer's. Continuations end with eos.
+    continuations by falling count. With a tokenizer they are its tokens. Continuations end with
+    eos.
 
     Args:
-        window: tokens that the generator reads at once, where that is limited.
+        window: tokens that the generator reads at once; None for no limit.
 
     Raises:
         TextFileError: the data cannot be read, a record is malformed, a prompt is blank or too
@@ -160,7 +161,7 @@ def encode_prompts(
     vocabulary: Vocabulary,
     window: int | None = None,
 ) -> Sequences:
-    """Prompts of a user's own, as a task of that vocabulary reads its own; nothing is emitted yet.
+    """Makes sequences of a user's own prompts, with empty completions, in a task's vocabulary.
 
     Raises:
         DataError: there is no prompt, or one is blank, or too long for the window.
@@ -193,7 +194,7 @@ def encode_prompts(
 
 
 def read_prompts(path: Path, column: str) -> list[str]:
-    """A file's prompts: of a column of .jsonl or .csv, else its lines that are not blank.
+    """Reads a file's prompts: a column of .jsonl or .csv, else the lines that are not blank.
 
     Raises:
         TextFileError: the file cannot be read, or a record is malformed.

@@ -1,4 +1,4 @@
-"""A pretrained tokenizer as a task uses it: texts and prompts as rows of a vocabulary's ids."""
+"""Texts and prompts as rows of ids, cut by the pretrained tokenizer of a vocabulary."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,12 +29,14 @@ class Subwords:
         self.tokenizer: Any = load_tokenizer(vocabulary.tokenizer)
         theirs = np.array(tokenizer_ids(vocabulary, self.tokenizer))
         self._ours = np.full(int(theirs.max()) + 1, -1)
-        # Backwards, so that where bos and eos are one token it is read as eos.
+        # In this order, so that a token that is both bos and eos is read as eos.
         self._ours[theirs[::-1]] = np.arange(len(theirs))[::-1]
 
     def texts(self, texts: Sequence[str]) -> list[Ids]:
-        """The ids of each text as it stands: nothing is put around it, and what is spelt like a
-        special token is text like any other."""
+        """The ids of each text, without special tokens around it.
+
+        A text that is spelt like a special token is a text like any other.
+        """
         rows = self.tokenizer(
             list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
         )
@@ -44,8 +46,8 @@ class Subwords:
         """The ids of each prompt, with the special tokens that the tokenizer puts around it.
 
         Args:
-            chat_template: each prompt is what a user says, and the model's answer begins where it
-                ends, in the words of the tokenizer's chat template.
+            chat_template: whether each prompt becomes the user's message in the tokenizer's chat
+                template, up to the place where the model's answer begins.
 
         Raises:
             ModelFolderError: there is no chat template, or it refuses the prompt.
@@ -76,13 +78,13 @@ class Subwords:
 
     @property
     def minds_spaces(self) -> bool:
-        """Whether a word is another token where a space stands before it."""
+        """True if a word with a space before it is another token than the word alone."""
         bare, spaced = self.texts(["a", " a"])
         return not np.array_equal(bare, spaced)
 
     @property
     def digest(self) -> str:
-        """A hash of how the tokenizer cuts texts."""
+        """A hash of all that decides how the tokenizer cuts texts."""
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
-        known = backend.to_str() if backend is not None else str(self.tokenizer.get_vocab())
-        return hashlib.sha256(known.encode()).hexdigest()
+        rules = backend.to_str() if backend is not None else str(self.tokenizer.get_vocab())
+        return hashlib.sha256(rules.encode()).hexdigest()

@@ -1,11 +1,10 @@
 """The user's own text file as a task: read, tokenised, split, and counted in one line.
 
-The splits are drawn over *distinct* texts, where two texts are the same if their tokens are
-(before rare words become `<unk>`). Dev and test get a share of them each, at most `max_heldout`.
-All copies of a text land in one split, so no text of dev or test was trained on, and the copies
-stay, so a common text is as common in training as in the file. The vocabulary comes from the
-training split alone. Two texts that differ in unknown words only decode to the same text, and may
-do so from different splits.
+The splits are drawn over *distinct* texts; texts with equal tokens (before rare words become
+`<unk>`) are the same. Dev and test get a share of them each, at most `max_heldout`. All copies of
+a text land in one split, so no text of dev or test was trained on. Copies stay, so a common text
+is as common in training as in the file. The vocabulary comes from the training split alone. Texts
+that differ only in unknown words decode to the same text, and may be in different splits.
 """
 
 import hashlib
@@ -50,16 +49,16 @@ from seqgan.tasks.files.text_splits import (
     subword_ids,
 )
 
-# No text holds it as a token: splitting cuts it into "<", "unk" and ">", or into characters.
+# No text holds this token: splitting cuts its letters into "<", "unk" and ">", or into characters.
 UNKNOWN = "<unk>"
 
 CACHE_FROM = 50_000_000  # bytes of the smallest file that is cached; smaller ones take seconds
-CACHE_FORMAT = 1  # raised whenever the same settings would fill a cache with something else
+CACHE_FORMAT = 1  # raised whenever a change of the code changes the content of a cache
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Which file to read, and how to cut it into tokens and splits.
+    """Settings of a task from a text file: the file, and its tokens and splits.
 
     Raises:
         DataError: a field breaks the rule that its comment states.
@@ -73,12 +72,12 @@ class TextConfig:
     # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
     # characters, or the tokenizer of a pretrained generator.
     tokenizer: str = ""
-    # What a token is without a tokenizer: a word (punctuation split off) or a character.
+    # A token, if there is no tokenizer: a word (punctuation split off) or a character.
     level: Literal["word", "character"] = "word"
     # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True
-    # Character level: whether white space counts as characters. Off for a file whose characters
-    # are separated by spaces.
+    # Whether white space counts as characters, at character level. Turn it off for a file whose
+    # characters are separated by spaces.
     spaces: bool = True
     # Words (or characters) that the training split holds fewer times become <unk>; at least 1.
     min_count: int = 2
@@ -107,11 +106,11 @@ class TextConfig:
 
     @property
     def unit(self) -> str:
-        """What a token is called."""
+        """The name of a token: word, character or subword."""
         return "subword" if self.tokenizer else self.level
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
-        """The task; a pretrained generator's tokenizer cuts it, unless it names another one."""
+        """Reads the task. The texts are cut by `tokenizer`, else by the generator's own, if any."""
         tokenizer = self.tokenizer or tokenizer_folder(generator)
         return text_task(replace(self, tokenizer=tokenizer))
 
@@ -120,15 +119,15 @@ def text_task(config: TextConfig) -> FixedTask:
     """Reads a file into train, dev and test splits; within a split, texts keep the file's order.
 
     The words of the vocabulary are `<unk>`, then those of the training split by falling count,
-    equal counts in code-point order. `<unk>` can be emitted, because the training data hold it
-    (with `min_count=1` they do not, and only dev and test can). With a tokenizer, they are all its
-    tokens but the special ones. Sequences are padded to
-    `config.max_length` and end with eos. The description counts copies among its texts, `<unk>`
-    among its words, and no eos among its test tokens.
+    equal counts in code-point order. The training data hold `<unk>`, so a generator can emit it
+    (with `min_count=1` only dev and test can hold it). With a tokenizer, the words are all its
+    tokens but the special ones. Sequences are padded to `config.max_length` and end with eos. The
+    description counts copies among its texts, `<unk>` among its words, and no eos among its test
+    tokens.
 
-    A file of `CACHE_FROM` bytes or more is read once into a cache, and from there, row by row,
-    whenever a task is made from the same bytes with the same settings. A damaged cache is made
-    again, with a warning.
+    A file of `CACHE_FROM` bytes or more is read once into a cache. Later tasks from the same bytes
+    with the same settings read the cache, row by row. A damaged cache is made again, with a
+    warning.
 
     Raises:
         TextFileError: the file cannot be read or decoded, a record is malformed, or too little is
@@ -157,11 +156,11 @@ def text_task(config: TextConfig) -> FixedTask:
 
 
 def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> FixedTask:
-    """Texts in memory as a task: split and numbered as those of a file are.
+    """Makes a task of texts in memory, split and numbered like the texts of a file.
 
     Args:
         texts: one string for each text.
-        config: what a token is, how long texts are, and how they are split; `path` is not read.
+        config: settings of tokens, lengths and splits; `path` is not read.
 
     Raises:
         TextFileError: too little is left, as `text_task` says.
@@ -180,7 +179,7 @@ def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
         del settings[place]
     if config.tokenizer:
         settings["subwords"] = Subwords(subword_vocabulary(config.tokenizer)).digest
-    # What is a letter, a space or lower case is for Unicode to say.
+    # Unicode decides which characters are letters, spaces and lower case.
     settings |= {"format": CACHE_FORMAT, "unicode": unicodedata.unidata_version}
     return settings | {"sha256": digest, "suffix": path.suffix.lower()}
 
@@ -209,7 +208,7 @@ def _vocabulary(config: TextConfig, words: list[str]) -> Vocabulary:
 
 
 def _names(split: Split) -> tuple[str, str]:
-    """The files of a split's ids, and of where its rows start."""
+    """The names of the files with a split's ids and with the starts of its rows."""
     return f"{split}_ids.npy", f"{split}_starts.npy"
 
 
@@ -223,9 +222,9 @@ def _pack(
     """Fills `files` with the splits' rows of ids, and returns the facts of the task.
 
     Args:
-        name: of the texts, for errors.
+        name: names the texts in errors.
         stream: gives the texts, one after another.
-        check_unchanged: called once they are read; raises where they have changed meanwhile.
+        check_unchanged: called once the texts are read; raises if they have changed meanwhile.
     """
     subwords = Subwords(subword_vocabulary(config.tokenizer)) if config.tokenizer else None
     with files.scratch() as scratch:
@@ -270,7 +269,7 @@ def _pack(
 
 
 def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
-    """That enough texts are left; returns what was dropped, in words."""
+    """Checks that enough texts are left, and returns a note of the dropped ones."""
     if texts.num_long and not num_distinct:
         raise TextFileError(
             f"{name}: max_length is at least the length of the shortest text,"
@@ -303,7 +302,7 @@ def _write_splits(
     vocabulary: Vocabulary,
     files: Files,
 ) -> None:
-    """Every split's rows, in the file's order, with ids in place of numbers."""
+    """Writes every split's rows, in the file's order, with ids in place of numbers."""
     assert vocabulary.eos_id is not None
     with ExitStack() as stack:
         packed = []

@@ -1,9 +1,9 @@
-"""Where the arrays of a text file live: in memory, or in a folder that is there the next time.
+"""Storage for the arrays of a text file: in memory, or in a cache folder that later runs reuse.
 
-A folder is either whole or absent: it is written under a temporary name, synced and renamed, and
-its manifest has the SHA-256 of every file. Nothing is ever unpickled. Deleting a folder, or all
-of them, costs no more than the time to make it again. Processes that make one cache at the same
-time know nothing of each other: the first that is ready gives it its name, and the others use it.
+A cache folder is either whole or absent: it is written under a temporary name, synced and renamed,
+and its manifest has the SHA-256 of every file. Nothing is ever unpickled. A deleted folder costs
+no more than the time to make it again. Processes may make one cache at the same time: the first
+one that finishes gives the folder its name, and the others use it.
 """
 
 import hashlib
@@ -89,12 +89,12 @@ def cache_folder(chosen: str) -> Path:
 
 
 def cache_key(settings: dict[str, Any]) -> str:
-    """A name for whatever is made from these settings."""
+    """A cache's name: a hash of the settings that its content is made from."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> Facts:
-    """The facts in a cache, which `make` fills where there is no whole one.
+    """Returns the facts in a cache. If there is no whole cache, `make` fills one.
 
     Raises:
         CacheError: the folder cannot be written, as on a full disk. Nothing is left behind.

@@ -22,7 +22,7 @@ BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of
 
 
 class TextFileError(DataError):
-    """A file of texts that cannot be used: the message says where, the rule, and what was found."""
+    """A file of texts cannot be used. The message gives the place, the rule and the value."""
 
 
 def read_texts(path: Path, column: str = "text") -> list[str]:
@@ -35,7 +35,7 @@ def read_texts(path: Path, column: str = "text") -> list[str]:
 
 
 def full_texts(path: Path, texts: Iterable[str]) -> list[str]:
-    """Those of a file's texts that are not blank. Raises TextFileError where all are."""
+    """The texts of a file that are not blank. Raises TextFileError if all are blank."""
     full = [text for text in texts if text.strip()]
     if not full:
         raise TextFileError(f"{path}: a text file holds texts, got blank lines only")

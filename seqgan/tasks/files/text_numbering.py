@@ -1,9 +1,8 @@
-"""Texts to numbers in one pass, which is all the work that Python does for each text.
+"""Texts to numbers in one pass, which is the only work that Python does text by text.
 
 Every word gets a number when it is first met. A text becomes the numbers of its words and an
-`END`, and all texts go end to end into a file, from which they are read back chunk by chunk.
-Whatever needs to know all texts first (what is a copy, how common a word is, which id it gets)
-then works on arrays of numbers.
+`END`. All texts go end to end into a file, and are read back chunk by chunk. The later steps need
+all texts (copies, counts of words, ids), and work on arrays of these numbers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +18,8 @@ from seqgan.tasks.files.subwords import Subwords
 
 Numbers = NDArray[np.uint32]
 
-END = 0  # after the last word of every text; words have the numbers from 1 on
-CHUNK = 2**20  # numbers in memory at a time, and then the rest of the last text
+END = 0  # stands after the last word of every text; words have the numbers from 1 on
+CHUNK = 2**20  # numbers in memory at a time; a chunk ends at the next end of a text
 TOGETHER = 1024  # texts that a tokenizer cuts at a time
 MAX_PIECES = 2**18  # pieces between white space whose words are remembered
 
@@ -30,8 +29,8 @@ class NumberedTexts:
     """The texts of a file that are neither blank nor too long, as numbers.
 
     Args:
-        words: the word of each number, an empty one for `END`; words of dropped texts have one.
-        digests: 64 bits of each text, in file order; equal texts have equal ones.
+        words: the word of each number, empty for `END`; words of dropped texts have numbers too.
+        digests: 64 bits of each text, in file order; equal texts have equal digests.
         num_blank: texts that held no word.
         num_long: texts that were too long.
         shortest: words of the shortest text that was not blank, 0 where all were.
@@ -67,7 +66,8 @@ def number_texts(
     Args:
         spaces: at character level, whether white space counts as characters.
         file: an empty file that can be read back, in memory or on a disk.
-        subwords: what cuts the texts instead; the words are then all subwords, in their order.
+        subwords: cuts the texts by a tokenizer instead; the words are then all its subwords, in
+            their order.
     """
     numbers = _Numbers()
     rows: Iterable[list[int]]
@@ -111,8 +111,10 @@ def number_texts(
 
 
 def _subword_rows(texts: Iterable[str], subwords: Subwords) -> Iterator[list[int]]:
-    """The number of each text's subwords, none of a text that is blank; ids and numbers are one
-    apart, as `END` is the number 0."""
+    """The numbers of each text's subwords; a blank text has none.
+
+    A number is its id plus one, since `END` is the number 0.
+    """
     remaining = iter(texts)
     while some := list(islice(remaining, TOGETHER)):
         for text, row in zip(some, subwords.texts(some), strict=True):
@@ -151,7 +153,10 @@ class _Pieces(dict[str, tuple[int, ...]]):
 def _make_numberer(
     numbers: _Numbers, level: Level, lowercase: bool, spaces: bool
 ) -> Callable[[str], list[int]]:
-    """What turns a text into the numbers of its words or characters; none if it is blank."""
+    """Makes a function from a text to the numbers of its words or characters.
+
+    A blank text has no numbers.
+    """
     if level == "word":
         words_of = _Pieces(numbers, lowercase).__getitem__
         return lambda text: list(chain.from_iterable(map(words_of, text.split())))
@@ -168,9 +173,9 @@ def _make_numberer(
 
 
 def text_digests(chunk: Numbers) -> NDArray[np.uint64]:
-    """64 bits of each text in a chunk: a sum over its words, mixed with where they stand.
+    """64 bits of each text in a chunk: a sum over its words, each mixed with its position.
 
-    Two different texts have the same with a probability of about 2^-64.
+    Two different texts have equal digests with a probability of about 2^-64.
     """
     ends = np.flatnonzero(chunk == END)
     starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)

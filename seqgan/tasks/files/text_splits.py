@@ -1,7 +1,7 @@
-"""Which texts are copies of each other, which split each falls into, and the split's rows of ids.
+"""Copies among numbered texts, a random split for each text, and ids for the numbers.
 
-Splits are drawn over distinct texts, told apart by their digests. Should two different texts ever
-share one, they only count as one text and land in one split.
+Splits are drawn over texts with distinct digests. Should two different texts ever share a digest,
+they count as one text and land in one split.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from seqgan.tasks.files.text_numbering import END, NumberedTexts
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
-Labels = NDArray[np.uint8]  # of each text, the place of its split in SPLITS
+Labels = NDArray[np.uint8]  # the place in SPLITS of each text's split
 
 
 def check_split_settings(
@@ -40,7 +40,7 @@ def check_split_settings(
 
 
 def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Of each text, the number of the first text that is the same."""
+    """The number of the first equal text, for each text."""
     order = np.argsort(digests, kind="stable")  # copies side by side, in file order
     ordered = digests[order]
     is_first = np.ones(len(order), bool)
@@ -54,11 +54,11 @@ def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
 def draw_splits(
     firsts: NDArray[np.int64], dev_fraction: float, test_fraction: float, most: int, seed: int
 ) -> Labels:
-    """Splits at least 3 distinct texts, at least one in each split, copies kept together.
+    """Splits at least 3 distinct texts, at least one in each split, and keeps copies together.
 
     Args:
-        firsts: of each text, the first that is the same.
-        most: distinct texts that dev and test have at most, each.
+        firsts: the number of the first equal text, for each text.
+        most: the largest number of distinct texts in dev, and in test.
     """
     distinct = np.flatnonzero(firsts == np.arange(len(firsts)))
     size = len(distinct)
@@ -73,7 +73,7 @@ def draw_splits(
 
 
 def split_chunks(texts: NumberedTexts, labels: Labels) -> Iterator[tuple[NDArray[np.uint32], ...]]:
-    """Chunk by chunk, the numbers of each split's texts, `END`s included, in file order."""
+    """Yields, chunk by chunk, the numbers of each split's texts in file order, with `END`s."""
     first = 0  # number of a chunk's first text
     for chunk in texts.chunks():
         ends = np.flatnonzero(chunk == END)
@@ -84,7 +84,7 @@ def split_chunks(texts: NumberedTexts, labels: Labels) -> Iterator[tuple[NDArray
 
 
 def count_words(texts: NumberedTexts, labels: Labels) -> NDArray[np.int64]:
-    """How often each split (a row) holds the word of each number (a column); no word is 0."""
+    """Counts of each number's word (a column) in each split (a row); `END` counts 0."""
     counts = np.zeros((len(SPLITS), len(texts.words)), np.int64)
     for chunk in split_chunks(texts, labels):
         for row, numbers in zip(counts, chunk, strict=True):
