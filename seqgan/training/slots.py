@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from seqgan.system.plugins import check_takes, load, parse_spec, spec_of, wrong
+from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, wrong
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 
@@ -76,7 +76,7 @@ def built(slot: str, settings: Any, kind: type, **arguments: Any) -> Any:
     Raises:
         ConfigurationError: `build` takes other arguments, or gives something else.
     """
-    spec = parse_spec(kind_of(slot, settings), slot)
+    spec = Spec(kind_of(slot, settings), "", "", None, slot)
     check_takes(settings.build, arguments, spec)
     made = settings.build(*arguments.values())
     if not isinstance(made, kind):
