@@ -494,8 +494,9 @@ def _branch_off(
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
         save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
+        done = {phase.name: phase.count for phase in prepared.phases}
         axes = players.position.axes()
-        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **axes}
+        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **axes, **done}
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
     except OSError as error:
         raise InputError(str(error)) from error

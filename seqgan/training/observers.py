@@ -40,11 +40,10 @@ class Observer:
         return {}
 
     def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        """Called after each unit.
+        """Called after each unit that ends a step or the phase.
 
         Args:
-            metrics: of the unit, and of the observers before this one; empty for a unit that ends
-                in the middle of a step.
+            metrics: of the unit, and of the observers before this one.
 
         Returns:
             Metrics to log beside them; a user's own are named `user/<name>`.
@@ -104,8 +103,8 @@ class Samples(Observer):
 
     def before(self, phase: Phase) -> Metrics:
         if phase.evaluated and phase.name not in self.phases:
-            self.phases.append(phase.name)
             self.show(f"before the {phase.name}")
+            self.phases.append(phase.name)
         return {}
 
     def show(self, title: str) -> None:

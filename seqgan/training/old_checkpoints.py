@@ -6,7 +6,7 @@ from typing import Any
 
 def up_to_date(state: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a checkpoint in the present layout, whichever version wrote it."""
-    if "phases" in state:
+    if "counters" not in state:
         return dict(state)
     counters = state["counters"]
     rule = {name: state[name] for name in ("optimizer", "kl_weight")}

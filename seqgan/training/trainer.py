@@ -1,6 +1,6 @@
 """The loop: phases one after another, unit by unit, with checkpoints, a stop and a resume.
 
-Every random draw of a phase comes from one generator whose state is in the checkpoint. So a run
+Every random draw of a phase comes from one `rng` whose state is in the checkpoint. So a run
 that was stopped anywhere goes on from its last checkpoint and ends with the same numbers, bit for
 bit.
 """
@@ -71,8 +71,6 @@ class Trainer:
         """The first observer of that name."""
         return next(observer for observer in self.observers if observer.name == name)
 
-    # ---------------------------------------------------------------- the loop
-
     def train(self) -> None:
         """Does whatever is not done yet.
 
@@ -121,14 +119,16 @@ class Trainer:
         """Does one unit, logs it, writes a checkpoint if it is time, and stops if asked to."""
         before = phase.count
         metrics = dict(phase.unit(self.players, self.rng))
+        # A cut within a step depends on the time that it takes: observers do not see it.
+        observers = self.observers if int(phase.count) > int(before) or phase.done() else []
         try:
-            for observer in self.observers:
+            for observer in observers:
                 metrics |= observer.after(phase, metrics)
         finally:  # an observer that fails does not take the unit's row along
             if metrics:
                 self.log(metrics)
             self.show(phase, phase.count - before, metrics)
-        for observer in self.observers:
+        for observer in observers:
             observer.logged(phase, metrics)
         due = time.monotonic() - self._last_checkpoint >= self._checkpoint_pause
         stopping = self.asked_to_stop()
@@ -155,8 +155,6 @@ class Trainer:
         self.stop_requested = self.runtime.maximum(float(self.stop_requested)) > 0
         self.stop_signal = int(self.runtime.maximum(float(self.stop_signal)))
         return self.stop_requested
-
-    # ---------------------------------------------------------------- state
 
     def save(self) -> Path | None:
         """Writes a checkpoint, and gives its folder."""

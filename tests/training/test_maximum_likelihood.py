@@ -1,5 +1,6 @@
 """Maximum likelihood in units: cutting an epoch changes no number, and a cut epoch goes on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,13 @@ import torch
 from tiny_runs import TINY, changed, make_trainer, toy_task, weights_of
 
 from seqgan.data.metrics import Metrics
+from seqgan.learning.players import Players
 from seqgan.system.errors import Interrupted
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint
-from seqgan.training.observers import Observer
-from seqgan.training.phases.base import Phase
+from seqgan.training.phases.maximum_likelihood import _pass_rng
 from seqgan.training.settings import TrainConfig
 from seqgan.training.trainer import Trainer
 
@@ -42,29 +43,17 @@ def pretraining(
     return trainer, memory
 
 
-class StopsAfter(Observer):
-    """Asks for a stop after so many units."""
+def after_units(trainer: Trainer, call: Callable[[float], None]) -> None:
+    """Calls with how far maximum likelihood is after each of its units, cuts included."""
+    phase = trainer.phase("maximum_likelihood")
+    unit = phase.unit
 
-    def __init__(self, units: int) -> None:
-        self.units = units
-        self.trainer: Trainer | None = None
+    def watched(players: Players, rng: torch.Generator) -> Metrics:
+        metrics: Metrics = unit(players, rng)
+        call(phase.count)
+        return metrics
 
-    def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        self.units -= 1
-        assert self.trainer is not None
-        self.trainer.stop_requested = self.units == 0
-        return {}
-
-
-class Counts(Observer):
-    """Keeps how far the phase is after each unit."""
-
-    def __init__(self) -> None:
-        self.seen: list[float] = []
-
-    def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        self.seen.append(phase.count)
-        return {}
+    phase.unit = watched
 
 
 def everything_of(trainer: Trainer) -> dict[str, Any]:
@@ -87,12 +76,13 @@ def test_a_minibatch_a_unit_is_the_same_as_an_epoch_a_unit(epoch_size: int) -> N
     (cut, cut_memory), (whole, memory) = (
         pretraining(config_of(epoch_size), seconds) for seconds in (0, 1e9)
     )
-    cut.observers.append(counts := Counts())
+    counts: list[float] = []
+    after_units(cut, counts.append)
     cut.run(cut.phase("maximum_likelihood"))
     whole.run(whole.phase("maximum_likelihood"))
     steps = 8 if epoch_size == 0 else 4  # of an epoch
     expected = [step / steps for step in range(1, 3 * steps + 1)]
-    assert counts.seen == pytest.approx([*expected, 3])
+    assert counts == pytest.approx([*expected, 3])
     assert len(memory.logged) == 3
     assert cut_memory.logged == memory.logged
     assert_same(cut, whole)
@@ -108,9 +98,13 @@ def test_a_stop_within_an_epoch_changes_no_number(
     whole, memory = pretraining(config, 1e9)
     whole.run(whole.phase("maximum_likelihood"))
     stopped, before = pretraining(config, 0, tmp_path)
-    observer = StopsAfter(units)
-    observer.trainer = stopped
-    stopped.observers.append(observer)
+    counts: list[float] = []
+
+    def stop_after_units(count: float) -> None:
+        counts.append(count)
+        stopped.stop_requested = len(counts) == units
+
+    after_units(stopped, stop_after_units)
     with pytest.raises(Interrupted):
         stopped.train()
     steps = 8 if epoch_size == 0 else 4
@@ -150,4 +144,15 @@ def test_the_bar_moves_within_an_epoch() -> None:
     phase = trainer.phase("maximum_likelihood")
     phase.unit_seconds = 0
     trainer.run(phase)
-    assert watched.steps == pytest.approx([1 / 8] * 24 + [0])
+    assert watched.steps == pytest.approx([1 / 8] * 24)
+
+
+def test_no_pass_shares_its_draws_with_an_evaluation() -> None:
+    trainer, _ = make_trainer(TINY)
+    players = trainer.players
+    states = set()
+    for number in range(20):
+        players.position.iteration = number
+        states.add(bytes(players.rng_of_evaluation().get_state().numpy()))
+        states.add(bytes(_pass_rng(players.seed, number).get_state().numpy()))
+    assert len(states) == 40

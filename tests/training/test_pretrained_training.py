@@ -115,10 +115,10 @@ def test_both_sides_move(game: Path) -> None:
 
 def test_an_adapter_is_all_that_a_checkpoint_holds(game: Path, model: Path) -> None:
     _, state = load_checkpoint(game / "checkpoints")
-    trained = sum(tensor.numel() for tensor in state["generator"].values())
+    trained = sum(tensor.numel() for tensor in state["players"]["generator"].values())
     whole = sum(tensor.numel() for tensor in load_file(model / "model.safetensors").values())
     assert trained < whole / 5
-    assert all("lora" in name for name in state["generator"])
+    assert all("lora" in name for name in state["players"]["generator"])
 
 
 @pytest.mark.parametrize("flags", [("--merge-lora",), ()])

@@ -20,6 +20,7 @@ from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.metrics.rouge import rouge_pairs
+from seqgan.learning.adversary import adversary_round
 from seqgan.learning.collection import collect, env_arguments, make_env, training_prompts
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
@@ -156,7 +157,7 @@ def test_collected_rows_keep_prompts_columns_and_their_own_rewards() -> None:
 
 def test_log_probs_at_collection_are_those_of_the_prompt() -> None:
     trainer, _ = make(reward=as_reward(right))
-    found = trainer.players.collect(trainer.players.generator, torch.Generator().manual_seed(3))
+    found = trainer.players.collect(torch.Generator().manual_seed(3))
     with torch.no_grad():
         again = trainer.players.generator.log_probs(found.sequences)
     assert torch.allclose(found.log_probs, again, atol=1e-5)
@@ -184,15 +185,9 @@ def test_collect_takes_prompts_with_their_numbers() -> None:
 
 def test_the_trainer_draws_the_prompts_from_its_own_generator() -> None:
     trainer, _ = make(reward=as_reward(right))
-    one = trainer.players.collect(
-        trainer.players.generator, torch.Generator().manual_seed(1)
-    ).sequences
-    two = trainer.players.collect(
-        trainer.players.generator, torch.Generator().manual_seed(1)
-    ).sequences
-    three = trainer.players.collect(
-        trainer.players.generator, torch.Generator().manual_seed(2)
-    ).sequences
+    one = trainer.players.collect(torch.Generator().manual_seed(1)).sequences
+    two = trainer.players.collect(torch.Generator().manual_seed(1)).sequences
+    three = trainer.players.collect(torch.Generator().manual_seed(2)).sequences
     assert prompt_rows(one) == prompt_rows(two)
     assert torch.equal(one.tokens, two.tokens)
     assert prompt_rows(one) != prompt_rows(three)
@@ -227,7 +222,7 @@ def test_the_discriminator_sees_real_and_generated_rows_of_the_same_prompts() ->
     """In every minibatch, row by row."""
     reward = Watching()
     trainer, _ = make(reward=reward)
-    trainer.discriminator_round(2)
+    adversary_round(trainer.players, TINY.discriminator_training, 2, trainer.rng)
     seen = reward.seen
     assert len(seen) == 8
     assert all(real == generated for real, generated in seen)
@@ -249,9 +244,9 @@ def test_sets_of_other_sizes_are_not_paired() -> None:
 def test_information_is_measured_on_heldout_prompts() -> None:
     trainer, _ = make()
     dev = {tuple(row) for row in prompt_rows(copying_task().rows("dev", torch.arange(16)))}
-    assert {tuple(row) for row in prompt_rows(trainer.players.unseen(16))} == dev
+    assert {tuple(row) for row in prompt_rows(trainer.players.unseen(16, trainer.rng))} == dev
     before = trainer.rng.get_state()
-    trainer.players.unseen(8)
+    trainer.players.unseen(8, trainer.rng)
     assert torch.equal(trainer.rng.get_state(), before)
 
 
@@ -315,7 +310,7 @@ def test_a_run_with_prompts_ends_where_it_ends_after_a_stop(tmp_path: Path) -> N
 
     def play(iterations: int, state: dict[str, Any] | None = None) -> Any:
         trainer, _ = make({"adversarial.iterations": iterations, "evaluation.every": 100})
-        trainer.evaluation = dict
+        trainer.observers = []
         if state is not None:
             trainer.load_state_dict(state)
         trainer.run(trainer.phase("maximum_likelihood"))
@@ -330,7 +325,7 @@ def test_a_run_with_prompts_ends_where_it_ends_after_a_stop(tmp_path: Path) -> N
 
 def test_shown_samples_have_prompts() -> None:
     trainer, memory = make({"evaluation.num_shown": 3})
-    trainer.show_samples("before the game")
+    trainer.observer("samples").show("before the game")
     rows = memory.rows
     assert len(rows) == 3
     dev = copying_task().rows("dev", torch.arange(16)).prompt_texts
@@ -339,7 +334,7 @@ def test_shown_samples_have_prompts() -> None:
 
 def test_what_is_said_of_a_run_before_it() -> None:
     trainer, _ = make()
-    assert estimate(trainer).total > 0
+    assert estimate(trainer.phases, trainer.players).total > 0
     facts = environment_facts(TINY, copying_task())
     assert facts["num_prompts"] == 220
     assert "prompts" not in facts
@@ -404,7 +399,7 @@ def test_a_reward_on_a_column_teaches_the_prompt() -> None:
         "evaluation.every": 1000,
     }
     trainer, _ = make_trainer(changed(config, settings), copying_task(), as_reward(right))
-    trainer.evaluation = dict  # type: ignore[method-assign]
+    trainer.observers = []
     trainer.run(trainer.phase("maximum_likelihood"))
     trainer.run(trainer.phase("game"))
     rows = copying_task().rows("train", torch.arange(220))
@@ -418,7 +413,7 @@ def test_nothing_of_a_run_without_prompts_is_another() -> None:
     before = trainer.rng.get_state()
     rng = torch.Generator()
     rng.set_state(before)
-    one = trainer.players.draw(5)
+    one = trainer.players.draw(5, trainer.rng)
     two = sample(
         trainer.players.generator,
         trainer.players.task.vocabulary,

@@ -627,9 +627,7 @@ def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
 
 def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the last step of an epoch breaks the weights: its loss was finite."""
-    monkeypatch.setattr(
-        "seqgan.training.phases.maximum_likelihood.dev_nll", lambda players: float("nan")
-    )
+    monkeypatch.setattr("seqgan.learning.players.Players.nll_dev", lambda players: float("nan"))
     trainer, memory = make_trainer()
     with pytest.raises(DivergedError, match="the dev NLL is finite, got nan"):
         trainer.train()

@@ -18,6 +18,7 @@ from seqgan.system.seeding import GlobalState, drawn_seed, seed_of, seeded_from
 from seqgan.system.timing import fastest
 from seqgan.training.settings import PretrainConfig, TrainConfig
 
+SEED_OF_PASSES = 2  # apart from other draws that a run's seed gives
 UNIT_SECONDS = 10.0  # an epoch that takes longer is several units
 
 
@@ -329,7 +330,7 @@ def epoch_batches(
 
 
 def _pass_rng(seed: int, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1000003 + number) % 2**63)
+    return torch.Generator().manual_seed(seed_of(seed, number, SEED_OF_PASSES))
 
 
 def parts_of_passes(first: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
