@@ -6,7 +6,7 @@ The names below are imported when they are first used, so that `import seqgan` c
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from seqgan.commands.notebook import Run, evaluate, load_run, sample, train

@@ -34,6 +34,7 @@ GROUPS = (
     ("Shapes, divergences in nats", ("mean_length", "length_divergence", "zipf_divergence")),
     ("Embeddings", ("frechet_", "mauve_")),
     ("Content", ("toxicity_rate",)),
+    ("Measures of your own", ("user/",)),
 )
 COUNTS = ("_references", "_texts")
 
@@ -192,6 +193,7 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.evaluation.texts import Scores
     from seqgan.models.sampling import Sampling
     from seqgan.training.runs import load_generator, open_run
+    from seqgan.training.start import make_measures
 
     folder, config = open_run(options.run)
     sampling = Sampling(1.0 if options.temperature is None else options.temperature)
@@ -211,6 +213,7 @@ def _of_run(options: argparse.Namespace) -> "Scores":
         sampling,
         config.device,
         texts,
+        make_measures(config),
     )
     return Scores(
         {name.removeprefix("eval/"): value for name, value in measured.metrics.items()},

@@ -18,7 +18,7 @@ from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.models.sampling import sample as draw
-from seqgan.report.summary import results_dict
+from seqgan.report.summary import closing_sentences, results_dict, stored_table
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
@@ -38,7 +38,7 @@ from seqgan.training.runs import (
     save_results,
 )
 from seqgan.training.settings import TrainConfig
-from seqgan.training.start import make_trainer
+from seqgan.training.start import make_measures, make_trainer
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Run:
         """Measures the generator on n samples and the task's held-out texts.
 
         Returns:
-            Metrics by the names of the metric list.
+            Metrics by the names of the metric list, and measures of your own as `user/<name>`.
         """
         task, settings = self._task(), self.config.evaluation
         compared = None
@@ -118,8 +118,26 @@ class Run:
             None if temperature == 1.0 else Sampling(temperature),
             self.config.device,
             compared,
+            make_measures(self.config),
         )
         return dict(measured.metrics)
+
+    def summary(self) -> str:
+        """The table and the sentences of the final evaluation, as `seqgan train` prints them.
+
+        Raises:
+            ConfigurationError: the run in the folder has not come to its end.
+        """
+        if self.result is not None:
+            results = results_dict(self.result)
+        elif self.folder is not None and (place := RunFolder(self.folder).results).is_file():
+            results = json.loads(place.read_text(encoding="utf-8"))
+        else:
+            raise ConfigurationError(
+                f"a summary is of a run that came to its end, got {self.folder} without"
+                " results.json"
+            )
+        return "\n".join([*stored_table(results).lines(), *closing_sentences(results)])
 
     def _task(self) -> Task:
         if self.task is not None:

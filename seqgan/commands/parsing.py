@@ -26,9 +26,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown_flag(flag: str, known: Sequence[str]) -> str:
+    """The error about a flag that is none; a setting that moved is near by its own last name."""
     if not flag.startswith("-"):
         return f"unexpected argument {flag!r}"
-    near = difflib.get_close_matches(flag.split("=")[0], known, n=1, cutoff=0.4)
+    name = flag.split("=")[0]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    lasts = {each.rpartition(".")[2]: each for each in known}
+    wanted = name.rpartition(".")[2]
+    if not (near and difflib.get_close_matches(wanted, [near[0].rpartition(".")[2]])):
+        near = [lasts[last] for last in difflib.get_close_matches(wanted, lasts, n=1)] or near
     return f"unknown flag {flag}" + (f"; the nearest known one is {near[0]}" if near else "")
 
 

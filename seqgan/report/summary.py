@@ -61,10 +61,11 @@ def stored_table(results: Mapping[str, Any]) -> Table:
     rows = [(name, results[key]) for name, key in heads.items()]
     paid = [f"rewards/{name}/mean" for name in results.get("about", {}).get("rewards", ())]
     quality = f"eval/{comparison['quality']}"
-    metrics = [*paid, quality, *(f"eval/{name}" for name in COLUMNS)]
+    own = [name for name in results["final"] if name.startswith("user/")]
+    metrics = [*paid, quality, *(f"eval/{name}" for name in COLUMNS), *own]
     shown = [one for one in dict.fromkeys(metrics) if all(one in values for _, values in rows)]
     if comparison["quality"] in COLUMNS:  # in its own place among the others
-        shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS)].index)
+        shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS), *own].index)
     return Table(
         tuple(_column(name) for name in shown),
         tuple((name, tuple(values[one] for one in shown)) for name, values in rows),
@@ -73,7 +74,9 @@ def stored_table(results: Mapping[str, Any]) -> Table:
 
 def _column(metric: str) -> str:
     area, _, name = metric.partition("/")
-    return f"reward {name.removesuffix('/mean')}" if area == "rewards" else name
+    if area == "rewards":
+        return f"reward {name.removesuffix('/mean')}"
+    return metric if area == "user" else name
 
 
 def closing_sentences(results: Mapping[str, Any]) -> list[str]:

@@ -141,6 +141,30 @@ def check_arguments(
         raise wrong(spec, f"its arguments are {signature}: {error}") from error
 
 
+def check_takes(function: Any, names: Iterable[str], spec: Spec) -> None:
+    """Checks that the user's function can be called with so many arguments, by their order.
+
+    Args:
+        names: of the arguments, for errors; the function's own may differ.
+
+    Raises:
+        ConfigurationError: it takes more or fewer, or cannot be called at all.
+    """
+    names = tuple(names)
+    if not callable(function):
+        raise wrong(spec, f"it is called with ({', '.join(names)}), got {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return  # a built-in one without a signature says so itself
+    try:
+        signature.bind(*names)
+    except TypeError as error:
+        name = getattr(function, "__name__", "it")
+        given = ", ".join(names)
+        raise wrong(spec, f"{name} is called with ({given}), got {name}{signature}") from error
+
+
 def spec_of(thing: type) -> str:
     """The specification of a class: the absolute path of a user's file, a module's dotted name."""
     place = thing.__module__
@@ -291,6 +315,8 @@ def told(error: BaseException) -> str:
 
 def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
     names = sorted(known)
+    if not names:
+        return wrong(spec, "it is module:attribute or ./file.py:attribute")
     return wrong(
         spec,
         f"a short name is one of {', '.join(names)}{nearest(spec.attribute, names)}; one of your"
@@ -300,7 +326,8 @@ def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
 
 def _no_spec(text: str, what: str) -> ConfigurationError:
     article = "an" if what[0] in "aeiou" else "a"
-    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {text!r}")
+    hint = f"; is it {text}:NAME?" if text.endswith(".py") else ""
+    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {text!r}{hint}")
 
 
 def _no_literal(text: str, what: str, got: str) -> ConfigurationError:

@@ -10,6 +10,7 @@ from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import built
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -19,7 +20,10 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
         ModelFolderError: there is no such model, or it cannot be a generator of this vocabulary.
     """
     with seeded_from(rng):
-        return config.generator.build(vocabulary).to(config.device)
+        generator: Generator = built(
+            "generator", config.generator, Generator, vocabulary=vocabulary
+        )
+    return generator.to(config.device)
 
 
 def build_discriminator(
@@ -34,7 +38,13 @@ def build_discriminator(
         ModelFolderError: its pretrained body cannot be read.
     """
     with seeded_from(rng):
-        discriminator = config.discriminator.build(vocabulary, max_length)
+        discriminator: Discriminator = built(
+            "discriminator",
+            config.discriminator,
+            Discriminator,
+            vocabulary=vocabulary,
+            max_length=max_length,
+        )
         if config.discriminator_training.spectral_norm:
             normalize_spectrally(discriminator)
     return discriminator.to(config.device)

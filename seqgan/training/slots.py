@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from seqgan.system.plugins import load, parse_spec, spec_of, wrong
+from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, wrong
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 
@@ -51,14 +51,41 @@ def settings_class(slot: str, kind: str) -> type:
     if spec.arguments is not None:
         raise wrong(spec, f"its fields are settings of their own ({slot}.NAME), got arguments")
     found = load(spec, SLOTS[slot])
-    if not (isinstance(found, type) and is_dataclass(found)):
+    if not isinstance(found, type):
         raise wrong(spec, f"a slot holds a dataclass, got {found!r}")
-    if not callable(getattr(found, "build", None)):
-        raise wrong(spec, f"a slot holds a dataclass with a method build, got {found!r}")
+    if not (is_dataclass(found) and callable(getattr(found, "build", None))):
+        raise wrong(
+            spec,
+            f"a slot holds a dataclass whose method build makes the {slot}, got the class"
+            f" {found.__name__}, which is no dataclass or has no such method",
+        )
     for item in fields(found):
         if item.name.startswith("_") or not item.init:
             raise wrong(spec, f"its fields are settings, got {item.name!r}, which cannot be set")
     return found
+
+
+def built(slot: str, settings: Any, kind: type, **arguments: Any) -> Any:
+    """The object that the settings in a slot build.
+
+    Args:
+        kind: the class or the protocol of the slot's objects.
+        arguments: those of the settings' method `build`, in their order; their names are for
+            errors alone.
+
+    Raises:
+        ConfigurationError: `build` takes other arguments, or gives something else.
+    """
+    spec = Spec(kind_of(slot, settings), "", "", None, slot)
+    check_takes(settings.build, arguments, spec)
+    made = settings.build(*arguments.values())
+    if not isinstance(made, kind):
+        lacking = ""
+        if getattr(kind, "_is_protocol", False):  # of a class all parts would be too many
+            names = [name for name in vars(kind) if not name.startswith("_")]
+            lacking = f" without {', '.join(name for name in names if not hasattr(made, name))}"
+        raise wrong(spec, f"its method build gives a {kind.__name__}, got {made!r}{lacking}")
+    return made
 
 
 def kind_of(slot: str, settings: Any) -> str:

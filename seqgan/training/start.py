@@ -12,7 +12,7 @@ from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import make, parse_spec
+from seqgan.system.plugins import check_takes, make, parse_spec
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tasks.base import Measure, Task
@@ -125,8 +125,10 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
     for number, spec in enumerate(config.phases):
         made = make(spec, "phase", SHIPPED_PHASES)
         seed = seed_of(config.seed, number, SEED_OF_PHASES)
+        make_it = getattr(made, "build", made)
+        check_takes(make_it, ("players", "config"), parse_spec(spec, "phase"))
         with seeded_from(torch.Generator().manual_seed(seed), config.device):
-            phase = getattr(made, "build", made)(players, config)
+            phase = make_it(players, config)
         if not isinstance(phase, Phase):
             lacking = [name for name in PARTS_OF_PHASE if not hasattr(phase, name)]
             raise ConfigurationError(f"phase {spec!r} lacks {', '.join(lacking)}")
@@ -216,7 +218,13 @@ def make_measures(config: TrainConfig) -> dict[str, Measure]:
     names = [parse_spec(spec, "measure").attribute for spec in config.evaluation.measures]
     _check_distinct("measures", names)
     made = [make(spec, "measure", {}) for spec in config.evaluation.measures]
-    return {name: as_measure(each) for name, each in zip(names, made, strict=True)}
+    measures: dict[str, Measure] = {}
+    for spec, name, each in zip(config.evaluation.measures, names, made, strict=True):
+        try:
+            measures[name] = as_measure(each)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"measure {spec!r}: {error}") from error
+    return measures
 
 
 def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
@@ -229,7 +237,9 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
         ConfigurationError: there is none of that name.
     """
     made: Any = make(spec, "observer", {})
+    written = parse_spec(spec, "observer")
     if hasattr(made, "build"):
+        check_takes(made.build, ("players", "config"), written)
         made = made.build(players, config)
     if isinstance(made, Observer):
         return made
@@ -238,4 +248,5 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
             f"observer {spec!r} is an Observer or a function of (phase, metrics, players), got"
             f" {made!r}"
         )
+    check_takes(made, ("phase", "metrics", "players"), written)
     return FunctionObserver(made, players)

@@ -118,6 +118,7 @@ def test_the_other_commands_of_the_page(folder: Path) -> None:
     for command in COMMANDS[1:]:
         assert run(folder, command).strip()
     texts = run(folder, ["seqgan", "sample", "runs/mine", "-n", "5"]).splitlines()
+    assert "user/mean_word_length" in run(folder, ["seqgan", "evaluate", "runs/mine"])
     words = set(FILES["ordered.py"].split('WORDS = ("')[1].split('")')[0].split('", "'))
     assert len(texts) == 5
     assert all(set(text.split()) <= words for text in texts)

@@ -75,5 +75,7 @@ def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
     )
     loaded = seqgan.load_run(tmp_path / "run")
     assert loaded.sample(4, seed=2) == run.sample(4, seed=2)
+    assert loaded.summary() == run.summary()
+    assert "nll_heldout" in run.summary()
     assert list(loaded.metrics) == list(run.metrics)
     assert loaded.evaluate(20, seed=1) == run.evaluate(20, seed=1)

@@ -116,6 +116,14 @@ def test_a_generator_at_one_temperature_has_one_row():
     assert [name for name, _ in result_table(result).rows] == ["MLE", "game"]
 
 
+def test_measures_of_your_own_are_the_last():
+    results = recorded_results()
+    for key in ("start", "control", "final"):
+        results[key] = results[key] | {"user/words": 4.5}
+    assert stored_table(results).columns[-1] == "user/words"
+    assert all(values[-1] == 4.5 for _, values in stored_table(results).rows)
+
+
 def test_a_quality_that_is_a_column_anyway_appears_once_in_its_place():
     results = results_dict(finished())
     results["comparison"]["quality"] = "nll_heldout"

@@ -264,7 +264,7 @@ FILES = {
         ("./reading.py:f", r"fails to run: FileNotFoundError: .* \(.*reading.py, line 1\)$"),
         ("mine:number", r"a reward is a reward model, a function or a module, got a int$"),
         ("mine:number(a=1)", r"only what can be called takes arguments, got 3$"),
-        ("mine:factory", r"a reward function takes \(text\), .*, got \(weight, power\)$"),
+        ("mine:factory", r"a function of texts takes \(text\), .*, got \(weight, power\)$"),
         ("mine:factory()", r"its arguments are \(weight, power=1\): missing .* 'weight'$"),
         (
             "mine:scaled(size=2)",

@@ -212,7 +212,7 @@ class TestWhatAFunctionIsCalledWith:
 
 class TestWhatIsUnclear:
     FORMS = (
-        r"a reward function takes \(text\), \(texts\), \(token_ids\), \(sequences\),"
+        r"a function of texts takes \(text\), \(texts\), \(token_ids\), \(sequences\),"
         r" \(tokens, mask\) or any of \(prompts, completions, completion_ids\), got"
     )
 

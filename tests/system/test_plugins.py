@@ -96,7 +96,7 @@ GRAMMAR = (
         ("two words", rf"{GRAMMAR} got 'two words'$"),
         (":f", rf"{GRAMMAR} got ':f'$"),
         ("mine:", rf"{GRAMMAR} got 'mine:'$"),
-        ("./mine.py", rf"{GRAMMAR} got './mine.py'$"),
+        ("./mine.py", rf"{GRAMMAR} got './mine.py'; is it \./mine\.py:NAME\?$"),
         ("mine.length", rf"{GRAMMAR} got 'mine.length'$"),
         ("mine:length)", rf"{GRAMMAR} got 'mine:length\)'$"),
         ("f(a=1)(b=2)", rf"{GRAMMAR} got"),

@@ -201,7 +201,7 @@ class TestErrors:
             ),
             (
                 "generator: {kind: 'seqgan.system.plugins:Spec'}",
-                "a slot holds a dataclass with a method build, got <class",
+                "a slot holds a dataclass whose method build makes the generator, got the class",
             ),
             ("task: {kind: [oracle]}", "task has a kind, .* got \\['oracle'\\]"),
             ("task: 5", "task has a kind, .* got None"),

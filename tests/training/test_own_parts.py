@@ -26,6 +26,7 @@ from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError, Interrupted
+from seqgan.system.plugins import check_takes, parse_spec
 from seqgan.system.seeding import atomic, seeded_from
 from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.observers import Observer
@@ -296,3 +297,45 @@ def test_a_reward_per_token_of_the_users_is_credited_as_the_discriminators(
         advantages.append(rule._shown["advantage"])
     assert advantages[0].abs().max() > 1e-3
     torch.testing.assert_close(advantages[1], advantages[0], rtol=0, atol=0)
+
+
+def builder(made: Any) -> Any:
+    """Settings of which `build` takes three arguments at most and gives one thing."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        def build(self, *arguments: Any) -> Any:
+            return made
+
+    return Settings()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"rule": builder(None)}, "its method build gives a LearningRule, got None without step"),
+        ({"generator": builder(3)}, "its method build gives a Generator, got 3"),
+        ({"discriminator": builder("no")}, "its method build gives a Discriminator, got 'no'"),
+    ],
+)
+def test_what_a_slot_builds_is_looked_at(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        make_trainer(changed(TINY, changes))
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (
+            lambda: None,
+            r"^observer 'a:b': <lambda> is called with \(phase, metrics, players\), got <l.*>\(\)$",
+        ),
+        (3, r"^observer 'a:b': it is called with \(phase, metrics, players\), got 3$"),
+    ],
+)
+def test_a_function_that_takes_something_else_is_told_before_the_run(
+    function: Any, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        check_takes(function, ("phase", "metrics", "players"), parse_spec("a:b", "observer"))
+    check_takes(lambda phase, *rest: None, ("phase", "metrics"), parse_spec("a:b", "observer"))

@@ -88,7 +88,7 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     except (ValueError, TypeError) as error:
         if takes is None:
             raise ConfigurationError(
-                f"a reward function takes {FORMS}, got one without a readable signature"
+                f"a function of texts takes {FORMS}, got one without a readable signature"
                 " (say what its first parameter is: takes='text')"
             ) from error
         parameters = []
@@ -107,10 +107,10 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     rows, batches = ({*places, *names} & marks for marks in (_ROW_MARKS, _BATCH_MARKS))
     if rows and batches:
         raise ConfigurationError(
-            "a reward function takes one row or a batch of them, got"
+            "a function of texts takes one row or a batch of them, got"
             f" {', '.join(sorted(rows))} and {', '.join(sorted(batches))}"
         )
     if not rows and not batches and (required or places or not everything):
         got = ", ".join((*places, *names))
-        raise ConfigurationError(f"a reward function takes {FORMS}, got ({got})")
+        raise ConfigurationError(f"a function of texts takes {FORMS}, got ({got})")
     return Signature(bool(rows), tuple(places), names, required, everything)
