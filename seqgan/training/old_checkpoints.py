@@ -5,8 +5,11 @@ from typing import Any
 
 
 def up_to_date(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a checkpoint in the present layout, whichever version wrote it."""
-    if "phases" in state:
+    """The state of a checkpoint in the present layout, whichever version wrote it.
+
+    A state that is not a trainer's, such as that of a single reward, stays as it is.
+    """
+    if "counters" not in state:
         return dict(state)
     counters = state["counters"]
     rule = {name: state[name] for name in ("optimizer", "kl_weight")}
