@@ -97,29 +97,24 @@ def run(settings: Settings, path: Path, texts: list[str], seed: int) -> list[lis
         seed=seed,
     )
     with Progress() as progress:
-        learner = make_trainer(base, base.task.build(base.generator), MemoryTracker(), progress)
+        task = base.task.build(base.generator)  # of the tokenizer that both folders have
+        learner = make_trainer(base, task, MemoryTracker(), progress)
         learner.run(learner.phase("maximum_likelihood"))
         for part in (learner.players.generator.model, tokenizer):
             part.save_pretrained(learnt)
         adapted = PretrainedGeneratorConfig(path=str(learnt), adapter="lora", lora_rank=8)
         config = replace(base, generator=adapted, pretrain=PretrainConfig(epochs=0))
-        trainer = make_trainer(
-            config, config.task.build(config.generator), (game := MemoryTracker()), progress
-        )
+        trainer = make_trainer(config, task, (game := MemoryTracker()), progress)
         trainer.train()
         result = final_evaluation(trainer)
-    table = result_table(result)
-    sentences = (result.comparison.sentence, information_sentence(result.information))
-    print(*table.lines(), *sentences, sep="\n")
+    table, found = result_table(result), result.comparison
+    print(*table.lines(), found.sentence, information_sentence(result.information), sep="\n")
     pairs = zip(result.final.samples.prompt_texts, result.final.samples.texts, strict=True)
     print(*(f"  {prompt} |{text}" for prompt, text in list(pairs)[:5]), sep="\n")
     kl = game.values("kl/reference")[-1]
     print(f"seed {seed}: KL to the start {kl:.3f} nats, {process_time():.0f} s of processor time")
     head = ["seed", "generator", *table.columns, "verdict", "kl_reference"]
-    return [
-        head,
-        *([seed, name, *values, result.comparison.verdict, kl] for name, values in table.rows),
-    ]
+    return [head, *([seed, name, *values, found.verdict, kl] for name, values in table.rows)]
 
 
 if __name__ == "__main__":

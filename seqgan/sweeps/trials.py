@@ -24,6 +24,7 @@ import yaml
 from seqgan.sweeps.reading import Sweep
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import read_rows
+from seqgan.training.moved import present_flags
 
 ARGS = "${args}"  # the word of a command in whose place the flags stand
 OURS = ("--output", "--resume", "--fork", "--profile")  # flags that are not for a trial
@@ -133,8 +134,9 @@ def train_arguments(
 
 
 def flag_of(word: str) -> str:
-    """A flag or a setting's name in the one spelling that is compared."""
-    return word.partition("=")[0].removeprefix("--").replace("_", "-")
+    """A flag or a setting's name in the one spelling that is compared: its present name."""
+    spelling = "--" + word.partition("=")[0].removeprefix("--").replace("_", "-")
+    return present_flags([spelling])[0]
 
 
 def trial_environment(

@@ -5,7 +5,10 @@ from typing import Any
 
 
 def up_to_date(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a checkpoint in the present layout, whichever version wrote it."""
+    """The state of a checkpoint in the present layout, whichever version wrote it.
+
+    A state that is not a trainer's, such as that of a single reward, stays as it is.
+    """
     if "counters" not in state:
         return dict(state)
     counters = state["counters"]

@@ -27,6 +27,7 @@ def run_blocks(page: str, folder: Path) -> list[str]:
     return process.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_evaluation_prints_what_its_comments_say(tmp_path: Path) -> None:
     expected = re.findall(r"^print\(.*\)  # (.*)$", EVALUATION, flags=re.MULTILINE)
     assert run_blocks(EVALUATION, tmp_path) == expected

@@ -79,6 +79,7 @@ def test_the_page_has_a_file_for_each_part() -> None:
     assert all(f"./{name}" in PAGE for name in FILES)
 
 
+@pytest.mark.slow
 def test_every_part_took_its_part(folder: Path) -> None:
     rows = logged(folder / "runs/mine")
     names = {name for row in rows for name in row}
@@ -96,6 +97,7 @@ def test_every_part_took_its_part(folder: Path) -> None:
     assert all(0 < length <= 5 for length in lengths)  # "one" to "three", and empty texts
 
 
+@pytest.mark.slow
 def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path) -> None:
     run(folder, [*train_command("runs/stopped"), *SMALL], 128 + signal.SIGINT, STOP="1")
     assert not (folder / "runs/stopped/results.json").exists()
@@ -114,6 +116,7 @@ def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_the_other_commands_of_the_page(folder: Path) -> None:
     for command in COMMANDS[1:]:
         assert run(folder, command).strip()
@@ -124,6 +127,7 @@ def test_the_other_commands_of_the_page(folder: Path) -> None:
     assert all(set(text.split()) <= words for text in texts)
 
 
+@pytest.mark.slow
 def test_fields_of_yours_are_settings(folder: Path) -> None:
     text = (folder / "runs/mine/config.yaml").read_text(encoding="utf-8")
     assert "best_of_n.py:BestOfN" in text
@@ -137,6 +141,7 @@ def test_fields_of_yours_are_settings(folder: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_block_in_python(tmp_path: Path) -> None:
     (script,) = re.findall(r"```python\n(from seqgan.*?)```", PAGE, flags=re.DOTALL)
     done = subprocess.run(

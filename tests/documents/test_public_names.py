@@ -56,6 +56,7 @@ def test_five_lines_train_on_a_list_of_strings() -> None:
     assert run.evaluate(20)["eval/nll_heldout"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
     small = {
         "task.train_size": 60,

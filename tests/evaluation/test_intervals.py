@@ -34,6 +34,7 @@ def test_a_ratio_by_the_delta_method():
     assert half_width < 1.96 * values.std() / weights.mean() / np.sqrt(len(values)) / 3
 
 
+@pytest.mark.slow
 def test_nineteen_of_twenty_intervals_hold_the_true_mean():
     rng = np.random.default_rng(2)
     held = []

@@ -73,6 +73,7 @@ def test_the_order_of_temperatures_makes_no_difference():
     assert again.verdict == found.verdict
 
 
+@pytest.mark.slow
 def test_the_interval_covers_a_known_difference(monkeypatch):
     """Texts drawn anew, 60 times: about 57 intervals hold the true difference, 0.05."""
     monkeypatch.setattr("seqgan.evaluation.planes.verdict.NUM_DRAWS", 200)
@@ -129,6 +130,7 @@ def two_likenesses(rng, num_heldout, num_samples=200, drift=0.003):
     return points
 
 
+@pytest.mark.slow
 def test_49_held_out_texts_do_not_tell_a_generator_from_its_likeness(monkeypatch):
     """Of 40 runs that changed nothing on average at most a few are told otherwise."""
     monkeypatch.setattr("seqgan.evaluation.planes.verdict.NUM_DRAWS", 200)

@@ -60,14 +60,13 @@ def made_run(folder: Path, generator: Any, **task: Any) -> Path:
     made = create_run(config, text := text_task(texts))
     rng = torch.Generator().manual_seed(1)
     judge = build_discriminator(config, text.vocabulary, text.max_length, rng)
-    state: dict[str, Any] = {
+    players: dict[str, Any] = {
         name: build_generator(config, text.vocabulary, rng).state_dict()
-        for name in ("generator", "pretrained")
+        for name in ("generator", "reference")
     }
-    state |= {"reward": {"discriminator": {"module": judge.state_dict()}}}
-    state |= {"counters": {"iterations": 3}}
-    save_checkpoint(made.checkpoints, 5, state)
-    replace_checkpoint(made.best, state | {"counters": {"iterations": 2}})
+    players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+    save_checkpoint(made.checkpoints, 5, {"players": players | {"position": {"iteration": 3}}})
+    replace_checkpoint(made.best, {"players": players | {"position": {"iteration": 2}}})
     write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
     return made.path
 
@@ -242,9 +241,9 @@ class TestPrompts:
         )
         judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
         generator = build_generator(config, task.vocabulary, rng).state_dict()
-        state = {"generator": generator, "counters": {"iterations": 3}}
-        state |= {"reward": {"discriminator": {"module": judge.state_dict()}}}
-        save_checkpoint(made.checkpoints, 5, state)
+        players = {"generator": generator, "position": {"iteration": 3}}
+        players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+        save_checkpoint(made.checkpoints, 5, {"players": players})
         write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
         return made.path
 

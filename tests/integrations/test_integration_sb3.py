@@ -121,7 +121,7 @@ def test_maskable_ppo_learns_and_never_chooses_a_forbidden_word(features):
         policy_kwargs=policy,
     )
     before = mean_return(model, env)
-    model.learn(2048)
+    model.learn(4096)  # half of that leaves TokenFeatures at 0.45, from 0.37
     # The best is "a b a b a" and its like: 0.6. Any forbidden word would cost 5.
     assert mean_return(model, env) > max(before + 0.1, 0.55)
     assert before >= 0.0

@@ -70,7 +70,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             build_generator(config, task.vocabulary, seeded(number)).state_dict()
             for number in (seed, seed + 1)
         ]
-        save_checkpoint(made.checkpoints, 1, {"generator": states[0], "pretrained": states[1]})
+        players = {"generator": states[0], "reference": states[1]}
+        save_checkpoint(made.checkpoints, 1, {"players": players})
     return folder
 
 

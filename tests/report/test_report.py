@@ -81,9 +81,9 @@ def test_the_curves_are_the_files(make_run, drawn):
 
 def test_a_check_is_labelled_as_a_share(make_run, drawn):
     axes = drawn(make_run(quality="grammatical"))
-    frontier = axes["grammatical against held-out NLL"]
-    assert axes["Quality: grammatical"].get_ylabel() == "grammatical (share of samples)"
-    assert frontier.get_xlabel() == "grammatical (share of samples)\nbetter →"
+    frontier = axes["grammatical rate against held-out NLL"]
+    assert axes["Quality: grammatical"].get_ylabel() == "grammatical rate (share of samples)"
+    assert frontier.get_xlabel() == "grammatical rate (share of samples)\nbetter →"
 
 
 def test_a_run_without_a_discriminator_says_so(make_run, drawn):

@@ -398,9 +398,11 @@ class TestFluency(Shipped):
         folder = create_run(config, task)
         generators = [build_generator(config, task.vocabulary, seeded(seed)) for seed in (0, 1)]
         state = dict(zip(("generator", "pretrained"), generators, strict=True))
-        save_checkpoint(
-            folder.checkpoints, 1, {name: model.state_dict() for name, model in state.items()}, 1
-        )
+        players = {
+            "generator": generators[0].state_dict(),
+            "reference": generators[1].state_dict(),
+        }
+        save_checkpoint(folder.checkpoints, 1, {"players": players}, 1)
         return task, folder.path, state
 
     def test_of_a_run(self, run):

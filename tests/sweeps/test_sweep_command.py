@@ -20,7 +20,7 @@ SMALL = """
     --generator.embedding-size 8 --discriminator.embedding-size 4 --discriminator.hidden-size 4
     --pretrain.epochs 1 --discriminator-training.pretrain-rounds 1
     --discriminator-training.num-sequences 16 --adversarial.iterations 2
-    --adversarial.batch-size 4 --adversarial.num-rollouts 1 --evaluation.every 1
+    --adversarial.batch-size 4 --rule.num-rollouts 1 --evaluation.every 1
     --evaluation.num-samples 20 --evaluation.num-final 20 --evaluation.num-heldout 10
     --evaluation.num-shown 1 --evaluation.temperatures 1.0 0.8
 """.split()
@@ -41,7 +41,7 @@ def write_sweep(path: Path, **given: Any) -> Path:
         "method": "grid",
         "metric": {"name": "eval/nll_heldout"},
         "command": ["${env}", "seqgan", "train", "captions", "${args}"],
-        "parameters": {"adversarial.kl_weight": {"values": [0.25, 0.75]}, "seed": {"value": 3}},
+        "parameters": {"rule.kl_weight": {"values": [0.25, 0.75]}, "seed": {"value": 3}},
     }
     path.write_text(yaml.safe_dump(plain | given))
     return path
@@ -62,14 +62,14 @@ def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
         ({"method": "random"}, (), "a random sweep ends after run_cap or --runs, got neither"),
         ({"metod": "random"}, (), "unknown key metod; the nearest known one is method"),
         (
-            {"parameters": {"adversarial.klweight": {"values": [1, 2]}}},
+            {"parameters": {"rule.klweight": {"values": [1, 2]}}},
             (),
-            "unknown flag --adversarial.klweight=1; the nearest known one is --adversarial.kl-",
+            "unknown flag --rule.klweight=1; the nearest known one is --rule.kl-",
         ),
         (
-            {"parameters": {"adversarial.kl_weight": {"values": [0.1, 0.2, -1.0]}}},
+            {"parameters": {"rule.kl_weight": {"values": [0.1, 0.2, -1.0]}}},
             (),
-            "adversarial.kl_weight is at least 0, got -1.0",
+            "rule.kl_weight is at least 0, got -1.0",
         ),
         (
             {"parameters": {"adversarial.g_steps": {"min": 1.0, "max": 2.0}}, "method": "random"},
@@ -83,6 +83,7 @@ def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
             " and adversarial.iterations 2",
         ),
         ({}, ("--", "--tracker.mode", "online"), "a local sweep is recorded offline"),
+        ({}, ("--", "--rule.kl-weight=1"), "--rule.kl-weight is in the sweep"),
         ({}, ("--", "--adversarial.kl-weight=1"), "--adversarial.kl-weight is in the sweep"),
         ({"command": ["seqgan", "train", "caption", "${args}"]}, (), "a preset is one of captions"),
         ({"command": ["sh", "train.sh"]}, (), "command is [seqgan, train, ..., ${args}]"),
@@ -175,8 +176,8 @@ def test_a_real_sweep_is_one_of_offline_runs(
         assert about["sweep_id"] == result["id"]
         assert (about["project"], about["run_group"]) == ("tried", f"tiny-{result['id']}")
         config = about["config"]["update"]
-        assert config["adversarial.kl_weight"] == trial["adversarial.kl_weight"]
-        assert config["adversarial"]["kl_weight"] == trial["adversarial.kl_weight"]
+        assert config["rule.kl_weight"] == trial["rule.kl_weight"]
+        assert config["rule"]["kl_weight"] == trial["rule.kl_weight"]
         assert config["adversarial"]["batch_size"] == 4  # the rest of the mapping is still there
         assert config["seed"] == 4  # an extra flag goes before a fixed parameter
 

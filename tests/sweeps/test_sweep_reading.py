@@ -17,7 +17,7 @@ BASE: dict[str, Any] = {
     "method": "random",
     "metric": {"name": "eval/nll_heldout"},
     "command": ["seqgan", "train", "captions", "${args}"],
-    "parameters": {"adversarial.kl_weight": {"min": 0.0, "max": 1.0}},
+    "parameters": {"rule.kl_weight": {"min": 0.0, "max": 1.0}},
 }
 
 
@@ -157,7 +157,7 @@ def test_an_agent_of_wandb_would_start_the_same_training(path: Path) -> None:
         (swept(values=[1, 1]), "parameters.x.values are distinct, got [1, 1]"),
         (swept(values=[[1, 2]]), "is a text, a number, true or false, got [1, 2]"),
         (swept(values=[1, 2], probabilities=[0.5, 0.5]), "unknown key parameters.x.probabilities"),
-        (changed(method="grid"), "got 0 to 1 without steps for adversarial.kl_weight"),
+        (changed(method="grid"), "got 0 to 1 without steps for rule.kl_weight"),
         (changed(early_terminate={"type": "median"}), "early_terminate.type is one of hyperband"),
         (changed(early_terminate={"type": "hyperband"}), "has min_iter, or max_iter and s, got n"),
         (changed(early_terminate={"type": "hyperband", "max_iter": 9}), "max_iter and s, got max"),

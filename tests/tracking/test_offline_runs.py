@@ -32,7 +32,7 @@ SIZES = """
     --pretrain.epochs 10 --pretrain.patience 0 --pretrain.learning-rate 0.1 --pretrain.batch-size 16
     --discriminator-training.pretrain-rounds 10 --discriminator-training.num-sequences 16
     --discriminator-training.batch-size 8 --adversarial.iterations 10 --adversarial.batch-size 8
-    --adversarial.num-rollouts 1 --adversarial.learning-rate 0.05 --adversarial.kl-target 0.05
+    --rule.num-rollouts 1 --rule.learning-rate 0.05 --rule.kl-target 0.05
     --evaluation.every 1 --evaluation.num-samples 60 --evaluation.num-final 20
     --evaluation.num-heldout 10 --evaluation.num-shown 2 --evaluation.temperatures 1.0 0.8
     --threads 1 --tracker.mode offline
@@ -83,7 +83,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "once for each reward model": lambda task, config: True,
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
-    "tasks with checks": lambda task, config: task == "captions",
+    "tasks with measures": lambda task, config: task == "captions",
     "tasks with an exact distribution": lambda task, config: task != "text",
     "exact distributions in which every sequence is possible": (
         lambda task, config: task == "oracle"
@@ -216,7 +216,7 @@ def test_the_configuration_is_complete_and_nested(runs: Callable[[str], Path]) -
     folder = runs("oracle")
     (settings,) = [record["run"] for record in records(folder) if record["type"] == "run"]
     config = settings["config"]["update"]
-    assert config["adversarial"]["update"]["mle_weight"] == 0.1
+    assert config["rule"]["update"]["mle_weight"] == 0.1
     assert config["task"]["vocabulary_size"] == 100
     assert config["versions"].keys() >= {"python", "torch", "seqgan", "wandb"}
     assert config["versions"]["wandb"] == wandb.__version__
@@ -305,8 +305,8 @@ def test_the_best_checkpoint_is_a_generator_of_its_own(
     best = min(evaluated, key=lambda row: row["checkpoint/loss"])
     assert best["iteration"] < 10  # so that it is not the newest
     state = json.loads((folder / "best" / "state.json").read_text())
-    counters = dict(dict(state["dict"])["counters"]["dict"])
-    assert counters["iterations"] == {"value": best["iteration"]}
+    phases = dict(dict(state["dict"])["phases"]["dict"])
+    assert dict(phases["game"]["dict"])["iterations"] == {"value": best["iteration"]}
     said = {}
     for which in ("newest", "best"):
         assert run("sample", folder, "-n", "5", "--checkpoint", which) == 0
