@@ -113,7 +113,11 @@ def discriminator_step(
         elif per_token:
             masks = both.mask[: len(real)], both.mask[len(real) :]
             loss = token_discriminator_loss(
-                judged[: len(real)], masks[0], given[len(real) :], masks[1], settings.label_smoothing
+                judged[: len(real)],
+                masks[0],
+                given[len(real) :],
+                masks[1],
+                settings.label_smoothing,
             )
             share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
         else:
