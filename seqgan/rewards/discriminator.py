@@ -115,7 +115,7 @@ def discriminator_step(
             loss = token_discriminator_loss(
                 judged[: len(real)],
                 masks[0],
-                given[len(real) :],
+                judged[len(real) :],
                 masks[1],
                 settings.label_smoothing,
             )

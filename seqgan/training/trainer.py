@@ -71,8 +71,6 @@ class Trainer:
         """The first observer of that name."""
         return next(observer for observer in self.observers if observer.name == name)
 
-    # ---------------------------------------------------------------- the loop
-
     def train(self) -> None:
         """Does whatever is not done yet.
 
@@ -155,8 +153,6 @@ class Trainer:
         self.stop_requested = self.runtime.maximum(float(self.stop_requested)) > 0
         self.stop_signal = int(self.runtime.maximum(float(self.stop_signal)))
         return self.stop_requested
-
-    # ---------------------------------------------------------------- state
 
     def save(self) -> Path | None:
         """Writes a checkpoint, and gives its folder."""
