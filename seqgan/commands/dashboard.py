@@ -15,7 +15,7 @@ from seqgan.system.errors import ConfigurationError, SeqganError
 
 @dataclass(frozen=True)
 class _Run:
-    """What a run's folder says to a dashboard.
+    """The part of a run's record that a dashboard needs.
 
     Args:
         names: of the metrics that it logged; None stands for those of the metric list.

@@ -131,7 +131,7 @@ def _prepare(given: list[str]) -> int:
     page.parent.mkdir(parents=True, exist_ok=True)
     _write_new(key, json.dumps(study.key(), indent=1, ensure_ascii=False))
     _write_new(page, render(study))
-    for line in _said_of(study, sources, runs):
+    for line in _notes(study, sources, runs):
         print(line)
     print(f"page: {page}  (for the raters; it needs no server and names no system)")
     print(f"key:  {key}  (not for the raters; `seqgan judge score` needs it)")
@@ -139,7 +139,7 @@ def _prepare(given: list[str]) -> int:
 
 
 def _targets(output: Path) -> tuple[Path, Path]:
-    """Where page and key go: names of their own in a folder, or one beside the other."""
+    """The paths of page and key: names of their own in a folder, or one beside the other."""
     if output.suffix.lower() in (".html", ".htm"):
         page, key = output, output.with_suffix(".key.json")
     else:
@@ -158,8 +158,8 @@ def _write_new(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _said_of(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRun"]) -> list[str]:
-    """How many items there are, and what may spoil the comparison."""
+def _notes(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRun"]) -> list[str]:
+    """The number of items, and notes about things that may spoil the comparison."""
     from seqgan.judging.study import giveaways, repeated_texts
 
     kinds = Counter(item.placement.kind for item in study.items)
@@ -213,7 +213,7 @@ def _score(given: list[str]) -> int:
 
 
 def _lines(scores: "Scores") -> list[str]:
-    """What a reader needs first: the sentences, then the numbers behind them."""
+    """The report of a study: the sentences, then the numbers behind them."""
     pairs = [
         [
             f"{one.first} : {one.second}",

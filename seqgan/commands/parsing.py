@@ -1,4 +1,4 @@
-"""What every command does with its arguments: one line for each error."""
+"""Parsing of arguments, the same for every command: one line for each error."""
 
 import argparse
 import difflib

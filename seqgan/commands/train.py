@@ -103,9 +103,6 @@ def _reported_once() -> Iterator[None]:
         raise
 
 
-# ------------------------------------------------------------------------------- settings
-
-
 def configuration(given: list[str]) -> "TrainConfig":
     """The settings with which `seqgan train` would start, for whoever starts it later.
 
@@ -269,9 +266,6 @@ def _first_line_of_box(text: str) -> str:
     return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", told)  # our own rule
 
 
-# ------------------------------------------------------------------------------- four starts
-
-
 def _start(config: "TrainConfig") -> int:
     from seqgan.training.runs import create_run
 
@@ -355,11 +349,8 @@ def _profile(config: "TrainConfig") -> int:
     return 0
 
 
-# ------------------------------------------------------------------------------- their parts
-
-
 def _processes(config: "TrainConfig") -> tuple["Runtime", "TrainConfig"]:
-    """How this process trains with others, if there are any, and the settings of this one."""
+    """The runtime that joins this process with others, if any, and this process' settings."""
     from dataclasses import replace
 
     from seqgan.system.accelerated import Accelerated, runtime_for
@@ -618,7 +609,7 @@ def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
 
 
 def _present_stored(folder: "RunFolder") -> int:
-    """What a run that is finished already has to say."""
+    """Prints the stored results of a run that is finished already."""
     try:
         results = json.loads(folder.results.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

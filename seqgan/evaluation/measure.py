@@ -1,4 +1,4 @@
-"""One measurement of a generator: what it is like now, in numbers and samples."""
+"""One measurement of a generator: its numbers and samples at a moment."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,13 +34,13 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Measurement:
-    """Everything that one set of samples shows.
+    """All metrics of one set of samples.
 
     Args:
         metrics: by the names of the metric list, or `user/<name>`.
-        quality: the metric that says how good the samples are. Alone it praises collapse; it is
-            only ever compared together with held-out NLL.
-        per_text: those of the metrics that are means over texts, text by text, for intervals.
+        quality: the metric that stands for the samples' quality. Alone it praises collapse, so it
+            is compared only together with held-out NLL.
+        per_text: the metrics that are means over texts, text by text, for intervals.
     """
 
     metrics: dict[str, float]
@@ -60,15 +60,14 @@ def measure(
     texts: TextMeasures | None = None,
     own: Mapping[str, Measure] | None = None,
 ) -> Measurement:
-    """Draws `num_samples` texts and says everything that the task lets one say about them.
+    """Draws `num_samples` texts and measures them in every way that the task allows.
 
-    The generator's parameters are not touched. Held-out sequences are of the `test` split, always
-    the same ones, so that two measurements can be compared pair by pair; so are the prompts that
-    samples continue, where there are any.
+    The generator's parameters are not touched. Held-out sequences and prompts are from the `test`
+    split, always the same ones, so that two measurements can be compared pair by pair.
 
     Args:
-        texts: what compares the samples with real texts, from `text_measures`. Without it that is
-            BLEU alone, and only where the task is `judged_as_texts`.
+        texts: comparisons of the samples with real texts, from `text_measures`. Without them there
+            is BLEU alone, and only if the task is `judged_as_texts`.
         own: measures besides the task's, reported as `user/<name>`. `as_measure` makes one of a
             function.
 
@@ -104,7 +103,7 @@ def _named(values: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def measured_texts(samples: Sequences, measures: Mapping[str, Measure]) -> dict[str, PerText]:
-    """Each measure of the samples, text by text; a text that it does not apply to has no weight.
+    """Each measure of the samples, text by text; one that does not apply to a text weighs 0 there.
 
     Raises:
         DataError: a measure gives another shape than (batch,), or an infinite value.
@@ -134,11 +133,12 @@ def as_measure(
 ) -> Measure:
     """Makes a measure of a function or of a reward model, by the conventions of rewards.
 
-    A function's parameter names say what it gets: `text`, `texts`, `prompt`, `sequences`, a column
-    of the data, ... (see `FunctionReward`). None says that it does not apply to a text.
+    A function gets what its parameters are named after: `text`, `texts`, `prompt`, `sequences`, a
+    column of the data, ... (see `FunctionReward`). It returns None for a text to which it does not
+    apply.
 
     Raises:
-        ConfigurationError: the parameter names do not say what the function takes.
+        ConfigurationError: a parameter's name is none of these.
     """
     if isinstance(judge, Measure):
         return judge
@@ -147,7 +147,7 @@ def as_measure(
 
 
 def sample_scores(samples: Sequences, task: Task) -> Scores:
-    """What looks at the samples alone: repetition, copies, the task's measures."""
+    """Scores that need the samples alone: repetition, copies, the task's measures."""
     scores = repetition_scores(token_rows(samples))
     scores |= copy_scores(copies_from_training(samples, task))
     return scores | Scores(per_text=measured_texts(samples, task.measures))
@@ -156,7 +156,7 @@ def sample_scores(samples: Sequences, task: Task) -> Scores:
 def text_measures(
     task: Task, embeddings: Sequence[str], with_mauve: bool = False, with_toxicity: bool = False
 ) -> TextMeasures:
-    """The measures beside the whole test split, made once for a run.
+    """Makes the comparisons with the whole test split, once for a run.
 
     Raises:
         ValueError: an embedding is unknown, or its package is missing.
@@ -171,9 +171,10 @@ def text_measures(
 
 
 def judged_as_texts(task: Task) -> bool:
-    """Whether BLEU and its kin say something; not where the exact distribution says more.
+    """True if BLEU and its kin judge the texts: the task knows nothing that judges them better.
 
-    One without full support says nothing of texts outside it: then the task's quality has to.
+    An exact distribution with full support judges better. One without full support says nothing of
+    texts outside of it, so there the task's quality has to judge.
     """
     return task.exact is None or not (task.exact.full_support or task.quality)
 

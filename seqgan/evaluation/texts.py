@@ -1,7 +1,7 @@
-"""What can be said of samples beside real texts: overlap, language models, shapes, embeddings.
+"""Comparisons of samples with real texts: overlap, language models, shapes, embeddings.
 
 A text is a sequence of words or of ids, any hashable tokens; embeddings and toxicity read it as a
-string. Everything that depends on the real texts alone is done once, when the measures are made.
+string. The work on the real texts alone is done once, when the comparisons are made.
 """
 
 import difflib
@@ -40,11 +40,11 @@ TOXIC = 0.5  # probability above which a text counts as toxic
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics by name; those that are means over texts are there text by text.
+    """Metrics by name.
 
     Args:
-        numbers: counts, and what is no mean over texts.
-        per_text: the others, from which intervals follow.
+        numbers: counts, and other metrics that are no means over texts.
+        per_text: metrics that are means over texts, text by text, for intervals.
     """
 
     numbers: Metrics = field(default_factory=dict)
@@ -66,8 +66,8 @@ def check_embeddings(name: str, embeddings: Sequence[str], with_mauve: bool) -> 
         if embedding not in EMBEDDINGS:
             near = difflib.get_close_matches(embedding, EMBEDDINGS, n=1)
             hint = f"; the nearest one is {near[0]}" if near else ""
-            known = ", ".join(EMBEDDINGS)
-            raise ConfigurationError(f"{name} are of {known}, got {embedding!r}{hint}")
+            names = ", ".join(EMBEDDINGS)
+            raise ConfigurationError(f"{name} are of {names}, got {embedding!r}{hint}")
     if len(set(embeddings)) < len(embeddings):
         raise ConfigurationError(f"{name} are named once each, got {', '.join(embeddings)}")
     if with_mauve and not embeddings:
@@ -75,13 +75,13 @@ def check_embeddings(name: str, embeddings: Sequence[str], with_mauve: bool) -> 
 
 
 def repetition_scores(samples: Sequence[Text]) -> Scores:
-    """distinct-1 to 3 and the duplicate rate."""
+    """Computes distinct-1 to distinct-3 and the duplicate rate."""
     numbers = {f"distinct_{order}": distinct(samples, order) for order in (1, 2, 3)}
     return Scores(numbers | {"duplicate_rate": duplicate_rate(samples)})
 
 
 def copy_scores(copies: Copies) -> Scores:
-    """The share of samples that are training texts, and of their words in long copied spans."""
+    """The share of samples that are training texts, and the share of words in copied spans."""
     return Scores(
         per_text={
             "copied_rate": PerText.mean_of(copies.whole.astype(float)),
@@ -93,7 +93,7 @@ def copy_scores(copies: Copies) -> Scores:
 def bleu_scores(samples: Sequence[Text], references: Sequence[Text], seed: int = 0) -> Scores:
     """BLEU against all references and Self-BLEU against all other samples, with both counts.
 
-    Averaged over at most 10,000 of the samples; the reference sets stay complete, because BLEU
+    At most 10,000 samples are averaged over. The reference sets stay complete, because BLEU
     depends on their size. One sample has no Self-BLEU.
     """
     rng = np.random.default_rng(seed)
@@ -112,7 +112,7 @@ def paired_scores(samples: Sequence[Text], references: Sequence[Text]) -> Scores
     """BLEU and ROUGE of each sample against the one reference at its own place.
 
     Raises:
-        DataError: not one reference for each sample, or none at all.
+        DataError: the numbers of samples and references differ, or there are none.
     """
     scores = {f"paired_bleu_{n}": each for n, each in bleu_pairs(samples, references).items()}
     scores |= rouge_pairs(samples, references)
@@ -120,35 +120,36 @@ def paired_scores(samples: Sequence[Text], references: Sequence[Text]) -> Scores
 
 
 class TextMeasures:
-    """Samples beside real texts that no generator was trained on.
+    """Compares samples with real texts that no generator was trained on.
 
-    `lm_score`: nats per token (the end of a text is one) of the samples under a language model
-    that learnt from `lm_texts` references. `reverse_lm_score`: of the references under one that
-    learnt from as many samples. Fluent samples that leave much out are good at the first and bad
-    at the second, as in Semeniuta et al. (2018). Both tell the words of the references apart.
+    `lm_score`: nats per token of the samples under a language model that learnt from `lm_texts`
+    references; the end of a text is a token. `reverse_lm_score`: nats per token of the references
+    under a language model that learnt from as many samples. Fluent samples that leave much out are
+    good at the first and bad at the second (Semeniuta et al., 2018). Both models have the words of
+    the references, and take all others for one.
 
     `length_divergence`, `zipf_divergence`: see `shapes`; the second one on equally many texts.
 
     `frechet_<embedding>` and `mauve_<embedding>`: see `divergences`; MAUVE on equally many texts.
     An embedding may learn from real texts, but not from those that it then compares.
-    `frechet_<embedding>_floor`: what as many new real texts would get, see `frechet_floor`.
+    `frechet_<embedding>_floor`: the value that as many new real texts would get, see
+    `frechet_floor`.
 
     `toxicity_rate`: share of samples that alt-profanity-check calls offensive with a probability
     above one half.
 
     Args:
         references: the real texts, word by word.
-        strings: the same texts as they are read.
-        other_strings: real texts that are no references, which embeddings learn from. Where there
-            are none, those that learn do so from half of the references, and compare with the
-            other half.
+        strings: the same texts as strings.
+        other_strings: real texts that are no references, for embeddings to learn from. Without
+            them, an embedding learns from half of the references, and compares with the other.
         embeddings: names as in `EMBEDDINGS`.
         with_mauve: whether MAUVE is computed, for each of the embeddings.
-        with_toxicity: whether toxicity is.
+        with_toxicity: whether toxicity is computed.
 
     Raises:
-        DataError: no reference.
-        ConfigurationError: an embedding that is unknown or whose package is missing.
+        DataError: there is no reference.
+        ConfigurationError: an embedding is unknown, or its package is missing.
         RewardError: alt-profanity-check is missing.
     """
 
@@ -167,7 +168,7 @@ class TextMeasures:
         self._with_mauve = with_mauve
         self._profanity = Profanity() if with_toxicity else None
         self._vocabulary = dict.fromkeys(chain.from_iterable(references))
-        self._models: dict[int, LanguageModel] = {}  # by the number of texts they learnt from
+        self._models: dict[int, LanguageModel] = {}  # by the number of texts to learn from
         self._embeddings: list[tuple[Embedding, Float[np.ndarray, "text feature"]]] = []
         self._floors: dict[tuple[str, int], float] = {}  # by embedding and number of samples
         order = np.random.default_rng(0).permutation(len(strings))
@@ -197,7 +198,7 @@ class TextMeasures:
     def _language_model_scores(self, samples: Sequence[Text], rng: np.random.Generator) -> Scores:
         num_texts = min(len(samples), len(self.references), MAX_TEXTS)
         if num_texts not in self._models:
-            fixed = np.random.default_rng(0)  # so that every evaluation meets the same model
+            fixed = np.random.default_rng(0)  # every evaluation meets the same model
             learnt = _some(self.references, num_texts, fixed)
             self._models[num_texts] = LanguageModel(learnt, self._vocabulary)
         reverse = LanguageModel(_some(samples, num_texts, rng), self._vocabulary)
@@ -219,7 +220,7 @@ class TextMeasures:
         )
 
     def _divergences(self, strings: Sequence[str], rng: np.random.Generator, seed: int) -> Scores:
-        """None of a single text, which has no spread."""
+        """Compares embeddings; a single text has no spread, so it gets no score."""
         numbers: dict[str, float] = {}
         judged = _some(strings, MAX_TEXTS, rng)
         if len(judged) < 2:
@@ -241,7 +242,7 @@ class TextMeasures:
 
 
 def _some(texts: Sequence[Any], n: int, rng: np.random.Generator) -> Sequence[Any]:
-    """n of the texts in random order, or all of them as they are where they are not more."""
+    """Draws n of the texts in random order; n texts or fewer are returned as they are."""
     if len(texts) <= n:
         return texts
     return [texts[index] for index in rng.permutation(len(texts))[:n]]

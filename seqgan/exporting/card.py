@@ -1,4 +1,4 @@
-"""The model card of an exported folder, written from what the run has recorded and nothing else."""
+"""The model card of an exported folder, written from the run's own record and nothing else."""
 
 import json
 from dataclasses import dataclass
@@ -50,17 +50,17 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported folder holds.
+    """The content of an exported folder.
 
     Args:
-        what: which network of the run: the generator after the game, the one before it
-            (`pretrained`), or the discriminator.
+        what: the network: the generator after the game, the one before it (`pretrained`), or the
+            discriminator.
         form: a whole model, one that brings its own code, an adapter, or a sequence classifier.
-        base: folder or hub name of the model that it started from; empty if from nothing.
-        start: the text that a generator goes on from where there is no prompt.
+        base: folder or hub name of the model that training started from; empty for none.
+        start: the text that a generator continues if there is no prompt.
         prompted: whether the run's texts go on from prompts.
-        iterations: of the game, when the checkpoint was written.
-        checkpoint: its name.
+        iterations: iterations of the game that were done when the checkpoint was written.
+        checkpoint: the checkpoint's name.
         chat: whether the prompts were put into the tokenizer's chat template.
     """
 
@@ -93,7 +93,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
 
 
 def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
-    """What the template is filled with."""
+    """The values for the template of the card."""
     settings = flatten(run.config)
     local = Path(exported.base).is_dir()
     results = run.results
@@ -119,13 +119,13 @@ def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
 
 
 def description(run: Recorded) -> str:
-    """What the task says of itself; empty in runs that are older than the field."""
+    """The task's description; empty in runs that are older than the field."""
     task = json.loads((run.path / "task.json").read_text(encoding="utf-8"))
     return str(task.get("description", ""))
 
 
 def weighted_rewards(run: Recorded) -> list[str]:
-    """The rewards of the game, each with its weight where weights were given."""
+    """The rewards of the game, with their weights if the settings have weights."""
     names = run.config.get("reward", [])
     weights = run.config.get("reward_weights") or [None] * len(names)
     return [
@@ -146,13 +146,13 @@ def results_table(results: Row) -> tuple[list[str], list[list[str]]]:
 
 
 def last_measured(metrics: tuple[Row, ...], iterations: int) -> list[tuple[str, str, int]]:
-    """The last value of a few metrics up to an iteration, and at which iteration it was logged."""
-    found: dict[str, tuple[str, str, int]] = {}
+    """The last values of a few metrics up to an iteration, each with its own iteration."""
+    last: dict[str, tuple[str, str, int]] = {}
     for row in metrics:
         at = int(row.get("iteration", 0))
         if at > iterations:
             continue
         for name, value in row.items():
             if name in MEASURED and isinstance(value, int | float):
-                found[name] = (name, f"{value:.4g}", at)
-    return [found[name] for name in MEASURED if name in found]
+                last[name] = (name, f"{value:.4g}", at)
+    return [last[name] for name in MEASURED if name in last]

@@ -1,4 +1,4 @@
-"""Stepping the environment with the generator: where trajectories come from."""
+"""Collects trajectories: the generator steps the environment."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -28,9 +28,9 @@ from seqgan_envs import TextGenerationVectorEnv
 def make_env(
     task: Task, reward_model: RewardModel, num_envs: int, device: torch.device | str = "cpu"
 ) -> TextGenerationVectorEnv:
-    """The vector environment in which the task's texts are generated, one row per episode.
+    """Makes the vector environment of the task's texts, with one row per episode.
 
-    Where there are prompts, they are those of the training split, in its order.
+    The prompts, if the task has any, are the training split's, in its order.
     """
     data = partial(task.rows, "train") if task.max_prompt_length else None
     reward = as_env_reward(reward_model, task.vocabulary, device, data)
@@ -57,9 +57,9 @@ def training_prompts(task: Task) -> NDArray[np.int64] | None:
 
 
 def env_arguments(task: Task, num_envs: int) -> dict[str, Any]:
-    """What that environment is made with, beside its reward and its prompts.
+    """The environment's arguments, without its reward and its prompts.
 
-    Rows that end wait for the others (`AutoresetMode.DISABLED`), as `collect` expects.
+    A row that has ended waits for the others (`AutoresetMode.DISABLED`), as `collect` expects.
     """
     vocabulary = task.vocabulary
     return {
@@ -85,12 +85,12 @@ def collect(
     prompts: Sequences | None = None,
     prompt_index: Int[Tensor, " batch"] | None = None,
 ) -> Trajectories:
-    """One episode per row of the environment, all rows stepped together until the last ends.
+    """Plays one episode per row of the environment, all rows together until the last one ends.
 
     Args:
         env: a vector environment with `AutoresetMode.DISABLED`.
         rng: the source of the actions; the environment has its own.
-        prompts: what the generator continues, a row for each of the environment's.
+        prompts: the generator continues them; one row for each of the environment's.
         prompt_index: the numbers of these prompts in the environment, which starts from them.
 
     Returns:
@@ -143,7 +143,7 @@ def collect(
 def _with_components(
     parts: dict[str, torch.Tensor], components: Mapping[str, NDArray[Any]], size: int
 ) -> dict[str, torch.Tensor]:
-    """The parts of the reward with those of the rows that ended in this step; NaN elsewhere."""
+    """Adds the reward's parts of the rows that ended in this step; NaN where none is known."""
     joined = dict(parts)
     for name in [name for name in components if f"_{name}" in components]:
         applies = torch.from_numpy(components[f"_{name}"])
@@ -159,13 +159,15 @@ def gathered(trajectories: Trajectories, runtime: Runtime) -> Trajectories:
         return trajectories
     sequences = trajectories.sequences
     prompts, prompt_mask = sequences.prompts, sequences.prompt_mask
-    if prompts is not None and prompt_mask is not None:  # of all processes one width
+    if prompts is not None and prompt_mask is not None:  # all processes need one width
         missing = int(runtime.maximum(float(prompts.shape[1]))) - prompts.shape[1]
         prompts = runtime.gather(pad(prompts, (missing, 0)))
         prompt_mask = runtime.gather(pad(prompt_mask, (missing, 0), value=False))
-    told = runtime.gather_objects((dict(sequences.columns), [*(trajectories.parts or {})]))
-    columns = {name: [*chain.from_iterable(rows[name] for rows, _ in told)] for name in told[0][0]}
-    parts = dict.fromkeys(chain.from_iterable(names for _, names in told))
+    shares = runtime.gather_objects((dict(sequences.columns), [*(trajectories.parts or {})]))
+    columns = {
+        name: [*chain.from_iterable(rows[name] for rows, _ in shares)] for name in shares[0][0]
+    }
+    parts = dict.fromkeys(chain.from_iterable(names for _, names in shares))
     return Trajectories(
         Sequences(
             runtime.gather(sequences.tokens),

@@ -4,11 +4,11 @@ The environment rewards a finished text. These wrappers reward each token with w
 
     reward_t = Q_t - Q_{t-1},    Q_{-1} = 0
 
-Q_t is the mean reward of `num_rollouts` completions of the text that includes token t (Yu et al.,
-2017, eq. 4), and at the end what the environment itself gives: the reward of the text, judged once,
-or the penalty of a forbidden action. This is potential-based shaping (Ng et al., 1999): at discount
-1 the rewards of an episode add up to the environment's own, whatever the rollouts say, so the best
-policies stay the best ones. The running sum of an episode's rewards is Q_t.
+Q_t is the mean reward of `num_rollouts` completions of the text up to token t (Yu et al., 2017,
+eq. 4). At the end of an episode Q_t is the environment's own reward: the text's, or the penalty of
+a forbidden action. This is potential-based shaping (Ng et al., 1999). At discount 1 the rewards of
+an episode add up to the environment's own, whatever the rollouts say, so the best policies stay
+the best ones. The running sum of an episode's rewards is Q_t.
 """
 
 from typing import Any
@@ -37,20 +37,20 @@ from seqgan_envs.rules import Observation, Rules
 class MonteCarloReward(gymnasium.Wrapper[Observation, Any, Observation, Any]):
     """Rewards each token of a `TextGenerationEnv` with the change of the Monte Carlo value.
 
-    The environment's own reward becomes the reward model's, so that both judge alike. Completions
-    keep to an action mask that is fixed, and know nothing of one that is a function; a completion
+    The reward model takes the place of the environment's own reward, so that both judge alike.
+    Completions obey an action mask that is fixed, and ignore one that is a function. A completion
     to which the reward does not apply counts 0, as in the environment.
 
-    All randomness comes from the environment's `np_random`, whose own draws (of prompts) stay what
-    they are without the wrapper.
+    All randomness comes from a child of the environment's `np_random`. The environment's own draws
+    (of prompts) are the same as without the wrapper.
 
     Args:
         env: a `TextGenerationEnv`, perhaps wrapped, with the vocabulary's words, eos and pad.
-        policy: completes the texts, their prompts included; put in evaluation mode. It may learn
-            between episodes; a text in progress goes on from the state that it was read with.
+        policy: completes the texts, and is put in evaluation mode. It may learn between episodes;
+            a text in progress keeps the recurrent state from before.
         reward_model: judges finished texts, and becomes the environment's reward.
         num_rollouts: completions per token, N.
-        device: where the policy and the reward model are.
+        device: the policy's and the reward model's.
 
     Raises:
         ValueError: another kind of environment, or one of another vocabulary; a policy with other
@@ -75,7 +75,7 @@ class MonteCarloReward(gymnasium.Wrapper[Observation, Any, Observation, Any]):
         self._values = _PrefixValues(inner, policy, reward_model, vocabulary, num_rollouts, device)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which tokens may come next, (V,)."""
+        """True for the tokens that may come next, (V,)."""
         return self._inner.action_masks()
 
     def reset(
@@ -99,8 +99,8 @@ class VectorMonteCarloReward(
 ):
     """`MonteCarloReward` for a `TextGenerationVectorEnv`, in all its autoreset modes.
 
-    The completions of all rows are drawn and judged together. A step that only resets a row, or
-    passes over one that waits, earns it 0. Arguments and errors are those of `MonteCarloReward`.
+    The completions of all rows are drawn and judged together. A row earns 0 in a step that only
+    resets it, or while it waits. Arguments and errors are those of `MonteCarloReward`.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class VectorMonteCarloReward(
         self.autoreset_mode = inner.autoreset_mode  # TorchRL looks for it here
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which tokens may come next, (num_envs, V)."""
+        """True for the tokens that may come next, (num_envs, V)."""
         return self._inner.action_masks()
 
     def reset(
@@ -145,7 +145,7 @@ class VectorMonteCarloReward(
 
 
 class _PrefixValues:
-    """The Monte Carlo value of every row's text so far, kept up as the environment goes on.
+    """The Monte Carlo values of the rows' texts so far, updated after each step.
 
     A row whose text is empty, or has ended, has value 0.
     """
@@ -175,19 +175,19 @@ class _PrefixValues:
             self._forbidden = torch.from_numpy(np.flatnonzero(~mask)).to(device)
         num_rows = len(self._episodes.ended)
         self._values = np.zeros(num_rows)
-        self._lengths = np.zeros(num_rows, dtype=np.int64)  # of the texts that have these values
-        self._rows = np.arange(0)  # whose states these are, in order
+        self._lengths = np.zeros(num_rows, dtype=np.int64)  # the lengths of the valued texts
+        self._rows = np.arange(0)  # the rows of the states, in order
         self._state: State
         self._rng: torch.Generator
 
     def reseed(self, np_random: np.random.Generator) -> None:
-        """Draws from a child of `np_random` from now on, which itself draws nothing."""
+        """Draws from a child of `np_random` from now on, without a draw from `np_random`."""
         (child,) = np_random.spawn(1)
         self._rng = torch.Generator().manual_seed(int(child.integers(2**62)))
 
     @torch.no_grad()
     def advance(self) -> NDArray[np.float64]:
-        """Follows the rows to where they are now: how much the value of each changed, (rows,)."""
+        """Values the rows' present texts, and returns the change of each row's value, (rows,)."""
         lengths = self._episodes.lengths
         values = np.where(self._episodes.ended | (lengths == 0), 0.0, self._values)
         (rows,) = (~self._episodes.ended).nonzero()
@@ -209,15 +209,15 @@ class _PrefixValues:
     ) -> tuple[Float[Tensor, "row vocab"], State]:
         """Logits and states after the texts of the given rows.
 
-        One step for all rows, where each has one more token. The states of rows that start anew
-        cannot be put beside those of others; then one pass reads all texts.
+        If each row has one more token, one step is enough. If some rows start anew, their states
+        cannot be put beside the others', and one pass reads all texts.
         """
         lengths = self._episodes.lengths[rows]
         places = torch.arange(len(rows), device=texts.tokens.device)
         if np.array_equal(lengths, self._lengths[rows] + 1):
-            kept = torch.from_numpy(np.searchsorted(self._rows, rows)).to(places.device)
+            still = torch.from_numpy(np.searchsorted(self._rows, rows)).to(places.device)
             return self._policy.step(
-                texts.tokens[places, texts.lengths - 1], self._state.select(kept)
+                texts.tokens[places, texts.lengths - 1], self._state.select(still)
             )
         return self._policy.encode(texts.trimmed()).gather(places, texts.lengths)
 
@@ -252,7 +252,7 @@ class _PrefixValues:
 
 
 def _check_vocabulary(rules: Rules, policy: Generator, vocabulary: Vocabulary) -> None:
-    """Raises ValueError where the environment or the policy has other tokens."""
+    """Raises ValueError if the environment or the policy has other tokens."""
     if rules.words != vocabulary.words:
         raise ValueError(
             f"the environment's words are the vocabulary's {len(vocabulary.words)}, in their order,"

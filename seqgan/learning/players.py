@@ -27,7 +27,7 @@ from seqgan.tasks.base import Split, Task, prompts_of, random_rows
 
 @dataclass
 class Position:
-    """How far a run is."""
+    """The position of a run."""
 
     iteration: int = 0  # iterations of the game that are done
     iterations: int = 0  # iterations in all
@@ -98,8 +98,6 @@ class Players:
         """Passes a message on to whoever watches the run."""
         self._tell(message)
 
-    # ---------------------------------------------------------------- texts
-
     def real(self, split: Split, n: int, rng: torch.Generator) -> Sequences:
         """n real sequences of a split in random order."""
         return self.task.real(split, n, rng).to(self.device)
@@ -165,8 +163,6 @@ class Players:
         log_probs = sequence_log_probs(self.generator, dev)
         return float(-log_probs.double().sum()) / float(dev.mask.sum())
 
-    # ---------------------------------------------------------------- a run's progress
-
     def begin_step(self) -> None:
         """Tells the rewards that follow the run how far it is, and counts failures from here."""
         position = self.position
@@ -189,8 +185,6 @@ class Players:
                     values = [metrics[name] for metrics in logged if name in metrics]
                     reports[f"rewards/{part.name}/{name}"] = sum(values) / len(values)
         return reports
-
-    # ---------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -34,7 +34,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Token:
-    """What stands before a token in its text, the token, and what is known of its value."""
+    """A token, the characters before it in its text, and its value if that is known."""
 
     gap: str
     text: str
@@ -94,7 +94,7 @@ def value_scale(values: Sequence[float]) -> Scale | None:
 
 
 def split_text(text: str, tokens: Sequence[str]) -> list[tuple[str, bool]]:
-    """What stands before each token in the text, and whether the token stands in it at all.
+    """For each token, the characters before it in the text, and whether the text holds it.
 
     A text may be joined by spaces or by nothing; tokens such as an eos are not in it.
     """

@@ -1,4 +1,4 @@
-"""What all pictures share: colours that colour-blind readers can tell apart, and fonts."""
+"""The style of all pictures: colours that colour-blind readers can tell apart, and fonts."""
 
 from collections.abc import Sequence
 

@@ -156,7 +156,7 @@ _ADVERSARY = (
 
 
 def quality_chart(runs: Sequence[Recorded]) -> Chart | None:
-    """How good texts are over the game; None where nothing was evaluated."""
+    """The chart of quality over the game; None if nothing was evaluated."""
     axis = next((recorded_axis(run) for run in runs if run.quality), None)
     if axis is None:
         return None
@@ -164,7 +164,7 @@ def quality_chart(runs: Sequence[Recorded]) -> Chart | None:
 
 
 def pretraining_charts(runs: Sequence[Recorded]) -> list[Chart]:
-    """What came before the game."""
+    """The charts of the phases before the game."""
     return present((PRETRAINING, DISCRIMINATOR_PRETRAINING), runs)
 
 
@@ -332,7 +332,7 @@ def _legend(axes: Axes, chart: Chart, num_runs: int) -> None:
         axes.legend(handles=handles, frameon=False)
 
 
-def told_of_curves(chart: Chart, runs: Sequence[Recorded]) -> str:
+def curves_in_words(chart: Chart, runs: Sequence[Recorded]) -> str:
     """A chart for those who do not see it: where each curve starts and ends."""
     told, axis = [], counted(chart.axis)
     for run in runs:

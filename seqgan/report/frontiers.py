@@ -214,7 +214,7 @@ def heading(judgement: Judgement) -> str:
 def series(
     runs: Sequence[MeasuredRun], panel: Panel, published: Sequence[PublishedCurve]
 ) -> list[Series]:
-    """What a plane shows: each generator's curves, then published ones."""
+    """The curves of a plane: each generator's, then published ones."""
     found = []
     for number, run in enumerate(runs):
         for which, points in run.points.items():

@@ -12,9 +12,9 @@ RECENT = 5  # rows whose mean is where a metric has got to
 
 
 def hints(run: Recorded) -> list[str]:
-    """What a reader should know of before believing the charts; empty for a healthy run.
+    """Warnings to a reader of the charts; empty for a healthy run.
 
-    What the run itself has warned of comes first, then what its metrics show in the end.
+    The run's own alerts come first, then signs in its last metrics.
     """
     found = [
         *_alerts(run),

@@ -24,16 +24,16 @@ from seqgan.report.charts import GREY, SERIES
 from seqgan.report.curves import (
     Chart,
     adversary_charts,
+    curves_in_words,
     draw_chart,
     draw_frontier,
     frontier_series,
     game_charts,
     own_charts,
     pretraining_charts,
-    told_of_curves,
 )
 from seqgan.report.hints import hints
-from seqgan.report.positions import draw_positions, early_and_late, told_of_positions
+from seqgan.report.positions import draw_positions, early_and_late, positions_in_words
 from seqgan.report.recorded import Recorded, Row, read_runs
 from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, closing_sentences, stored_table
@@ -114,7 +114,7 @@ def write_page(folders: Sequence[Path], target: Path) -> Path:
 
 
 def check_target(target: Path) -> None:
-    """That a report may be written there.
+    """Checks that a report may be written there.
 
     Raises:
         ConfigurationError: it may not.
@@ -171,7 +171,7 @@ def render(runs: Sequence[Recorded]) -> str:
 
 
 def fact(run: Recorded, named: bool) -> str:
-    """How far a run has come."""
+    """A line about a run: its progress and its length."""
     iterations, tokens = (
         max((row.get(name, 0) for row in run.metrics), default=0)
         for name in ("iteration", "global_step")
@@ -182,7 +182,7 @@ def fact(run: Recorded, named: bool) -> str:
 
 
 def verdict(run: Recorded) -> Verdict:
-    """What `seqgan train` says in the end, from `results.json`."""
+    """The last words of `seqgan train`, from `results.json`."""
     if run.results is None:
         sentence = "The run has no end: it was stopped, or is still going."
         return Verdict(run.name, (("unfinished", "unfinished"),), (sentence,), None)
@@ -205,7 +205,7 @@ def reward_badges(results: Row) -> list[tuple[str, str]]:
 
 
 def missing(run: Recorded) -> list[str]:
-    """What the report does without, in sentences."""
+    """A sentence for each part that the report lacks."""
     found = list(run.missing)
     if not adversary_charts([run]):
         found.append("No discriminator was in this run, so there is no balance of adversaries.")
@@ -225,7 +225,7 @@ def drawing(chart: Chart, runs: Sequence[Recorded]) -> Drawing:
     return Drawing(
         chart.title,
         picture(partial(draw_chart, chart=chart, runs=runs)),
-        told_of_curves(chart, runs),
+        curves_in_words(chart, runs),
         tuple((name, metric.healthy) for name, metric in listed if metric.name != OWN),
     )
 
@@ -241,7 +241,7 @@ def frontier(runs: Sequence[Recorded]) -> Drawing | None:
 
 
 def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
-    """What tokens are worth by position, and how far they were preferred to others."""
+    """Charts of the tokens' values and of their advantages, by position."""
     drawings = []
     for run in runs:
         for value, title, label in (
@@ -252,7 +252,7 @@ def position_drawings(runs: Sequence[Recorded]) -> list[Drawing]:
             if periods is not None:
                 title = f"{title}: {run.name}" if len(runs) > 1 else title
                 source = picture(partial(draw_positions, periods=periods, label=label))
-                drawings.append(Drawing(title, source, told_of_positions(periods)))
+                drawings.append(Drawing(title, source, positions_in_words(periods)))
     return drawings
 
 

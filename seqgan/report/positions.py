@@ -1,4 +1,4 @@
-"""What tokens are worth, by their position in the text: early in the game against late."""
+"""The values of tokens by their position in the text: early in the game against late."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def draw_positions(axes: Axes, periods: tuple[Period, Period], label: str) -> No
     axes.legend(frameon=False)
 
 
-def told_of_positions(periods: tuple[Period, Period]) -> str:
+def positions_in_words(periods: tuple[Period, Period]) -> str:
     """The medians for those who do not see the chart."""
     told = []
     for period in periods:

@@ -1,4 +1,4 @@
-"""What a run has written down so far, read back for its report.
+"""The record of a run so far, read back for its report.
 
 A run that was killed, is still going or is older than a file of today still has a report. So a
 file that is missing, or whose last line is half written, costs a line that says so, and no more.
@@ -76,14 +76,14 @@ class Recorded:
 
     @property
     def adversary(self) -> bool:
-        """Whether a reward learns along with the generator."""
+        """True if a reward learns along with the generator."""
         if self.results is not None and "about" in self.results:
             return bool(self.results["about"]["adversary"])
         return self.judge_learns
 
     @property
     def judge_learns(self) -> bool:
-        """Whether a discriminator is trained during the game."""
+        """True if a discriminator is trained during the game."""
         return "losses/discriminator" in self._columns
 
     def curve(

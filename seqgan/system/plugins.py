@@ -176,9 +176,6 @@ def spec_of(thing: type) -> str:
     return f"{place}:{thing.__qualname__}"
 
 
-# ------------------------------------------------------------------------------- reading
-
-
 def parse_spec(text: str, what: str) -> Spec:
     """Splits a specification into place, attribute and arguments.
 
@@ -221,9 +218,6 @@ def _literal(keyword: ast.keyword, text: str, what: str) -> Any:
         return ast.literal_eval(keyword.value)
     except (ValueError, TypeError) as error:
         raise _no_literal(text, what, ast.unparse(keyword)) from error
-
-
-# ------------------------------------------------------------------------------- loading
 
 
 def _distribution(entry: EntryPoint) -> str:
@@ -284,9 +278,6 @@ def _importable(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     importlib.invalidate_caches()
-
-
-# -------------------------------------------------------------------------------- errors
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a tracker is, one that remembers, and one that passes everything on to several."""
+"""The contract of a tracker, one in memory, and one that passes everything on to several."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ SampleRow = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many values lie between neighbouring edges; one more edge than counts."""
+    """Counts of values between neighbouring edges. There is one more edge than counts."""
 
     counts: tuple[int, ...]
     edges: tuple[float, ...]
@@ -22,7 +22,7 @@ class Histogram:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Where a run's numbers and texts go."""
+    """Records a run's numbers and texts."""
 
     def log(self, metrics: Metrics) -> None:
         """Records one set of values that belong together. NaN and infinities are values too."""
@@ -61,9 +61,9 @@ class Tracker(Protocol):
         ...
 
     def position(self) -> dict[str, Any]:
-        """Where the record stands now, in JSON types: what a checkpoint keeps.
+        """The record's present length, in JSON types, for a checkpoint.
 
-        A tracker made with this position continues from here, whatever was recorded after it.
+        A tracker made with this position continues from here, and drops later records.
         """
         ...
 

@@ -65,7 +65,7 @@ class Metric:
         return re.compile(with_placeholders(re.escape(self.name)))
 
     def matches(self, name: str) -> bool:
-        """Whether `name` is this entry's name, or fits its pattern."""
+        """True if `name` is this entry's name, or fits its pattern."""
         return self._expression.fullmatch(name) is not None
 
 

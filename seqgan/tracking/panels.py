@@ -389,7 +389,7 @@ def _expression(*names: str) -> str:
 
 
 def _fits_others(metric: Metric) -> bool:
-    """Whether the expression of a pattern fits other entries too, so that it cannot be drawn."""
+    """True if a pattern's expression fits other entries too; it can then not be drawn."""
     return metric.is_pattern and any(
         re.fullmatch(_expression(metric.name), other.name)
         for other in METRICS

@@ -1,4 +1,4 @@
-"""What a person sees of a run: live bars in a terminal, now and then a line anywhere else.
+"""The display of a run's progress: live bars in a terminal, now and then a line anywhere else.
 
 Everything goes to standard error, so that standard output stays the run's result.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a game, told from its metrics: the end of `docs/metrics.md`.
+"""Troubles of a game and their signs in its metrics: the end of `docs/metrics.md`.
 
 Only text, and the names of metrics and settings, which a test looks up.
 """

@@ -37,7 +37,7 @@ PACKAGE = Path(__file__).parents[1]  # the source of the library
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """Whether and where a run is recorded in Weights & Biases."""
+    """Settings of a run's record in Weights & Biases."""
 
     mode: Mode = "auto"  # auto: as WANDB_MODE says, else online with an API key, else offline
     project: str = "seqgan"  # the project that the run belongs to
@@ -278,7 +278,7 @@ class WandbTracker:
 
 
 def metric_axes() -> dict[str, str]:
-    """What `define_metric` is told: a name, or a glob over a whole area, to its axis.
+    """The arguments of `define_metric`: from a name, or a glob over a whole area, to its axis.
 
     No two entries match the same metric, because wandb does not say which of two would win: an
     area whose metrics share one axis is a glob, any other is spelled out name by name. Those of
@@ -307,14 +307,14 @@ def _choose_mode(config: TrackerConfig) -> str | None:
 
 
 def logged_in() -> bool:
-    """Whether wandb would find an API key without asking. Reads files, calls no server."""
+    """True if wandb would find an API key without asking. Reads files, calls no server."""
     import wandb
 
     return _has_credentials(wandb.setup().settings)
 
 
 def _has_credentials(settings: "wandb.Settings") -> bool:
-    """Whether wandb would find an API key without asking. Reads files, calls no server."""
+    """True if wandb would find an API key without asking. Reads files, calls no server."""
     from wandb.sdk.lib.wbauth import read_netrc_auth
 
     return bool(

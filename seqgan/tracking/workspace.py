@@ -153,7 +153,7 @@ def build_report(project: str, entity: str, sections: Iterable[Section], results
 
 
 def results_table(name: str, results: Mapping[str, Any]) -> str:
-    """What a finished run says of itself, beside its controls, in Markdown.
+    """The results of a finished run beside its controls, in Markdown.
 
     Args:
         name: the run's.

@@ -1,4 +1,4 @@
-"""What is known of a run before it starts, beside its settings: for a tracker's configuration."""
+"""Facts about a run before it starts, beside its settings: for a tracker's configuration."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def environment_facts(config: TrainConfig, task: Task) -> dict[str, Any]:
 
 
 def task_facts(task: Task) -> dict[str, Any]:
-    """What the task says of itself, the sizes of its splits, and of its true model what is known.
+    """The task's description, the sizes of its splits, and facts about its true model, if any.
 
     The entropy is in nats, of a sequence; `hash` is that of an oracle's weights.
     """

@@ -30,7 +30,7 @@ class Forks(Protocol):
 
 
 def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]) -> None:
-    """That no changed setting is about something that is over in the checkpoint.
+    """Checks that no changed setting is about a part of the run that is over in the checkpoint.
 
     Raises:
         ConfigurationError: it is, or nothing is left to do.

@@ -1,4 +1,4 @@
-"""Where the time of one iteration of the game goes: `seqgan train PRESET --profile`."""
+"""The time of one iteration of the game, part by part: `seqgan train PRESET --profile`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ Which = Literal["newest", "best"]  # of a run's checkpoints
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the parts of a run lie."""
+    """The paths of a run's files."""
 
     path: Path
 
@@ -55,11 +55,11 @@ class RunFolder:
 
     @property
     def fork(self) -> Path:
-        """Where the run branched off, of a run that did."""
+        """The file with the origin of a run that branched off from another."""
         return self.path / "fork.json"
 
     def origin(self) -> dict[str, Any]:
-        """What `fork.json` says, under `forked_from`; empty for a run from the beginning."""
+        """The content of `fork.json` under `forked_from`; empty for a run from the beginning."""
         if not self.fork.is_file():
             return {}
         return {"forked_from": json.loads(self.fork.read_text(encoding="utf-8"))}
@@ -70,7 +70,7 @@ class RunFolder:
 
     @property
     def machine(self) -> Path:
-        """What `describe_machine` said when the run began."""
+        """The file with the result of `describe_machine` at the start of the run."""
         return self.path / "machine.json"
 
     @property
@@ -137,7 +137,7 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
 
 
 def check_vocabulary(folder: RunFolder, task: Task) -> None:
-    """That a task has the vocabulary of a run, word for word.
+    """Checks that a task has the vocabulary of a run, word for word.
 
     Raises:
         ConfigurationError: it has another.
@@ -170,7 +170,7 @@ def load_generator(
 def checkpoint_state(
     folder: RunFolder, checkpoint: Which = "newest"
 ) -> tuple[Path, dict[str, Any]]:
-    """Where a checkpoint of a run lies, and what it holds.
+    """Reads a checkpoint of a run: its path and its state.
 
     Args:
         checkpoint: the newest intact one, or that of the best evaluation.
@@ -217,7 +217,7 @@ def restored_discriminator(
 
 
 def is_prompted(folder: RunFolder) -> bool:
-    """Whether the texts of a run go on from prompts."""
+    """True if the texts of a run go on from prompts."""
     facts = _read_task(folder)
     return facts.whole_length > facts.max_length
 

@@ -1,4 +1,4 @@
-"""What one batch of trajectories looks like, in numbers."""
+"""Metrics of one batch of trajectories: lengths, endings, repeats, returns and rewards."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ def describe_trajectories(
     vocabulary: Vocabulary,
     rewards: Sequence[str],
 ) -> Metrics:
-    """Lengths, endings (where texts have an eos) and repeated rows, returns, the advantages, and
-    each of the named rewards.
+    """Measures lengths, endings, repeated rows, returns, advantages and the named rewards.
 
-    The mean and the deviation of a reward are over the sequences that it applies to.
+    Endings are there if texts have an eos. The mean and the deviation of a reward are over the
+    sequences to which it applies.
     """
     lengths, mask = trajectories.sequences.lengths, trajectories.mask
     mean = masked_mean(advantages, mask)

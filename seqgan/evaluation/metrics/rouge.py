@@ -1,9 +1,8 @@
-"""ROUGE of texts that each have a reference of their own, as the continuation of a prompt has.
+"""ROUGE of texts that each have a reference of their own, such as continuations of prompts.
 
 ROUGE-1 and ROUGE-2 count shared words and pairs of words, ROUGE-L the longest common subsequence
-(Lin, 2004). All are F1. Without a reference of its own a text would be compared with the real text
-most like it, which says little: that number rises with the number of real texts, and praises texts
-that are all the same.
+(Lin, 2004). All are F1. Texts without references of their own get no ROUGE: the score against the
+most similar real text rises with the number of real texts, and praises texts that are all equal.
 """
 
 from collections import Counter
@@ -25,7 +24,7 @@ def rouge_pairs(
     """ROUGE-1, 2 and L of each hypothesis against the reference at its own place.
 
     Raises:
-        DataError: not one reference for each hypothesis, or none at all.
+        DataError: the numbers of hypotheses and references differ, or there are none.
     """
     if len(hypotheses) != len(references) or not len(hypotheses):
         raise DataError(
@@ -43,7 +42,7 @@ def _rouge(text: Text, reference: Text) -> tuple[float, float, float]:
 
 
 def _ngram_f1(text: Text, reference: Text, order: int) -> float:
-    """An n-gram is shared as often as the text that has it less often has it."""
+    """F1 of shared n-grams. A shared n-gram counts as often as in the text with fewer of it."""
     counts, real = (
         Counter(zip(*(words[start:] for start in range(order)), strict=False))
         for words in (text, reference)

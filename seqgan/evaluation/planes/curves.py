@@ -1,10 +1,10 @@
-"""Curves of quality against diversity, and whether one lies above another: NumPy only.
+"""Curves of quality against diversity, and a comparison of two of them. NumPy only.
 
-A curve is what one generator reaches over temperatures, joined by straight lines. Both coordinates
-are turned so that more is better ("goodness"). At a quality q it attains the best diversity of any
-of its points of at least that quality: whoever asks for q takes more of it for nothing. So where a
-curve bends back, its dominated end counts for nothing, and two curves of any shape can be compared
-at equal quality (Caccia et al., 2020, compare them by eye).
+A curve joins the points of one generator over temperatures by straight lines. Both coordinates are
+turned so that more is better ("goodness"). At a quality q a curve attains the best diversity of
+its points of quality q or better, because better quality at the same diversity costs nothing. So
+a dominated part of a curve that bends back does not count, and two curves of any shape can be
+compared at equal quality (Caccia et al., 2020, compare them by eye).
 """
 
 import math
@@ -17,15 +17,15 @@ from jaxtyping import Float
 Place = Literal["above", "on", "under"]
 Verdict = Literal["better", "level", "worse", "mixed"]
 
-NUM_QUALITIES = 101  # at which two curves are compared
+NUM_QUALITIES = 101  # qualities at which two curves are compared
 CONFIDENCE = 0.95
-MANY_TEXTS = 10_000  # from which on their number makes no difference to an interval
-NORMAL_QUANTILE = 1.959964  # of CONFIDENCE, both sides
+MANY_TEXTS = 10_000  # from this many texts on, more of them do not change an interval's widening
+NORMAL_QUANTILE = 1.959964  # the normal distribution's quantile for CONFIDENCE, both sides
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points in order of temperature, in goodness; with leading axes, as many curves at once."""
+    """Points in order of temperature, in goodness. Leading axes stand for several curves."""
 
     quality: Float[np.ndarray, "*draws point"]
     diversity: Float[np.ndarray, "*draws point"]
@@ -33,9 +33,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much more diversity one curve has than another, at the qualities that both reach.
+    """The diversity of one curve minus another's, at the qualities that both reach.
 
-    All in goodness: above 0, the first curve is the better one.
+    All values are goodness: above 0, the first curve is better.
     """
 
     qualities: Float[np.ndarray, " quality"]
@@ -49,22 +49,22 @@ class Gap:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a curve stands beside its control, in goodness: above 0 is better."""
+    """The comparison of a curve with its control, in goodness: above 0 is better."""
 
     place: Place
-    difference: float  # of diversity at equal quality, mean over the common range
-    interval: tuple[float, float]  # of the difference, 95%
+    difference: float  # diversity at equal quality, the mean over the common range
+    interval: tuple[float, float]  # the difference's, 95%
     common: tuple[float, float]  # the qualities that both curves reach
     reaches: tuple[float, float]  # the best qualities, the curve's and the control's
-    further: Place  # whether the first of them is the better one, beyond noise
-    better: tuple[tuple[float, float], ...] = ()  # stretches of it that lie above, all at once
+    further: Place  # above if the curve's best quality is the better one, beyond noise
+    better: tuple[tuple[float, float], ...] = ()  # ranges of quality where the curve lies above
     worse: tuple[tuple[float, float], ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """One word for the whole common range; mixed where each curve is ahead in a part of it.
 
-        Reaching a better quality does not count: the control, sampled sharper still, might too.
+        A better best quality does not count: the control might reach it at a lower temperature.
         """
         ahead = self.place == "above" or bool(self.better)
         behind = self.place == "under" or bool(self.worse)
@@ -75,11 +75,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class MeanStanding:
-    """Where the curves of several runs stand in the mean, each beside its own control."""
+    """The mean over several runs of the difference between a curve and its control."""
 
     place: Place
     difference: float  # goodness; above 0 is better
-    interval: tuple[float, float]  # of the mean, over runs, 95%
+    interval: tuple[float, float]  # the mean's over runs, 95%
     num_runs: int
 
 
@@ -88,16 +88,17 @@ def attained(
 ) -> Float[np.ndarray, "*draws quality"]:
     """The best diversity on the curve at each quality or more, in goodness.
 
-    Beyond the curve's best quality, what it has there. The best over a part of a straight line is
-    at one of the part's ends: a point of the curve, or the place where it crosses the quality.
+    Beyond its best quality, a curve keeps the diversity that it has there. The best over a part of
+    a straight line is at one of the part's ends: a point of the curve, or the place where the line
+    crosses the quality.
     """
     x, y = line.quality[..., :, None], line.diversity[..., :, None]
-    asked = np.minimum(qualities, x.max(axis=-2))[..., None, :]
-    best = np.where(x >= asked, y, -np.inf).max(axis=-2)
+    least = np.minimum(qualities, x.max(axis=-2))[..., None, :]
+    best = np.where(x >= least, y, -np.inf).max(axis=-2)
     x0, x1, y0, y1 = x[..., :-1, :], x[..., 1:, :], y[..., :-1, :], y[..., 1:, :]
-    crossed = (np.minimum(x0, x1) < asked) & (asked < np.maximum(x0, x1))
+    crossed = (np.minimum(x0, x1) < least) & (least < np.maximum(x0, x1))
     width = np.where(crossed, x1 - x0, 1.0)
-    there = np.where(crossed, y0 + (y1 - y0) * (asked - x0) / width, -np.inf)
+    there = np.where(crossed, y0 + (y1 - y0) * (least - x0) / width, -np.inf)
     return np.maximum(best, there.max(axis=-2, initial=-np.inf))
 
 
@@ -105,9 +106,9 @@ def envelope(
     lines: list[Line], qualities: Float[np.ndarray, " quality"]
 ) -> Float[np.ndarray, "*draws quality"]:
     """The best of several curves of one generator; a curve counts up to its own best quality."""
-    asked = np.minimum(qualities, np.asarray(reach(lines))[..., None])
+    least = np.minimum(qualities, np.asarray(reach(lines))[..., None])
     parts = [
-        np.where(asked <= line.quality.max(axis=-1)[..., None], attained(line, qualities), -np.inf)
+        np.where(least <= line.quality.max(axis=-1)[..., None], attained(line, qualities), -np.inf)
         for line in lines
     ]
     return np.max(parts, axis=0)
@@ -116,8 +117,8 @@ def envelope(
 def common_range(first: list[Line], second: list[Line]) -> tuple[float, float]:
     """The qualities between the worst and the best point of both.
 
-    Where one curve lies at better qualities throughout, those of the other one: the better curve
-    attains each of them, with the best diversity of any of its points.
+    If one curve lies at better qualities throughout, these are the other curve's qualities. The
+    better curve attains each of them, with the best diversity of any of its points.
     """
     least = [min(float(line.quality.min()) for line in lines) for lines in (first, second)]
     most = [max(float(line.quality.max()) for line in lines) for lines in (first, second)]
@@ -142,15 +143,15 @@ def compare_curves(
     redrawn: tuple[list[Line], list[Line]],
     num_texts: tuple[int, int] = (MANY_TEXTS, MANY_TEXTS),
 ) -> Standing:
-    """Whether the first generator's curves lie above the second's by more than noise.
+    """Compares the first generator's curves with the second's, and both with noise.
 
     The interval of the mean difference is the bootstrap's (percentiles). The stretches that are
     better or worse come from a band that holds for all qualities at once, see `joint_band`.
 
     Args:
-        redrawn: both from texts drawn anew, with one leading axis of draws.
-        num_texts: the fewest behind any quality, and behind any diversity. A bootstrap of few
-            texts is too narrow, see `widening`.
+        redrawn: the curves of both from texts drawn anew, with one leading axis of draws.
+        num_texts: the fewest texts behind any quality, and behind any diversity. A bootstrap of
+            few texts is too narrow, see `widening`.
     """
     common = common_range(first, second)
     measured, drawn = gap(first, second, common), gap(*redrawn, common)
@@ -177,7 +178,7 @@ def compare_curves(
 
 
 def place_of(low: float, high: float) -> Place:
-    """What an interval of the difference says."""
+    """The place of a curve, from an interval of its difference: above, below or within noise."""
     if low > 0:
         return "above"
     return "under" if high < 0 else "on"
@@ -210,14 +211,14 @@ def joint_band(
 ) -> tuple[Float[np.ndarray, " quality"], Float[np.ndarray, " quality"]]:
     """A lower and an upper end at each quality that hold for all qualities at once, 95%.
 
-    The ends are percentiles of the draws (Mandel and Betensky, 2008), the same ones everywhere, and
-    between them lie 95% of the drawn curves from end to end. So the band may be lopsided, as a
-    steep curve's noise is.
+    The ends are percentiles of the draws (Mandel and Betensky, 2008), the same ones at all
+    qualities. 95% of the drawn curves lie between them from end to end. So the band may be
+    lopsided, like the noise of a steep curve.
     """
     if math.isinf(wider):
         return np.full_like(measured, -np.inf), np.full_like(measured, np.inf)
     ordered, count = np.sort(drawn, axis=0), len(drawn)
-    beyond = [  # of each draw at each quality: the draws that lie further out, on the nearer side
+    beyond = [  # for each draw and quality: the draws that lie further out, on the nearer side
         np.minimum(
             np.searchsorted(column, values, side="left"),
             count - np.searchsorted(column, values, side="right"),
@@ -233,7 +234,7 @@ def widening(num_texts: int) -> float:
     """The factor that makes a bootstrap interval over n texts as wide as Student's.
 
     The bootstrap's spread lacks a factor of sqrt(n / (n - 1)), and its percentiles take the spread
-    for known; infinite for a single text, which has none.
+    for known. A single text has no spread, and its factor is infinite.
     """
     if num_texts < 2:
         return math.inf

@@ -1,7 +1,7 @@
 """Points of a quality-diversity plane: one generator, sampled in one way, measured on both axes.
 
-Every coordinate is a rate, a sum over texts divided by another (nats by tokens, passes by texts),
-so that the texts can be drawn anew: the bootstrap of a point, of a curve, of a difference.
+Every coordinate is a rate: a sum over texts divided by another sum (nats by tokens, passes by
+texts). So a bootstrap can draw the texts anew, for a point, a curve or a difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from seqgan.tasks.base import Task, heldout_prompts
 Texts = Literal["samples", "heldout"]
 
 TEMPERATURES = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
-OF_HELDOUT = (NLL_HELDOUT.name, KL_ORACLE_GENERATOR.name)  # rates over held-out texts
+OF_HELDOUT = (NLL_HELDOUT.name, KL_ORACLE_GENERATOR.name)  # the rates over held-out texts
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Rate(PerText):
-    """A metric by its texts, and which these are: the point's samples, or the held-out ones."""
+    """A metric text by text. The texts are the point's samples, or the held-out texts."""
 
     over: Texts = "samples"
 
     def redrawn(self, counts: Int[np.ndarray, "draw text"]) -> Float[np.ndarray, " draw"]:
-        """The value where each text occurs as often as a draw says; NaN where none has weight."""
+        """The value with each text as often as in a draw; NaN if no text of the draw has weight."""
         weights = counts @ self.weights
         return np.divide(
             counts @ self.values, weights, where=weights > 0, out=np.full(len(counts), np.nan)
@@ -61,10 +61,10 @@ class Rate(PerText):
 
 @dataclass(frozen=True)
 class Point:
-    """One way to sample a generator, and each metric that is defined there.
+    """One way to sample a generator, and the metrics that are defined for it.
 
-    Where top-p gives a held-out text no probability at all, its NLL is infinite and the metric
-    absent: an infinite NLL says nothing of how diverse the rest is.
+    If top-p gives a held-out text no probability, its NLL is infinite and the metric is absent: an
+    infinite NLL says nothing of the diversity of the other texts.
     """
 
     sampling: Sampling
@@ -76,23 +76,24 @@ class Point:
 
 
 def panels(task: Task, num_samples: int, truncated: bool) -> list[Panel]:
-    """The planes of a task, the one that decides first.
+    """The planes of a task; the first one decides.
 
-    Diversity is held-out NLL, scored as the texts are sampled. Texts that BLEU judges have a plane
-    with Self-BLEU too, and those of a known true model one with both of its divergences.
+    Diversity is held-out NLL, under the same temperature and top-p as the samples. A task whose
+    quality is BLEU has a second plane with Self-BLEU. A task with a known true model has one with
+    both divergences from it.
 
     Args:
         num_samples: texts of each point; Self-BLEU depends on it.
-        truncated: whether top-p is used. It has no held-out NLL, so that one more plane is needed.
+        truncated: whether top-p is used. It has no held-out NLL, so one more plane is needed.
     """
     quality = quality_axis(task)
-    found = [Panel(quality, NLL_HELDOUT)]
+    planes = [Panel(quality, NLL_HELDOUT)]
     if quality == NLL_ORACLE:
-        found.append(Panel(KL_GENERATOR_ORACLE, KL_ORACLE_GENERATOR))
+        planes.append(Panel(KL_GENERATOR_ORACLE, KL_ORACLE_GENERATOR))
     if quality.name == "bleu_4":
         own = Axis("self_bleu_4", "Self-BLEU-4", f"{num_samples:,} samples", False)
-        return [*found, Panel(quality, own)]
-    return [*found, Panel(quality, ENTROPY)] if truncated else found
+        return [*planes, Panel(quality, own)]
+    return [*planes, Panel(quality, ENTROPY)] if truncated else planes
 
 
 def measure_point(
@@ -104,21 +105,21 @@ def measure_point(
     sampling: Sampling,
     planes: Sequence[Panel],
 ) -> Point:
-    """Draws texts and measures what the planes show; a small part of what `measure` does.
+    """Draws texts and measures the axes of the planes, a small part of the work of `measure`.
 
     Args:
         heldout: real sequences that the generator was not trained on.
-        planes: of the task, from `panels`.
+        planes: the task's, from `panels`.
     """
-    changed = None if sampling == Sampling() else sampling  # the generator itself is quicker
+    changed = None if sampling == Sampling() else sampling  # None is quicker
     prompts = heldout_prompts(task, num_samples, heldout.tokens.device)
     samples = sample(
         generator, task.vocabulary, num_samples, task.max_length, rng, changed, prompts
     )
     parts = likelihood_report(generator, samples, heldout, task.exact, changed).per_text
     shown = {axis.name for panel in planes for axis in (panel.quality, panel.diversity)}
-    wanted = {name: one for name, one in task.measures.items() if name in shown}
-    parts |= {f"eval/{name}": part for name, part in measured_texts(samples, wanted).items()}
+    measures = {name: one for name, one in task.measures.items() if name in shown}
+    parts |= {f"eval/{name}": part for name, part in measured_texts(samples, measures).items()}
     rows = token_rows(samples) if shown & {"bleu_4", "self_bleu_4"} else []
     if "bleu_4" in shown:
         references = token_rows(references_of(task))
@@ -129,10 +130,10 @@ def measure_point(
 
 
 def point_of(sampling: Sampling, parts: Mapping[str, PerText], planes: Sequence[Panel]) -> Point:
-    """What planes show of a measurement.
+    """The point of a measurement, with the axes of the planes.
 
-    A token at the very edge of a nucleus may be drawn and then, rounded another way in scoring, be
-    cut off. Its text is in no mean over the generator's own likelihoods.
+    A token at the very edge of a nucleus may be drawn, and then be cut off in scoring, where
+    rounding differs. Its text is in no mean over the generator's own likelihoods.
 
     Args:
         parts: metrics text by text, as `Measurement.per_text` has them.
@@ -169,27 +170,26 @@ def lines(points: Sequence[Point], panel: Panel) -> list[Line]:
 def redrawn_lines(
     points: Sequence[Point], panel: Panel, draws: int, seed: int, heldout_seed: int
 ) -> list[Line]:
-    """`lines` from texts drawn anew, with a leading axis of draws: the bootstrap.
+    """The bootstrap: `lines` from texts drawn anew, with a leading axis of draws.
 
-    Every point's samples are drawn independently of each other's; the held-out texts are drawn
-    once, for all points, as all of them are scored on the same ones. The same `heldout_seed` gives
-    another generator's points the same draws of them, so that differences are of pairs; another
-    `seed` gives it other samples.
+    The samples of each point are drawn independently. The held-out texts are drawn once for all
+    points, as all points are scored on the same ones. Two generators with the same `heldout_seed`
+    have the same draws of held-out texts, so their differences are paired; they take different
+    seeds for their samples.
 
-    BLEU and Self-BLEU are redrawn as means over samples; the texts that each one is compared with
-    stay what they are.
+    BLEU and Self-BLEU are redrawn as means over samples; their references stay as they are.
     """
     order = {point.sampling: index for index, point in enumerate(points)}
 
     def redrawn(point: Point, axis: Axis) -> Float[np.ndarray, " draw"]:
         rate = point.rates[axis.name]
-        # Of one length: numpy fills a shorter one up with zeros, and [0] would be [0, 0].
+        # Seeds have one length: numpy fills a shorter one up with zeros, and [0] would be [0, 0].
         seeds = [0, heldout_seed, 0]
         if rate.over == "samples":
             seeds = [1, seed, order[point.sampling]]
         size = len(rate.values)
         rng = np.random.default_rng(seeds)
-        # How often each text occurs among as many that are drawn with replacement.
+        # Each draw counts the occurrences of each text among as many, drawn with replacement.
         drawn = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(draws)]
         return axis.sign * rate.redrawn(np.stack(drawn))
 
@@ -203,7 +203,7 @@ def redrawn_lines(
 
 
 def curves_of(points: Sequence[Point], panel: Panel) -> list[list[Point]]:
-    """The points that a plane can show, as they are joined: by temperature, and by top-p."""
+    """The points with both coordinates, joined to curves: by temperature, and by top-p."""
     shown = [
         point
         for point in points

@@ -12,19 +12,19 @@ from seqgan.evaluation.planes.points import Panel
 from seqgan.system.errors import DataError
 
 MODEL = "model"
-# What others call an axis. NLL_gen is not among them: papers compute it on training data.
+# Other names of the axes. NLL_gen is not among them: papers compute it on training data.
 ALIASES = {"nlltest": "nllheldout"}
 
 
 @dataclass(frozen=True)
 class PublishedCurve:
-    """A model's points, in the order of the file; a point lacks the axes that have no number."""
+    """A model's points in the order of the file, each with the axes that have a number."""
 
     model: str
     points: tuple[dict[str, float], ...]
 
     def on(self, panel: Panel) -> list[tuple[float, float]]:
-        """(quality, diversity) of the points that have both."""
+        """The pairs (quality, diversity) of the points that have both."""
         names = panel.quality.name, panel.diversity.name
         return [
             (point[names[0]], point[names[1]])
@@ -34,15 +34,15 @@ class PublishedCurve:
 
 
 def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
-    """Reads points: a line each, a column for each axis, and a column `model` if there are several.
+    """Reads points: a line each, a column for each axis, and a column `model` for several models.
 
-    Case, `_`, `-` and an `eval/` in front are no part of a column's name, `nll_test` is
-    `nll_heldout`, and other columns are passed over. An empty cell, or one that is not finite, is
-    a point that cannot be shown on that axis.
+    Case, `_`, `-` and an `eval/` in front are no part of a column's name. `nll_test` stands for
+    `nll_heldout`. Other columns are passed over. A point with an empty cell, or one that is not
+    finite, lacks that axis.
 
     Raises:
-        DataError: no such file, no CSV, no plane whose two axes are columns, a cell that is no
-            number (with the line), or no point that a plane can show.
+        DataError: there is no such file, it is no CSV, the columns fill no plane, a cell is no
+            number (with the line), or no plane can show a point.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -78,29 +78,29 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
         raise DataError(f"--points names a CSV file, got {path}: no such file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"--points names a readable CSV file, {path}: {error}") from error
-    found = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
-    if not any(curve.on(panel) for curve in found for panel in panels):
+    published = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
+    if not any(curve.on(panel) for curve in published for panel in panels):
         raise DataError(f"{path}: a file of points has at least one with both axes, got none")
-    return found
+    return published
 
 
 def _columns(path: Path, header: Sequence[str], panels: Sequence[Panel]) -> dict[str, int]:
-    """The place of the column of each axis, of those that the file has."""
+    """The place of each axis' column, for the axes that the file has."""
     axes = {axis.name: axis for panel in panels for axis in (panel.quality, panel.diversity)}
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for name in axes:
         places = [index for index, column in enumerate(header) if _matches(column, axes[name])]
         if len(places) > 1:
             both = " and ".join(repr(header[index]) for index in places)
             raise DataError(f"{path}: one column is {name}, got {both}")
         if places:
-            found[name] = places[0]
-    if not any({panel.quality.name, panel.diversity.name} <= set(found) for panel in panels):
+            columns[name] = places[0]
+    if not any({panel.quality.name, panel.diversity.name} <= set(columns) for panel in panels):
         needed = " or ".join(f"{panel.quality.name} and {panel.diversity.name}" for panel in panels)
         raise DataError(
             f"{path}: the columns are {needed}, got {', '.join(header) if header else 'none'}"
         )
-    return found
+    return columns
 
 
 def _matches(column: str, axis: Axis) -> bool:
@@ -113,7 +113,7 @@ def _plain(name: str) -> str:
 
 
 def _number(cell: str, where: str) -> float:
-    """A number; NaN for an empty cell."""
+    """The number in a cell; NaN for an empty one."""
     if not cell.strip():
         return math.nan
     try:

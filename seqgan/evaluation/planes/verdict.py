@@ -1,8 +1,8 @@
-"""The verdict on a generator beside its MLE control: whole curves over temperatures, compared.
+"""The verdict on a generator: its whole curve over temperatures, compared with its MLE control's.
 
-Temperature buys quality with diversity for free, so a generator counts as better only where it has
-more diversity at equal quality (Caccia et al., 2020). `compare` is what the table at the end of a
-run, its report, its model card and `seqgan frontier` all ask.
+A lower temperature buys quality with diversity for free. So a generator counts as better only
+where it has more diversity at equal quality (Caccia et al., 2020). The table at the end of a run,
+its report, its model card and `seqgan frontier` all call `compare`.
 """
 
 import math
@@ -24,7 +24,7 @@ from seqgan.evaluation.planes.curves import (
 )
 from seqgan.evaluation.planes.points import Panel, Point, Rate, lines, redrawn_lines
 
-NUM_DRAWS = 1000  # of the bootstrap
+NUM_DRAWS = 1000  # draws of the bootstrap
 
 PLACES = {
     "above": "above the MLE curve (better)",
@@ -41,11 +41,11 @@ OPENINGS: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A generator's curve beside that of its control.
+    """The comparison of a generator's curve with its control's.
 
     Args:
-        standing: in goodness; None where one of them has no point in the plane.
-        verdict: in one word; `unknown` where there is no standing.
+        standing: in goodness; None if one of the two has no point in the plane.
+        verdict: in one word; `unknown` without a standing.
     """
 
     panel: Panel
@@ -55,42 +55,45 @@ class Comparison:
 
     @property
     def difference(self) -> float | None:
-        """Of diversity at equal quality, in its unit: of held-out NLL, below 0 is better."""
+        """The difference of diversity at equal quality, in its unit.
+
+        The sign is the axis' own: below 0 is better for held-out NLL.
+        """
         if self.standing is None:
             return None
         return self.panel.diversity.sign * self.standing.difference
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the difference, 95%, in its unit."""
+        """The 95% interval of the difference, in its unit."""
         ends = (-math.inf, math.inf) if self.standing is None else self.standing.interval
         return _native(self.panel.diversity, ends)
 
     @property
     def error(self) -> float | None:
-        """The standard error that the interval would have if it were a normal one's."""
+        """The standard error, as if the interval were a normal distribution's."""
         low, high = self.interval
         return (high - low) / (2 * NORMAL_QUANTILE) if math.isfinite(high - low) else None
 
     def plain(self) -> dict[str, Any]:
-        """As JSON-able values in the axes' own units; None for what is infinite."""
-        quality, found = self.panel.quality, self.standing
+        """The comparison as JSON-able values in the axes' own units; None for infinite ones."""
+        quality, standing = self.panel.quality, self.standing
         plain = {
             "verdict": self.verdict,
             "place": None,
             "difference": self.difference,
             "interval": _finite(self.interval),
         }
-        if found is None:
+        if standing is None:
             return plain
         return {
             **plain,
-            "place": found.place,
-            "common": _native(quality, found.common),
-            "reaches": [quality.sign * reached for reached in found.reaches],
-            "further": found.further,
-            "better": [_native(quality, ends) for ends in found.better],
-            "worse": [_native(quality, ends) for ends in found.worse],
+            "place": standing.place,
+            "common": _native(quality, standing.common),
+            "reaches": [quality.sign * reached for reached in standing.reaches],
+            "further": standing.further,
+            "better": [_native(quality, ends) for ends in standing.better],
+            "worse": [_native(quality, ends) for ends in standing.worse],
         }
 
 
@@ -104,9 +107,9 @@ def compare(
     """Compares a generator's points with those of its control, all temperatures together.
 
     Args:
-        run, control: measured on the same held-out sequences.
-        name: of the generator, with which the sentence begins.
-        seed: of the bootstrap.
+        run, control: points that were measured on the same held-out sequences.
+        name: the generator's, with which the sentence begins.
+        seed: the bootstrap's.
     """
     first, second = lines(run, panel), lines(control, panel)
     if not first or not second:
@@ -115,18 +118,22 @@ def compare(
         redrawn_lines(points, panel, NUM_DRAWS, seed=2 * seed + which, heldout_seed=seed)
         for which, points in enumerate((run, control))
     ]
-    found = compare_curves(first, second, (redrawn[0], redrawn[1]), _num_texts(run, control, panel))
-    return Comparison(panel, found, found.verdict, _sentence(name, found, run, control, panel))
+    standing = compare_curves(
+        first, second, (redrawn[0], redrawn[1]), _num_texts(run, control, panel)
+    )
+    return Comparison(
+        panel, standing, standing.verdict, _sentence(name, standing, run, control, panel)
+    )
 
 
 def matched(point: Point, control: Sequence[Point], panel: Panel) -> Point:
-    """The control's point of at least a point's quality with the best diversity.
+    """The control's point with the best diversity, among those of the point's quality or better.
 
-    Where none reaches that quality, the control's point that comes nearest to it.
+    If there is none, this is the control's point of the best quality.
     """
     shown = _shown(control, panel)
-    asked = _goodness(point, panel.quality)
-    reached = [one for one in shown if _goodness(one, panel.quality) >= asked]
+    least = _goodness(point, panel.quality)
+    reached = [one for one in shown if _goodness(one, panel.quality) >= least]
     if not reached:
         return max(shown, key=lambda one: _goodness(one, panel.quality))
     return max(reached, key=lambda one: _goodness(one, panel.diversity))
@@ -137,85 +144,85 @@ def best_point(
 ) -> Point | None:
     """The point at which a generator is furthest ahead of its control; None without a standing.
 
-    That of its best quality where the control does not come so far, beyond noise; else that of the
-    largest gain in diversity at equal quality.
+    If its best quality is beyond the control's by more than noise, this is the point of the best
+    quality. Otherwise it is the point with the largest gain in diversity at equal quality.
     """
-    panel, found = comparison.panel, comparison.standing
-    if found is None:
+    panel, standing = comparison.panel, comparison.standing
+    if standing is None:
         return None
     shown = _shown(run, panel)
-    if found.further == "above":
+    if standing.further == "above":
         return max(shown, key=lambda one: _goodness(one, panel.quality))
     curves = lines(control, panel)
 
     def gain(point: Point) -> float:
         quality = np.array([_goodness(point, panel.quality)])
-        known = max(float(attained(line, quality)[0]) for line in curves)
-        return _goodness(point, panel.diversity) - known
+        control_has = max(float(attained(line, quality)[0]) for line in curves)
+        return _goodness(point, panel.diversity) - control_has
 
     within = [one for one in shown if _goodness(one, panel.quality) <= reach(curves)]
     return max(within or shown, key=gain)
 
 
-def mean_sentence(found: MeanStanding, panel: Panel) -> str:
-    """The mean over runs that differ in their seed alone, and its interval over runs."""
+def mean_sentence(standing: MeanStanding, panel: Panel) -> str:
+    """A sentence about the mean over runs that differ in their seed alone, with its interval."""
     axis = panel.diversity
     return (
-        f"Over {found.num_runs} runs the game is {PLACES[found.place]}: the mean difference of"
-        f" {axis.title} is {_difference(axis, found.difference)} ({axis.unit}; 95% interval"
-        f" {_interval(axis, found.interval)} by Student's t over runs; {_better(axis)})."
+        f"Over {standing.num_runs} runs the game is {PLACES[standing.place]}: the mean difference"
+        f" of {axis.title} is {_difference(axis, standing.difference)} ({axis.unit}; 95% interval"
+        f" {_interval(axis, standing.interval)} by Student's t over runs; {_better(axis)})."
     )
 
 
-def plain_mean(found: MeanStanding, panel: Panel) -> dict[str, Any]:
-    """As JSON-able values in the axes' own units."""
+def plain_mean(standing: MeanStanding, panel: Panel) -> dict[str, Any]:
+    """The mean as JSON-able values in the axes' own units."""
     return {
-        "place": found.place,
-        "difference": panel.diversity.sign * found.difference,
-        "interval": _native(panel.diversity, found.interval),
-        "num_runs": found.num_runs,
+        "place": standing.place,
+        "difference": panel.diversity.sign * standing.difference,
+        "interval": _native(panel.diversity, standing.interval),
+        "num_runs": standing.num_runs,
     }
 
 
 def _sentence(
-    name: str, found: Standing, run: Sequence[Point], control: Sequence[Point], panel: Panel
+    name: str, standing: Standing, run: Sequence[Point], control: Sequence[Point], panel: Panel
 ) -> str:
-    """The standing in words and in the axes' own units."""
+    """A sentence about the standing, in the axes' own units."""
     quality, diversity = panel.quality, panel.diversity
-    low, high = _native(quality, found.common)
+    low, high = _native(quality, standing.common)
     over = f"over {low:.4g} to {high:.4g}"
     if f"{low:.4g}" == f"{high:.4g}":
         over = f"at {low:.4g} alone, as no other is reached by both (sample further temperatures)"
-    drawn = {rate.over for point in run for rate in _rates(point, panel)}
-    texts = "samples and held-out texts" if "heldout" in drawn else "samples"
-    noise = f"95% interval {_interval(diversity, found.interval)} by bootstrap over {texts}"
-    if math.isinf(found.interval[1]):
+    kinds = {rate.over for point in run for rate in _rates(point, panel)}
+    texts = "samples and held-out texts" if "heldout" in kinds else "samples"
+    noise = f"95% interval {_interval(diversity, standing.interval)} by bootstrap over {texts}"
+    if math.isinf(standing.interval[1]):
         noise = "a single text says nothing of noise"
     sentence = (
-        f"{name} is {OPENINGS[found.verdict]}: at equal {quality.title}, {over},"
-        f" its {diversity.title} differs by {_difference(diversity, found.difference)}"
+        f"{name} is {OPENINGS[standing.verdict]}: at equal {quality.title}, {over},"
+        f" its {diversity.title} differs by {_difference(diversity, standing.difference)}"
         f" ({diversity.unit}; {noise}; {_better(diversity)})."
     )
-    whole = (found.common,)
-    for word, stretches in (("better", found.better), ("worse", found.worse)):
+    whole = (standing.common,)
+    for word, stretches in (("better", standing.better), ("worse", standing.worse)):
         if stretches and stretches != whole:
             where = " and ".join(
                 "{:.4g} to {:.4g}".format(*_native(quality, ends)) for ends in stretches
             )
             sentence += f" It is {word} at {quality.title} {where}."
-    own, controls = (f"{quality.sign * reached:.4g}" for reached in found.reaches)
-    if found.further == "above":
+    own, controls = (f"{quality.sign * reached:.4g}" for reached in standing.reaches)
+    if standing.further == "above":
         sentence += (
             f" It reaches {quality.title} {own}, which MLE does not at these temperatures (at best"
             f" {controls})."
         )
-    elif found.further == "under":
+    elif standing.further == "under":
         sentence += f" It does not reach MLE's best {quality.title}, {controls} (at best {own})."
     return sentence + _plain_difference(run, control, panel.quality)
 
 
 def _plain_difference(run: Sequence[Point], control: Sequence[Point], axis: Axis) -> str:
-    """Says so where the two qualities at temperature 1 are equal within noise."""
+    """A sentence if the two qualities at temperature 1 are equal within noise, else nothing."""
     rates = [
         point.rates[axis.name]
         for points in (run, control)

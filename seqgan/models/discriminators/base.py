@@ -82,5 +82,5 @@ class DiscriminatorConfig(Protocol):
 
 
 def judges_prefixes(settings: DiscriminatorConfig) -> bool:
-    """Whether such a discriminator is a `TokenDiscriminator`, known before it is built."""
+    """Tells from the settings if their discriminator will be a `TokenDiscriminator`."""
     return bool(getattr(settings, "judges_prefixes", False))

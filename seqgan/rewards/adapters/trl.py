@@ -45,7 +45,7 @@ class TrlFunction:
     come along.
 
     An empty completion is read as a lone eos. The reward does not apply to a completion without
-    With a vocabulary, the reward model sees the text in its own numbers. The text is split into
+    any token, not even an eos. Words of a prompt that the vocabulary lacks (say a start symbol) are
     left out: a prompt is context, and is not judged.
 
     Args:
