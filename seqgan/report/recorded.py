@@ -21,7 +21,7 @@ from seqgan.tracking.metrics import AXES, find_metric
 
 Row = dict[str, Any]
 _NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
-CHECK = find_metric("eval/<check>")  # the entry of all checks that a task makes
+MEASURE = find_metric("eval/<measure>")  # the entry of all measures that a task brings
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Recorded:
         if self.results is not None:
             return str(self.results["comparison"]["quality"])
         measured = dict.fromkeys(
-            name for row in self.metrics for name in row if CHECK.matches(name)
+            name for row in self.metrics for name in row if MEASURE.matches(name)
         )
-        checks = [name for name in measured if find_metric(name) is CHECK]
-        known = [name for name in ("eval/nll_oracle", *checks, "eval/bleu_4") if name in measured]
+        own = [name for name in measured if find_metric(name) is MEASURE]
+        known = [name for name in ("eval/nll_oracle", *own, "eval/bleu_4") if name in measured]
         return known[0].removeprefix("eval/") if known else None
 
     @property

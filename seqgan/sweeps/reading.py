@@ -172,7 +172,7 @@ def _hyperband(plain: Any) -> dict[str, Any]:
 
 def _metric(name: str) -> str:
     """The name, if runs log such a metric."""
-    # Any name at all fits a pattern such as eval/<check>, a misspelt one too.
+    # Any name at all fits a pattern such as eval/<measure>, a misspelt one too.
     listed = [metric.name for metric in METRICS]
     near = ", ".join(difflib.get_close_matches(name, listed, n=1, cutoff=SPELLED_ALMOST))
     _must(

@@ -227,8 +227,8 @@ SECTIONS = (
                 for order in (2, 3, 4, 5)
             ),
             Curves(
-                "Quality, diversity: checks passed, distinct pairs",
-                ("eval/<check>", "eval/distinct_2", "eval/duplicate_rate"),
+                "Quality, diversity: measures of the task, distinct pairs",
+                ("eval/<measure>", "eval/distinct_2", "eval/duplicate_rate"),
                 (0, 1),
             ),
             Curves(
@@ -243,7 +243,7 @@ SECTIONS = (
             Plane("Each run a point: entropy, NLL (true model)", "eval/entropy", "eval/nll_oracle"),
             Plane("Each run a point: entropy, NLL (held-out)", "eval/entropy", "eval/nll_heldout"),
             Plane("Each run a point: Self-BLEU-4, BLEU-4", "eval/self_bleu_4", "eval/bleu_4"),
-            Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/<check>"),
+            Plane("Each run a point: distinct pairs, check", "eval/distinct_2", "eval/<measure>"),
             Curves(
                 "Distinct n-grams: a fall is repetition",
                 ("eval/distinct_1", "eval/distinct_2", "eval/distinct_3"),

@@ -91,9 +91,9 @@ ILLNESSES = (
             ("rewards/<name>/mean", "one rises steeply while the others fall"),
             (
                 "charts/episodic_return",
-                "rises while checks, diversity or `eval/nll_heldout` worsen",
+                "rises while the task's measures, diversity or `eval/nll_heldout` worsen",
             ),
-            ("eval/<check>", "falls"),
+            ("eval/<measure>", "falls"),
             ("charts/episodic_length", "slides to 1 or climbs to the maximum"),
             ("completions/clipped_ratio", "rises to 1: texts have stopped ending"),
             ("rewards/<name>/not_applicable", "rises: the generator avoids what is judged"),
@@ -124,7 +124,7 @@ ILLNESSES = (
             ("losses/policy", "NaN, or grows by orders of magnitude"),
             ("losses/entropy", "climbs towards the logarithm of the vocabulary's size"),
             ("eval/entropy", "climbs far above the data's"),
-            ("eval/nll_oracle", "rises, and `eval/<check>` and `eval/bleu_2` fall"),
+            ("eval/nll_oracle", "rises, and `eval/<measure>` and `eval/bleu_2` fall"),
             ("charts/episodic_return", "falls and does not come back"),
         ),
         "A smaller `rule.learning_rate`, a larger `adversarial.batch_size`, a smaller"

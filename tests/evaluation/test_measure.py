@@ -216,7 +216,7 @@ def test_measures_of_texts_join_the_others():
     again = measure(TableGenerator(ENDING), task, 60, 30, seeded(1), texts=measures)
     assert found.metrics == again.metrics
     assert set(found.metrics) == ALWAYS | OF_BLEU | OF_TEXTS
-    assert all(find_metric(name).name != "eval/<check>" for name in found.metrics)
+    assert all(find_metric(name).name != "eval/<measure>" for name in found.metrics)
     assert sorted(measures.references) == sorted(references)
     scores = measures.scores(token_rows(found.samples), found.samples.texts)
     assert (

@@ -114,7 +114,7 @@ def test_shipped_checks_are_those_of_the_shipped_tasks():
     source = (Path(panels.__file__).parents[1] / "tasks").glob("*.py")
     checks = [c for path in source for c in re.findall(r'measures=\{"(\w+)"', path.read_text())]
     assert {f"eval/{check}" for check in checks} == set(SHIPPED)
-    assert {find_metric(name).name for name in SHIPPED} == {"eval/<check>"}
+    assert {find_metric(name).name for name in SHIPPED} == {"eval/<measure>"}
 
 
 # Every metric has a place
@@ -129,7 +129,7 @@ def test_every_metric_that_a_run_logs_is_drawn_or_left_out(metric):
 
 def test_without_a_run_the_list_is_drawn_but_for_patterns_that_fit_other_entries():
     missing = LISTED - drawn(plan()) - set(LEFT_OUT)
-    assert {"rewards/<name>/<metric>", "eval/<check>"} <= missing
+    assert {"rewards/<name>/<metric>", "eval/<measure>"} <= missing
     for name in missing:
         expression = re.sub(r"<\w+>", "[^/]+", name)
         assert {other for other in LISTED if re.fullmatch(expression, other)} > {name}
@@ -237,7 +237,7 @@ def test_the_plan_of_a_few_names_by_hand():
         ),
         "Quality and diversity": (
             Curves(
-                "Quality, diversity: checks passed, distinct pairs",
+                "Quality, diversity: measures of the task, distinct pairs",
                 ("eval/metre", "eval/rhymes", "eval/distinct_2", "eval/duplicate_rate"),
                 (0, 1),
             ),

@@ -56,7 +56,7 @@ def test_every_axis_is_a_metric_plotted_against_itself() -> None:
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_entry_is_found_by_its_name(metric: Any) -> None:
-    name = metric.name.replace("<name>", "discriminator").replace("<check>", "grammatical")
+    name = metric.name.replace("<name>", "discriminator").replace("<measure>", "grammatical")
     name = name.replace("<positions>", "03-04").replace("<path>", "margin")
     assert find_metric(name) is metric
     assert metric.meaning
@@ -67,12 +67,12 @@ def test_every_entry_is_found_by_its_name(metric: Any) -> None:
 def test_a_distance_and_its_floor_are_two_entries(embedding: str) -> None:
     for end in ("", "_floor"):
         fitting = [m.name for m in METRICS if m.matches(f"eval/frechet_{embedding}{end}")]
-        assert fitting == [f"eval/frechet_<embedding>{end}", "eval/<check>"]
+        assert fitting == [f"eval/frechet_<embedding>{end}", "eval/<measure>"]
 
 
 def test_exact_names_go_before_patterns() -> None:
     assert find_metric("eval/entropy").name == "eval/entropy"
-    assert find_metric("eval/rhymes").name == "eval/<check>"
+    assert find_metric("eval/rhymes").name == "eval/<measure>"
 
 
 @pytest.mark.parametrize(
