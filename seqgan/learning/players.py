@@ -27,7 +27,7 @@ from seqgan.tasks.base import Split, Task, prompts_of, random_rows
 
 @dataclass
 class Position:
-    """How far a run is."""
+    """The point that a run has reached."""
 
     iteration: int = 0  # iterations of the game that are done
     iterations: int = 0  # iterations in all
