@@ -121,7 +121,7 @@ def _read(folder: Path) -> _Run:
 
 
 def _listed(names: Iterable[str]) -> frozenset[str]:
-    """Those that the metric list knows; of an older run's others one line is said."""
+    """The listed names; a line warns of the others, which an older run may have."""
     from seqgan.tracking.metrics import find_metric
 
     known, unknown = set(), []

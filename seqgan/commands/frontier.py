@@ -53,22 +53,26 @@ def run(given: list[str]) -> int:
     judged = [frontiers.judge_runs(runs, panel, options.seed) for panel in planes]
     rows = frontiers.point_rows(runs)
     drawn = [
-        (found.panel, frontiers.series(runs, found.panel, published), frontiers.heading(found))
-        for found in judged
+        (
+            judgement.panel,
+            frontiers.series(runs, judgement.panel, published),
+            frontiers.heading(judgement),
+        )
+        for judgement in judged
     ]
     with matplotlib.rc_context({"font.family": font_families()}):
         frontier_figure(drawn).savefig(picture, dpi=130)
     _write(table, rows)
-    said = [sentence for found in judged for sentence in frontiers.sentences(found)]
+    sentences = [sentence for judgement in judged for sentence in frontiers.sentences(judgement)]
     if not any(one.played for one in runs):
-        said = ["No run has played the game: the curves are MLE's, and there is no verdict."]
+        sentences = ["No run has played the game: the curves are MLE's, and there is no verdict."]
     if options.json:
-        verdicts = [row for found in judged for row in frontiers.verdict_rows(found)]
-        plain = {"points": rows, "verdicts": verdicts, "sentences": said}
+        verdicts = [row for judgement in judged for row in frontiers.verdict_rows(judgement)]
+        plain = {"points": rows, "verdicts": verdicts, "sentences": sentences}
         plain |= {"picture": str(picture), "table": str(table)}
         print(json.dumps(plain, ensure_ascii=False))
     else:
-        print("\n".join([*_lines(rows), "", *said, f"picture: {picture}  points: {table}"]))
+        print("\n".join([*_lines(rows), "", *sentences, f"picture: {picture}  points: {table}"]))
     return 0
 
 

@@ -163,27 +163,27 @@ def _notes(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRu
     from seqgan.judging.study import giveaways, repeated_texts
 
     kinds = Counter(item.placement.kind for item in study.items)
-    said = [
+    notes = [
         f"{len(study.items)} items for each rater: {kinds['comparison']} comparisons of"
         f" {len(study.systems)} systems, {kinds['repeat']} repeats, {kinds['control']} controls"
     ]
     for (first, second), count in study.identical.items():
-        said.append(f"note: {first} and {second}: {count} pairs are equal texts and are left out")
+        notes.append(f"note: {first} and {second}: {count} pairs are equal texts and are left out")
     for source in sources:
         if again := repeated_texts(source.texts):
-            said.append(
+            notes.append(
                 f"note: {source.name}: {again} of {len(source.texts)} texts equal an earlier one;"
                 " they stay, as that is how it writes"
             )
     for one in giveaways(sources):
-        said.append(f"note: raters may tell systems by their spelling ({one}); --lowercase-words")
+        notes.append(f"note: raters may tell systems by their spelling ({one}); --lowercase-words")
     for other in runs[1:]:
         if other.config.task != runs[0].config.task:
-            said.append(
+            notes.append(
                 f"note: {runs[0].wanted.name} and {other.wanted.name} are of different tasks, so"
                 " that raters compare what the texts are about, too"
             )
-    return said
+    return notes
 
 
 def _score(given: list[str]) -> int:

@@ -262,8 +262,8 @@ def _first_line_of_box(text: str) -> str:
         if not line.strip("─"):
             break
         message.append(line)
-    told = " ".join(message) or " ".join(text.split())
-    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", told)  # our own rule
+    line = " ".join(message) or " ".join(text.split())
+    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", line)  # our own rule
 
 
 def _start(config: "TrainConfig") -> int:

@@ -334,18 +334,18 @@ def _legend(axes: Axes, chart: Chart, num_runs: int) -> None:
 
 def curves_in_words(chart: Chart, runs: Sequence[Recorded]) -> str:
     """A chart for those who do not see it: where each curve starts and ends."""
-    told, axis = [], counted(chart.axis)
+    parts, axis = [], counted(chart.axis)
     for run in runs:
         for curve in chart.curves:
             x, y = run.curve(curve.metric, chart.axis)
             known = np.isfinite(y)
             if known.any():
                 (start, first), (end, last) = ((x[known][i], y[known][i]) for i in (0, -1))
-                told.append(
+                parts.append(
                     f"{run.name}, {curve.metric}: {first:.4g} at {axis} {start:g},"
                     f" {last:.4g} at {axis} {end:g}"
                 )
-    return "; ".join(told)
+    return "; ".join(parts)
 
 
 def frontier_series(run: Recorded, number: int) -> list[Series]:

@@ -63,10 +63,10 @@ def generator_series(
     label: str, kind: Kind, points: Sequence[Point], panel: Panel, number: int = 0
 ) -> list[Series]:
     """The curves of a generator's points that a plane can show, over temperatures and top-p."""
-    found = []
+    curves = []
     for curve in curves_of(points, panel):
         cut = any(point.sampling.top_p < 1 for point in curve)
-        found.append(
+        curves.append(
             Series(
                 f"{label}, by top-p" if cut else label,
                 kind,
@@ -77,7 +77,7 @@ def generator_series(
                 tuple(_note(point, cut) for point in curve),
             )
         )
-    return found
+    return curves
 
 
 def _note(point: Point, cut: bool) -> str:

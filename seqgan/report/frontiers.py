@@ -173,18 +173,18 @@ def judge_runs(runs: Sequence[MeasuredRun], panel: Panel, seed: int) -> Judgemen
         return Judgement(panel, comparisons, None, "some have the same seed, and are one run twice")
     if len(known) < len(played):
         return Judgement(panel, comparisons, None, "some have no point in the plane")
-    mean = mean_over_runs(np.array([found.difference for found in known]))
+    mean = mean_over_runs(np.array([standing.difference for standing in known]))
     return Judgement(panel, comparisons, mean)
 
 
 def sentences(judgement: Judgement) -> list[str]:
     """A sentence for each run that was played, and one for their mean."""
-    said = [comparison.sentence for comparison in judgement.comparisons.values()]
+    words = [comparison.sentence for comparison in judgement.comparisons.values()]
     if judgement.mean is not None:
-        said.append(mean_sentence(judgement.mean, judgement.panel))
+        words.append(mean_sentence(judgement.mean, judgement.panel))
     elif judgement.no_mean:
-        said.append(f"No mean is taken over the runs: {judgement.no_mean}.")
-    return said
+        words.append(f"No mean is taken over the runs: {judgement.no_mean}.")
+    return words
 
 
 def verdict_rows(judgement: Judgement) -> list[dict[str, Any]]:
@@ -203,8 +203,8 @@ def heading(judgement: Judgement) -> str:
         return f"mean of {mean.num_runs} runs: {mean.place} the MLE curve"
     words = []
     for name, comparison in judgement.comparisons.items():
-        found = comparison.standing
-        further = found is not None and found.further == "above"
+        standing = comparison.standing
+        further = standing is not None and standing.further == "above"
         words.append(
             f"{name}: {HEADINGS[comparison.verdict]}{', and reaches further' if further else ''}"
         )
@@ -215,12 +215,12 @@ def series(
     runs: Sequence[MeasuredRun], panel: Panel, published: Sequence[PublishedCurve]
 ) -> list[Series]:
     """The curves of a plane: each generator's, then published ones."""
-    found = []
+    curves = []
     for number, run in enumerate(runs):
         for which, points in run.points.items():
             kind: Kind = "control" if which == MLE else "run"
-            found += generator_series(f"{run.name}: {which}", kind, points, panel, number)
-    return found + published_series(published, panel)
+            curves += generator_series(f"{run.name}: {which}", kind, points, panel, number)
+    return curves + published_series(published, panel)
 
 
 def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:

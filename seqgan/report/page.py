@@ -206,17 +206,19 @@ def reward_badges(results: Row) -> list[tuple[str, str]]:
 
 def missing(run: Recorded) -> list[str]:
     """A sentence for each part that the report lacks."""
-    found = list(run.missing)
+    sentences = list(run.missing)
     if not adversary_charts([run]):
-        found.append("No discriminator was in this run, so there is no balance of adversaries.")
+        sentences.append("No discriminator was in this run, so there is no balance of adversaries.")
     if early_and_late(run, "action_value") is None:
-        found.append("No values by position were recorded (histograms.jsonl).")
+        sentences.append("No values by position were recorded (histograms.jsonl).")
     sides = before_and_after(run)
     if sides and all(side.scale is None for side in sides):
-        found.append("No values of tokens were recorded: the samples are shown without colours.")
+        sentences.append(
+            "No values of tokens were recorded: the samples are shown without colours."
+        )
     if run.machine is None:
-        found.append("The machine and the versions were not recorded (machine.json).")
-    return found
+        sentences.append("The machine and the versions were not recorded (machine.json).")
+    return sentences
 
 
 def drawing(chart: Chart, runs: Sequence[Recorded]) -> Drawing:

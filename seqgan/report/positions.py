@@ -108,9 +108,9 @@ def draw_positions(axes: Axes, periods: tuple[Period, Period], label: str) -> No
 
 def positions_in_words(periods: tuple[Period, Period]) -> str:
     """The medians for those who do not see the chart."""
-    told = []
+    medians_in_words = []
     for period in periods:
         medians = zip(period.positions, period.quantiles[:, 1], strict=True)
         listed = ", ".join(f"{median:.3g} at {name}" for name, median in medians)
-        told.append(f"median in {period.iterations}: {listed}")
-    return "; ".join(told)
+        medians_in_words.append(f"median in {period.iterations}: {listed}")
+    return "; ".join(medians_in_words)

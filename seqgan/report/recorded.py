@@ -238,16 +238,16 @@ def _read_lines(path: Path, missing: list[str]) -> tuple[Row, ...]:
 def _read_object(path: Path) -> Row | None:
     """A file with one JSON object; None where there is none, or only a part of one."""
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _read_yaml(path: Path) -> Row | None:
     """A file with one YAML mapping; None where it is damaged."""
     try:
-        found = yaml.safe_load(path.read_bytes())
+        content = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError:
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None

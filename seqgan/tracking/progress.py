@@ -46,7 +46,7 @@ class Progress:
         console: where to write; by default standard error. An interactive terminal gets live
             bars, anything else plain lines.
         seconds_between_lines: the least time between two plain lines of a phase; its first and
-            last updates are always shown. A wait is said after as long.
+            last updates are always shown. A wait is announced after as long.
         clock: seconds since some moment.
     """
 
@@ -189,14 +189,14 @@ class PlainDisplay:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        began, lock, said, over = self._clock(), Lock(), False, False
+        began, lock, announced, over = self._clock(), Lock(), False, False
 
         def say() -> None:
-            nonlocal said
+            nonlocal announced
             with lock:
                 if not over:
                     self.message(f"waiting for {what}")
-                    said = True
+                    announced = True
 
         timer = Timer(self._seconds, say)
         timer.daemon = True  # a wait that never ends holds up no exit
@@ -207,7 +207,7 @@ class PlainDisplay:
             timer.cancel()
             with lock:
                 over = True
-            if said:
+            if announced:
                 self.message(f"waited {self._clock() - began:.0f} s for {what}")
 
     def stop(self) -> None:

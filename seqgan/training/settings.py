@@ -57,9 +57,9 @@ class DiscriminatorTrainingConfig:
     learning_rate: float = 1e-3  # Adam's
     l2: float = 0.0  # half the squared norm of the output layer is added with this weight
     max_grad_norm: float = float("inf")  # the gradient's norm is clipped to this
-    precision: Precision = "float32"  # of its arithmetic, in training and in scoring
+    precision: Precision = "float32"  # type of its arithmetic, in training and scoring
     loss: DiscriminatorLoss = "binary"  # each row for itself, or which of a pair is real
-    label_smoothing: float = 0.0  # share of the label of real rows that is given away
+    label_smoothing: float = 0.0  # taken off the label 1 of real rows
     spectral_norm: bool = False  # divide weights by their largest singular value
     gradient_penalty: float = 0.0  # weight of the logit's squared gradient by the embeddings
     replay: float = 0.0  # share of a round's generated sequences that are of earlier rounds
@@ -106,7 +106,7 @@ class AdversarialConfig:
     iterations: int = 100  # rounds of the game
     g_steps: int = 1  # generator updates per iteration
     batch_size: int = 64  # sequences per generator update
-    reward_shape: RewardShape = "logit"  # what of D is the reward
+    reward_shape: RewardShape = "logit"  # function of D that is the reward
     reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
 
     def __post_init__(self) -> None:
@@ -124,9 +124,9 @@ class EvaluationConfig:
     num_final: int = 4000  # generated sequences per row of the final table
     num_heldout: int = 2000  # held-out sequences scored in each evaluation
     num_shown: int = 8  # samples printed and logged each time
-    temperatures: tuple[float, ...] = TEMPERATURES  # at which MLE and the game are compared
+    temperatures: tuple[float, ...] = TEMPERATURES  # MLE and the game are compared at these
     measures: tuple[str, ...] = ()  # of your own: module:function or file.py:function of a text
-    embeddings: tuple[str, ...] = ("hashed",)  # of the Frechet distance, where texts are compared
+    embeddings: tuple[str, ...] = ("hashed",)  # for the Frechet distance between texts
     mauve: bool = False  # whether MAUVE is computed too, for each of the embeddings; takes seconds
     toxicity: bool = False  # whether the share of offensive texts is; needs the rewards extra
 
@@ -157,11 +157,11 @@ class TrainConfig:
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
     reward_weights: tuple[float, ...] = ()  # one for each reward; empty weighs all of them 1
-    reward_failure: OnFailure = "stop"  # of a reward; skip: it does not apply to that text
+    reward_failure: OnFailure = "stop"  # if a reward fails; skip: it then does not apply
     reward_retries: int = 0  # times that a failing reward is asked again
     phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
     observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
-    seed: int = 1  # of initialisation, sampling and shuffling
+    seed: int = 1  # decides initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
     checkpoint_seconds: float = 20.0  # least time between two checkpoints within a phase
