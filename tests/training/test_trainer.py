@@ -1001,10 +1001,11 @@ class Slow:
     """A phase of 12 units; each takes 4 seconds of a clock, and nothing is learnt."""
 
     name = title = "slow"
-    shown, evaluated, total, count = (), False, 12, 0
+    shown: tuple[str, ...] = ()
+    evaluated, total = False, 12
 
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        self.clock, self.count = clock, 0.0
 
     def done(self) -> bool:
         return self.count == self.total
@@ -1036,7 +1037,8 @@ class Slow:
 def test_checkpoints_take_a_tenth_of_the_time_unless_every_unit_has_one(
     pause: float, seconds: float, steps: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock, saved = Clock(), []
+    clock = Clock()
+    saved: list[int] = []
 
     def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
         saved.append(step)
