@@ -45,7 +45,7 @@ from seqgan.system.errors import ConfigurationError, DivergedError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.tracking.base import MemoryTracker, Trackers
+from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
@@ -941,10 +941,7 @@ class Mistyping(Follower):
 
 
 def test_a_metric_that_nobody_listed_ends_the_run_and_is_no_divergence() -> None:
-    memory = MemoryTracker()
-    trainer = Trainer(
-        TINY, toy_task(), Trackers({"memory": memory}), Progress(), reward_model=Mistyping()
-    )
+    trainer, memory = make_trainer(reward=Mistyping())
     with pytest.raises(ConfigurationError) as error:
         trainer.train()
     assert "named user/<name>, got 'rewards/count/seen/iteration'" in str(error.value)
