@@ -164,7 +164,7 @@ class TrainConfig:
     seed: int = 1  # decides initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
-    checkpoint_seconds: float = 20.0  # least time between two checkpoints within a phase
+    checkpoint_seconds: float = 20.0  # least time between two checkpoints; 0: one after every unit
     estimate_time: bool = False  # measure a few steps and print the expected total time first
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
 

@@ -36,7 +36,8 @@ class Trainer:
         progress: what a person sees meanwhile.
         rng: the source of every draw of the phases.
         checkpoints: folder of the run's checkpoints, or None to keep none.
-        checkpoint_seconds: the least time between two of them.
+        checkpoint_seconds: the least time between two of them, longer where writing one takes
+            more than a ninth of it; 0 writes one after every unit.
 
     In several processes each draws for itself; the main one logs and saves.
     """
@@ -163,9 +164,9 @@ class Trainer:
         step, started = sum(int(phase.count) for phase in self.phases), time.monotonic()
         path = save_checkpoint(self.checkpoints, step, self.state_dict())
         self._last_checkpoint = time.monotonic()
-        # A large model's checkpoints take at most a tenth of the time.
-        seconds = self._last_checkpoint - started
-        self._checkpoint_pause = max(self.checkpoint_seconds, 9 * seconds)
+        if self.checkpoint_seconds:  # a large model's checkpoints take at most a tenth of the time
+            seconds = self._last_checkpoint - started
+            self._checkpoint_pause = max(self.checkpoint_seconds, 9 * seconds)
         return path
 
     def state_dict(self) -> dict[str, Any]:

@@ -330,8 +330,8 @@ def make_run(folder: Path, task: CaptionsConfig | OracleConfig | TextConfig) -> 
         output=str(folder),
     )
     run_folder = create_run(config, config.task.build(config.generator))
-    states = {"generator": weights(folder, 1), "pretrained": weights(folder, 2)}
-    save_checkpoint(run_folder.checkpoints, 1, states)
+    states = {"generator": weights(folder, 1), "reference": weights(folder, 2)}
+    save_checkpoint(run_folder.checkpoints, 1, {"players": states})
     return folder
 
 
@@ -362,9 +362,8 @@ def test_a_run_whose_truth_is_known_everywhere(evaluated: Any, tmp_path: Path) -
     before, _ = evaluated(folder, "-n", "50", "--pretrained")
     assert before["nll_heldout"] != numbers["nll_heldout"]
     shutil.copytree(next((folder / "checkpoints").iterdir()), folder / "best")
-    save_checkpoint(
-        folder / "checkpoints", 2, dict.fromkeys(("generator", "pretrained"), weights(folder, 3))
-    )
+    states = dict.fromkeys(("generator", "reference"), weights(folder, 3))
+    save_checkpoint(folder / "checkpoints", 2, {"players": states})
     best, _ = evaluated(folder, "-n", "50", "--checkpoint", "best")
     newest, _ = evaluated(folder, "-n", "50")
     assert best == numbers

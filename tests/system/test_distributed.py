@@ -168,7 +168,8 @@ def test_from_one_process_to_two(tmp_path: Path) -> None:
     assert process.returncode == 0, output
     assert iterations(folder) == [0, 1, 2, 3, 4]
     assert (folder / "results.json").is_file()
-    assert output.count("continuing from") == output.count("after game") == 1
+    assert output.count("continuing from") == output.count("results: ") == 1
+    assert output.count("Samples after the game") == 1
 
 
 def test_a_killed_process_and_on_with_one(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_a_killed_process_and_on_with_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert output.count("Samples before the game") == 1
     _, state = load_checkpoint(folder / "checkpoints")
-    played = state["counters"]["iterations"]
+    played = state["phases"]["game"]["iterations"]
     assert played > 0
     change(folder, played + 2)
     alone("--resume", str(folder))
@@ -194,7 +195,7 @@ def test_a_killed_main_process_and_on_with_two(tmp_path: Path) -> None:
     assert code != 0
     assert "seqgan: process 1 of 2: another process of this run ended; the last good" in output
     _, state = load_checkpoint(folder / "checkpoints")
-    played = state["counters"]["iterations"]
+    played = state["phases"]["game"]["iterations"]
     change(folder, played + 2)
     process = launch(TORCHRUN, "--resume", folder)
     output = said(process)

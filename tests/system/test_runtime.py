@@ -361,15 +361,17 @@ class TestTrainer:
         assert torch.equal(cut_rng, whole_rng)
 
     def test_a_stop_that_one_was_asked_for_is_everybodys(self):
+        """All stop after the first unit, a part of the first epoch."""
         made = trainers(TINY)
         made[1][0].stop_requested, made[1][0].stop_signal = True, 15
 
         def run(trainer):
             with pytest.raises(Interrupted):
                 trainer.train()
-            return trainer.phase("maximum_likelihood").epochs, trainer.stop_signal
+            return trainer.phase("maximum_likelihood").count, trainer.stop_signal
 
-        assert all_at_once([partial(run, trainer) for trainer, _ in made]) == [(1, 15), (1, 15)]
+        stops = all_at_once([partial(run, trainer) for trainer, _ in made])
+        assert stops == [(0.5, 15), (0.5, 15)]
 
     def test_a_checkpoint_goes_on_in_any_number_of_processes(self):
         settings = changed(TINY, {"adversarial.iterations": 1})

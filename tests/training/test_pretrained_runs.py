@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pretrained_models
 import pytest
 import torch
@@ -146,8 +147,13 @@ def test_a_run_from_the_command_line_with_what_comes_after_it(
     "kind", ["none", "empty", "missing", "hub", "words", "eos", "window", "weights"]
 )
 def test_a_wrong_model_is_one_line_before_anything_is_made(
-    kind: str, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    model: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no minutes of retries
     words = TINY.task.build(TINY.generator).vocabulary.words
     place = tmp_path / "model"
     place.mkdir()

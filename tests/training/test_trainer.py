@@ -6,7 +6,7 @@ The worlds are the toys': three words, at most four tokens. A run takes a fracti
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,7 @@ from seqgan.system.errors import ConfigurationError, DivergedError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
-from seqgan.tracking.base import MemoryTracker, Trackers
+from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
@@ -73,7 +73,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@cache
 @cache
 def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
@@ -942,10 +941,7 @@ class Mistyping(Follower):
 
 
 def test_a_metric_that_nobody_listed_ends_the_run_and_is_no_divergence() -> None:
-    memory = MemoryTracker()
-    trainer = Trainer(
-        TINY, toy_task(), Trackers({"memory": memory}), Progress(), reward_model=Mistyping()
-    )
+    trainer, memory = make_trainer(reward=Mistyping())
     with pytest.raises(ConfigurationError) as error:
         trainer.train()
     assert "named user/<name>, got 'rewards/count/seen/iteration'" in str(error.value)
@@ -987,6 +983,71 @@ def test_trouble_is_told_once_and_not_again_after_a_stop(
 def test_an_untroubled_run_has_no_alerts() -> None:
     trainer, memory = make_trainer()
     assert alerts_of(trainer, memory) == []
+
+
+class Clock:
+    """Stands in for the `time` of the trainer's module."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Slow:
+    """A phase of 12 units; each takes 4 seconds of a clock, and nothing is learnt."""
+
+    name = title = "slow"
+    shown: tuple[str, ...] = ()
+    evaluated, total = False, 12
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.count = clock, 0.0
+
+    def done(self) -> bool:
+        return self.count == self.total
+
+    def unit(self, players: Players, rng: torch.Generator) -> Metrics:
+        self.count += 1
+        self.clock.now += 4
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("pause", "seconds", "steps"),
+    [
+        (0, 1, [*range(1, 13)]),  # after every unit, however long it takes
+        (0, 100, [*range(1, 13)]),
+        (1, 0, [*range(1, 13)]),
+        (1, 1, [1, 4, 7, 10]),  # 9 seconds and more after a second of writing
+        (1, 2, [1, 6, 11]),
+        (20, 1, [5, 10]),
+        (20, 4, [5]),
+    ],
+)
+def test_checkpoints_take_a_tenth_of_the_time_unless_every_unit_has_one(
+    pause: float, seconds: float, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    saved: list[int] = []
+
+    def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+        saved.append(step)
+        clock.now += seconds
+        return folder
+
+    monkeypatch.setattr("seqgan.training.trainer.time", clock)
+    monkeypatch.setattr("seqgan.training.trainer.save_checkpoint", save_checkpoint)
+    players = make_trainer()[0].players
+    where = (MemoryTracker(), Progress(), torch.Generator(), Path("checkpoints"))
+    Trainer(players, [Slow(clock)], *where, pause).train()
+    assert saved == steps
 
 
 @pytest.mark.parametrize(
