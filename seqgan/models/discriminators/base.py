@@ -82,5 +82,5 @@ class DiscriminatorConfig(Protocol):
 
 
 def judges_prefixes(settings: DiscriminatorConfig) -> bool:
-    """Whether such a discriminator is a `TokenDiscriminator`, known before it is built."""
+    """True of settings that build a `TokenDiscriminator`, known before it is built."""
     return bool(getattr(settings, "judges_prefixes", False))

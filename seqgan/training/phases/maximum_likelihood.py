@@ -334,7 +334,7 @@ def _pass_rng(seed: int, number: int) -> torch.Generator:
 
 
 def parts_of_passes(first: int, count: int, size: int) -> Iterator[tuple[int, slice]]:
-    """Where `count` rows from row `first` on lie, when passes of `size` rows follow each other.
+    """The places of `count` rows from row `first` on, when passes of `size` rows follow each other.
 
     Yields:
         The number of a pass, and which of its rows.
