@@ -227,7 +227,7 @@ SECTIONS = (
                 for order in (2, 3, 4, 5)
             ),
             Curves(
-                "Quality, diversity: measures of the task, distinct pairs",
+                "Quality, diversity: measures, distinct pairs",
                 ("eval/<measure>", "eval/distinct_2", "eval/duplicate_rate"),
                 (0, 1),
             ),

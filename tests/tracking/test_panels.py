@@ -237,7 +237,7 @@ def test_the_plan_of_a_few_names_by_hand():
         ),
         "Quality and diversity": (
             Curves(
-                "Quality, diversity: measures of the task, distinct pairs",
+                "Quality, diversity: measures, distinct pairs",
                 ("eval/metre", "eval/rhymes", "eval/distinct_2", "eval/duplicate_rate"),
                 (0, 1),
             ),
