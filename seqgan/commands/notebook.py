@@ -38,6 +38,7 @@ from seqgan.training.runs import (
     save_results,
 )
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import build
 from seqgan.training.start import make_trainer
 
 
@@ -190,7 +191,7 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     if task is None:
-        task = config.task.build(config.generator)
+        task = build("task", config.task, config.generator)
     elif not isinstance(task, Task):
         task = task_of_texts(task)
     rewards = None if reward is None else as_reward(reward, vocabulary=task.vocabulary)

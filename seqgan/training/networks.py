@@ -10,6 +10,7 @@ from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import build
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -19,7 +20,8 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
         ModelFolderError: there is no such model, or it cannot be a generator of this vocabulary.
     """
     with seeded_from(rng):
-        return config.generator.build(vocabulary).to(config.device)
+        generator: Generator = build("generator", config.generator, vocabulary)
+    return generator.to(config.device)
 
 
 def build_discriminator(
@@ -34,7 +36,9 @@ def build_discriminator(
         ModelFolderError: its pretrained body cannot be read.
     """
     with seeded_from(rng):
-        discriminator = config.discriminator.build(vocabulary, max_length)
+        discriminator: Discriminator = build(
+            "discriminator", config.discriminator, vocabulary, max_length
+        )
         if config.discriminator_training.spectral_norm:
             normalize_spectrally(discriminator)
     return discriminator.to(config.device)

@@ -1,5 +1,6 @@
 """From settings to a trainer: the players, the phases and the observers of a run."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import make, parse_spec
+from seqgan.system.plugins import built, make, parse_spec
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tasks.base import Measure, Task
@@ -126,7 +127,7 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
         made = make(spec, "phase", SHIPPED_PHASES)
         seed = seed_of(config.seed, number, SEED_OF_PHASES)
         with seeded_from(torch.Generator().manual_seed(seed), config.device):
-            phase = getattr(made, "build", made)(players, config)
+            phase = built(made, (players, config), "phase", spec)
         if not isinstance(phase, Phase):
             lacking = [name for name in PARTS_OF_PHASE if not hasattr(phase, name)]
             raise ConfigurationError(f"phase {spec!r} lacks {', '.join(lacking)}")
@@ -178,10 +179,8 @@ def trainer_for(
         evaluation,
         Alerts(players, evaluation, tracker),
         BestCheckpoint(best, trainer.state_dict, tracker),
-        *(make_observer(spec, config, players) for spec in config.observers),
+        *make_observers(config, players),
     ]
-    stateful = [observer for observer in trainer.observers if observer.state_dict()]
-    _check_distinct("observers with a state", [observer.name for observer in stateful])
     return trainer
 
 
@@ -219,6 +218,20 @@ def make_measures(config: TrainConfig) -> dict[str, Measure]:
     return {name: as_measure(each) for name, each in zip(names, made, strict=True)}
 
 
+def make_observers(config: TrainConfig, players: Players) -> list[Observer]:
+    """The user's own observers.
+
+    Raises:
+        ConfigurationError: there is none of that name; or two with a state, perhaps one of the
+            library, have one name.
+    """
+    observers = [make_observer(spec, config, players) for spec in config.observers]
+    own = [observer.name for observer in observers if observer.state_dict()]
+    library = [kind.name for kind in (Samples, Evaluation, Alerts, BestCheckpoint)]
+    _check_distinct("observers with a state", library + own)
+    return observers
+
+
 def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
     """A user's observer.
 
@@ -230,7 +243,7 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
     """
     made: Any = make(spec, "observer", {})
     if hasattr(made, "build"):
-        made = made.build(players, config)
+        made = built(made, (players, config), "observer", spec)
     if isinstance(made, Observer):
         return made
     if hasattr(made, "after") or not callable(made):
@@ -238,4 +251,10 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
             f"observer {spec!r} is an Observer or a function of (phase, metrics, players), got"
             f" {made!r}"
         )
-    return FunctionObserver(made, players)
+    try:
+        inspect.signature(made).bind(None, {}, players)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"observer {spec!r} is a function of (phase, metrics, players): {error}"
+        ) from error
+    return FunctionObserver(made, players, spec)
