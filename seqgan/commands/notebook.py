@@ -38,7 +38,12 @@ from seqgan.training.runs import (
     save_results,
 )
 from seqgan.training.settings import TrainConfig
+<<<<<<< HEAD
 from seqgan.training.start import make_measures, make_trainer
+=======
+from seqgan.training.slots import build
+from seqgan.training.start import make_trainer
+>>>>>>> w-breaker
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     if task is None:
-        task = config.task.build(config.generator)
+        task = build("task", config.task, config.generator)
     elif not isinstance(task, Task):
         task = task_of_texts(task)
     rewards = None if reward is None else as_reward(reward, vocabulary=task.vocabulary)

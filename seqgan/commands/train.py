@@ -396,18 +396,18 @@ def _prepare(
     import torch
 
     from seqgan.training.run_rewards import named_rewards, try_rewards
-    from seqgan.training.start import make_measures, make_observer, make_phases, make_players
+    from seqgan.training.slots import build
+    from seqgan.training.start import make_measures, make_observers, make_phases, make_players
 
     _use_machine(config)
-    task = config.task.build(config.generator)
+    task = build("task", config.task, config.generator)
     check(task)
     rewards = named_rewards(config, task)
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, found=rewards, runtime=runtime)
     phases = make_phases(config, players)
     make_measures(config)
-    for spec in config.observers:
-        make_observer(spec, config, players)  # what is wrong with one is said before a run begins
+    make_observers(config, players)  # what is wrong with one is said before a run begins
     if tried:
         try_rewards(config, task, list(rewards.values()))
     return Prepared(config, players, phases, rng)

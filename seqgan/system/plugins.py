@@ -13,14 +13,14 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from seqgan.system.errors import ConfigurationError, described
+from seqgan.system.errors import ConfigurationError, SeqganError, described
 
 GRAMMAR = "NAME, module:attribute or file.py:attribute, and (key=literal, ...) after it"
 
@@ -116,6 +116,26 @@ def call(function: Any, arguments: Mapping[str, Any], spec: Spec) -> Any:
         raise wrong(spec, str(error)) from error
     except Exception as error:  # whatever else the user's code raises
         raise wrong(spec, told(error)) from error
+
+
+def built(thing: Any, given: Sequence[Any], what: str, text: str) -> Any:
+    """The part of a run that settings of the user's own build; any other error is a bug of theirs.
+
+    Args:
+        thing: has a method `build`, or is a function that does the same.
+        given: what it is built from.
+        what: the noun for it in errors, say "phase".
+        text: the specification, as errors quote it.
+
+    Raises:
+        ConfigurationError: it refused, with a ValueError.
+    """
+    try:
+        return getattr(thing, "build", thing)(*given)
+    except SeqganError:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(" ".join(f"{what} {text!r}: {told(error)}".split())) from error
 
 
 def check_arguments(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from seqgan.data.metrics import Metrics
+from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.metrics import find_metric
 
 SampleRow = Mapping[str, object]
@@ -129,9 +130,14 @@ class Trackers:
 
         Raises:
             ConfigurationError: a name is neither in the metric list nor `user/` and a name of the
-                user's own; nothing was recorded.
+                user's own, or a value is no number of Python; nothing was recorded.
         """
         self._check(metrics)
+        for name, value in metrics.items():
+            if not isinstance(value, int | float):
+                raise ConfigurationError(
+                    f"a metric is a float or an int, got {name!r} of type {type(value).__name__}"
+                )
         for tracker in self._trackers.values():
             tracker.log(metrics)
 

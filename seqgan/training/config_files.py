@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
+from yaml.representer import RepresenterError
 
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.plugins import call, nearest, parse_spec
@@ -15,9 +16,24 @@ from seqgan.training.slots import SLOTS, kind_of, settings_class
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Writes the configuration as YAML, every field spelt out."""
-    plain = plain_settings(config)
-    path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Writes the configuration as YAML, every field spelt out.
+
+    Raises:
+        ConfigurationError: a setting has a value that YAML does not know.
+    """
+    path.write_text(config_text(config), encoding="utf-8")
+
+
+def config_text(config: TrainConfig) -> str:
+    """The configuration as the text of a YAML file; raises as `save_config` does."""
+    try:
+        text: str = yaml.safe_dump(plain_settings(config), sort_keys=False, allow_unicode=True)
+    except RepresenterError as error:
+        raise ConfigurationError(
+            "settings are numbers, strings, lists and mappings, which a file can hold, got"
+            f" {error.args[-1]!r}"
+        ) from error
+    return text
 
 
 def plain_settings(config: TrainConfig) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from seqgan.learning.players import Players
 from seqgan.learning.rules.base import ShowsHistograms
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Measure, heldout_prompts
 from seqgan.tracking.base import Tracker
 from seqgan.training.checkpoints import replace_checkpoint
@@ -61,15 +62,27 @@ class Observer:
 
 
 class FunctionObserver(Observer):
-    """A function of (phase, metrics, players) that may return metrics, called after each unit."""
+    """A function of (phase, metrics, players) that may return metrics, called after each unit.
+
+    Args:
+        spec: its name in errors.
+    """
 
     def __init__(
-        self, function: Callable[[Phase, Metrics, Players], Metrics | None], players: Players
+        self,
+        function: Callable[[Phase, Metrics, Players], Metrics | None],
+        players: Players,
+        spec: str = "function",
     ) -> None:
-        self.function, self.players = function, players
+        self.function, self.players, self.spec = function, players, spec
 
     def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        return self.function(phase, metrics, self.players) or {}
+        given = self.function(phase, metrics, self.players)
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigurationError(
+                f"observer {self.spec!r} gives metrics by their names, or None, got {given!r}"
+            )
+        return given or {}
 
 
 @runtime_checkable

@@ -22,7 +22,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.system.machine import describe_machine
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
-from seqgan.training.config_files import load_config, save_config
+from seqgan.training.config_files import config_text, load_config, save_config
 from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import short_kind_of
@@ -96,8 +96,9 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     """A new folder with the configuration, the vocabulary and the length of its texts in it.
 
     Raises:
-        ConfigurationError: the folder exists, or cannot be made.
+        ConfigurationError: the folder exists, or cannot be made; or a setting cannot be written.
     """
+    config_text(config)  # says what cannot be written before there is a folder
     name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
     try:

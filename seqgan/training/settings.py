@@ -132,6 +132,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_embeddings("evaluation.embeddings", self.embeddings, self.mauve)
+        if isinstance(self.measures, str):
+            raise ConfigurationError(
+                f"evaluation.measures is a tuple of names, got the string {self.measures!r}"
+            )
         least = {"every": 1, "num_samples": 20, "num_final": 20, "num_heldout": 2, "num_shown": 0}
         at_least("evaluation", self, least)
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
@@ -171,10 +175,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
         at_least("config", self, least)
-        if isinstance(self.reward, str):
-            raise ConfigurationError(f"reward is a tuple of names, got the string {self.reward!r}")
+        for name in ("reward", "phases", "observers"):
+            if isinstance(value := getattr(self, name), str):
+                raise ConfigurationError(f"{name} is a tuple of names, got the string {value!r}")
         if not self.reward:
             raise ConfigurationError("reward names at least one reward, got none")
+        if not self.phases:
+            raise ConfigurationError("phases names at least one phase, got none")
         for spec in self.reward:
             if self.reward.count(spec) > 1:
                 raise ConfigurationError(f"reward names each reward once, got {spec!r} again")

@@ -9,9 +9,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+<<<<<<< HEAD
 from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, wrong
+=======
+from seqgan.learning.rules.base import LearningRule
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.generators.base import Generator
+from seqgan.system.errors import ConfigurationError
+from seqgan.system.plugins import built, load, parse_spec, spec_of, told, wrong
+from seqgan.tasks.base import Task
+>>>>>>> w-breaker
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 
@@ -40,6 +49,37 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+# The part of a run that the settings in a slot build.
+PARTS: Mapping[str, type] = {
+    "task": Task,
+    "generator": Generator,
+    "discriminator": Discriminator,
+    "rule": LearningRule,
+}
+
+
+def build(slot: str, settings: Any, *given: Any) -> Any:
+    """The part of a run that the settings in a slot build.
+
+    Args:
+        given: what it is built from.
+
+    Raises:
+        ConfigurationError: the settings refused, or build something else.
+        SeqganError: of another kind, what they were given cannot be used.
+    """
+    if not callable(getattr(settings, "build", None)):
+        raise ConfigurationError(f"{slot} is settings with a method build, got {settings!r}")
+    kind = kind_of(slot, settings)
+    if kind in SLOTS[slot]:
+        return settings.build(*given)
+    part = built(settings, given, slot, kind)
+    if not isinstance(part, PARTS[slot]):
+        raise ConfigurationError(
+            f"{slot} {kind!r} builds a {PARTS[slot].__name__}, got {type(part).__name__}"
+        )
+    return part
+
 
 def settings_class(slot: str, kind: str) -> type:
     """The dataclass that a kind or a specification puts into a slot.
@@ -62,6 +102,10 @@ def settings_class(slot: str, kind: str) -> type:
     for item in fields(found):
         if item.name.startswith("_") or not item.init:
             raise wrong(spec, f"its fields are settings, got {item.name!r}, which cannot be set")
+    try:
+        get_type_hints(found)
+    except Exception as error:  # whatever evaluating the user's annotations raises
+        raise wrong(spec, f"its fields have types that can be read: {told(error)}") from error
     return found
 
 
