@@ -38,12 +38,8 @@ from seqgan.training.runs import (
     save_results,
 )
 from seqgan.training.settings import TrainConfig
-<<<<<<< HEAD
+from seqgan.training.slots import built
 from seqgan.training.start import make_measures, make_trainer
-=======
-from seqgan.training.slots import build
-from seqgan.training.start import make_trainer
->>>>>>> w-breaker
 
 
 @dataclass(frozen=True)
@@ -213,11 +209,11 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     if task is None:
-        task = build("task", config.task, config.generator)
-    elif not isinstance(task, Task):
-        task = task_of_texts(task)
-    rewards = None if reward is None else as_reward(reward, vocabulary=task.vocabulary)
-    folder = create_run(config.with_(output=str(output)), task) if str(output) else None
+        real: Task = built("task", config.task, Task, generator=config.generator)
+    else:
+        real = task if isinstance(task, Task) else task_of_texts(task)
+    rewards = None if reward is None else as_reward(reward, vocabulary=real.vocabulary)
+    folder = create_run(config.with_(output=str(output)), real) if str(output) else None
     memory = MemoryTracker()
     trackers: dict[str, Tracker] = {"memory": memory}
     if folder is not None:
@@ -229,7 +225,7 @@ def train(
         with Progress() if progress else silent_progress() as shown:
             trainer = make_trainer(
                 config,
-                task,
+                real,
                 everything,
                 shown,
                 None if folder is None else folder.checkpoints,
@@ -246,10 +242,10 @@ def train(
     return Run(
         config,
         trainer.players.generator.eval(),
-        task.vocabulary,
-        task.max_length,
+        real.vocabulary,
+        real.max_length,
         memory.logged,
-        task,
+        real,
         result,
         None if folder is None else folder.path,
     )

@@ -395,12 +395,13 @@ def _prepare(
     """
     import torch
 
+    from seqgan.tasks.base import Task
     from seqgan.training.run_rewards import named_rewards, try_rewards
-    from seqgan.training.slots import build
+    from seqgan.training.slots import built
     from seqgan.training.start import make_measures, make_observers, make_phases, make_players
 
     _use_machine(config)
-    task = build("task", config.task, config.generator)
+    task = built("task", config.task, Task, generator=config.generator)
     check(task)
     rewards = named_rewards(config, task)
     rng = torch.Generator().manual_seed(config.seed)

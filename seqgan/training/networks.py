@@ -10,11 +10,7 @@ from seqgan.system.errors import ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.settings import TrainConfig
-<<<<<<< HEAD
 from seqgan.training.slots import built
-=======
-from seqgan.training.slots import build
->>>>>>> w-breaker
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -24,13 +20,9 @@ def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Gene
         ModelFolderError: there is no such model, or it cannot be a generator of this vocabulary.
     """
     with seeded_from(rng):
-<<<<<<< HEAD
         generator: Generator = built(
             "generator", config.generator, Generator, vocabulary=vocabulary
         )
-=======
-        generator: Generator = build("generator", config.generator, vocabulary)
->>>>>>> w-breaker
     return generator.to(config.device)
 
 
@@ -46,17 +38,12 @@ def build_discriminator(
         ModelFolderError: its pretrained body cannot be read.
     """
     with seeded_from(rng):
-<<<<<<< HEAD
         discriminator: Discriminator = built(
             "discriminator",
             config.discriminator,
             Discriminator,
             vocabulary=vocabulary,
             max_length=max_length,
-=======
-        discriminator: Discriminator = build(
-            "discriminator", config.discriminator, vocabulary, max_length
->>>>>>> w-breaker
         )
         if config.discriminator_training.spectral_norm:
             normalize_spectrally(discriminator)

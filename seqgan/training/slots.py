@@ -11,16 +11,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-<<<<<<< HEAD
-from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, wrong
-=======
-from seqgan.learning.rules.base import LearningRule
-from seqgan.models.discriminators.base import Discriminator
-from seqgan.models.generators.base import Generator
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import built, load, parse_spec, spec_of, told, wrong
-from seqgan.tasks.base import Task
->>>>>>> w-breaker
+from seqgan.system.plugins import built as built_by
+from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, told, wrong
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 
@@ -50,35 +43,6 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
 }
 
 # The part of a run that the settings in a slot build.
-PARTS: Mapping[str, type] = {
-    "task": Task,
-    "generator": Generator,
-    "discriminator": Discriminator,
-    "rule": LearningRule,
-}
-
-
-def build(slot: str, settings: Any, *given: Any) -> Any:
-    """The part of a run that the settings in a slot build.
-
-    Args:
-        given: what it is built from.
-
-    Raises:
-        ConfigurationError: the settings refused, or build something else.
-        SeqganError: of another kind, what they were given cannot be used.
-    """
-    if not callable(getattr(settings, "build", None)):
-        raise ConfigurationError(f"{slot} is settings with a method build, got {settings!r}")
-    kind = kind_of(slot, settings)
-    if kind in SLOTS[slot]:
-        return settings.build(*given)
-    part = built(settings, given, slot, kind)
-    if not isinstance(part, PARTS[slot]):
-        raise ConfigurationError(
-            f"{slot} {kind!r} builds a {PARTS[slot].__name__}, got {type(part).__name__}"
-        )
-    return part
 
 
 def settings_class(slot: str, kind: str) -> type:
@@ -120,9 +84,15 @@ def built(slot: str, settings: Any, kind: type, **arguments: Any) -> Any:
     Raises:
         ConfigurationError: `build` takes other arguments, or gives something else.
     """
+    if not callable(getattr(settings, "build", None)):
+        raise ConfigurationError(f"{slot} is settings with a method build, got {settings!r}")
     spec = Spec(kind_of(slot, settings), "", "", None, slot)
     check_takes(settings.build, arguments, spec)
-    made = settings.build(*arguments.values())
+    given = tuple(arguments.values())
+    if spec.text in SLOTS[slot]:
+        made = settings.build(*given)
+    else:
+        made = built_by(settings, given, slot, spec.text)
     if not isinstance(made, kind):
         lacking = ""
         if getattr(kind, "_is_protocol", False):  # of a class all parts would be too many

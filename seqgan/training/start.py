@@ -1,6 +1,5 @@
 """From settings to a trainer: the players, the phases and the observers of a run."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,7 @@ from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
-<<<<<<< HEAD
-from seqgan.system.plugins import check_takes, make, parse_spec
-=======
-from seqgan.system.plugins import built, make, parse_spec
->>>>>>> w-breaker
+from seqgan.system.plugins import built, check_takes, make, parse_spec
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tasks.base import Measure, Task
@@ -133,11 +128,7 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
         make_it = getattr(made, "build", made)
         check_takes(make_it, ("players", "config"), parse_spec(spec, "phase"))
         with seeded_from(torch.Generator().manual_seed(seed), config.device):
-<<<<<<< HEAD
-            phase = make_it(players, config)
-=======
             phase = built(made, (players, config), "phase", spec)
->>>>>>> w-breaker
         if not isinstance(phase, Phase):
             lacking = [name for name in PARTS_OF_PHASE if not hasattr(phase, name)]
             raise ConfigurationError(f"phase {spec!r} lacks {', '.join(lacking)}")
@@ -260,12 +251,7 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
     made: Any = make(spec, "observer", {})
     written = parse_spec(spec, "observer")
     if hasattr(made, "build"):
-<<<<<<< HEAD
-        check_takes(made.build, ("players", "config"), written)
-        made = made.build(players, config)
-=======
         made = built(made, (players, config), "observer", spec)
->>>>>>> w-breaker
     if isinstance(made, Observer):
         return made
     if hasattr(made, "after") or not callable(made):
@@ -273,15 +259,5 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
             f"observer {spec!r} is an Observer or a function of (phase, metrics, players), got"
             f" {made!r}"
         )
-<<<<<<< HEAD
     check_takes(made, ("phase", "metrics", "players"), written)
-    return FunctionObserver(made, players)
-=======
-    try:
-        inspect.signature(made).bind(None, {}, players)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"observer {spec!r} is a function of (phase, metrics, players): {error}"
-        ) from error
     return FunctionObserver(made, players, spec)
->>>>>>> w-breaker

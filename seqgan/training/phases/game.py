@@ -13,7 +13,6 @@ from seqgan.learning.rules.base import EstimatesStep, ForksRule, LearningRule, S
 from seqgan.system.seeding import atomic
 from seqgan.system.timing import Clock
 from seqgan.tracking.base import Histogram
-from seqgan.training import slots
 from seqgan.training.settings import AdversarialConfig, DiscriminatorTrainingConfig, TrainConfig
 from seqgan.training.slots import built
 
@@ -130,9 +129,5 @@ def _followed(before: Metrics, metrics: Metrics) -> dict[str, float | int]:
 
 def build(players: Players, config: TrainConfig) -> Game:
     """The game of a run, with the rule that its settings name."""
-<<<<<<< HEAD
     rule = built("rule", config.rule, LearningRule, players=players)
-=======
-    rule = slots.build("rule", config.rule, players)
->>>>>>> w-breaker
     return Game(players, rule, config.adversarial, config.discriminator_training)
