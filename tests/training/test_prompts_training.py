@@ -264,7 +264,7 @@ def test_a_measurement_continues_test_prompts() -> None:
 
 def test_a_measurement_compares_continuations_with_those_of_their_own_prompts() -> None:
     trainer, _ = make(reward=as_reward(right))
-    measured = trainer.measure(trainer.generator, 48)
+    measured = trainer.observer("evaluation").measure(trainer.players.generator, 48)
     test = copying_task().rows("test", torch.arange(16))
     own = dict(zip(map(tuple, prompt_rows(test)), token_rows(test), strict=True))
     assert len(own) == 16
