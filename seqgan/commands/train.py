@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from seqgan.tasks.base import Task
     from seqgan.tracking.base import Trackers
     from seqgan.training.final import Result
+    from seqgan.training.observers import Observer
     from seqgan.training.phases.base import Phase
     from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
@@ -48,6 +49,7 @@ class Prepared:
     config: "TrainConfig"
     players: "Players"
     phases: "list[Phase]"
+    observers: "list[Observer]"
     rng: "torch.Generator"
 
 
@@ -336,6 +338,7 @@ def _profile(config: "TrainConfig") -> int:
             MemoryTracker(),
             progress,
             phases=prepared.phases,
+            observers=prepared.observers,
         )
         try:
             before = trainer.phases.index(evaluated_phase(trainer))
@@ -408,10 +411,10 @@ def _prepare(
     players = make_players(config, task, rng, found=rewards, runtime=runtime)
     phases = make_phases(config, players)
     make_measures(config)
-    make_observers(config, players)  # what is wrong with one is said before a run begins
+    observers = make_observers(config, players)
     if tried:
         try_rewards(config, task, list(rewards.values()))
-    return Prepared(config, players, phases, rng)
+    return Prepared(config, players, phases, observers, rng)
 
 
 def _use_machine(config: "TrainConfig") -> None:
@@ -478,7 +481,13 @@ def _branch_off(
     )
     players = prepared.players
     trainer = trainer_for(
-        config, players, prepared.rng, MemoryTracker(), Progress(), phases=prepared.phases
+        config,
+        players,
+        prepared.rng,
+        MemoryTracker(),
+        Progress(),
+        phases=prepared.phases,
+        observers=prepared.observers,
     )
     state = forked_state(state, trainer, before, config)
     folder = create_run(config, players.task)
@@ -527,6 +536,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 folder.checkpoints,
                 folder.best,
                 prepared.phases,
+                prepared.observers,
             )
             if state:
                 trainer.load_state_dict(state)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import built as built_by
 from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, told, wrong
+from seqgan.system.plugins import built as built_by
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 

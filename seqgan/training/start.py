@@ -152,6 +152,7 @@ def trainer_for(
     checkpoints: Path | None = None,
     best: Path | None = None,
     phases: Sequence[Phase] | None = None,
+    observers: Sequence[Observer] | None = None,
 ) -> Trainer:
     """A trainer with the phases and observers of the settings.
 
@@ -159,6 +160,7 @@ def trainer_for(
         players: as `make_players` gives them.
         rng: the run's, after `make_players` took its draws.
         phases: as `make_phases` gives them for these players; None makes them here.
+        observers: as `make_observers` gives them for these players; None makes them here.
         tracker: where metrics and samples go.
         progress: what a person sees meanwhile.
         checkpoints: folder of the run's checkpoints; None keeps none.
@@ -180,7 +182,7 @@ def trainer_for(
         evaluation,
         Alerts(players, evaluation, tracker),
         BestCheckpoint(best, trainer.state_dict, tracker),
-        *make_observers(config, players),
+        *(make_observers(config, players) if observers is None else observers),
     ]
     return trainer
 

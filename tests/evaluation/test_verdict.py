@@ -150,12 +150,25 @@ def test_qualities_that_differ_are_not_called_level():
 
 def test_a_single_held_out_text_says_nothing():
     found = compare(curve(*shifted(-0.5), heldout=1), curve(*MLE, heldout=1), PLANE)
-    assert (found.verdict, found.difference) == ("level", pytest.approx(-0.5))
+    assert (found.verdict, found.difference) == ("unknown", pytest.approx(-0.5))
     assert found.interval == (-math.inf, math.inf)
+    assert "cannot be told from the MLE curve" in found.sentence
     assert "a single text says nothing of noise" in found.sentence
     plain = found.plain()
     assert plain["interval"] is None
     assert found.error is None
+
+
+def test_one_quality_everywhere_compares_nothing():
+    """As of a run that was barely trained: no text is grammatical, at no temperature."""
+    run, control = (
+        curve((0.0, 1.9), (0.0, 1.5), (0.0, 1.2)),
+        curve((0.0, 3.0), (0.0, 2.4), (0.0, 2)),
+    )
+    found = compare(run, control, PLANE, "the run")
+    assert (found.verdict, found.difference, found.standing) == ("unknown", None, None)
+    assert found.sentence.startswith("the run cannot be compared with the MLE curve: the ")
+    assert "is 0 at every temperature of both" in found.sentence
 
 
 def test_sharpening_alone_is_no_gain():

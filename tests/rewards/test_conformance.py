@@ -289,7 +289,10 @@ MUTANTS = [
     (View, r"^score gives a tensor of its own, got a view of the tokens$"),
     (FailingUpdate, r"^update takes real and generated sequences, got RuntimeError: no gradient$"),
     (NoMetrics, r"^update gives metrics by name, got a NoneType$"),
-    (UnlistedMetric, r"^update gives listed metrics: a metric's name is .*, got 'loss'; the near"),
+    (
+        UnlistedMetric,
+        r"^update gives listed metrics: a metric is in the list .*, got 'loss'; the near",
+    ),
     (TensorMetric, r"^update gives its metrics as floats, got a Tensor for 'losses/discriminator'"),
     (UnstorableState, r"^a state is made of .*, got a set at state_dict\(\)\['moments'\]\[0\]\['s"),
     (Forgetful, rf"^a loaded state brings its rewards back, got .* after .* on {ROW}"),

@@ -127,7 +127,7 @@ def test_an_agent_of_wandb_would_start_the_same_training(path: Path) -> None:
         (changed(metric="eval/nll_heldout"), "metric is a mapping, got 'eval/nll_heldout'"),
         (changed(metric={"goal": "minimize"}), "metric.name is needed"),
         (changed(metric={"name": "eval/nll_heldou"}), "the nearest one is eval/nll_heldout"),
-        (changed(metric={"name": "loss"}), "a metric's name is in the list"),
+        (changed(metric={"name": "loss"}), "a metric is in the list of docs/metrics.md"),
         (
             changed(metric={"name": "eval/nll_heldout", "goal": "min"}),
             "metric.goal is one of minimize, maximize, got 'min'",

@@ -84,6 +84,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
     "tasks with measures": lambda task, config: task == "captions",
+    "tasks with prompts": lambda task, config: False,
     "tasks with an exact distribution": lambda task, config: task != "text",
     "exact distributions in which every sequence is possible": (
         lambda task, config: task == "oracle"

@@ -44,8 +44,10 @@ class Comparison:
     """The comparison of a generator's curve with its control's.
 
     Args:
-        standing: in goodness; None if one of the two has no point in the plane.
-        verdict: in one word; `unknown` without a standing.
+        standing: in goodness; None if one of the two has no point in the plane, or all points have
+            one quality.
+        verdict: in one word; `unknown` without a standing, or where a single text says nothing of
+            noise.
     """
 
     panel: Panel
@@ -114,6 +116,12 @@ def compare(
     first, second = lines(run, panel), lines(control, panel)
     if not first or not second:
         return Comparison(panel, None, "unknown", _unknown(name, run, panel))
+    qualities = {
+        _goodness(point, panel.quality) for point in [*_shown(run, panel), *_shown(control, panel)]
+    }
+    if len(qualities) == 1 and len(run) > 1:
+        value = panel.quality.sign * qualities.pop()
+        return Comparison(panel, None, "unknown", _the_same(name, value, panel))
     redrawn = [
         redrawn_lines(points, panel, NUM_DRAWS, seed=2 * seed + which, heldout_seed=seed)
         for which, points in enumerate((run, control))
@@ -121,9 +129,10 @@ def compare(
     standing = compare_curves(
         first, second, (redrawn[0], redrawn[1]), _num_texts(run, control, panel)
     )
-    return Comparison(
-        panel, standing, standing.verdict, _sentence(name, standing, run, control, panel)
-    )
+    sentence = _sentence(name, standing, run, control, panel)
+    if math.isinf(standing.interval[1]):  # a single text says nothing of noise
+        return Comparison(panel, standing, "unknown", sentence)
+    return Comparison(panel, standing, standing.verdict, sentence)
 
 
 def matched(point: Point, control: Sequence[Point], panel: Panel) -> Point:
@@ -196,10 +205,12 @@ def _sentence(
     kinds = {rate.over for point in run for rate in _rates(point, panel)}
     texts = "samples and held-out texts" if "heldout" in kinds else "samples"
     noise = f"95% interval {_interval(diversity, standing.interval)} by bootstrap over {texts}"
+    opening = f"is {OPENINGS[standing.verdict]}"
     if math.isinf(standing.interval[1]):
         noise = "a single text says nothing of noise"
+        opening = "cannot be told from the MLE curve"
     sentence = (
-        f"{name} is {OPENINGS[standing.verdict]}: at equal {quality.title}, {over},"
+        f"{name} {opening}: at equal {quality.title}, {over},"
         f" its {diversity.title} differs by {_difference(diversity, standing.difference)}"
         f" ({diversity.unit}; {noise}; {_better(diversity)})."
     )
@@ -245,6 +256,13 @@ def _unknown(name: str, run: Sequence[Point], panel: Panel) -> str:
     return (
         f"{name} cannot be compared with the MLE curve: at no temperature does {who} have both a"
         f" finite {panel.diversity.title} and a {panel.quality.title}."
+    )
+
+
+def _the_same(name: str, value: float, panel: Panel) -> str:
+    return (
+        f"{name} cannot be compared with the MLE curve: the {panel.quality.title} is {value:.4g} at"
+        " every temperature of both, and tells no two of them apart."
     )
 
 
