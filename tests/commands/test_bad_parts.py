@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from seqgan.commands.train import run
+from seqgan.learning.rules.base import LearningRule
+from seqgan.models.discriminators.base import Discriminator
+from seqgan.models.generators.base import Generator
 from seqgan.system.errors import ConfigurationError, SeqganError
-from seqgan.training.slots import build, settings_class
+from seqgan.tasks.base import Task
+from seqgan.training.slots import built, settings_class
 
 PARTS = """
 import enum
@@ -96,24 +100,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("slot", "part"),
     [
-        ("task", "Task"),
-        ("generator", "Generator"),
-        ("discriminator", "Discriminator"),
-        ("rule", "LearningRule"),
+        ("task", Task),
+        ("generator", Generator),
+        ("discriminator", Discriminator),
+        ("rule", LearningRule),
     ],
 )
-def test_settings_in_a_slot_that_refuse_or_build_something_else(slot: str, part: str) -> None:
+def test_settings_in_a_slot_that_refuse_or_build_something_else(slot: str, part: type) -> None:
     for name, message in (
         ("Refuses", rf"^{slot} '.*:Refuses': ValueError: width is even, got 3 \(.*, line \d+\)$"),
-        ("Nothing", rf"^{slot} '.*:Nothing' builds a {part}, got NoneType$"),
+        (
+            "Nothing",
+            rf"^{slot} '.*:Nothing': its method build gives a {part.__name__}, got None",
+        ),
     ):
         settings = settings_class(slot, f"./parts.py:{name}")()
         with pytest.raises(ConfigurationError, match=message):
-            build(slot, settings, None)
+            built(slot, settings, part, given=None)
     with pytest.raises(KeyError, match="width"):  # a bug keeps its traceback
-        build(slot, settings_class(slot, "./parts.py:Broken")(), None)
+        built(slot, settings_class(slot, "./parts.py:Broken")(), part, given=None)
     with pytest.raises(ConfigurationError, match=f"^{slot} is settings with a method build"):
-        build(slot, "mine", None)
+        built(slot, "mine", part, given=None)
 
 
 def test_a_field_whose_type_cannot_be_read() -> None:

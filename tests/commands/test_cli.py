@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,7 @@ def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
     assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
 
 
+@pytest.mark.slow
 def test_its_configuration_makes_the_same_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -514,6 +516,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("flag", ["--task", "--task.kind"])
+@pytest.mark.slow
 def test_a_task_and_a_generator_of_a_file(
     flag: str, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -535,7 +538,8 @@ def test_a_task_and_a_generator_of_a_file(
     assert (own / "fork" / "config.yaml").read_text() == written.replace(
         "iterations: 3", "iterations: 4"
     )
-    assert run("export", own / "run") == 0  # what it builds is a network of the package
+    if find_spec("transformers"):  # what it builds is a network of the package
+        assert run("export", own / "run") == 0
 
 
 def test_a_run_without_an_output_is_named_after_the_file(own: Path) -> None:

@@ -20,6 +20,8 @@ from seqgan.report import frontiers
 from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
 from seqgan.training.settings import TrainConfig
 
+pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
+
 PLANE = Panel(NLL_ORACLE, NLL_HELDOUT)
 NUM_TEXTS = 200
 

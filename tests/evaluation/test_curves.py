@@ -240,6 +240,7 @@ def test_which_curve_reaches_further():
     assert compared(short, short).further == "on"
 
 
+@pytest.mark.slow
 def test_noise_alone_is_rarely_a_difference():
     """Two measurements of one curve: the interval holds 0 in about 95% of the cases."""
     rng = np.random.default_rng(0)

@@ -31,6 +31,8 @@ from seqgan.training.networks import build_generator
 from seqgan.training.runs import TrainedGenerator, create_run, load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
+pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
+
 
 def run(*arguments: str | Path) -> int:
     """The exit code of a command in this process."""

@@ -206,6 +206,7 @@ def test_equals_the_action_values_of_rollouts(vocabulary, kind):
 @pytest.mark.parametrize("mask", [None, [True, False, True, True], forbid_last_token])
 @pytest.mark.parametrize("prompts", [None, [[4, 2], [0, 1], [5, 3]]])
 @pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.slow
 def test_only_the_reward_changes_and_telescopes(mode, mask, prompts, observation):
     """Beside the bare environment with the same actions: every episode earns what it earns there.
 

@@ -195,6 +195,7 @@ def test_shipped_names_lead_somewhere(name):
 
 
 @pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.slow
 def test_shipped_rewards_score_the_texts_of_a_task(name, folder):
     (folder / "listed.txt").write_text("cat\n")
     task = captions_task(CaptionsConfig(train_size=100, dev_size=20, test_size=20))

@@ -349,6 +349,7 @@ class TestPartsInRollouts:
         torch.testing.assert_close(total, 2 * both[0] - 3 * both[1])
 
     @pytest.mark.parametrize("num_rollouts", [1, 4, 200])
+    @pytest.mark.slow
     def test_the_sum_is_taken_for_each_completion(self, num_rollouts):
         """Where parts apply to different completions, the value is still that of the sum."""
         policy, copies = TableGenerator(ENDING), 10

@@ -145,6 +145,7 @@ def test_a_sweep_that_was_killed_stops_its_trials_and_continues_them(tmp_path: P
     assert output.getvalue().count("still runs") == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_trials_after_a_step_and_the_sweep_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     parameters = {"x": [1.0, 2.0, 3.0], "steps": 5, "wait": 2, "slope": 0.25}

@@ -428,6 +428,7 @@ def test_no_two_axis_definitions_match_one_metric() -> None:
     assert not [name for name in axes if name.startswith("user")]  # defined as they are logged
 
 
+@pytest.mark.slow
 def test_wandb_knows_the_axis_of_a_users_own_metric(home: Path, tmp_path: Path) -> None:
     tracker = WandbTracker(TrackerConfig(mode="offline"), tmp_path, {})
     for epoch in (1, 2):
@@ -455,6 +456,7 @@ def test_wandb_knows_the_axis_of_a_users_own_metric(home: Path, tmp_path: Path) 
     assert logged == [0.5, 0.5, 0.25, 0.25]
 
 
+@pytest.mark.slow
 def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = TrackerConfig(

@@ -44,6 +44,8 @@ from seqgan.training.settings import (
 from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
+pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
+
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
 FLAGS = """
     captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5

@@ -102,6 +102,7 @@ def test_the_same_seed_is_the_same_run() -> None:
     assert returns == second_memory.values("charts/episodic_return")
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run() -> None:
     assert not torch.equal(final_weights(replace(TINY, seed=2)), tiny_weights())
 
@@ -247,6 +248,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
 @pytest.mark.parametrize(
     ("name", "value", "base"), TURNED, ids=[f"{name}={value}" for name, value, _ in TURNED]
 )
+@pytest.mark.slow
 def test_a_turned_setting_changes_the_run(name: str, value: Any, base: dict[str, Any]) -> None:
     config = changed(TINY, base)
     turned = changed(config, {name: value})
@@ -1054,6 +1056,7 @@ def test_checkpoints_take_a_tenth_of_the_time_unless_every_unit_has_one(
     ("losses", "kept"),
     [([5.0, 3.0, 4.0], [1, 2]), ([3.0, 3.0, 2.0], [1, 3]), ([math.nan, 4.0, 9.0], [2])],
 )
+@pytest.mark.slow
 def test_the_best_evaluation_of_the_game_is_kept(
     losses: list[float], kept: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
