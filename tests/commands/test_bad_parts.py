@@ -134,7 +134,7 @@ def test_a_field_whose_type_cannot_be_read() -> None:
         ("--phases ./parts.py:refuses", "phase './parts.py:refuses': ValueError: width is even"),
         ("--phases", "phases names at least one phase, got none"),
         ("--observers ./parts.py:Refuses", "observer './parts.py:Refuses': ValueError: width"),
-        ("--observers ./parts.py:of_two", "is a function of (phase, metrics, players): too"),
+        ("--observers ./parts.py:of_two", "of_two is called with (phase, metrics, players), got"),
         ("--observers ./parts.py:Alerting", "have distinct names, got 'alerts' twice"),
         ("--observers ./parts.py:Counting ./parts.py:Counting()", "got 'counting' twice"),
         ("--rule ./parts.py:Colored", "which a file can hold, got <Color.RED: 1>"),
