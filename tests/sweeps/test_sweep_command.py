@@ -170,7 +170,13 @@ def test_a_real_sweep_is_one_of_offline_runs(
     assert (folder / "parallel.png").is_file()
     result = json.loads((folder / "sweep.json").read_text())
     assert {trial["status"] for trial in result["trials"]} == {"finished"}
-    assert {trial["against MLE"] for trial in result["trials"]} <= {"better", "level", "worse"}
+    assert {trial["against MLE"] for trial in result["trials"]} <= {
+        "better",
+        "level",
+        "worse",
+        "mixed",
+        "unknown",
+    }
     for trial in result["trials"]:
         about = inspect(folder / "trials" / f"{trial['trial']:03d}")
         assert about["sweep_id"] == result["id"]

@@ -114,7 +114,7 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(
         torch.equal(second.players.generator.state_dict()[name], names[name]) for name in names
     )
     start, _ = trainer_of(model, adapter)
-    assert not all(torch.equal(start.pretrained.state_dict()[n], names[n]) for n in names)
+    assert not all(torch.equal(start.players.reference.state_dict()[n], names[n]) for n in names)
 
 
 def run(*arguments: str | Path) -> int:
