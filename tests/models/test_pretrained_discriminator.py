@@ -425,11 +425,6 @@ def test_a_vector_depends_on_its_text_alone_bit_for_bit(precise: bool) -> None:
     ]
     texts = Sequences.from_rows(rows, vocabulary, 21)
     discriminator = PretrainedDiscriminator(PretrainedDiscriminatorConfig(cache_size=0)).eval()
-    if not precise:  # some processors round a product of bfloat16 by the rows beside it
-        left = torch.randn(60, 384, generator=seeded()).bfloat16()
-        right = torch.randn(384, 1536, generator=seeded()).bfloat16()
-        if not torch.equal((left @ right)[:7], left[:7] @ right):
-            pytest.skip("this processor's products of bfloat16 depend on the rows beside them")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=not precise):
         together = discriminator.vectors(texts)
         for size in (1, 7, 40):
