@@ -204,8 +204,11 @@ class PretrainedDiscriminator(Discriminator):
         bit.
 
         Matrix products may round differently for other numbers of rows or columns. So a text is
-        padded to its own length, rounded up, and batches are filled up to multiples of ROWS.
+        padded to its own length, rounded up, and batches are filled up to multiples of ROWS. Those
+        of bfloat16 differ even between such multiples on some processors, so under autocast every
+        batch has ROWS rows.
         """
+        together = ROWS if torch.is_autocast_enabled(self._device.type) else READ_TOGETHER
         order = sorted(set(texts), key=lambda text: (len(text[0] + text[1]), text))
         by_width: dict[int, list[Text]] = {}
         for text, length in zip(order, self._lengths(order), strict=True):
@@ -213,8 +216,8 @@ class PretrainedDiscriminator(Discriminator):
             by_width.setdefault(width, []).append(text)
         vectors: dict[Text, Tensor] = {}
         for width, group in by_width.items():
-            for start in range(0, len(group), READ_TOGETHER):
-                batch = group[start : start + READ_TOGETHER]
+            for start in range(0, len(group), together):
+                batch = group[start : start + together]
                 filled = batch + batch[:1] * (-len(batch) % ROWS)
                 vectors |= zip(batch, self._vectors(filled, width), strict=False)
         if not vectors:
