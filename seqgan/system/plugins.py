@@ -88,6 +88,8 @@ def load(
     known = shipped.get(spec.attribute.replace("-", "_"), shipped.get(spec.attribute))
     if known is not None:
         place, _, attribute = known.partition(":")
+        if place.startswith("seqgan."):  # a bug of the package keeps its traceback
+            return getattr(importlib.import_module(place), attribute)
         return _attribute(spec, place, attribute)
     declared = list(entry_points(group=group)) if group else []
     mine = [entry for entry in declared if entry.name == spec.attribute]

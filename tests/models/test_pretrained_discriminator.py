@@ -502,7 +502,7 @@ def test_a_run_goes_on_bit_for_bit(folders: dict[str, str], model: str, body: st
 
 def test_a_checkpoint_holds_what_trains(folders: dict[str, str]) -> None:
     trainer, _ = make_trainer(replace(TINY, discriminator=tiny(folders, "bert")))
-    names = trainer.state_dict()["reward"]["discriminator"]["module"]
+    names = trainer.state_dict()["players"]["rewards"]["discriminator"]["module"]
     assert {name.split(".")[0] for name in names} == {"head"}
 
 

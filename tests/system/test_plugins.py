@@ -3,9 +3,11 @@
 import functools
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import Spec, call, load, make, nearest, parse_spec, spec_of
 
 MINE = """
@@ -193,3 +195,16 @@ class TestSpecOf:
 def test_the_nearest_name_is_a_hint():
     assert nearest("capitons", ["oracle", "captions"]) == "; the nearest is captions"
     assert nearest("zzzzz", ["oracle", "captions"]) == ""
+
+
+def test_a_bug_in_a_module_of_the_package_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_part.py").write_text("1 / 0\n", encoding="utf-8")
+    monkeypatch.setattr("seqgan.tasks.__path__", [str(tmp_path)])
+    monkeypatch.syspath_prepend(tmp_path)
+    shipped = {"ours": "seqgan.tasks.broken_part:Thing", "theirs": "broken_part:Thing"}
+    with pytest.raises(ZeroDivisionError):
+        load(parse_spec("ours", "phase"), shipped)
+    with pytest.raises(ConfigurationError, match="ZeroDivisionError"):  # the user's is one line
+        load(parse_spec("theirs", "phase"), shipped)

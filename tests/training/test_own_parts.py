@@ -37,7 +37,7 @@ from seqgan.training.trainer import Trainer
 
 
 class CountOfFirst:
-    """How often word 0 is in a text; it talks to whoever listens to its sum."""
+    """Counts word 0 in a text, and talks to whoever listens to its sum."""
 
     name, per_token = "count", False
 

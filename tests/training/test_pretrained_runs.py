@@ -88,7 +88,7 @@ def test_the_reference_is_the_loaded_model_where_nothing_is_pretrained(
     texts = trainer.players.task.real("test", 10, torch.Generator().manual_seed(0))
     with torch.no_grad():
         reference = trainer.players.reference.log_probs(texts)
-        assert torch.equal(reference, untouched.generator.eval().log_probs(texts))
+        assert torch.equal(reference, untouched.players.generator.eval().log_probs(texts))
         assert not torch.allclose(trainer.players.generator.log_probs(texts), reference, atol=1e-3)
     divergences = memory.values("kl/reference")
     assert divergences[0] == pytest.approx(0, abs=1e-5)

@@ -641,7 +641,7 @@ def test_a_fork_goes_on_with_the_moving_average_that_it_finds() -> None:
 
 
 def test_a_fork_may_add_a_reward() -> None:
-    """What the checkpoint knows goes on; the new reward begins as it is made."""
+    """The parts of the checkpoint go on; the new reward begins as it is made."""
     trainer = stoppable(StoppingTracker(), replace(STATEFUL, reward=("constant",)))
     trainer.train()
     before = replace(STATEFUL, reward=("constant",))

@@ -568,7 +568,7 @@ def test_no_metric_that_moves_is_constant(kind: str) -> None:
 
 
 class CountOfFirst:
-    """How often word 0 is in a text."""
+    """Counts word 0 in a text."""
 
     name = "count"
     per_token = False
