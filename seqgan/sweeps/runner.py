@@ -178,7 +178,8 @@ class Runner:
         known = len(self._frozen(each).intermediate_values)
         for step, row in enumerate(rows[known:], start=known + 1):
             each.trial.report(row[self.sweep.metric], step)
-            if may_prune and each.trial.should_prune():
+            behind = each.trial.should_prune()  # also makes its value one that others meet
+            if behind and may_prune:
                 each.process.terminate()  # first: a sweep killed here continues the trial
                 self.study.tell(each.trial.number, state=TrialState.PRUNED)
                 each.pruned = True
