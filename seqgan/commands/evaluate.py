@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
@@ -89,6 +89,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object of all numbers, nothing else"
     )
+    add_device(parser)
     options = parser.parse_all(given)
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
@@ -98,6 +99,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         "--temperature": options.temperature,
         "--pretrained": options.pretrained,
         "--checkpoint": options.checkpoint,
+        "--device": options.device,
     }
     of_files = {"--train": options.train, "--paired": options.paired}
     kind = "a run" if files else "--samples and --references"
@@ -192,10 +194,11 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.evaluation.measure import measure, text_measures
     from seqgan.evaluation.texts import Scores
     from seqgan.models.sampling import Sampling
-    from seqgan.training.runs import load_generator, open_run
+    from seqgan.training.runs import load_generator, on_device, open_run
     from seqgan.training.start import make_measures
 
     folder, config = open_run(options.run)
+    config = on_device(folder, config, options.device)
     sampling = Sampling(1.0 if options.temperature is None else options.temperature)
     which = "pretrained" if options.pretrained else "generator"
     trained = load_generator(folder, config, which, options.checkpoint or "newest")

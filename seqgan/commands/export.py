@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
-from seqgan.commands.parsing import Parser
+from seqgan.commands.parsing import Parser, add_device
 
 
 def run(given: list[str]) -> int:
@@ -28,10 +28,13 @@ def run(given: list[str]) -> int:
     parser.add_argument(
         "--merge-lora", action="store_true", help="a whole model instead of an adapter"
     )
+    add_device(parser)
     options = parser.parse_all(given)
     from seqgan.exporting.exports import export_run
 
     folder = options.out or options.run / "export" / options.which
-    export_run(options.run, folder, options.which, options.checkpoint, options.merge_lora)
+    export_run(
+        options.run, folder, options.which, options.checkpoint, options.merge_lora, options.device
+    )
     print(folder)
     return 0

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
 from seqgan.system.errors import SeqganError
 from seqgan.system.tables import aligned
 
@@ -80,6 +80,7 @@ def _prepare(given: list[str]) -> int:
         help="spell every text as the tasks do: lower case, punctuation split off",
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same page (0)")
+    add_device(parser)
     options = parser.parse_all(given)
     if options.pairs < 1:
         raise InputError(f"--pairs is at least 1, got {options.pairs}")
@@ -112,7 +113,7 @@ def _prepare(given: list[str]) -> int:
         wanted += [parse_file(spec) for spec in options.samples]
         wanted = with_short_names(wanted)
         check_names(wanted)
-        sources, runs = load_sources(wanted, options.pairs, options.seed)
+        sources, runs = load_sources(wanted, options.pairs, options.seed, options.device)
         controls = load_controls(options.controls, options.control_texts, runs, options.seed)
         if options.lowercase_words:
             sources = [lowercased_words(source) for source in sources]

@@ -21,6 +21,7 @@ from seqgan.models.sampling import sample as draw
 from seqgan.report.summary import closing_sentences, results_dict, stored_table
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
+from seqgan.system.devices import check_device
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
 from seqgan.tasks.files.text import task_of_texts
@@ -34,6 +35,7 @@ from seqgan.training.runs import (
     check_vocabulary,
     create_run,
     load_generator,
+    on_device,
     open_run,
     save_results,
 )
@@ -206,6 +208,7 @@ def train(
             "a run in a folder names its task and its rewards in its settings (task, reward), got"
             " objects beside output"
         )
+    check_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
     if task is None:
@@ -251,14 +254,18 @@ def train(
     )
 
 
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, device: str | None = None) -> Run:
     """A run that the command line or `train` left in a folder, as of its newest checkpoint.
 
+    Args:
+        device: where it computes; None for the run's device, or for one that this machine has.
+
     Raises:
-        ConfigurationError: the folder is no run.
+        ConfigurationError: the folder is no run, or this machine lacks the device.
         CheckpointError: there is no intact checkpoint.
     """
     place, config = open_run(Path(folder))
+    config = on_device(place, config, device)
     trained = load_generator(place, config)
     record = place.path / "metrics.jsonl"
     lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
@@ -272,15 +279,25 @@ def load_run(folder: str | Path) -> Run:
     )
 
 
-def sample(run: Run | str | Path, n: int = 10, **settings: Any) -> list[str]:
-    """Draws texts from a run, or from the run in a folder; see `Run.sample`."""
-    return _opened(run).sample(n, **settings)
+def sample(
+    run: Run | str | Path, n: int = 10, device: str | None = None, **settings: Any
+) -> list[str]:
+    """Draws texts from a run, or from the run in a folder; see `Run.sample` and `load_run`."""
+    return _opened(run, device).sample(n, **settings)
 
 
-def evaluate(run: Run | str | Path, n: int = 1000, **settings: Any) -> dict[str, float]:
-    """Measures a run, or the run in a folder; see `Run.evaluate`."""
-    return _opened(run).evaluate(n, **settings)
+def evaluate(
+    run: Run | str | Path, n: int = 1000, device: str | None = None, **settings: Any
+) -> dict[str, float]:
+    """Measures a run, or the run in a folder; see `Run.evaluate` and `load_run`."""
+    return _opened(run, device).evaluate(n, **settings)
 
 
-def _opened(run: Run | str | Path) -> Run:
-    return run if isinstance(run, Run) else load_run(run)
+def _opened(run: Run | str | Path, device: str | None) -> Run:
+    if not isinstance(run, Run):
+        return load_run(run, device)
+    if device is not None:
+        raise ConfigurationError(
+            f"device goes with a run's folder, got {device!r} beside a run that is loaded already"
+        )
+    return run

@@ -25,6 +25,14 @@ class Parser(argparse.ArgumentParser):
         return parsed
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of commands that compute with a run's networks."""
+    parser.add_argument(
+        "--device",
+        help="where the networks compute, as PyTorch names it (the run's device, or what is here)",
+    )
+
+
 def unknown_flag(flag: str, known: Sequence[str]) -> str:
     """The error about a flag that is none; a setting that moved is near by its own last name."""
     if not flag.startswith("-"):

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from seqgan.commands.parsing import InputError, take, unknown_flag
-from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.errors import SeqganError
 from seqgan.system.plugins import nearest
 
 if TYPE_CHECKING:
@@ -69,16 +69,17 @@ def run(given: list[str]) -> int:
         continued = "--resume" if resumed is not None else "--fork" if parent is not None else ""
         if profiled and continued:
             raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
-        if resumed is not None and flags:
-            raise InputError(f"--resume continues a run as it was, got {flags[0]} beside it")
+        device, others = take(flags, "--device")
+        if resumed is not None and others:
+            raise InputError(f"--resume continues a run as it was, got {others[0]} beside it")
         if profiled:
             _check_alone()
         if not continued:
             config = _parse_config(preset, path, flags)
     if resumed is not None:
-        return _resume(Path(resumed))
+        return _resume(Path(resumed), device)
     if parent is not None:
-        return _fork(Path(parent), flags)
+        return _fork(Path(parent), others, device)
     return _profile(config) if profiled else _start(config)
 
 
@@ -280,14 +281,15 @@ def _start(config: "TrainConfig") -> int:
     return _run(prepared, runtime.from_main(folder), {})
 
 
-def _resume(path: Path) -> int:
+def _resume(path: Path, device: str | None = None) -> int:
     from seqgan.system.runtime import launched_rank
-    from seqgan.training.runs import open_run
+    from seqgan.training.runs import on_device, open_run
 
     with _reported_once():
         folder, config = open_run(path)
         if folder.results.is_file():
             return _present_stored(folder) if launched_rank() == 0 else 0
+        config = on_device(folder, config, device)
     runtime, config = _processes(config)
     prepared = _main_first(runtime, lambda: _prepare(config, runtime))
     state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
@@ -295,21 +297,21 @@ def _resume(path: Path) -> int:
     return _run(prepared, folder, state)
 
 
-def _fork(path: Path, flags: list[str]) -> int:
+def _fork(path: Path, flags: list[str], device: str | None) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
     from seqgan.system.runtime import ALONE, launched_processes
-    from seqgan.training.runs import open_run
+    from seqgan.training.runs import on_device, open_run
 
     if launched_processes() == 1:
-        return _run(*_branch_off(path, flags, ALONE))
+        return _run(*_branch_off(path, flags, device, ALONE))
     with _reported_once():
-        _, before = open_run(path)
+        before = on_device(*open_run(path), device)
         config = _with_flags(before, flags, f"--fork {path}")
     runtime, _ = _processes(config)
     folder = _main_first(
-        runtime, lambda: _branch_off(path, flags, ALONE)[1] if runtime.is_main() else None
+        runtime, lambda: _branch_off(path, flags, device, ALONE)[1] if runtime.is_main() else None
     )
-    return _resume(runtime.from_main(folder).path)
+    return _resume(runtime.from_main(folder).path, device)
 
 
 def _profile(config: "TrainConfig") -> int:
@@ -420,17 +422,13 @@ def _prepare(
 def _use_machine(config: "TrainConfig") -> None:
     import torch
 
+    from seqgan.system.devices import check_device
     from seqgan.system.memory import keep_freed_memory
 
     keep_freed_memory()
     if config.threads:
         torch.set_num_threads(config.threads)
-    try:
-        torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:
-        summary = str(error).splitlines()[0]
-        rule = f"device is one that PyTorch can use, got {config.device!r}"
-        raise ConfigurationError(f"{rule}: {summary}") from error
+    check_device(config.device)
 
 
 def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
@@ -462,17 +460,18 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
 
 
 def _branch_off(
-    path: Path, flags: list[str], runtime: "Runtime"
+    path: Path, flags: list[str], device: str | None, runtime: "Runtime"
 ) -> tuple[Prepared, "RunFolder", dict[str, Any]]:
     """The parts, the folder and the state of a fork; the folder has its first checkpoint."""
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
-    from seqgan.training.runs import check_vocabulary, create_run, open_run
+    from seqgan.training.runs import check_vocabulary, create_run, on_device, open_run
     from seqgan.training.start import trainer_for
 
     parent, before = open_run(path)
+    before = on_device(parent, before, device)
     config = _with_flags(before, flags, f"--fork {path}")
     checkpoint, state = load_checkpoint(parent.checkpoints)
     check_fork(before, config, state)

@@ -20,6 +20,7 @@ from seqgan.training.runs import (
     Which,
     checkpoint_state,
     is_prompted,
+    on_device,
     open_run,
     restored_discriminator,
     restored_generator,
@@ -36,6 +37,7 @@ def export_run(
     what: What = "generator",
     checkpoint: Which = "newest",
     merge_lora: bool = False,
+    device: str | None = None,
 ) -> Exported:
     """Writes one network of a run as a folder of its own, with its tokenizer and a model card.
 
@@ -45,6 +47,7 @@ def export_run(
         checkpoint: the newest intact checkpoint, or that of the best evaluation in the game.
         merge_lora: True adds a LoRA adapter to the weights that it adapts, for a folder that needs
             no peft. False writes the adapter alone, with the path of its model.
+        device: where the network is read into; None for the run's, or for one that is here.
 
     Raises:
         ConfigurationError: the run is missing, the folder exists, an extra is not installed, or the
@@ -52,6 +55,7 @@ def export_run(
         CheckpointError: the run has no intact checkpoint.
     """
     opened, config = open_run(run)
+    config = on_device(opened, config, device)
     if folder.exists():
         raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
     transformers = package("transformers")

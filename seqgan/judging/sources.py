@@ -1,6 +1,6 @@
 """Loads the texts of a comparison from runs and files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from seqgan.models.sampling import Sampling, sample
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
-from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, open_run
+from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, on_device, open_run
 from seqgan.training.settings import TrainConfig
 
 Which = Literal["generator", "pretrained", "real"]
@@ -127,9 +127,15 @@ def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:
 
 
 def load_sources(
-    wanted: Sequence[WantedRun | WantedFile], num_pairs: int, seed: int
+    wanted: Sequence[WantedRun | WantedFile],
+    num_pairs: int,
+    seed: int,
+    device: str | None = None,
 ) -> tuple[list[Source], list[OpenedRun]]:
     """Loads the texts of every system, and returns them with the opened runs.
+
+    Args:
+        device: where the runs compute; None for each one's, or for one that is here.
 
     Raises:
         ConfigurationError: a run or file is missing, or has fewer texts than the comparison needs.
@@ -138,10 +144,8 @@ def load_sources(
     runs: dict[WantedRun, OpenedRun] = {}
     for one in wanted:
         if isinstance(one, WantedRun):
-            folder, config = open_run(one.folder)
-            alike = [run.task for run in runs.values() if run.config.task == config.task]
-            task = alike[0] if alike else config.task.build(config.generator)
-            runs[one] = OpenedRun(one, folder, config, task)
+            same = [run for run in runs.values() if run.wanted.folder == one.folder]
+            runs[one] = replace(same[0], wanted=one) if same else _opened(one, device, runs)
     needed = texts_needed(len(wanted), num_pairs)
     lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}
     sources = []
@@ -189,6 +193,17 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
     return Source(
         "", [texts[row].strip() for row in sample_rows], [prompts[row] for row in sample_rows]
     )
+
+
+def _opened(
+    wanted: WantedRun, device: str | None, runs: Mapping[WantedRun, OpenedRun]
+) -> OpenedRun:
+    """Opens a run; of `runs` with the same settings it takes over the task."""
+    folder, config = open_run(wanted.folder)
+    config = on_device(folder, config, device)
+    alike = [run.task for run in runs.values() if run.config.task == config.task]
+    task = alike[0] if alike else config.task.build(config.generator)
+    return OpenedRun(wanted, folder, config, task)
 
 
 def _lines(wanted: WantedFile, n: int) -> list[str]:

@@ -213,7 +213,7 @@ def complete(
     rows = torch.arange(len(tokens), device=tokens.device)
     while len(rows):
         if forbidden is not None:
-            logits = logits.index_fill(1, forbidden, -torch.inf)
+            logits = logits.index_fill(1, forbidden.to(logits.device), -torch.inf)
         if sampling is not None:
             logits = sampling.apply(logits)
         probs = torch.softmax(logits, dim=-1, out=logits)  # in place: nothing else needs them

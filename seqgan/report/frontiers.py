@@ -22,7 +22,7 @@ from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.config_files import plain_settings
-from seqgan.training.runs import load_generator, open_run
+from seqgan.training.runs import load_generator, on_device, open_run
 from seqgan.training.settings import TrainConfig
 
 MLE, AFTER = "MLE", "after the game"
@@ -81,8 +81,11 @@ class Judgement:
     no_mean: str = ""  # why there is none over several runs
 
 
-def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
+def open_runs(paths: Sequence[Path], device: str | None = None) -> list[OpenedRun]:
     """Runs of one task, named by their folders.
+
+    Args:
+        device: where all compute; None for each run's, or for one that is here.
 
     Raises:
         ConfigurationError: a folder is no run or is given twice, or the runs have different tasks.
@@ -95,7 +98,7 @@ def open_runs(paths: Sequence[Path]) -> list[OpenedRun]:
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
-    runs = [_opened(path, name) for path, name in zip(paths, names, strict=True)]
+    runs = [_opened(path, name, device) for path, name in zip(paths, names, strict=True)]
     for other in runs[1:]:
         one, another = (_flat(plain_settings(run.config)["task"]) for run in (runs[0], other))
         for name in one | another:
@@ -242,8 +245,9 @@ def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _opened(path: Path, name: str) -> OpenedRun:
+def _opened(path: Path, name: str, device: str | None) -> OpenedRun:
     folder, config = open_run(path)
+    config = on_device(folder, config, device)
     pretrained = load_generator(folder, config, "pretrained")
     generators = {MLE: pretrained.generator}
     _, state = load_checkpoint(folder.checkpoints)

@@ -18,6 +18,7 @@ from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
+from seqgan.system.devices import device_here
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.machine import describe_machine
 from seqgan.tasks.base import Task, whole_length
@@ -137,6 +138,15 @@ def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
     return folder, load_config(folder.config)
 
 
+def on_device(folder: RunFolder, config: TrainConfig, asked: str | None = None) -> TrainConfig:
+    """The settings of a run with a device that this machine has; see `device_here`.
+
+    Raises:
+        ConfigurationError: this machine cannot use the device that was asked for.
+    """
+    return replace(config, device=device_here(config.device, asked, folder.path))
+
+
 def check_vocabulary(folder: RunFolder, task: Task) -> None:
     """Checks that a task has the vocabulary of a run, word for word.
 
@@ -251,6 +261,7 @@ def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
         CheckpointError: there is no intact checkpoint.
     """
     folder, config = open_run(Path(run))
+    config = on_device(folder, config)
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
     if trained.vocabulary != task.vocabulary:
         raise ConfigurationError(
