@@ -120,7 +120,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
 def _of_files(options: argparse.Namespace) -> "Scores":
     import numpy as np
 
-    from seqgan.data.vocabulary import split_words
+    from seqgan.data.words import split_words
     from seqgan.evaluation.metrics.copies import copies_from_texts
     from seqgan.evaluation.texts import (
         TextMeasures,
@@ -177,7 +177,7 @@ def _read(path: Path, with_blank: bool) -> list[str]:
 
 def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
     """The texts of a file of any size, word by word; the first of them are kept as strings."""
-    from seqgan.data.vocabulary import split_words
+    from seqgan.data.words import split_words
     from seqgan.evaluation.texts import MAX_TEXTS
     from seqgan.tasks.files.text_files import stream_texts
 

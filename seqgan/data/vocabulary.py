@@ -12,24 +12,16 @@ A pretrained tokenizer orders its ids otherwise. The pretrained models translate
 tokens; all other code sees only the layout above.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from seqgan.data.model_folders import ending_tokenizer, load_tokenizer
+from seqgan.data.words import split_words as split_words
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Level = Literal["word", "character", "subword"]
-
-WORD_PATTERN = r"\w+(?:['\u2019]\w+)*|[^\w\s]"  # a word with its apostrophes, or a punctuation mark
-_WORD = re.compile(WORD_PATTERN)
-
-
-def split_words(text: str, lowercase: bool = True) -> list[str]:
-    """Splits a text into words and punctuation marks, but not at apostrophes inside words."""
-    return _WORD.findall(text.lower() if lowercase else text)
 
 
 @dataclass(frozen=True)

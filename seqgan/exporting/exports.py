@@ -122,6 +122,7 @@ def save_generator(
         folder,
         lowercase=getattr(config.task, "lowercase", False),
         prompted=trained.prompted,
+        spaces=getattr(config.task, "spaces", True),
     )
     unknown = trained.vocabulary.unk_word
     never = [] if unknown is None else [tokenizer.convert_tokens_to_ids(unknown)]

@@ -22,12 +22,14 @@ def save_scratch_generator(
     folder: Path,
     lowercase: bool,
     prompted: bool,
+    spaces: bool = True,
 ) -> Any:
     """Writes model, tokenizer and the model's code, and returns the tokenizer.
 
     Args:
         lowercase: True makes texts lower case before they are cut into tokens.
         prompted: True if the generator was trained with prompts.
+        spaces: at character level, whether white space counted as characters.
 
     Raises:
         ModelFolderError: transformers is not installed, or no tokenizer can be made.
@@ -35,7 +37,7 @@ def save_scratch_generator(
     package("transformers")
     from seqgan.exporting import modeling_seqgan  # it needs transformers
 
-    tokenizer = exported_tokenizer(vocabulary, lowercase, prompted)
+    tokenizer = exported_tokenizer(vocabulary, lowercase, prompted, spaces)
     ids = list(range(vocabulary.pad_id))
     if vocabulary.level == "subword":
         ids = tokenizer_ids(vocabulary, tokenizer)

@@ -4,21 +4,31 @@ import copy
 from typing import Any
 
 from seqgan.data.model_folders import load_tokenizer, package
-from seqgan.data.vocabulary import WORD_PATTERN, Vocabulary, split_words
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.data.words import (
+    INVISIBLE,
+    portable_final_sigma,
+    portable_pattern,
+    portable_spaces,
+    split_words,
+)
 from seqgan.system.errors import ModelFolderError
 
 BOS, EOS, PAD, UNKNOWN = "<s>", "</s>", "<pad>", "<unk>"
 
 
-def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) -> Any:
+def exported_tokenizer(
+    vocabulary: Vocabulary, lowercase: bool, prompted: bool, spaces: bool = True
+) -> Any:
     """Makes a tokenizer that cuts texts as the task did.
 
     For words and characters, its ids are the vocabulary's. Subwords have their own tokenizer, or a
     copy of it. bos precedes a text that the generator continues, and follows a prompt that the
-    generator answers.
+    generator answers. A text that is spelt like a special token is a text like any other.
 
     Args:
         lowercase: True if the task made texts lower case.
+        spaces: at character level, whether white space counted as characters.
         prompted: True if the generator was trained with prompts.
 
     Raises:
@@ -45,9 +55,8 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
     # In a vocabulary without an unknown word, "<unk>" has no id, so new words are an error.
     model = tokenizers.models.WordLevel(ids, unk_token=unknown or UNKNOWN)
     tokenizer = tokenizers.Tokenizer(model)
-    if lowercase:
-        tokenizer.normalizer = tokenizers.normalizers.Lowercase()
-    tokenizer.pre_tokenizer = _cutter(vocabulary, tokenizers)
+    normalizers, tokenizer.pre_tokenizer = _cutter(vocabulary, lowercase, spaces, tokenizers)
+    tokenizer.normalizer = tokenizers.normalizers.Sequence(normalizers)
     decoders = tokenizers.decoders
     # A pipeline decodes a completion without its prompt, so each word brings its own space.
     space = (
@@ -63,6 +72,7 @@ def exported_tokenizer(vocabulary: Vocabulary, lowercase: bool, prompted: bool) 
         tokenizer_object=tokenizer,
         extra_special_tokens=list(vocabulary.specials),
         clean_up_tokenization_spaces=False,
+        split_special_tokens=True,
         padding_side="left",
         **special,
     )
@@ -99,12 +109,29 @@ def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
     return tokenizer
 
 
-def _cutter(vocabulary: Vocabulary, tokenizers: Any) -> Any:
-    """The pre-tokenizer that cuts a text into words or characters."""
-    split = tokenizers.pre_tokenizers.Split
+def _cutter(
+    vocabulary: Vocabulary, lowercase: bool, spaces: bool, tokenizers: Any
+) -> tuple[list[Any], Any]:
+    """The normalizers of a text, and the pre-tokenizer that cuts it into words or characters.
+
+    They do what `seqgan.data.words` does. The words of a task that reads no texts may be others
+    than those; white space cuts them.
+    """
+    normalizers, split = tokenizers.normalizers, tokenizers.pre_tokenizers.Split
+
+    def replaced(pattern: str, by: str) -> Any:
+        return normalizers.Replace(tokenizers.Regex(pattern), by)
+
+    cased = (
+        [replaced(portable_final_sigma(), "\u03c2"), normalizers.Lowercase()] if lowercase else []
+    )
     if vocabulary.level == "character":
-        return split(tokenizers.Regex("."), "isolated")
+        less = [] if spaces else [replaced(f"[{portable_spaces()}]", "")]
+        return [*cased, *less], split(tokenizers.Regex("(?m:.)"), "isolated")
     words = [word for word in vocabulary.words if word != vocabulary.unk_word]
-    if all(split_words(word, lowercase=False) == [word] for word in words):
-        return split(tokenizers.Regex(WORD_PATTERN), "removed", invert=True)
-    return tokenizers.pre_tokenizers.WhitespaceSplit()
+    if any(split_words(word, lowercase=False) != [word] for word in words):
+        return cased, tokenizers.pre_tokenizers.WhitespaceSplit()
+    pattern = tokenizers.Regex(portable_pattern())
+    return [replaced(INVISIBLE, ""), *cased, normalizers.NFC()], split(
+        pattern, "removed", invert=True
+    )

@@ -17,7 +17,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from seqgan.data.vocabulary import split_words
+from seqgan.data.words import split_clusters, split_words
 from seqgan.system.errors import ConfigurationError
 
 Kind = Literal["comparison", "repeat", "control"]
@@ -216,13 +216,13 @@ def shuffled_words(text: str, rng: random.Random) -> str:
 
 
 def shuffled_parts(text: str) -> tuple[str, list[str]]:
-    """Splits a text into words, or into characters if it has at most 3 words.
+    """Splits a text at white space, or into characters (with their marks) if it has up to 3 words.
 
     Returns:
         The string that joins the parts (a space or nothing), and the parts.
     """
     words = text.split()
-    return (" ", words) if len(words) > 3 else ("", list(text.strip()))
+    return (" ", words) if len(words) > 3 else ("", split_clusters(text.strip()))
 
 
 def repeated_texts(texts: Sequence[str]) -> int:

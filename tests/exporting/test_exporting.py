@@ -1,8 +1,12 @@
 """`seqgan export`: folders that transformers reads, and the card in them."""
 
+# ruff: noqa: RUF001 (letters of other scripts are what is tested)
+
 import json
+import random
 import shutil
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,9 @@ from recorded_runs import results, write_lines, write_run
 from seqgan import cli
 from seqgan.data.model_folders import load_tokenizer, package
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
+from seqgan.data.words import split_text
 from seqgan.exporting.card import Exported, Form, write_card
+from seqgan.exporting.tokenizers import exported_tokenizer
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -364,3 +370,64 @@ def test_no_word_is_spelt_like_a_special_token() -> None:
 
     with pytest.raises(ValueError, match=r"^no word of an exported run is '</s>', got one that is"):
         exported_tokenizer(Vocabulary(("a", "</s>")), lowercase=True, prompted=False)
+
+
+# Scripts with marks and joiners, emoji, two spellings of one letter, cases that depend on the
+# place or change the length, invisible characters, white space of all kinds, special tokens.
+SCRIPTS = (
+    "हिन्दी किताब में",
+    "গাই বাংলায়",
+    "தமிழ் மொழி",
+    "เธอ ที่ น้ำ",
+    "ភាសា\u200bខ្មែរ",
+    "قَلَمٌ بَيْتٌ",
+    "می\u200cروم کتاب\u200cها",
+    "שָׁלוֹם צה״ל",
+    "où de\u0301ja\u0300 franc\u0327ais Ville's",
+    "Tie\u0302\u0301ng Vie\u0323\u0302t Ti\u1ebfng",
+    "한국어 \u1112\u1161\u11ab",
+    "İSTANBUL Iğdır Straße J\u030c",
+    "ΟΔΟΣ. ΣΑΣ Σ ΣΑ'Σ ΑΣ.Α ὈΔΥΣΣΕΎΣ",
+    "👩\u200d💻👍🏽👍 🏳️\u200d🌈🇫🇷🇩🇪 1️⃣ #️⃣ 🏴\U000e0067\U000e0062\U000e007f",
+    "co\u00adop \ufeffcat\u2060 \u200cx \u0301 \u200d",
+    "3.5 x-ray don't don\u2019t @#$ _a_ ½ x²",
+    "a\nb\n\nc\td\x85e\u2028f\x1cg\u3000h\xa0i\x00j\x1bk",
+    "<s>old</s> <unk> <pad>",
+)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("lowercase", [True, False])
+@pytest.mark.parametrize(
+    ("level", "spaces"), [("word", True), ("character", True), ("character", False)]
+)
+def test_an_exported_tokenizer_cuts_as_the_run_does(
+    level: Any, lowercase: bool, spaces: bool, tmp_path: Path
+) -> None:
+    """The same ids, of whole texts of many scripts and of their characters in any order."""
+    transformers = pytest.importorskip("transformers")
+    rng = random.Random(0)
+    letters = [*"".join(SCRIPTS), *"ΣΣΣΣ.:^'", "\u0345", "\u02b0"]
+    mixed = ["".join(rng.choices(letters, k=rng.randint(1, 15))) for _ in range(3000)]
+    texts = [*SCRIPTS, *mixed]
+    cut = [split_text(text, level, lowercase, spaces) for text in texts]
+    known = sorted({token for tokens in cut[::2] for token in tokens})
+    vocabulary = Vocabulary(("<unk>", *known), level=level, unk_word="<unk>")
+    exported_tokenizer(vocabulary, lowercase, False, spaces).save_pretrained(tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text, tokens in zip(texts, cut, strict=True):
+        found = tokenizer(text, add_special_tokens=False).input_ids
+        assert found == vocabulary.encode(tokens), text
+
+
+@pytest.mark.integration
+def test_letters_of_an_exported_tokenizer_are_those_of_this_unicode() -> None:
+    """Each character that both know is one word or none, of the same case and form."""
+    tokenizers = package("tokenizers")
+    lower, nfc = tokenizers.normalizers.Lowercase(), tokenizers.normalizers.NFC()
+    for code in (*range(0xD800), *range(0xE000, 0x40000)):
+        letter = chr(code)
+        if unicodedata.category(letter) == "Cn":  # of a later Unicode
+            continue
+        assert lower.normalize_str(letter) == letter.lower()
+        assert nfc.normalize_str(letter) == unicodedata.normalize("NFC", letter)

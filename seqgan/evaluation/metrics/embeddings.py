@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from seqgan.data.vocabulary import split_words
+from seqgan.data.words import normalized, split_words
 from seqgan.rewards.shipped.hashing import hash_rows
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
@@ -131,7 +131,10 @@ class HashedEmbedding:
 
     def _terms(self, texts: Sequence[str]) -> tuple[Int[Tensor, " term"], Int[Tensor, " term"]]:
         """The text and the bucket of every word, then of every pair of neighbouring words."""
-        split = [list(text.lower()) if self.by_characters else split_words(text) for text in texts]
+        split = [
+            list(normalized(text, True)) if self.by_characters else split_words(text)
+            for text in texts
+        ]
         # Python's own hash differs from one process to the next.
         numbers = {word: zlib.crc32(word.encode()) for word in set(chain.from_iterable(split))}
         words = torch.tensor(

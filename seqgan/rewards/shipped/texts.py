@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.data.sequences import Sequences
-from seqgan.data.vocabulary import split_words
+from seqgan.data.words import split_words
 from seqgan.rewards.base import Reward
 from seqgan.system.errors import ConfigurationError
 
@@ -173,9 +173,11 @@ def _lowercase(weights: Mapping[str, float]) -> dict[str, float]:
     """Turns the words of a list to lower case, as `split_words` returns them, and checks them."""
     if not weights:
         raise ConfigurationError("a word list has at least one word, got none")
-    for word in weights:
-        if len(split_words(word)) != 1:
+    lowercase = {}
+    for word, weight in weights.items():
+        if len(words := split_words(word)) != 1:
             raise ConfigurationError(
                 f"a listed word is one word without spaces or hyphens, got {word!r}"
             )
-    return {word.strip().lower(): float(weight) for word, weight in weights.items()}
+        lowercase[words[0]] = float(weight)
+    return lowercase

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqgan.data.vocabulary import Vocabulary, split_words, subword_vocabulary
+from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
+from seqgan.data.words import split_text
 from seqgan.tasks.files.prompt_rows import Numbers, PromptRows, ReadRows
 from seqgan.tasks.files.subwords import Ids, Subwords
 from seqgan.tasks.files.text import UNKNOWN
@@ -15,13 +16,6 @@ from seqgan.tasks.files.text_numbering import END
 from seqgan.tasks.files.text_splits import SPLITS, Labels, new_ids, rank_words, subword_ids
 
 WordLevel = Literal["word", "character"]
-
-
-def split_text(text: str, level: WordLevel, lowercase: bool) -> list[str]:
-    """The words or characters of a text."""
-    if level == "word":
-        return split_words(text, lowercase)
-    return list(text.lower() if lowercase else text)
 
 
 class WordNumbers:

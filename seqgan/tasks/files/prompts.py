@@ -21,10 +21,11 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.data.words import split_text
 from seqgan.models.generators.base import GeneratorConfig, context_window, tokenizer_folder
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
-from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers, split_text
+from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers
 from seqgan.tasks.files.prompt_rows import PromptRows, ReadRows, left_padded
 from seqgan.tasks.files.prompt_sources import Record, open_records
 from seqgan.tasks.files.subwords import Subwords
@@ -56,7 +57,7 @@ class PromptsConfig:
     tokenizer: str = ""
     # Whether a prompt is put into the tokenizer's chat template, as the user's message.
     chat_template: bool = False
-    # A token, if there is no tokenizer: a word (punctuation split off) or a character.
+    # A token, if there is no tokenizer: a word (in NFC, punctuation split off) or a character.
     level: Literal["word", "character"] = "word"
     # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True
@@ -177,7 +178,7 @@ def encode_prompts(
     if not rows:
         raise DataError("at least one prompt is continued, got none")
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
-        if not text.strip():
+        if not text.strip() or not len(row):
             raise DataError(f"prompt {number}: a prompt is a text, got {text!r}")
         _check_window(f"prompt {number}", len(row), config, window)
     lengths = np.array([len(row) for row in rows])
@@ -225,18 +226,19 @@ def _read(
         )
         for place, record in records
     ]
-    for (place, _), (prompt, _) in zip(records, pairs, strict=True):
-        if not prompt.strip():
-            raise TextFileError(f"{place}: a prompt is a text, got {prompt!r}")
     prompts = cut.prompts([prompt for prompt, _ in pairs])
+    for (place, _), (prompt, _), row in zip(records, pairs, prompts, strict=True):
+        if not prompt.strip() or not len(row):
+            raise TextFileError(f"{place}: a prompt is a text, got {prompt!r}")
     continuations = cut.texts([continuation for _, continuation in pairs])
     rows = zip(records, pairs, prompts, continuations, strict=True)
     for (place, record), (text, spelt), prompt_row, continuation in rows:
         _check_length(place, len(prompt_row), config, window)
+        is_blank = not spelt.strip() or not len(continuation)
         data.num_records += 1
-        data.num_blank += not spelt.strip()
+        data.num_blank += is_blank
         data.num_long += len(continuation) >= config.max_length
-        if not spelt.strip() or len(continuation) >= config.max_length:
+        if is_blank or len(continuation) >= config.max_length:
             continue
         data.num_spaced += text[-1].isspace() or spelt[0].isspace()
         more = {name: value for name, value in record.items() if name not in names}

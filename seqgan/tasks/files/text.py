@@ -53,7 +53,7 @@ from seqgan.tasks.files.text_splits import (
 UNKNOWN = "<unk>"
 
 CACHE_FROM = 50_000_000  # bytes of the smallest file that is cached; smaller ones take seconds
-CACHE_FORMAT = 1  # raised whenever a change of the code changes the content of a cache
+CACHE_FORMAT = 2  # raised whenever a change of the code changes the content of a cache
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TextConfig:
     # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
     # characters, or the tokenizer of a pretrained generator.
     tokenizer: str = ""
-    # A token, if there is no tokenizer: a word (punctuation split off) or a character.
+    # A token, if there is no tokenizer: a word (in NFC, punctuation split off) or a character.
     level: Literal["word", "character"] = "word"
     # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True

@@ -13,7 +13,8 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from seqgan.data.vocabulary import Level, split_words
+from seqgan.data.vocabulary import Level
+from seqgan.data.words import split_text, split_words
 from seqgan.tasks.files.subwords import Subwords
 
 Numbers = NDArray[np.uint32]
@@ -164,9 +165,7 @@ def _make_numberer(
     def number_characters(text: str) -> list[int]:
         if not text.strip():
             return []
-        characters = text.lower() if lowercase else text
-        if not spaces:
-            characters = "".join(characters.split())
+        characters = split_text(text, "character", lowercase, spaces)
         return list(map(numbers.__getitem__, characters))
 
     return number_characters
