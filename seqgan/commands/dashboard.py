@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from seqgan.commands.parsing import InputError, Parser
+from seqgan.commands.parsing import InputError, Parser, add_trust
 from seqgan.system.errors import ConfigurationError, SeqganError
 
 
@@ -45,6 +45,7 @@ def run(given: list[str]) -> int:
     parser.add_argument(
         "--output", type=Path, help="new file for the specification (dashboard.json, by the run)"
     )
+    add_trust(parser)
     options = parser.parse_all(given)
     output = options.output or (options.run or Path()) / "dashboard.json"
     # A file of an earlier call by default must not keep the same command from saving.
@@ -54,7 +55,7 @@ def run(given: list[str]) -> int:
         raise InputError(f"--output is a file in a folder that exists, got {output}")
     if find_spec("wandb_workspaces") is None:
         raise InputError('a dashboard needs wandb-workspaces: pip install "seqgan[dashboards]"')
-    about = _read(options.run) if options.run else _Run()
+    about = _read(options.run, options.trust_run_code) if options.run else _Run()
     control = _run_id(options.control) if options.control else ""
     from seqgan.tracking.panels import plan
     from seqgan.tracking.wandb_tracker import logged_in
@@ -95,14 +96,14 @@ def run(given: list[str]) -> int:
     return 0
 
 
-def _read(folder: Path) -> _Run:
+def _read(folder: Path, trust_run_code: bool) -> _Run:
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.metrics import axis_of
     from seqgan.tracking.workspace import results_table
     from seqgan.training.runs import open_run
 
     try:
-        opened, config = open_run(folder)
+        opened, config = open_run(folder, trust_run_code)
     except SeqganError as error:
         raise InputError(str(error)) from error
     names: set[str] = set()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
@@ -90,6 +90,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         "--json", action="store_true", help="one JSON object of all numbers, nothing else"
     )
     add_device(parser)
+    add_trust(parser)
     options = parser.parse_all(given)
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
@@ -196,8 +197,9 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.models.sampling import Sampling
     from seqgan.training.runs import load_generator, on_device, open_run
     from seqgan.training.start import make_measures
+    from seqgan.training.trust import MEASURING
 
-    folder, config = open_run(options.run)
+    folder, config = open_run(options.run, options.trust_run_code, MEASURING)
     config = on_device(folder, config, options.device)
     sampling = Sampling(1.0 if options.temperature is None else options.temperature)
     which = "pretrained" if options.pretrained else "generator"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import get_args
 
-from seqgan.commands.parsing import Parser, add_device
+from seqgan.commands.parsing import Parser, add_device, add_trust
 
 
 def run(given: list[str]) -> int:
@@ -29,12 +29,19 @@ def run(given: list[str]) -> int:
         "--merge-lora", action="store_true", help="a whole model instead of an adapter"
     )
     add_device(parser)
+    add_trust(parser)
     options = parser.parse_all(given)
     from seqgan.exporting.exports import export_run
 
     folder = options.out or options.run / "export" / options.which
     export_run(
-        options.run, folder, options.which, options.checkpoint, options.merge_lora, options.device
+        options.run,
+        folder,
+        options.which,
+        options.checkpoint,
+        options.merge_lora,
+        options.device,
+        options.trust_run_code,
     )
     print(folder)
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import SeqganError
 from seqgan.system.tables import aligned
 
@@ -36,7 +36,7 @@ def run(given: list[str]) -> int:
         samplings = [Sampling(temperature) for temperature in sorted(set(options.temperatures))]
         cuts = [Sampling(top_p=top_p) for top_p in sorted(set(options.top_p))]
         samplings += [sampling for sampling in cuts if sampling not in samplings]
-        opened = frontiers.open_runs(options.runs, options.device)
+        opened = frontiers.open_runs(options.runs, options.device, options.trust_run_code)
         _check_writable(picture, table, new=options.output is not None)
         task = frontiers.common_task(opened)
         planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
@@ -103,6 +103,7 @@ def _options(given: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same points (0)")
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
     add_device(parser)
+    add_trust(parser)
     options = parser.parse_all(given)
     if len(set(options.temperatures)) < 2:
         spelt = " ".join(f"{temperature:g}" for temperature in options.temperatures)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import SeqganError
 from seqgan.system.tables import aligned
 
@@ -81,6 +81,7 @@ def _prepare(given: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same page (0)")
     add_device(parser)
+    add_trust(parser)
     options = parser.parse_all(given)
     if options.pairs < 1:
         raise InputError(f"--pairs is at least 1, got {options.pairs}")
@@ -113,7 +114,9 @@ def _prepare(given: list[str]) -> int:
         wanted += [parse_file(spec) for spec in options.samples]
         wanted = with_short_names(wanted)
         check_names(wanted)
-        sources, runs = load_sources(wanted, options.pairs, options.seed, options.device)
+        sources, runs = load_sources(
+            wanted, options.pairs, options.seed, options.device, options.trust_run_code
+        )
         controls = load_controls(options.controls, options.control_texts, runs, options.seed)
         if options.lowercase_words:
             sources = [lowercased_words(source) for source in sources]

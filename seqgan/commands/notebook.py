@@ -42,6 +42,7 @@ from seqgan.training.runs import (
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import built
 from seqgan.training.start import make_measures, make_trainer
+from seqgan.training.trust import MEASURING
 
 
 @dataclass(frozen=True)
@@ -254,17 +255,20 @@ def train(
     )
 
 
-def load_run(folder: str | Path, device: str | None = None) -> Run:
+def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool = False) -> Run:
     """A run that the command line or `train` left in a folder, as of its newest checkpoint.
 
     Args:
         device: where it computes; None for the run's device, or for one that this machine has.
+        trust_run_code: runs the files and modules of Python that the run's settings name: its
+            task, its networks, its measures. False refuses a run that names any.
 
     Raises:
-        ConfigurationError: the folder is no run, or this machine lacks the device.
+        ConfigurationError: the folder is no run, this machine lacks the device, or the run names
+            code and is not trusted.
         CheckpointError: there is no intact checkpoint.
     """
-    place, config = open_run(Path(folder))
+    place, config = open_run(Path(folder), trust_run_code, MEASURING)
     config = on_device(place, config, device)
     trained = load_generator(place, config)
     record = place.path / "metrics.jsonl"
@@ -280,22 +284,30 @@ def load_run(folder: str | Path, device: str | None = None) -> Run:
 
 
 def sample(
-    run: Run | str | Path, n: int = 10, device: str | None = None, **settings: Any
+    run: Run | str | Path,
+    n: int = 10,
+    device: str | None = None,
+    trust_run_code: bool = False,
+    **settings: Any,
 ) -> list[str]:
     """Draws texts from a run, or from the run in a folder; see `Run.sample` and `load_run`."""
-    return _opened(run, device).sample(n, **settings)
+    return _opened(run, device, trust_run_code).sample(n, **settings)
 
 
 def evaluate(
-    run: Run | str | Path, n: int = 1000, device: str | None = None, **settings: Any
+    run: Run | str | Path,
+    n: int = 1000,
+    device: str | None = None,
+    trust_run_code: bool = False,
+    **settings: Any,
 ) -> dict[str, float]:
     """Measures a run, or the run in a folder; see `Run.evaluate` and `load_run`."""
-    return _opened(run, device).evaluate(n, **settings)
+    return _opened(run, device, trust_run_code).evaluate(n, **settings)
 
 
-def _opened(run: Run | str | Path, device: str | None) -> Run:
+def _opened(run: Run | str | Path, device: str | None, trust_run_code: bool) -> Run:
     if not isinstance(run, Run):
-        return load_run(run, device)
+        return load_run(run, device, trust_run_code)
     if device is not None:
         raise ConfigurationError(
             f"device goes with a run's folder, got {device!r} beside a run that is loaded already"

@@ -46,6 +46,15 @@ def unknown_flag(flag: str, known: Sequence[str]) -> str:
     return f"unknown flag {flag}" + (f"; the nearest known one is {near[0]}" if near else "")
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Adds `--trust-run-code` to a command that opens runs."""
+    parser.add_argument(
+        "--trust-run-code",
+        action="store_true",
+        help="run the files and modules of Python that a run's settings name",
+    )
+
+
 def take(flags: list[str], name: str) -> tuple[str | None, list[str]]:
     """The value of a flag, or None where it is not given, and the other flags."""
     for index, flag in enumerate(flags):

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def run(given: list[str]) -> int:
     parser.add_argument("--unknown", action="store_true", help="allow the unknown word <unk>")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     add_device(parser)
+    add_trust(parser)
     options = parser.parse_all(given)
     given_prompts = options.prompt is not None or options.prompts is not None
     if options.n is None:
@@ -62,7 +63,7 @@ def run(given: list[str]) -> int:
     from seqgan.training.runs import load_generator, on_device, open_run
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p)
-    folder, config = open_run(options.run)
+    folder, config = open_run(options.run, options.trust_run_code)
     config = on_device(folder, config, options.device)
     which = "pretrained" if options.pretrained else "generator"
     trained = load_generator(folder, config, which, options.checkpoint)

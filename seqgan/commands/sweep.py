@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgan.commands.parsing import InputError, Parser, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_trust, check_seed
 from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def run(given: list[str]) -> int:
     parser.add_argument("--output", type=Path, help="new folder (sweeps/<name>-<time>)")
     parser.add_argument("--seed", type=int, help="the same seed, the same proposals (0)")
     parser.add_argument("--resume", type=Path, help="folder of a sweep that was stopped")
+    add_trust(parser)
     options = parser.parse_all(given)
     try:
         import optuna  # noqa: F401
@@ -68,7 +69,7 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
     check_seed(seed)
     sweep = _without(read_sweep(options.file), extra)
     runs = _total(sweep, options.runs)
-    check_flags(sweep, extra)
+    check_flags(sweep, extra, options.file, extra, options.trust_run_code)
     named = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = options.output or Path("sweeps") / named
     try:
@@ -89,7 +90,7 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
             storage=open_journal(folder), study_name=sweep.name, direction=sweep.goal
         )
         study.set_user_attr("settings", settings)
-        return _run(sweep, study, folder, options.jobs)
+        return _run(sweep, study, folder, options.jobs, options.trust_run_code)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -118,11 +119,12 @@ def _resume(options: argparse.Namespace) -> int:
         settings = study.user_attrs["settings"]
         sweep = replace(read_sweep(folder / "sweep.yaml"), name=study.study_name)
         sweep = _without(sweep, settings["flags"])
-        check_flags(sweep, settings["flags"])
+        source = folder / "sweep.yaml"
+        check_flags(sweep, settings["flags"], source, (), options.trust_run_code)
         if options.runs is not None:
             runs = _total(sweep, options.runs)
             study.set_user_attr("settings", settings | {"runs": runs})
-        return _run(sweep, study, folder, options.jobs)
+        return _run(sweep, study, folder, options.jobs, options.trust_run_code)
 
 
 def _without(sweep: "Sweep", extra: Sequence[str]) -> "Sweep":
@@ -146,14 +148,37 @@ def _total(sweep: "Sweep", runs: int | None) -> int:
     return min(limits)
 
 
-def check_flags(sweep: "Sweep", extra: Sequence[str]) -> None:
+def check_flags(
+    sweep: "Sweep",
+    extra: Sequence[str],
+    source: Path,
+    given: Sequence[str] = (),
+    trust_run_code: bool = False,
+) -> None:
     """Tries each flag and the ends of its values, before a trial starts.
 
+    Args:
+        extra: flags of every trial.
+        source: the sweep's file, as errors name it.
+        given: those of the extra flags that this very command line has. Code that they name may
+            run.
+        trust_run_code: lets the sweep's file, and a file of settings that it names, name code.
+
     Raises:
-        ConfigurationError: the command takes no such flag or value.
+        ConfigurationError: the command takes no such flag or value, or names code that nobody has
+            trusted.
     """
     from seqgan.commands.train import configuration
     from seqgan.sweeps.trials import train_arguments
+    from seqgan.training.trust import (
+        FLAG,
+        check_trusted,
+        code_in_flags,
+        is_trusted,
+        without_replaced,
+    )
+
+    trusted = is_trusted(trust_run_code)
 
     ends = {
         name: getattr(item, "choices", None) or (item.low, item.high)
@@ -162,7 +187,11 @@ def check_flags(sweep: "Sweep", extra: Sequence[str]) -> None:
     first = sweep.fixed | {name: values[0] for name, values in ends.items()}
     for values in [first | {name: end} for name in ends for end in ends[name]]:
         try:
-            config = configuration(train_arguments(sweep, values, extra))
+            arguments = train_arguments(sweep, values, extra)
+            if not trusted:
+                ours = arguments[: len(arguments) - len(given)]  # the extra flags come last
+                check_trusted(without_replaced(code_in_flags(ours), given)[0], source)
+            config = configuration([*arguments, *([FLAG] if trusted else [])])
         except SeqganError as error:
             raise ConfigurationError(f"the command of the sweep: {error}") from error
         if config.tracker.mode == "online":
@@ -178,13 +207,15 @@ def check_flags(sweep: "Sweep", extra: Sequence[str]) -> None:
             )
 
 
-def _run(sweep: "Sweep", study: Any, folder: Path, jobs: int) -> int:
+def _run(sweep: "Sweep", study: Any, folder: Path, jobs: int, trust_run_code: bool) -> int:
     from seqgan.sweeps.runner import Runner
     from seqgan.sweeps.trials import Launcher
     from seqgan.tracking.progress import Progress
+    from seqgan.training.trust import FLAG, code_in_flags, is_trusted
 
     settings = study.user_attrs["settings"]
-    launch = Launcher(sweep, folder, settings["id"], tuple(settings["flags"]), jobs)
+    flags, trusted = tuple(settings["flags"]), is_trusted(trust_run_code)
+    launch = Launcher(sweep, folder, settings["id"], flags, jobs, trusted)
     with Progress() as progress:
         progress.message(f"sweep {folder} (id {settings['id']})")
         runner = Runner(
@@ -194,7 +225,8 @@ def _run(sweep: "Sweep", study: Any, folder: Path, jobs: int) -> int:
     trials = study.get_trials()
     if trials:
         _present(sweep, folder, settings["id"], trials)
-    again = f"continue with: seqgan sweep --resume {folder}"
+    needed = trusted or code_in_flags(flags)
+    again = f"continue with: seqgan sweep --resume {folder}{f' {FLAG}' if needed else ''}"
     if runner.broken:
         print(f"seqgan: {runner.broken}", file=sys.stderr)
         return 1

@@ -62,6 +62,7 @@ def run(given: list[str]) -> int:
         resumed, flags = take(flags, "--resume")
         parent, flags = take(flags, "--fork")
         profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
+        trusted, flags = _trusted(flags)
         if sum(choice is not None for choice in (preset, path, resumed, parent)) > 1:
             raise InputError(
                 "train takes one of a preset, --config, --resume and --fork, got more than one"
@@ -75,12 +76,12 @@ def run(given: list[str]) -> int:
         if profiled:
             _check_alone()
         if not continued:
-            config = _parse_config(preset, path, flags)
+            config = _parse_config(preset, path, flags, trusted)
     if resumed is not None:
-        return _resume(Path(resumed), device)
+        return _resume(Path(resumed), device, trusted)
     if parent is not None:
-        return _fork(Path(parent), others, device)
-    return _profile(config) if profiled else _start(config)
+        return _fork(Path(parent), others, device, trusted)
+    return _profile(config, trusted) if profiled else _start(config, trusted)
 
 
 def _check_alone() -> None:
@@ -114,12 +115,23 @@ def configuration(given: list[str]) -> "TrainConfig":
     """
     preset = given[0] if given and not given[0].startswith("-") else None
     path, flags = take(given if preset is None else given[1:], "--config")
-    return _parse_config(preset, path, flags)
+    trusted, flags = _trusted(flags)
+    return _parse_config(preset, path, flags, trusted)
 
 
-def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "TrainConfig":
+def _trusted(flags: list[str]) -> tuple[bool, list[str]]:
+    """True if code that files name may run, and the other flags."""
+    from seqgan.training.trust import FLAG, is_trusted
+
+    return is_trusted(FLAG in flags), [flag for flag in flags if flag != FLAG]
+
+
+def _parse_config(
+    preset: str | None, path: str | None, flags: list[str], trusted: bool
+) -> "TrainConfig":
     from seqgan.training.config_files import load_config
     from seqgan.training.presets import PRESETS
+    from seqgan.training.trust import TRAINING
 
     asks_help = any(flag in ("-h", "--help") for flag in flags)
     if preset is None and path is None and not asks_help:
@@ -131,7 +143,10 @@ def _parse_config(preset: str | None, path: str | None, flags: list[str]) -> "Tr
         raise InputError(
             f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}"
         )
-    config = load_config(Path(path)) if path else PRESETS[preset or "captions"]()
+    if path:
+        config = load_config(Path(path), trusted, TRAINING, flags)
+    else:
+        config = PRESETS[preset or "captions"]()
     return _with_flags(config, flags, preset or "PRESET")
 
 
@@ -154,7 +169,8 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
                 description=(
                     f"Presets: {', '.join(PRESETS)}. Instead of a preset: --config FILE (YAML),"
                     " --resume RUN, or --fork RUN for a new run that goes on from RUN's newest"
-                    " checkpoint with RUN's settings."
+                    " checkpoint with RUN's settings. --trust-run-code runs the files and"
+                    " modules of Python that FILE or RUN names."
                 ),
                 default=config,
                 args=flags,
@@ -269,11 +285,11 @@ def _first_line_of_box(text: str) -> str:
     return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", line)  # our own rule
 
 
-def _start(config: "TrainConfig") -> int:
+def _start(config: "TrainConfig", trusted: bool) -> int:
     from seqgan.training.runs import create_run
 
     runtime, config = _processes(config)
-    prepared = _main_first(runtime, lambda: _prepare(config, runtime, tried=True))
+    prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted, tried=True))
     folder = _main_first(
         runtime,
         lambda: create_run(config, prepared.players.task) if runtime.is_main() else None,
@@ -281,40 +297,44 @@ def _start(config: "TrainConfig") -> int:
     return _run(prepared, runtime.from_main(folder), {})
 
 
-def _resume(path: Path, device: str | None = None) -> int:
+def _resume(path: Path, device: str | None, trusted: bool) -> int:
     from seqgan.system.runtime import launched_rank
     from seqgan.training.runs import on_device, open_run
+    from seqgan.training.trust import TRAINING
 
     with _reported_once():
-        folder, config = open_run(path)
+        folder, config = open_run(path, trusted, TRAINING)
         if folder.results.is_file():
             return _present_stored(folder) if launched_rank() == 0 else 0
         config = on_device(folder, config, device)
     runtime, config = _processes(config)
-    prepared = _main_first(runtime, lambda: _prepare(config, runtime))
+    prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted))
     state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
     runtime.barrier()  # everybody has read it before the main process writes the next
     return _run(prepared, folder, state)
 
 
-def _fork(path: Path, flags: list[str], device: str | None) -> int:
+def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
     from seqgan.system.runtime import ALONE, launched_processes
     from seqgan.training.runs import on_device, open_run
+    from seqgan.training.trust import TRAINING
 
     if launched_processes() == 1:
-        return _run(*_branch_off(path, flags, device, ALONE))
+        return _run(*_branch_off(path, flags, device, ALONE, trusted))
     with _reported_once():
-        before = on_device(*open_run(path), device)
+        before = on_device(*open_run(path, trusted, TRAINING, flags), device)
         config = _with_flags(before, flags, f"--fork {path}")
     runtime, _ = _processes(config)
     folder = _main_first(
-        runtime, lambda: _branch_off(path, flags, device, ALONE)[1] if runtime.is_main() else None
+        runtime,
+        lambda: _branch_off(path, flags, device, ALONE, trusted)[1] if runtime.is_main() else None,
     )
-    return _resume(runtime.from_main(folder).path, device)
+    # The flags that made its settings are those of this command.
+    return _resume(runtime.from_main(folder).path, device, trusted=True)
 
 
-def _profile(config: "TrainConfig") -> int:
+def _profile(config: "TrainConfig", trusted: bool) -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from seqgan.system.errors import DivergedError
     from seqgan.system.runtime import ALONE
@@ -331,7 +351,7 @@ def _profile(config: "TrainConfig") -> int:
             "evaluation.num_shown": 0,
         }
     )
-    prepared = _prepare(config, ALONE)
+    prepared = _prepare(config, ALONE, trusted)
     with Progress() as progress:
         trainer = trainer_for(
             config,
@@ -386,12 +406,14 @@ def _main_first(runtime: "Runtime", make: Callable[[], Made]) -> Made:
 def _prepare(
     config: "TrainConfig",
     runtime: "Runtime",
+    trusted: bool,
     tried: bool = False,
     check: "Callable[[Task], None]" = lambda task: None,
 ) -> Prepared:
     """Makes the parts of a run. Each model folder is read here, once.
 
     Args:
+        trusted: whether another run, which a reward reads, may name code that runs.
         tried: whether each reward is asked about some texts.
         check: of the task, before networks are built for it.
 
@@ -408,7 +430,7 @@ def _prepare(
     _use_machine(config)
     task = built("task", config.task, Task, generator=config.generator)
     check(task)
-    rewards = named_rewards(config, task)
+    rewards = named_rewards(config, task, trusted)
     rng = torch.Generator().manual_seed(config.seed)
     players = make_players(config, task, rng, found=rewards, runtime=runtime)
     phases = make_phases(config, players)
@@ -460,7 +482,7 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
 
 
 def _branch_off(
-    path: Path, flags: list[str], device: str | None, runtime: "Runtime"
+    path: Path, flags: list[str], device: str | None, runtime: "Runtime", trusted: bool
 ) -> tuple[Prepared, "RunFolder", dict[str, Any]]:
     """The parts, the folder and the state of a fork; the folder has its first checkpoint."""
     from seqgan.tracking.base import MemoryTracker
@@ -469,14 +491,15 @@ def _branch_off(
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.runs import check_vocabulary, create_run, on_device, open_run
     from seqgan.training.start import trainer_for
+    from seqgan.training.trust import TRAINING
 
-    parent, before = open_run(path)
+    parent, before = open_run(path, trusted, TRAINING, flags)
     before = on_device(parent, before, device)
     config = _with_flags(before, flags, f"--fork {path}")
     checkpoint, state = load_checkpoint(parent.checkpoints)
     check_fork(before, config, state)
     prepared = _prepare(
-        config, runtime, tried=True, check=lambda task: check_vocabulary(parent, task)
+        config, runtime, trusted, tried=True, check=lambda task: check_vocabulary(parent, task)
     )
     players = prepared.players
     trainer = trainer_for(
@@ -514,8 +537,10 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
+    from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
     from seqgan.training.start import trainer_for
+    from seqgan.training.trust import resume_flag
 
     config, players = prepared.config, prepared.players
     runtime = players.runtime
@@ -551,7 +576,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
             code = 0
         except Interrupted:
             code = 128 + trainer.stop_signal
-            progress.message(f"stopped; continue with: seqgan train --resume {folder.path}")
+            flag = resume_flag(plain_settings(config))
+            progress.message(f"stopped; continue with: seqgan train --resume {folder.path}{flag}")
         except (DivergedError, ProcessLostError, OSError, SeqganError) as error:
             named = last_good_checkpoint(folder.checkpoints)
             message = str(error)

@@ -38,6 +38,7 @@ def export_run(
     checkpoint: Which = "newest",
     merge_lora: bool = False,
     device: str | None = None,
+    trust_run_code: bool = False,
 ) -> Exported:
     """Writes one network of a run as a folder of its own, with its tokenizer and a model card.
 
@@ -48,13 +49,14 @@ def export_run(
         merge_lora: True adds a LoRA adapter to the weights that it adapts, for a folder that needs
             no peft. False writes the adapter alone, with the path of its model.
         device: where the network is read into; None for the run's, or for one that is here.
+        trust_run_code: True runs the code that the run's settings name.
 
     Raises:
         ConfigurationError: the run is missing, the folder exists, an extra is not installed, or the
             network cannot be exported.
         CheckpointError: the run has no intact checkpoint.
     """
-    opened, config = open_run(run)
+    opened, config = open_run(run, trust_run_code)
     config = on_device(opened, config, device)
     if folder.exists():
         raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")

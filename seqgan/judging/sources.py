@@ -131,11 +131,13 @@ def load_sources(
     num_pairs: int,
     seed: int,
     device: str | None = None,
+    trust_run_code: bool = False,
 ) -> tuple[list[Source], list[OpenedRun]]:
     """Loads the texts of every system, and returns them with the opened runs.
 
     Args:
         device: where the runs compute; None for each one's, or for one that is here.
+        trust_run_code: runs the code that the runs' settings name.
 
     Raises:
         ConfigurationError: a run or file is missing, or has fewer texts than the comparison needs.
@@ -145,7 +147,9 @@ def load_sources(
     for one in wanted:
         if isinstance(one, WantedRun):
             same = [run for run in runs.values() if run.wanted.folder == one.folder]
-            runs[one] = replace(same[0], wanted=one) if same else _opened(one, device, runs)
+            runs[one] = (
+                replace(same[0], wanted=one) if same else _opened(one, device, trust_run_code, runs)
+            )
     needed = texts_needed(len(wanted), num_pairs)
     lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}
     sources = []
@@ -196,10 +200,13 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
 
 
 def _opened(
-    wanted: WantedRun, device: str | None, runs: Mapping[WantedRun, OpenedRun]
+    wanted: WantedRun,
+    device: str | None,
+    trust_run_code: bool,
+    runs: Mapping[WantedRun, OpenedRun],
 ) -> OpenedRun:
     """Opens a run; of `runs` with the same settings it takes over the task."""
-    folder, config = open_run(wanted.folder)
+    folder, config = open_run(wanted.folder, trust_run_code)
     config = on_device(folder, config, device)
     alike = [run.task for run in runs.values() if run.config.task == config.task]
     task = alike[0] if alike else config.task.build(config.generator)

@@ -81,11 +81,14 @@ class Judgement:
     no_mean: str = ""  # why there is none over several runs
 
 
-def open_runs(paths: Sequence[Path], device: str | None = None) -> list[OpenedRun]:
+def open_runs(
+    paths: Sequence[Path], device: str | None = None, trust_run_code: bool = False
+) -> list[OpenedRun]:
     """Runs of one task, named by their folders.
 
     Args:
         device: where all compute; None for each run's, or for one that is here.
+        trust_run_code: runs the code that their settings name.
 
     Raises:
         ConfigurationError: a folder is no run or is given twice, or the runs have different tasks.
@@ -98,7 +101,9 @@ def open_runs(paths: Sequence[Path], device: str | None = None) -> list[OpenedRu
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
-    runs = [_opened(path, name, device) for path, name in zip(paths, names, strict=True)]
+    runs = [
+        _opened(path, name, device, trust_run_code) for path, name in zip(paths, names, strict=True)
+    ]
     for other in runs[1:]:
         one, another = (_flat(plain_settings(run.config)["task"]) for run in (runs[0], other))
         for name in one | another:
@@ -245,8 +250,8 @@ def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _opened(path: Path, name: str, device: str | None) -> OpenedRun:
-    folder, config = open_run(path)
+def _opened(path: Path, name: str, device: str | None, trust_run_code: bool) -> OpenedRun:
+    folder, config = open_run(path, trust_run_code)
     config = on_device(folder, config, device)
     pretrained = load_generator(folder, config, "pretrained")
     generators = {MLE: pretrained.generator}

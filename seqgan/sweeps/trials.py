@@ -25,9 +25,11 @@ from seqgan.sweeps.reading import Sweep
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.jsonl import read_rows
 from seqgan.training.moved import present_flags
+from seqgan.training.trust import FLAG
 
+SEQGAN = (sys.executable, "-P", "-m", "seqgan")  # -P: no module of the current folder comes first
 ARGS = "${args}"  # the word of a command in whose place the flags stand
-OURS = ("--output", "--resume", "--fork", "--profile")  # flags that are not for a trial
+OURS = ("--output", "--resume", "--fork", "--profile", FLAG)  # flags that are not for a trial
 
 
 def trial_path(folder: Path, number: int, suffix: str = "") -> Path:
@@ -45,6 +47,7 @@ class Launcher:
         sweep_id: recorded by the offline runs.
         extra: flags of every trial.
         jobs: trials at a time, which share the processor's cores.
+        trust_run_code: trials run the code that files name, their own settings among them.
     """
 
     sweep: Sweep
@@ -52,6 +55,7 @@ class Launcher:
     sweep_id: str
     extra: tuple[str, ...] = ()
     jobs: int = 1
+    trust_run_code: bool = False
 
     def __call__(
         self, number: int, values: Mapping[str, Any], resume: bool
@@ -60,6 +64,7 @@ class Launcher:
         run, given = trial_path(self.folder, number), trial_path(self.folder, number, ".yaml")
         arguments = train_arguments(self.sweep, values, self.extra)
         arguments = ["--resume", str(run)] if resume else [*arguments, "--output", str(run)]
+        arguments += [FLAG] if self.trust_run_code else []
         plain = {name: {"value": value} for name, value in values.items()}
         given.parent.mkdir(exist_ok=True)
         given.write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
@@ -67,7 +72,7 @@ class Launcher:
         if self.jobs > 1:
             threads = max(1, (os.cpu_count() or 1) // self.jobs)
             environment.setdefault("OMP_NUM_THREADS", str(threads))
-        command = [sys.executable, "-m", "seqgan", "train", *arguments]
+        command = [*SEQGAN, "train", *arguments]
         return start(command, environment, trial_path(self.folder, number, ".log"))
 
 
@@ -123,13 +128,16 @@ def train_arguments(
     if not is_training or words.count(ARGS) != 1:
         given = ", ".join(sweep.command)
         raise ConfigurationError(f"command is [seqgan, train, ..., {ARGS}], got [{given}]")
+    flags = [f"--{name}={value}" for name, value in values.items()]
+    for word in (*words, *extra, *flags):
+        if word.startswith("--") and flag_of(word) in OURS:
+            raise ConfigurationError(
+                f"a trial has its own folder and is trained, got {word.partition('=')[0]}"
+            )
     for word in (*words, *extra):
-        if word.partition("=")[0] in OURS:
-            raise ConfigurationError(f"a trial has its own folder and is trained, got {word}")
         if word.startswith("--") and flag_of(word) in map(flag_of, values):
             raise ConfigurationError(f"{word.partition('=')[0]} is in the sweep, got it beside it")
     place = words.index(ARGS)
-    flags = [f"--{name}={value}" for name, value in values.items()]
     return [*words[2:place], *flags, *words[place + 1 :], *extra]
 
 

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import logging
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from seqgan.system.errors import ConfigurationError, SeqganError, described
+
+logger = logging.getLogger(__name__)
 
 GRAMMAR = "NAME, module:attribute or file.py:attribute, and (key=literal, ...) after it"
 
@@ -87,12 +90,13 @@ def load(
         return _attribute(spec, spec.place, spec.attribute)
     known = shipped.get(spec.attribute.replace("-", "_"), shipped.get(spec.attribute))
     if known is not None:
+        tell_shadowed(spec.attribute, spec.what, group)
         place, _, attribute = known.partition(":")
         if place.startswith("seqgan."):  # a bug of the package keeps its traceback
             return getattr(importlib.import_module(place), attribute)
         return _attribute(spec, place, attribute)
     declared = list(entry_points(group=group)) if group else []
-    mine = [entry for entry in declared if entry.name == spec.attribute]
+    mine = _called(spec.attribute, declared)
     if len(mine) > 1:
         packages = " and ".join(sorted(map(_distribution, mine)))
         raise wrong(spec, f"a name is one package's, got it from {packages}")
@@ -226,7 +230,7 @@ def _split_call(text: str, what: str) -> tuple[str, ast.Call]:
     for start in (place for place, character in enumerate(text) if character == "("):
         try:
             written = ast.parse("f" + text[start:], mode="eval").body
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # or one nested too deeply
             continue  # a parenthesis in a file's name
         if isinstance(written, ast.Call) and isinstance(written.func, ast.Name):
             return text[:start], written
@@ -238,20 +242,40 @@ def _literal(keyword: ast.keyword, text: str, what: str) -> Any:
         raise _no_literal(text, what, ast.unparse(keyword))
     try:
         return ast.literal_eval(keyword.value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise _no_literal(text, what, ast.unparse(keyword)) from error
+
+
+def tell_shadowed(name: str, what: str, group: str) -> None:
+    """Warns of entry points that have a name of seqgan's own, which is the one that counts.
+
+    Args:
+        group: of entry points; empty for none.
+    """
+    for entry in _called(name, entry_points(group=group) if group else ()):
+        logger.warning(
+            "%s %s is seqgan's own; that of the package %s is %s",
+            *(what, name, _distribution(entry), entry.value),
+        )
+
+
+def _called(name: str, entries: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """The entry points of a name, in which `-` and `_` are alike."""
+    plain = name.replace("-", "_")
+    return [entry for entry in entries if entry.name.replace("-", "_") == plain]
 
 
 def _distribution(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value
 
 
-def _is_file(place: str) -> bool:
+def is_file(place: str) -> bool:
+    """Tells a file's path from a module's dotted name."""
     return place.endswith(".py") or "/" in place or "\\" in place
 
 
 def _attribute(spec: Spec, place: str, attribute: str) -> Any:
-    found: Any = _module_of_file(spec, place) if _is_file(place) else _module(spec, place)
+    found: Any = _module_of_file(spec, place) if is_file(place) else _module(spec, place)
     for name in attribute.split("."):
         if not hasattr(found, name):
             public = [each for each in vars(found) if not each.startswith("_")]

@@ -1,6 +1,7 @@
 """Settings as YAML files: written with every field spelt out, read with errors in one line."""
 
 import types
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -13,6 +14,12 @@ from seqgan.system.plugins import call, nearest, parse_spec
 from seqgan.training.moved import present_settings
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of, settings_class
+from seqgan.training.trust import (
+    check_trusted,
+    code_in_settings,
+    is_trusted,
+    without_replaced,
+)
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
@@ -48,12 +55,23 @@ def plain_settings(config: TrainConfig) -> dict[str, Any]:
     return plain
 
 
-def load_config(path: Path) -> TrainConfig:
+def load_config(
+    path: Path,
+    trust_run_code: bool = False,
+    runs: Collection[str] = (),
+    flags: Sequence[str] = (),
+) -> TrainConfig:
     """Reads a YAML file that `save_config` or a person wrote; absent fields keep their defaults.
+
+    Args:
+        trust_run_code: lets the file name modules and files of Python, which then run.
+        runs: settings beside the slots whose code will run: none of it runs here, and where it is
+            not trusted the file is refused.
+        flags: of the command line. Code that they name may run; what they replace is not looked at.
 
     Raises:
         ConfigurationError: no such file, no YAML, an unknown field (with the nearest known one), a
-            value of the wrong type or out of range.
+            value of the wrong type or out of range; or code that nobody has trusted.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -71,7 +89,16 @@ def load_config(path: Path) -> TrainConfig:
     if not isinstance(plain, dict):
         raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
     try:
-        return _build(TrainConfig, present_settings(plain), "")
+        settings = present_settings(plain)
+        code = code_in_settings(settings, runs)
+    except SeqganError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if code and not is_trusted(trust_run_code):
+        left, replaced = without_replaced(code, flags)
+        check_trusted(left, path)
+        settings = {name: value for name, value in settings.items() if name not in replaced}
+    try:
+        return _build(TrainConfig, settings, "")
     except SeqganError as error:
         raise ConfigurationError(f"{path}: {error}") from error
 

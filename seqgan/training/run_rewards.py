@@ -6,34 +6,42 @@ from pathlib import Path
 import torch
 
 from seqgan.data.sequences import Sequences
-from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, GROUP, find_rewards
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import parse_spec
+from seqgan.system.plugins import parse_spec, tell_shadowed
 from seqgan.tasks.base import Task
 from seqgan.training.networks import build_discriminator_reward
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of
 
-# Short names of rewards that read another run.
+# Short names of rewards that read another run; of one whose code is trusted, and of others.
+OF_TRUSTED: Mapping[str, str] = {"fluency": "seqgan.training.runs:trusting_fluency"}
 OF_RUNS: Mapping[str, str] = {"fluency": "seqgan.training.runs:fluency"}
 
 
-def named_rewards(config: TrainConfig, task: Task) -> dict[str, RewardModel]:
+def named_rewards(
+    config: TrainConfig, task: Task, trust_run_code: bool = False
+) -> dict[str, RewardModel]:
     """The rewards that need nothing of the run but its task, by how the configuration names them.
+
+    Args:
+        trust_run_code: lets another run, which a reward reads, name code in its settings.
 
     Raises:
         ConfigurationError: no such reward, one that refuses its arguments, or rewards that do not
             go together.
     """
+    others = OF_TRUSTED if trust_run_code else OF_RUNS
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
-    found = dict(zip(specs, find_rewards(specs, task, OF_RUNS), strict=True))
+    found = dict(zip(specs, find_rewards(specs, task, others), strict=True))
     if isinstance(control := found.get("random"), RandomReward):
         control.seed = config.seed
     if DISCRIMINATOR in config.reward:
+        tell_shadowed(DISCRIMINATOR, "reward", GROUP)
         for spec, reward in found.items():
             if reward.name == DISCRIMINATOR or isinstance(reward, TrainableReward):
                 raise ConfigurationError(

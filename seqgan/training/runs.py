@@ -7,6 +7,7 @@ runs/<name>/  config.yaml  task.json  machine.json
 
 import json
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -125,17 +126,25 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     return folder
 
 
-def open_run(path: Path) -> tuple[RunFolder, TrainConfig]:
+def open_run(
+    path: Path,
+    trust_run_code: bool = False,
+    runs: Collection[str] = (),
+    flags: Sequence[str] = (),
+) -> tuple[RunFolder, TrainConfig]:
     """An existing run and its configuration.
 
+    Args:
+        trust_run_code, runs, flags: see `load_config`.
+
     Raises:
-        ConfigurationError: the folder is not a run.
+        ConfigurationError: the folder is not a run, or it names code that nobody has trusted.
     """
     folder = RunFolder(path)
     for file in (folder.config, folder.task):
         if not file.is_file():
             raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
-    return folder, load_config(folder.config)
+    return folder, load_config(folder.config, trust_run_code, runs, flags)
 
 
 def on_device(folder: RunFolder, config: TrainConfig, asked: str | None = None) -> TrainConfig:
@@ -257,10 +266,20 @@ def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
         pretrained: its generator before the game, not the trained one.
 
     Raises:
-        ConfigurationError: the folder is no run, or one with another vocabulary.
+        ConfigurationError: the folder is no run, or one with another vocabulary, or it names code
+            that nobody has trusted.
         CheckpointError: there is no intact checkpoint.
     """
-    folder, config = open_run(Path(run))
+    return _fluency(task, run, pretrained, trust_run_code=False)
+
+
+def trusting_fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
+    """`fluency`, which runs the code that the other run's settings name."""
+    return _fluency(task, run, pretrained, trust_run_code=True)
+
+
+def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fluency:
+    folder, config = open_run(Path(run), trust_run_code)
     config = on_device(folder, config)
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
     if trained.vocabulary != task.vocabulary:

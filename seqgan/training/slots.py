@@ -42,7 +42,12 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-# The part of a run that the settings in a slot build.
+# The phases that have a short name. Each is a function of (players, config) that gives the phase.
+SHIPPED_PHASES = {
+    "maximum_likelihood": "seqgan.training.phases.maximum_likelihood:build",
+    "adversary": "seqgan.training.phases.adversary:build",
+    "game": "seqgan.training.phases.game:build",
+}
 
 
 def settings_class(slot: str, kind: str) -> type:

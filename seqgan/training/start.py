@@ -30,6 +30,7 @@ from seqgan.training.observers import (
 from seqgan.training.phases.base import Phase
 from seqgan.training.run_rewards import build_reward, named_rewards
 from seqgan.training.settings import TrainConfig
+from seqgan.training.slots import SHIPPED_PHASES
 from seqgan.training.trainer import Trainer
 
 SEED_OF_PHASES = 1  # beside those of other draws that a run's seed gives
@@ -45,13 +46,6 @@ PARTS_OF_PHASE = (
     "state_dict",
     "load_state_dict",
 )
-
-# Each is a function of (players, config) that gives the phase.
-SHIPPED_PHASES = {
-    "maximum_likelihood": "seqgan.training.phases.maximum_likelihood:build",
-    "adversary": "seqgan.training.phases.adversary:build",
-    "game": "seqgan.training.phases.game:build",
-}
 
 
 def make_players(
