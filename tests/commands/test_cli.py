@@ -527,19 +527,20 @@ def test_a_task_and_a_generator_of_a_file(
     assert f"kind: {own}/wmt.py:Small\n  width: 8\n" in written
     monkeypatch.chdir("/")
     capsys.readouterr()
-    texts = sampled(capsys, own / "run", "-n", "3")
+    trust = "--trust-run-code"
+    texts = sampled(capsys, own / "run", "-n", "3", trust)
     assert [len(text.split()) for text in texts] == [5, 5, 5]
-    assert run("evaluate", own / "run", "-n", "20", "--json") == 0
+    assert run("evaluate", own / "run", "-n", "20", "--json", trust) == 0
     assert json.loads(capsys.readouterr().out)["nll_oracle"] > 0
     (own / "run" / "results.json").unlink()
-    assert run("train", "--resume", own / "run") == 0
-    flags = ("--adversarial.iterations", "4", "--output", own / "fork")
+    assert run("train", "--resume", own / "run", trust) == 0
+    flags = ("--adversarial.iterations", "4", "--output", own / "fork", trust)
     assert run("train", "--fork", own / "run", *flags) == 0
     assert (own / "fork" / "config.yaml").read_text() == written.replace(
         "iterations: 3", "iterations: 4"
     )
     if find_spec("transformers"):  # what it builds is a network of the package
-        assert run("export", own / "run") == 0
+        assert run("export", own / "run", trust) == 0
 
 
 def test_a_run_without_an_output_is_named_after_the_file(own: Path) -> None:

@@ -101,7 +101,7 @@ def test_every_part_took_its_part(folder: Path) -> None:
 def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path) -> None:
     run(folder, [*train_command("runs/stopped"), *SMALL], 128 + signal.SIGINT, STOP="1")
     assert not (folder / "runs/stopped/results.json").exists()
-    run(folder, ["seqgan", "train", "--resume", "runs/stopped"])
+    run(folder, ["seqgan", "train", "--resume", "runs/stopped", "--trust-run-code"])
     whole, stopped = folder / "runs/mine", folder / "runs/stopped"
     times = re.compile(r"time/|charts/SPS")
     for one, other in zip(logged(whole), logged(stopped), strict=True):
@@ -120,8 +120,11 @@ def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path)
 def test_the_other_commands_of_the_page(folder: Path) -> None:
     for command in COMMANDS[1:]:
         assert run(folder, command).strip()
-    texts = run(folder, ["seqgan", "sample", "runs/mine", "-n", "5"]).splitlines()
-    assert "user/mean_word_length" in run(folder, ["seqgan", "evaluate", "runs/mine"])
+    texts = run(
+        folder, ["seqgan", "sample", "runs/mine", "-n", "5", "--trust-run-code"]
+    ).splitlines()
+    trusting = ["seqgan", "evaluate", "runs/mine", "--trust-run-code"]
+    assert "user/mean_word_length" in run(folder, trusting)
     words = set(FILES["ordered.py"].split('WORDS = ("')[1].split('")')[0].split('", "'))
     assert len(texts) == 5
     assert all(set(text.split()) <= words for text in texts)

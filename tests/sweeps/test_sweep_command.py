@@ -49,7 +49,7 @@ def write_sweep(path: Path, **given: Any) -> Path:
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
-    check_flags(read_sweep(path), [])
+    check_flags(read_sweep(path), [], path)
 
 
 @pytest.mark.parametrize(
