@@ -1,7 +1,7 @@
 """The contract of a reward model, which judges finished sequences, and the error that it raises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.system.errors import SeqganError
+from seqgan.system.errors import SeqganError, described
 
 
 @runtime_checkable
@@ -68,6 +68,18 @@ class Reporting(Protocol):
         ...
 
 
+@runtime_checkable
+class SeveralHeads(Protocol):
+    """A reward model that gives several rewards at once, say of a judge with several questions."""
+
+    name: str
+    heads: tuple[str, ...]  # names of the rewards; empty until they are known, or for a single one
+
+    def score_heads(self, sequences: Sequences) -> Float[Tensor, "batch head"]:
+        """One column for each head, NaN where it does not apply; one column without heads."""
+        ...
+
+
 class Reward(ABC):
     """A base class for reward models with one number per sequence. Using it is optional."""
 
@@ -98,6 +110,59 @@ class RewardError(SeqganError):
         super().__init__(" ".join(f"reward {name!r} failed{place}{quoted}: {problem}".split()))
 
 
+class SomeFailed(RewardError):
+    """A reward model judged some rows of a batch, and failed on others.
+
+    Whoever called it keeps the scores, and asks again about the failed rows only.
+
+    Args:
+        name: the reward's name.
+        sequences: the batch.
+        scores: of all rows, in the shape that the model declares; rows that failed, and those that
+            were not asked about, hold anything.
+        failures: what happened, by row: an exception, or a line.
+        unasked: rows that were not asked about.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sequences: Sequences,
+        scores: Shaped[Tensor, "batch *shape"],
+        failures: Mapping[int, BaseException | str],
+        unasked: Collection[int] = (),
+    ) -> None:
+        self.sequences, self.scores = sequences, scores
+        self.failures, self.unasked = dict(failures), tuple(unasked)
+        first = min(self.failures)
+        problem = self.failures[first]
+        super().__init__(name, _line(problem), first, text_of(sequences, first))
+        if isinstance(problem, BaseException):
+            self.__cause__ = problem
+
+    @property
+    def answered(self) -> list[int]:
+        """The rows that were judged."""
+        others = {*self.failures, *self.unasked}
+        return [row for row in range(len(self.sequences)) if row not in others]
+
+    def rescored(self, scores: Shaped[Tensor, "batch *shape"]) -> "SomeFailed":
+        """The same failures beside scores of another shape."""
+        return SomeFailed(self.name, self.sequences, scores, self.failures, self.unasked)
+
+    def failure(self, row: int) -> RewardError:
+        """The failure of one row, without its place."""
+        problem = self.failures[row]
+        error = RewardError(self.name, _line(problem))
+        if isinstance(problem, BaseException):
+            error.__cause__ = problem
+        return error
+
+
+def _line(problem: BaseException | str) -> str:
+    return problem if isinstance(problem, str) else described(problem)
+
+
 def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " batch"]:
     """Returns the reward of each finished sequence. Increments of tokens are summed.
 
@@ -107,10 +172,10 @@ def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " 
     Raises:
         RewardError: the model gave another shape than it declares, or an infinite value.
     """
-    scores = _declared_scores(reward_model, sequences)
+    scores, failed = _declared_scores(reward_model, sequences)
     totals = scores.sum(dim=1) if reward_model.per_token else scores
     totals = totals.float()
-    _refuse_infinity(reward_model.name, totals, sequences)
+    _raise_failures(reward_model.name, sequences, totals, totals, failed)
     return totals
 
 
@@ -125,29 +190,63 @@ def increments(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor,
     Raises:
         RewardError: as `returns`.
     """
-    scores = _declared_scores(reward_model, sequences).float()
-    totals = scores.sum(dim=1, keepdim=True)
-    _refuse_infinity(reward_model.name, totals[:, 0], sequences)
-    return torch.where(totals.isnan(), torch.nan, scores)
+    scores, failed = _declared_scores(reward_model, sequences)
+    totals = scores.float().sum(dim=1, keepdim=True)
+    scores = torch.where(totals.isnan(), torch.nan, scores.float())
+    _raise_failures(reward_model.name, sequences, scores, totals[:, 0], failed)
+    return scores
 
 
-def _declared_scores(reward_model: RewardModel, sequences: Sequences) -> Shaped[Tensor, " *shape"]:
-    """Returns the model's scores, in the shape that it declares, with increments 0 on padding."""
-    name, scores = reward_model.name, reward_model.score(sequences)
+def head_returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, "batch head"]:
+    """Returns the reward of each finished sequence by each head; one column for a single reward.
+
+    Raises:
+        RewardError: as `returns`.
+    """
+    if isinstance(reward_model, SeveralHeads):
+        return reward_model.score_heads(sequences)
+    try:
+        return returns(reward_model, sequences)[:, None]
+    except SomeFailed as error:
+        raise error.rescored(error.scores[:, None]) from error.__cause__
+
+
+def _declared_scores(
+    reward_model: RewardModel, sequences: Sequences
+) -> tuple[Shaped[Tensor, " *shape"], SomeFailed | None]:
+    """Returns the model's scores, in the shape that it declares, with increments 0 on padding.
+
+    Where it failed on some rows, they are those of the other rows, and the failure comes along.
+    """
+    name, failed = reward_model.name, None
+    try:
+        scores = reward_model.score(sequences)
+    except SomeFailed as error:
+        scores, failed = error.scores, error
     if not isinstance(scores, Tensor):
         raise RewardError(name, f"a reward is a tensor, got a {type(scores).__name__}")
     shape = sequences.tokens.shape if reward_model.per_token else sequences.tokens.shape[:1]
     if scores.shape != shape:
         raise RewardError(name, f"rewards have shape {tuple(shape)}, got {tuple(scores.shape)}")
-    return torch.where(sequences.mask, scores, 0.0) if reward_model.per_token else scores
+    scores = torch.where(sequences.mask, scores, 0.0) if reward_model.per_token else scores
+    return scores, failed
 
 
-def _refuse_infinity(name: str, totals: Float[Tensor, " batch"], sequences: Sequences) -> None:
-    infinite = torch.isinf(totals)
-    if bool(infinite.any()):
-        row = int(infinite.nonzero()[0, 0])
-        problem = f"a reward is finite, got {float(totals[row])}"
-        raise RewardError(name, problem, row, text_of(sequences, row))
+def _raise_failures(
+    name: str,
+    sequences: Sequences,
+    scores: Float[Tensor, "batch *shape"],
+    totals: Float[Tensor, " batch"],
+    failed: SomeFailed | None,
+) -> None:
+    """Raises SomeFailed where rows failed already or have an infinite total."""
+    failures = {} if failed is None else dict(failed.failures)
+    unasked = () if failed is None else failed.unasked
+    for row in torch.isinf(totals).nonzero().flatten().tolist():
+        if row not in failures and row not in unasked:
+            failures[row] = f"a reward is finite, got {float(totals[row])}"
+    if failures:
+        raise SomeFailed(name, sequences, scores, failures, unasked)
 
 
 def text_of(sequences: Sequences, row: int) -> str:

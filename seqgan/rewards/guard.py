@@ -1,5 +1,6 @@
-"""Calls of a user's reward that may fail: the failing row is named, or skipped."""
+"""Calls of a user's reward that may fail: answers are kept, failing rows asked again or skipped."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -10,19 +11,36 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.data.sequences import Sequences
-from seqgan.rewards.base import RewardError, RewardModel, increments, returns, text_of
+from seqgan.rewards.base import (
+    RewardError,
+    RewardModel,
+    SomeFailed,
+    head_returns,
+    increments,
+    returns,
+    text_of,
+)
+from seqgan.rewards.pauses import asked_pause
 from seqgan.system.errors import ConfigurationError, described
+from seqgan.system.surroundings import is_failure
 
 OnFailure = Literal["stop", "skip"]
 Watch = Callable[[str], AbstractContextManager[Any]]
+Judge = Callable[[RewardModel, Sequences], Float[Tensor, "rows *shape"]]
+
+# A batch that fails together is asked in so many parts, until single rows fail. With more parts a
+# row is asked fewer times, with less parts there are fewer calls.
+PARTS = 64
 
 
 @dataclass(frozen=True)
 class FailurePolicy:
     """The policy for a reward that fails on a row."""
 
-    retries: int = 0  # further attempts at a failing batch, before its rows are tried apart
+    retries: int = 0  # times that rows which failed are asked again
     on_failure: OnFailure = "stop"  # stop, or skip the row: it then gives no learning signal
+    pause: float = 1.0  # seconds before the first of these times; doubled before each other one
+    seconds: float = 600.0  # since the first call of a batch; no row is asked again after them
 
     def __post_init__(self) -> None:
         if self.retries < 0:
@@ -30,6 +48,11 @@ class FailurePolicy:
         if self.on_failure not in get_args(OnFailure):
             known = ", ".join(get_args(OnFailure))
             raise ConfigurationError(f"on_failure is one of {known}, got {self.on_failure!r}")
+        for name in ("pause", "seconds"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigurationError(
+                    f"{name} is at least 0 and finite, got {getattr(self, name)}"
+                )
 
 
 def careful_returns(
@@ -41,14 +64,16 @@ def careful_returns(
 ) -> Float[Tensor, " batch"]:
     """Returns the reward of each sequence, as `returns` does, from a model that may fail.
 
-    An exception, a tensor of another shape and an infinite value are failures. Rows are
-    independent, so a failing batch is halved until single rows fail. If the policy is to stop and
-    the model names the failing row, nothing is halved. The model gets a copy of the sequences,
-    which it may change.
+    An exception, a tensor of another shape and an infinite value are failures. Answers that came
+    are kept. A model that raises `SomeFailed` knows which rows failed, and only those are asked
+    again, as often as the policy says and after a pause: its own, or a longer one that the failure
+    asks for (see `asked_pause`). Of a batch that fails without saying where, every row is asked
+    alone (a large batch: in parts first). If the policy is to stop and the rows are not to be asked
+    again, the first failure stops. The model gets a copy of the sequences, which it may change.
 
     Args:
         policy: by default the first failing row stops.
-        watch: makes a context around each call of the model, from the model's name.
+        watch: makes a context around each call of the model and each pause, from the model's name.
         on_skip: called with each failure that was skipped.
 
     Returns:
@@ -56,10 +81,9 @@ def careful_returns(
 
     Raises:
         RewardError: the policy is to stop, and a row failed; the error names the first such row.
-            It names none if the rows pass in parts but fail together.
+            It names none if rows pass alone but fail together, and are not to be asked again.
     """
-    shape = (len(sequences),)
-    return _judged_carefully(returns, reward_model, sequences, shape, policy, watch, on_skip)
+    return _Asking(returns, reward_model, sequences, policy, watch, on_skip).values(())
 
 
 def careful_increments(
@@ -77,85 +101,173 @@ def careful_increments(
         (batch, time): 0 on padding; NaN in the whole row where the reward does not apply or a
         failing row was skipped.
     """
-    shape = tuple(sequences.tokens.shape)
-    return _judged_carefully(increments, reward_model, sequences, shape, policy, watch, on_skip)
+    shape = tuple(sequences.tokens.shape[1:])
+    return _Asking(increments, reward_model, sequences, policy, watch, on_skip).values(shape)
 
 
-def _judged_carefully(
-    judge: Callable[[RewardModel, Sequences], Float[Tensor, "rows *shape"]],
+def careful_heads(
     reward_model: RewardModel,
     sequences: Sequences,
-    shape: tuple[int, ...],
-    policy: FailurePolicy | None,
-    watch: Watch,
-    on_skip: Callable[[RewardError], object],
-) -> Float[Tensor, "batch *shape"]:
-    """Judges all rows, and returns a tensor of the given shape, NaN in rows that were skipped."""
-    policy = FailurePolicy() if policy is None else policy
-    if "texts" in vars(sequences):  # decoded already: attempts need not decode again
-        sequences = replace(sequences, given_texts=sequences.texts)
+    policy: FailurePolicy | None = None,
+    watch: Watch = nullcontext,
+    on_skip: Callable[[RewardError], object] = lambda error: None,
+) -> Float[Tensor, "batch head"]:
+    """Returns the reward of each sequence by each head, from a model that may fail.
 
-    def attempt(rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"] | RewardError:
+    Arguments and errors are those of `careful_returns`.
+
+    Returns:
+        (batch, head): one column for a model with a single reward.
+    """
+    asking = _Asking(head_returns, reward_model, sequences, policy, watch, on_skip)
+    values = asking.values(None)
+    heads = getattr(reward_model, "heads", ())  # known by now, if there are any
+    return values.expand(-1, max(len(heads), 1))
+
+
+class _Asking:
+    """One batch, and the answers about it so far."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        reward_model: RewardModel,
+        sequences: Sequences,
+        policy: FailurePolicy | None,
+        watch: Watch,
+        on_skip: Callable[[RewardError], object],
+    ) -> None:
+        if "texts" in vars(sequences):  # decoded already: attempts need not decode again
+            sequences = replace(sequences, given_texts=sequences.texts)
+        self.judge, self.reward_model, self.sequences = judge, reward_model, sequences
+        self.policy = FailurePolicy() if policy is None else policy
+        self.watch, self.on_skip = watch, on_skip
+        self.device = sequences.tokens.device
+        self.alone = False  # True once a batch failed without saying on which rows
+
+    def values(self, shape: tuple[int, ...] | None) -> Float[Tensor, "batch *shape"]:
+        """Returns the values of all rows.
+
+        Args:
+            shape: of one row's values; None for the widest of the answers.
+        """
+        policy, started = self.policy, time.monotonic()
+        answers: list[tuple[Tensor, Tensor]] = []
+        batches = [torch.arange(len(self.sequences), device=self.device)]
+        for attempt in range(policy.retries + 1):
+            failures: list[tuple[Tensor, RewardError]] = []
+            last = attempt == policy.retries
+            for batch in batches:
+                for rows, outcome in self._outcomes(batch):
+                    if isinstance(outcome, Tensor):
+                        answers.append((rows, outcome.to(self.device)))
+                        continue
+                    if len(rows) == 0 and policy.retries:
+                        continue  # asking its rows again, alone, was the first retry
+                    if last and policy.on_failure == "stop":
+                        raise self._blaming(outcome, rows)
+                    failures.append((rows, outcome))
+            if last or not failures or not self._paused(failures, attempt, started):
+                break
+            again = torch.cat([rows for rows, _ in failures])
+            batches = [*again.split(1)] if self.alone else [again]
+        for rows, outcome in failures:
+            error = self._blaming(outcome, rows)
+            if policy.on_failure == "stop":
+                raise error
+            self.on_skip(error)
+        return self._together(answers, shape)
+
+    def _paused(
+        self,
+        failures: list[tuple[Tensor, RewardError]],
+        attempt: int,
+        started: float,
+    ) -> bool:
+        """Waits before rows are asked again; False where no time is left for that."""
+        asked = max(asked_pause(error.__cause__) for _, error in failures)
+        pause = max(asked, self.policy.pause * 2**attempt)
+        if time.monotonic() - started + pause > self.policy.seconds:
+            return False
+        if pause:
+            with self.watch(self.reward_model.name):
+                time.sleep(pause)
+        return True
+
+    def _attempt(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"] | RewardError:
+        """Asks about the rows once. A selection copies, so the model may change what it gets."""
         try:
-            with watch(reward_model.name):
-                return judge(reward_model, sequences.select(rows)).detach()  # a selection copies
+            with self.watch(self.reward_model.name):
+                return self.judge(self.reward_model, self.sequences.select(rows)).detach()
         except RewardError as error:
             return error
-        except (Exception, SystemExit) as error:
-            failure = RewardError(reward_model.name, described(error))
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            failure = RewardError(self.reward_model.name, described(error))
             failure.__cause__ = error
             return failure
 
-    stop, device = policy.on_failure == "stop", sequences.tokens.device
-    values = torch.full(shape, torch.nan, device=device)
-    everything = torch.arange(len(sequences), device=device)
-    for rows, outcome in _parts(attempt, everything, stop, policy.retries):
-        if isinstance(outcome, Tensor):
-            values[rows] = outcome.to(device)
-            continue
-        error = _blaming(outcome, rows, sequences)
-        if stop:
-            raise error
-        on_skip(error)
-    return values
+    def _outcomes(
+        self, rows: Int[Tensor, " rows"]
+    ) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
+        """Yields the parts of the rows that passed with their values, and failing rows with errors.
 
+        If rows fail together and pass in parts, the failure comes with no row.
+        """
+        named = False
+        while len(rows):
+            outcome = self._attempt(rows)
+            if isinstance(outcome, SomeFailed):
+                yield rows[outcome.answered], outcome.scores[outcome.answered].detach()
+                for row in sorted(outcome.failures):
+                    yield rows[row : row + 1], outcome.failure(row)
+                rows = rows[[*outcome.unasked]]
+            elif isinstance(outcome, Tensor) or len(rows) == 1:
+                yield rows, outcome
+                return
+            elif outcome.row is not None and 0 <= outcome.row < len(rows) and not named:
+                named = True
+                yield rows[outcome.row : outcome.row + 1], outcome
+                rows = torch.cat([rows[: outcome.row], rows[outcome.row + 1 :]])
+            else:
+                yield from self._parts(rows, outcome)
+                return
+        if not named and not len(self.sequences):  # an empty batch is asked about, too
+            yield rows, self._attempt(rows)
 
-def _parts(
-    attempt: Callable[[Tensor], Tensor | RewardError],
-    rows: Int[Tensor, " rows"],
-    stop: bool,
-    retries: int = 0,
-) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
-    """Yields the parts of the rows that passed with their values, and failing rows with errors.
+    def _parts(
+        self, rows: Int[Tensor, " rows"], together: RewardError
+    ) -> Iterator[tuple[Int[Tensor, " part"], Tensor | RewardError]]:
+        """The outcomes of parts of rows that failed together."""
+        self.alone = passed = True
+        for part in rows.split(-(-len(rows) // PARTS)):
+            for inner, outcome in self._outcomes(part):
+                passed = passed and isinstance(outcome, Tensor)
+                yield inner, outcome
+        if passed:
+            problem = f"passes {len(rows)} rows in parts but not together, where: "
+            failure = RewardError(together.name, problem + together.problem)
+            failure.__cause__ = together.__cause__ or together
+            yield rows[:0], failure
 
-    If rows fail together and pass in parts, the failure comes with no row.
-    """
-    outcome = attempt(rows)
-    while isinstance(outcome, RewardError) and retries > 0:
-        outcome, retries = attempt(rows), retries - 1
-    if isinstance(outcome, Tensor) or len(rows) < 2:
-        yield rows, outcome
-        return
-    if stop and outcome.row is not None and 0 <= outcome.row < len(rows):
-        yield rows[outcome.row : outcome.row + 1], outcome  # the first failure stops
-        return
-    passed = True
-    for half in rows.split((len(rows) + 1) // 2):
-        for part, inner in _parts(attempt, half, stop):
-            passed = passed and isinstance(inner, Tensor)
-            yield part, inner
-    if passed:
-        together = f"passes {len(rows)} rows in parts but not together, where: {outcome.problem}"
-        failure = RewardError(outcome.name, together)
-        failure.__cause__ = outcome.__cause__ or outcome
-        yield rows[:0], failure
+    def _together(
+        self, answers: list[tuple[Tensor, Tensor]], shape: tuple[int, ...] | None
+    ) -> Float[Tensor, "batch *shape"]:
+        """One tensor of all answers; NaN in rows without one."""
+        if shape is None:
+            shape = (max((values.shape[1] for _, values in answers), default=1),)
+        together = torch.full((len(self.sequences), *shape), torch.nan, device=self.device)
+        for rows, values in answers:
+            together[rows] = values.float()
+        return together
 
-
-def _blaming(failure: RewardError, rows: Int[Tensor, " rows"], sequences: Sequences) -> RewardError:
-    """Returns the failure with the row's number in the whole batch, and the row's text."""
-    if len(rows) == 0:
-        return failure
-    row = int(rows[0])
-    error = RewardError(failure.name, failure.problem, row, text_of(sequences, row))
-    error.__cause__ = failure.__cause__ or failure
-    return error
+    def _blaming(self, failure: RewardError, rows: Int[Tensor, " rows"]) -> RewardError:
+        """The failure with the row's number in the whole batch, and the row's text."""
+        if len(rows) == 0:
+            return failure
+        row = int(rows[0])
+        text = text_of(self.sequences, row)
+        error = RewardError(failure.name, failure.problem, row, text)
+        error.__cause__ = failure.__cause__ or failure
+        return error

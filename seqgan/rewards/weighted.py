@@ -13,14 +13,16 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.functional.rescaling import weighted_sum
 from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
-from seqgan.rewards.guard import FailurePolicy, Watch, careful_increments, careful_returns
+from seqgan.rewards.guard import FailurePolicy, Watch, careful_heads, careful_increments
 from seqgan.system.errors import ConfigurationError
 
 
 class WeightedSum(Reward):
     """A weighted sum of rewards. In each row it adds up the rewards that apply to the row.
 
-    A row to which no reward applies has none (NaN), as in TRL.
+    A row to which no reward applies has none (NaN), as in TRL. A part with several heads counts as
+    several rewards, `<part>_<head>`, each with the part's weight. Its heads are known once it was
+    asked for the first time; `names` and `weights` grow then.
 
     Args:
         parts: any number of reward models with distinct names; at most one of them learns.
@@ -49,35 +51,47 @@ class WeightedSum(Reward):
                 raise ConfigurationError(
                     f"a reward is a reward model, got {part!r}; `as_reward` makes one of a function"
                 )
-        self.names = tuple(part.name for part in self.parts)
-        self.name = "+".join(self.names)
-        self.weights = torch.ones(len(self.parts)) if weights is None else torch.tensor([*weights])
+        names = [part.name for part in self.parts]
+        self.name = "+".join(names)
+        given = torch.ones(len(self.parts)) if weights is None else torch.tensor([*weights])
+        self.part_weights = given
         self.failures = failures or FailurePolicy()
         self.watch = watch
         self.on_skip = on_skip
         if not self.parts:
             raise ConfigurationError("a weighted sum has at least one reward, got none")
-        if len(self.weights) != len(self.parts):
+        if len(given) != len(self.parts):
             raise ConfigurationError(
-                f"there is one weight per reward, {len(self.parts)}, got {len(self.weights)}"
+                f"there is one weight per reward, {len(self.parts)}, got {len(given)}"
             )
-        if not bool(torch.isfinite(self.weights).all()):
-            raise ConfigurationError(f"reward weights are finite, got {self.weights.tolist()}")
-        for name in self.names:
+        if not bool(torch.isfinite(given).all()):
+            raise ConfigurationError(f"reward weights are finite, got {given.tolist()}")
+        for name in names:
             if not name or name.startswith("_") or "/" in name:
                 raise ConfigurationError(
                     "a reward's name is not empty, does not begin with _ and has no /, since"
                     f" metrics are named after it, got {name!r}"
                 )
-            if self.names.count(name) > 1:
+            if names.count(name) > 1:
                 raise ConfigurationError(f"rewards have distinct names, got {name!r} twice")
         learning = [part for part in self.parts if isinstance(part, TrainableReward)]
         if len(learning) > 1:
-            names = " and ".join(part.name for part in learning)
+            several = " and ".join(part.name for part in learning)
             raise ConfigurationError(
-                f"at most one reward learns along with the generator, got {names}"
+                f"at most one reward learns along with the generator, got {several}"
             )
         self.learning: TrainableReward | None = learning[0] if learning else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the rewards: those of the parts, or of their heads."""
+        return tuple(name for part in self.parts for name in _names(part))
+
+    @property
+    def weights(self) -> Float[Tensor, " reward"]:
+        """The weight of each reward."""
+        counts = torch.tensor([len(_names(part)) for part in self.parts])
+        return self.part_weights.repeat_interleave(counts)
 
     def observed(self, watch: Watch, on_skip: Callable[[RewardError], object]) -> "WeightedSum":
         """Returns a copy with other listeners, and with the same parts and weights.
@@ -96,8 +110,8 @@ class WeightedSum(Reward):
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return weighted_sum(self.score_parts(sequences), self.weights)
 
-    def score_parts(self, sequences: Sequences) -> Float[Tensor, "part batch"]:
-        """Returns the unweighted reward of each part, NaN where it does not apply.
+    def score_parts(self, sequences: Sequences) -> Float[Tensor, "reward batch"]:
+        """Returns each unweighted reward, in the order of `names`, NaN where it does not apply.
 
         Parts that wait for something outside (`is_async`), say a server, are called at the same
         time.
@@ -106,18 +120,24 @@ class WeightedSum(Reward):
             RewardError: a part failed, and `failures` says to stop.
         """
 
-        def ask(part: RewardModel) -> Float[Tensor, " batch"]:
-            return careful_returns(part, sequences, self.failures, self.watch, self.on_skip)
+        def ask(part: RewardModel) -> Float[Tensor, "head batch"]:
+            return careful_heads(part, sequences, self.failures, self.watch, self.on_skip).T
 
         waiting = [part for part in self.parts if getattr(part, "is_async", False)]
         if len(waiting) < 2:
-            return torch.stack([ask(part) for part in self.parts])
-        _ = sequences.texts  # decode once, before each thread would
-        with ThreadPoolExecutor(len(waiting)) as pool:
-            answers = {part.name: pool.submit(ask, part) for part in waiting}
-            scores = {part.name: ask(part) for part in self.parts if part.name not in answers}
-            scores |= {name: answer.result() for name, answer in answers.items()}
-        return torch.stack([scores[name] for name in self.names])
+            scores = [ask(part) for part in self.parts]
+        else:
+            _ = sequences.texts  # decode once, before each thread would
+            with ThreadPoolExecutor(len(waiting)) as pool:
+                answers = {id(part): pool.submit(ask, part) for part in waiting}
+                others = {id(part): ask(part) for part in self.parts if id(part) not in answers}
+                others |= {part: answer.result() for part, answer in answers.items()}
+            scores = [others[id(part)] for part in self.parts]
+        names = self.names
+        for name in names:
+            if names.count(name) > 1:
+                raise RewardError(self.name, f"rewards have distinct names, got {name!r} twice")
+        return torch.cat(scores)
 
     def increments(self, sequences: Sequences) -> Float[Tensor, "batch time"] | None:
         """Returns the weighted rewards of single tokens, from the parts that are `per_token`.
@@ -140,7 +160,7 @@ class WeightedSum(Reward):
             )
             for place in places
         ]
-        return weighted_sum(torch.stack(by_part), self.weights[places]).nan_to_num(nan=0.0)
+        return weighted_sum(torch.stack(by_part), self.part_weights[places]).nan_to_num(nan=0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of the parts that have one, by their names."""
@@ -152,6 +172,12 @@ class WeightedSum(Reward):
 
     def _stateful(self) -> list[Any]:
         return [part for part in self.parts if hasattr(part, "state_dict")]
+
+
+def _names(part: RewardModel) -> list[str]:
+    """The names of a part's rewards."""
+    heads = getattr(part, "heads", ())
+    return [f"{part.name}_{head}" for head in heads] or [part.name]
 
 
 def as_weighted_sum(reward_model: RewardModel) -> WeightedSum:

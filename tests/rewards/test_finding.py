@@ -86,6 +86,26 @@ class Holder:
         return 7
 
 
+def chat(completions, bonus=0, **kwargs):
+    return [len(completion[0]["content"]) + bonus for completion in completions]
+
+
+def nameless(x, times=1):
+    return times * len(x)
+
+
+def with_messages_of_its_own(text, messages=0):
+    return messages
+
+
+class ChatJudge:
+    def __init__(self, bonus=0):
+        self.bonus = bonus
+
+    def __call__(self, completions, **kwargs):
+        return chat(completions, self.bonus)
+
+
 instance = Own(None)
 number = 3
 bound = functools.partial(scaled, scale=3)
@@ -116,6 +136,13 @@ def folder(tmp_path, monkeypatch):
         ("scaled(scale=2)", "scaled", [18, 0, 6]),
         ("scaled(scale=2, mood='happy')", "scaled", [1018, 1000, 1006]),
         ("bound", "bound", [27, 0, 9]),
+        ("chat(messages=True)", "chat", [9, 0, 3]),
+        ("chat(messages=True, bonus=1)", "chat", [10, 1, 4]),
+        ("chat", "chat", [9, 0, 3]),
+        ("nameless(takes='text')", "nameless", [9, 0, 3]),
+        ("nameless(takes='text', times=2)", "nameless", [18, 0, 6]),
+        ("with_messages_of_its_own(messages=3)", "with_messages_of_its_own", [3, 3, 3]),
+        ("ChatJudge(messages=True, bonus=2)", "ChatJudge", [11, 2, 5]),
         ("shout", "shout", [9, 0, 3]),
         ("factory(weight=3)", "weighted", [27, 0, 9]),
         ("factory(weight=1, power=2)", "weighted", [81, 0, 9]),

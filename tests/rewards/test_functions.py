@@ -6,6 +6,7 @@ import functools
 import math
 import re
 import threading
+import typing
 from dataclasses import replace
 
 import numpy as np
@@ -21,10 +22,18 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.rewards.adapters.functions import ROWS_IN_FLIGHT, as_reward
 from seqgan.rewards.adapters.modules import ModuleReward
-from seqgan.rewards.base import Reporting, Reward, RewardError, RewardModel, returns
+from seqgan.rewards.base import (
+    Reporting,
+    Reward,
+    RewardError,
+    RewardModel,
+    increments,
+    returns,
+)
 from seqgan.rewards.conformance import check_reward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import ConstantReward
+from seqgan.rewards.weighted import WeightedSum
 
 VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
 ROWS = [[0, 1, 2, 3, 0], [4], [3, 3, 4]]
@@ -359,7 +368,7 @@ class TestValues:
         assert values.dtype == torch.float32
         assert values.tolist() == [1, 1, 3.5]
 
-    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, "3", "polite", [1.0, 2.0], {}])
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e39, "3", "polite", {}])
     def test_what_is_no_finite_number(self, bad):
         rule = re.escape(
             "on row 2 ('d d'): a value is a finite number, or None where the reward does not apply,"
@@ -385,7 +394,6 @@ class TestValues:
             ("abc", "gives one value per text, 3, got a str"),
             ({"a": 1, "b": 2, "c": 3}, "gives one value per text, 3, got a dict"),
             (torch.tensor(1.0), r"gives a tensor of one value per text, \(3,\), got \(\)"),
-            (torch.zeros(3, 1), r"gives a tensor of one value per text, \(3,\), got \(3, 1\)"),
             (torch.zeros(4), "gives one value per text, 3, got 4"),
             (np.float64(2.0), "gives one value per text, 3, got a float64"),
         ],
@@ -434,6 +442,261 @@ def test_a_function_may_change_what_it_is_given(function):
     assert batch.texts == TEXTS
     assert batch.prompt_texts == PROMPTS
     assert batch.columns == BATCH.columns
+
+
+class TestOptionsOfItsOwn:
+    """TRL's usual shape: options with defaults, and `**kwargs` for all that the trainer gives."""
+
+    def test_an_option_keeps_its_default_beside_all_others(self):
+        def judge(completions, target=4, *, strict=True, **kwargs):
+            assert (target, strict) == (4, True)
+            assert {"prompts", "mood", "trainer_state"} <= {*kwargs}
+            return [len(text) - target for text in completions]
+
+        assert scored(judge) == [5, -4, -1]
+
+    def test_an_option_of_a_row_keeps_its_default(self):
+        def judge(text, lower=False, **kwargs):
+            assert kwargs["mood"]
+            return 1 - lower
+
+        assert scored(judge) == [1, 1, 1]
+
+    def test_a_column_fills_an_option_of_its_name(self):
+        def judge(completions, weight=None, **kwargs):
+            return weight
+
+        assert scored(judge) == [1, 10, 100]
+
+    def test_a_bound_option_is_not_filled_again(self):
+        def judge(completions, weight=1, **kwargs):
+            return [weight] * len(completions)
+
+        assert scored(functools.partial(judge, weight=7)) == [7, 7, 7]
+
+    def test_only_all_the_others(self):
+        assert scored(lambda completions, *args, flag=2, **others: [flag] * 3) == [2, 2, 2]
+
+
+def contents(completions):
+    return [len(completion[0]["content"]) for completion in completions]
+
+
+class TestChatMessages:
+    def test_the_annotation_says_it(self):
+        def typed(completions: list[list[dict[str, str]]], **kwargs) -> list[float]:
+            assert kwargs["prompts"][0] == [{"role": "user", "content": "c"}]
+            return contents(completions)
+
+        def written(completions: "list[list[dict]]"):
+            return contents(completions)
+
+        def aliased(completions: list[Messages]):
+            return contents(completions)
+
+        for judge in (typed, written, aliased):
+            assert as_reward(judge).messages is True
+            assert scored(judge) == [9, 0, 3]
+
+    @pytest.mark.parametrize(
+        "annotation",
+        ["list[str]", "list[str] | list[list[dict[str, str]]]", "typing.Sequence[str]"],
+    )
+    def test_the_annotation_says_strings(self, annotation):
+        scope = {"typing": typing}
+        exec(f"def judge(completions: {annotation}):\n return [*map(len, completions)]", scope)
+        assert as_reward(scope["judge"]).messages is False
+        assert scored(scope["judge"]) == [9, 0, 3]
+
+    @pytest.mark.parametrize("annotation", ["list", "list[typing.Any]", "NotThere[str]", "3"])
+    def test_other_annotations_say_nothing(self, annotation):
+        scope = {"typing": typing}
+        exec(f"def judge(completions: '{annotation}'):\n return [*map(len, completions)]", scope)
+        assert scored(scope["judge"]) == [9, 0, 3]
+
+    def test_a_function_that_does_not_say_it_shows_it(self):
+        assert scored(contents) == [9, 0, 3]
+        reward = as_reward(contents)
+        reward.score(BATCH)
+        assert reward.messages is True
+        last = as_reward(lambda completions, **kwargs: [len(c[-1]["content"]) for c in completions])
+        assert last.score(BATCH).tolist() == [9, 0, 3]
+
+    def test_an_asynchronous_one_shows_it_too(self):
+        async def of_batch(completions):
+            return contents(completions)
+
+        async def of_row(completion):
+            return len(completion[0]["content"])
+
+        batch = BATCH.select(torch.tensor([0, 2]))
+        assert scored(of_batch, batch) == [9, 3]
+        assert scored(of_row, batch) == [9, 3]
+
+    def test_an_error_that_messages_do_not_cure_is_told_as_it_was(self):
+        with pytest.raises(TypeError, match="string indices must be integers"):
+            scored(lambda completions, mood: [row["score"] for row in mood])
+
+    def test_what_is_said_wins(self):
+        def judge(completions: list[str]):
+            return contents(completions)
+
+        assert scored(judge, messages=True) == [9, 0, 3]
+        with pytest.raises(TypeError, match="string indices"):
+            scored(judge)
+
+    @pytest.mark.integration
+    @pytest.mark.parametrize("name", ["think_format_reward", "accuracy_reward"])
+    def test_those_of_trl(self, name):
+        rewards = pytest.importorskip("trl.rewards")
+        assert as_reward(getattr(rewards, name)).messages is True
+
+
+Messages = list[dict[str, str]]
+
+
+class TestNamesOfOtherLibraries:
+    def test_verifiers(self):
+        def judge(completion, mood, **kwargs):
+            assert kwargs["prompt"] in PROMPTS
+            return len(completion) + 100 * (mood == "calm")
+
+        assert scored(judge) == [9, 0, 103]
+
+    def test_verl(self):
+        def compute_score(mood, solution_str, weight, extra_info=None):
+            return len(solution_str) * weight
+
+        assert scored(compute_score) == [9, 0, 300]
+
+    def test_trlx(self):
+        def reward_fn(samples, prompts, outputs, **kwargs):
+            assert samples == ["c a b c d a", "b b ", "d a d d"]
+            assert (prompts, outputs) == (PROMPTS, TEXTS)
+            return [float(len(sample)) for sample in samples]
+
+        assert scored(reward_fn) == [11, 4, 7]
+        assert scored(lambda samples, **kwargs: [*map(len, samples)]) == [11, 4, 7]
+
+    def test_rl4lms(self):
+        def judge(prompt_texts, gen_texts):
+            return [len(p) + 100 * len(t) for p, t in zip(prompt_texts, gen_texts, strict=True)]
+
+        assert scored(judge) == [901, 3, 303]
+
+    def test_a_column_goes_first(self):
+        batch = replace(BATCH, columns={"response": ["x", "yy", "zzz"]})
+        assert scored(lambda text, response: len(response), batch) == [1, 2, 3]
+
+
+class TestSeveralHeads:
+    @staticmethod
+    def rows(texts):
+        return [{"size": len(text), "empty": None if text else 1} for text in texts]
+
+    @pytest.mark.parametrize(
+        "judge",
+        [
+            lambda texts: TestSeveralHeads.rows(texts),
+            lambda text: TestSeveralHeads.rows([text])[0],
+            lambda texts: {"size": np.array([9, 0, 3]), "empty": [None, 1, None]},
+            lambda texts: [{"size": 9}, {"size": 0, "empty": torch.tensor(1)}, {"size": 3}],
+        ],
+    )
+    def test_a_mapping_gives_several_rewards(self, judge):
+        rewards = WeightedSum([ConstantReward(), as_reward(judge, name="judge")], [0.5, 2.0])
+        assert rewards.names == ("constant", "judge")
+        scores = rewards.score_parts(BATCH)
+        assert rewards.names == ("constant", "judge_size", "judge_empty")
+        assert rewards.weights.tolist() == [0.5, 2, 2]
+        assert scores[1].tolist() == [9, 0, 3]
+        assert scores[2].isnan().tolist() == [True, False, True]
+        total = rewards.score(BATCH) - 0.5 * scores[0]
+        assert total.tolist() == [18, 2, 6]
+        assert as_reward(judge).score(BATCH).tolist() == [9, 1, 3]
+
+    def test_a_skipped_row_has_no_head(self):
+        def judge(text):
+            return {"one": 1 / len(text), "two": 2}
+
+        policy = FailurePolicy(on_failure="skip")
+        rewards = WeightedSum([as_reward(judge)], failures=policy)
+        assert rewards.score_parts(BATCH).isnan().tolist() == [[False, True, False]] * 2
+
+    def test_a_batch_without_any_answer_comes_before_the_heads(self):
+        rewards = WeightedSum([as_reward(lambda text: {"a": 1, "b": 2} if text else None)])
+        assert rewards.score_parts(BATCH.select(torch.tensor([1]))).isnan().tolist() == [[True]]
+        assert rewards.score_parts(BATCH).shape == (2, 3)
+        assert rewards.score_parts(BATCH.select(torch.tensor([1]))).shape == (2, 1)
+
+    @pytest.mark.parametrize(
+        ("second", "rule"),
+        [
+            ({"c": 1}, "gives the same heads for each text, a, b, got {'c': 1}"),
+            (1.0, "gives the same heads for each text, a, b, got 1.0"),
+            ({"a": "high"}, "got 'high' as 'a'"),
+        ],
+    )
+    def test_other_answers_after_that_are_failures(self, second, rule):
+        answers = iter([[{"a": 1, "b": 2}] * 3, [{"a": 1}, second, {"b": 1}]])
+        reward = as_reward(lambda texts: next(answers))
+        reward.score_heads(BATCH)
+        with pytest.raises(RewardError, match=re.escape(rule) + "$") as caught:
+            reward.score_heads(BATCH)
+        assert caught.value.row == 1
+
+    def test_a_name_that_another_reward_has(self):
+        rewards = WeightedSum(
+            [
+                as_reward(lambda text: 1, name="judge_a"),
+                as_reward(lambda text: {"a": 1}, name="judge"),
+            ]
+        )
+        with pytest.raises(RewardError, match="distinct names, got 'judge_a' twice"):
+            rewards.score_parts(BATCH)
+
+
+class TestValuesOfTokens:
+    @pytest.mark.parametrize(
+        "judge",
+        [
+            lambda completion_ids: [[1.0 * index for index in ids] for ids in completion_ids],
+            lambda token_ids: token_ids,
+            lambda token_ids: torch.tensor(token_ids),
+            lambda tokens, mask: tokens * 1.0,
+            lambda tokens, mask: (tokens * mask).numpy(),
+        ],
+    )
+    def test_lists_are_rewards_of_tokens(self, judge):
+        reward = as_reward(judge)
+        expected = [[0, 1, 2, 3, 0], [4, 0, 0, 0, 0], [3, 3, 4, 0, 0]]
+        assert increments(reward, BATCH).tolist() == expected
+        assert reward.per_token
+        assert returns(reward, BATCH).tolist() == [6, 4, 10]
+        assert WeightedSum([reward], [10.0]).increments(BATCH)[2].tolist() == [30, 30, 40, 0, 0]
+        assert WeightedSum([reward]).score_parts(BATCH).tolist() == [[6, 4, 10]]
+
+    def test_words_without_the_eos(self):
+        reward = as_reward(lambda text: [float(ord(word)) for word in text.split()])
+        assert increments(reward, BATCH)[:, :3].tolist() == [[97, 98, 99], [0, 0, 0], [100, 100, 0]]
+
+    def test_none_and_a_number_among_lists(self):
+        reward = as_reward(lambda texts: [None, 5, [1, 2, 3]])
+        values = increments(reward, BATCH)
+        assert values[0].isnan().all()
+        assert values[1:].tolist() == [[5, 0, 0, 0, 0], [1, 2, 3, 0, 0]]
+
+    def test_as_many_as_tokens(self):
+        with pytest.raises(
+            RewardError, match=r"on row 2 \('d d'\): gives a value for each token, 3, got 4"
+        ):
+            scored(lambda token_ids: [0.0] * (4 if len(token_ids) == 3 else len(token_ids)))
+
+    @pytest.mark.parametrize("column", [torch.ones(3, 1), np.ones((3, 1)), [[1], (1,), [1.0]]])
+    def test_a_column_of_numbers_is_one_for_each_text(self, column):
+        reward = as_reward(lambda texts: column)
+        assert reward.score(BATCH).tolist() == [1, 1, 1]
+        assert not reward.per_token
 
 
 class TestBadRewardsAreSurvived:

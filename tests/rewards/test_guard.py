@@ -41,6 +41,8 @@ class Numbering:
     def score(self, sequences):
         self.sizes.append(len(sequences))
         values = number(sequences)
+        if self.fail is infinite:
+            return torch.where(torch.isin(values, torch.tensor(self.bad)), -math.inf, values)
         for row in self.bad:
             if row in values.tolist():
                 return self.fail(values, row)
@@ -109,11 +111,20 @@ def test_the_original_exception_is_chained():
     assert isinstance(caught.value.__cause__, KeyError)
 
 
-def test_halving_takes_few_calls():
+def test_rows_of_a_batch_that_says_nothing_are_asked_alone():
     model = Numbering(37, fail=raising)
     careful_returns(model, BATCH, SKIP)
-    assert len(model.sizes) == 13  # the batch, then two halves at each of six levels
-    assert sorted(set(model.sizes)) == [1, 2, 4, 8, 16, 32, 64]
+    assert model.sizes == [64, *[1] * 64]  # no row is asked about more than twice
+
+
+def test_parts_of_a_large_batch_are_asked_before_its_rows():
+    model = Numbering(37, fail=raising)
+    many = BATCH.select(torch.arange(64 * 40) % 64)
+    values = careful_returns(model, many.select(torch.arange(64 * 40)), SKIP)
+    assert values.isnan().nonzero().flatten().tolist() == list(range(37, 64 * 40, 64))
+    assert model.sizes[0] == 64 * 40
+    assert set(model.sizes[1:]) == {40, 1}
+    assert len(model.sizes) == 1 + 64 + 40 * 40  # each of 40 parts with a failing row has 40 rows
 
 
 def test_a_row_that_the_reward_names_itself_is_not_searched_for():
@@ -173,17 +184,18 @@ class Flaky(Numbering):
         return values
 
 
-def test_a_batch_is_tried_again_before_it_is_halved():
+def test_a_failed_row_is_asked_again_and_the_other_answers_are_kept():
     model = Flaky(2)
-    assert careful_returns(model, BATCH, FailurePolicy(retries=2)).tolist() == VALUES
-    assert model.sizes == [64, 64, 64]
+    assert careful_returns(model, BATCH, FailurePolicy(1, pause=0.0)).tolist() == VALUES
+    assert model.sizes == [64, *[1] * 64, 1]  # the batch, its rows, and the row that failed again
 
 
-def test_a_failure_that_went_away_is_no_rows_fault():
-    with pytest.raises(RewardError) as caught:
-        careful_returns(Flaky(2), BATCH, FailurePolicy(retries=1))
-    assert caught.value.row is None
-    assert caught.value.problem.endswith("TimeoutError: no answer")
+def test_a_failure_that_lasts_longer_than_the_retries_is_skipped():
+    told = []
+    policy = FailurePolicy(1, "skip", pause=0.0)
+    # the batch, its 64 rows, and five of those again
+    assert kept(careful_returns(Flaky(70), BATCH, policy, on_skip=told.append), set(range(5)))
+    assert [error.row for error in told] == list(range(5))
 
 
 class Crowded(Numbering):
@@ -199,7 +211,7 @@ def test_a_failure_of_no_row_is_named_as_one():
     with pytest.raises(RewardError) as caught:
         careful_returns(Crowded(), BATCH)
     assert str(caught.value) == (
-        "reward 'mine' failed: passes 32 rows in parts but not together, where: MemoryError"
+        "reward 'mine' failed: passes 64 rows in parts but not together, where: MemoryError"
     )
     assert isinstance(caught.value.__cause__, MemoryError)
 
@@ -207,7 +219,11 @@ def test_a_failure_of_no_row_is_named_as_one():
 def test_skipping_loses_nothing_to_a_failure_of_no_row():
     told = []
     assert careful_returns(Crowded(), BATCH, SKIP, on_skip=told.append).tolist() == VALUES
-    assert [error.row for error in told] == [None, None]  # the two halves of the batch
+    assert [error.row for error in told] == [None]
+
+
+def test_a_batch_that_passes_in_parts_has_passed_where_rows_may_be_asked_again():
+    assert careful_returns(Crowded(), BATCH, FailurePolicy(1, pause=0.0)).tolist() == VALUES
 
 
 def raises(error):

@@ -7,11 +7,12 @@ names of rewards, and makes a reward of the loaded object.
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from seqgan.rewards.adapters.functions import as_reward
-from seqgan.rewards.adapters.signature import read_signature
+from seqgan.rewards.adapters.signature import Takes, read_signature
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.plugins import Spec, call, check_arguments, load, parse_spec, wrong
@@ -40,6 +41,9 @@ DISCRIMINATOR = "discriminator"
 
 # Other packages declare their rewards in this entry-point group.
 GROUP = "seqgan.rewards"
+
+# Arguments of `as_reward` that may stand among those of a function.
+HOW = ("messages", "takes")
 
 NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
@@ -83,7 +87,8 @@ def find_reward(
     `as_reward` makes a reward of the loaded object. Before that, a class is called with the
     arguments. So is a function that makes a reward: one with a short name, one with a parameter
     `task` (it gets the task), or one that judges no texts and has parentheses after it. A function
-    that judges texts gets the arguments along with each text.
+    that judges texts gets the arguments along with each text. `messages` and `takes`, where the
+    function has no such parameter of its own, are those of `as_reward`.
 
     A reward that names itself keeps its name; a function's reward is named after the attribute.
 
@@ -96,22 +101,44 @@ def find_reward(
     """
     parsed = parse_spec(spec, "reward")
     loaded = load(parsed, {**SHIPPED, **others}, GROUP, (DISCRIMINATOR,))
-    judge = _judge(loaded, parsed, task)
+    parsed, how = _told_apart(loaded, parsed)
+    judge = _judge(loaded, parsed, task, how.get("takes"))
     if isinstance(judge, RewardModel) and not isinstance(judge, type):
+        if how:
+            raise wrong(parsed, f"{' and '.join(how)} is for functions, got a reward model")
         return judge
     vocabulary = None if task is None else task.vocabulary
     try:
-        return as_reward(judge, name=_name(judge, parsed), vocabulary=vocabulary)
+        return as_reward(judge, name=_name(judge, parsed), vocabulary=vocabulary, **how)
     except SeqganError as error:
         raise wrong(parsed, str(error)) from error
 
 
-def _judge(loaded: Any, spec: Spec, task: Task | None) -> Any:
+def _told_apart(loaded: Any, spec: Spec) -> tuple[Spec, dict[str, Any]]:
+    """Tells the arguments of `as_reward` (`messages`, `takes`) from the loaded object's own.
+
+    Returns:
+        The specification without the former, and them.
+
+    Raises:
+        ConfigurationError: one has a value that it cannot have.
+    """
+    own = _parameters(loaded)
+    how = {name: v for name, v in (spec.arguments or {}).items() if name in HOW and name not in own}
+    if how.get("messages") not in (None, True, False):
+        raise wrong(spec, f"messages is True or False, got {how['messages']!r}")
+    if not how or spec.arguments is None:
+        return spec, {}
+    rest = {name: value for name, value in spec.arguments.items() if name not in how}
+    return replace(spec, arguments=rest), how
+
+
+def _judge(loaded: Any, spec: Spec, task: Task | None, takes: Takes | None = None) -> Any:
     """Returns the object that judges: the loaded one, or the result of calling it."""
     if not isinstance(loaded, type):
         if spec.arguments is None and not _makes_rewards(loaded, spec):
             return loaded
-        if callable(loaded) and _judges_texts(loaded):
+        if callable(loaded) and (takes is not None or _judges_texts(loaded)):
             arguments = spec.arguments or {}
             check_arguments(loaded, arguments, spec, partial=True)
             return functools.partial(loaded, **arguments)

@@ -3,9 +3,10 @@
 import asyncio
 import functools
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,13 +15,32 @@ from torch import Tensor, nn
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.functional.rescaling import weighted_sum
+from seqgan.rewards.adapters.answers import UNASKED, Answers, read_answers, split_answer
 from seqgan.rewards.adapters.background import BackgroundLoop, contained
+from seqgan.rewards.adapters.huggingface import openings
 from seqgan.rewards.adapters.modules import ModuleReward
 from seqgan.rewards.adapters.signature import Takes, read_signature
-from seqgan.rewards.base import Reward, RewardError, RewardModel, text_of
-from seqgan.system.errors import ConfigurationError, described
+from seqgan.rewards.base import Reward, RewardError, RewardModel, SomeFailed
+from seqgan.system.errors import ConfigurationError
+from seqgan.system.surroundings import is_failure
 
 ROWS_IN_FLIGHT = 64  # simultaneous calls of an asynchronous function that judges one row
+NO_MESSAGES = "string indices must be integers"  # Python's error of completion[0]["content"]
+
+# Arguments that may be chat messages, and who says them.
+ROLES = MappingProxyType(
+    {
+        "prompt": "user",
+        "prompts": "user",
+        "prompt_texts": "user",
+        "completion": "assistant",
+        "completions": "assistant",
+        "responses": "assistant",
+        "outputs": "assistant",
+        "gen_texts": "assistant",
+    }
+)
 
 
 def as_reward(
@@ -28,7 +48,7 @@ def as_reward(
     *,
     name: str | None = None,
     takes: Takes | None = None,
-    messages: bool = False,
+    messages: bool | None = None,
     vocabulary: Vocabulary | None = None,
 ) -> RewardModel:
     """Makes a reward model of any object that can judge a text.
@@ -41,7 +61,8 @@ def as_reward(
         name: the reward's name; None takes the name of the function or of the module's class.
         takes: the value for a function's first parameter, if the parameter's name does not say it.
         messages: True gives a function each prompt and completion as a list of one chat message
-            (`{"role": ..., "content": text}`), not as a string.
+            (`{"role": ..., "content": text}`), False as a string. None reads it from the
+            annotation of `completions`; where that says nothing, strings are tried first.
         vocabulary: decodes sequences without a vocabulary of their own.
 
     Raises:
@@ -91,8 +112,14 @@ class FunctionReward(Reward):
     Both kinds may take columns of the data by name, and get all arguments with `**kwargs`. Both may
     be asynchronous.
 
-    None means that the reward does not apply; NaN and infinity are errors. Texts are decoded only
-    for functions that take them.
+    None means that the reward does not apply. NaN and infinity are failures, and so is an
+    exception, raised or given in a row's place. The first answers with a list for each token make
+    the reward `per_token`, the first with a mapping give its `heads`. Texts are decoded only for
+    functions that take them.
+
+    Args:
+        in_flight: number of simultaneous calls of a function that is called once per row; 0 makes
+            it 64 for an asynchronous function and 1 for any other.
     """
 
     def __init__(
@@ -100,23 +127,47 @@ class FunctionReward(Reward):
         function: Callable[..., Any],
         name: str | None = None,
         takes: Takes | None = None,
-        messages: bool = False,
+        messages: bool | None = None,
         vocabulary: Vocabulary | None = None,
+        in_flight: int = 0,
     ) -> None:
         self.function = function
         self.name = _name_of(function) if name is None else name
         self.signature = read_signature(function, takes)
-        self.messages = messages
+        self.messages = self.signature.messages if messages is None else messages
         self.vocabulary = vocabulary
-        self.is_async = any(
-            inspect.iscoroutinefunction(f) for f in (function, type(function).__call__)
-        )
+        self.in_flight = in_flight
+        inner = _unwrapped(function)
+        self.is_async = any(inspect.iscoroutinefunction(f) for f in (inner, type(inner).__call__))
+        self.heads: tuple[str, ...] = ()
         self._loop = BackgroundLoop() if self.is_async else None
         self._state = TrainerState()
         self._metrics: dict[str, list[float]] = {}
         self._extras: dict[str, list[Any]] = {}
 
-    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+    def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
+        """(batch,) or (batch, time) rewards; the sum of the heads, where there are several."""
+        answers = self._answers(sequences)
+        scores = answers.values
+        if answers.heads:
+            scores = weighted_sum(scores.T, torch.ones(len(answers.heads)))
+        return self._given(scores, answers, sequences)
+
+    def score_heads(self, sequences: Sequences) -> Float[Tensor, "batch head"]:
+        """The rewards by head, NaN where one does not apply; one column without heads."""
+        answers = self._answers(sequences)
+        scores = answers.values.sum(dim=1) if answers.per_token else answers.values
+        return self._given(scores if answers.heads else scores[:, None], answers, sequences)
+
+    def _given(
+        self, scores: Float[Tensor, "batch *shape"], answers: Answers, sequences: Sequences
+    ) -> Float[Tensor, "batch *shape"]:
+        if answers.failures:
+            raise SomeFailed(self.name, sequences, scores, answers.failures, answers.unasked)
+        return scores
+
+    def _answers(self, sequences: Sequences) -> Answers:
+        """Asks the function about all rows, and remembers the kind of its answers."""
         if sequences.vocabulary is None:
             sequences = replace(sequences, vocabulary=self.vocabulary)
         try:
@@ -124,17 +175,16 @@ class FunctionReward(Reward):
         except ConfigurationError as error:
             raise RewardError(self.name, str(error)) from error
         self._extras = {}
-        parameters = {*self.signature.places, *names}
+        size, parameters = len(sequences), {*self.signature.places, *names}
         values = {name: self._value(name, sequences) for name in parameters}
         if self.signature.by_row:
-            rows = [
-                {name: values[name][row] for name in parameters} for row in range(len(sequences))
-            ]
-            answer: Any = self._judge_rows(rows, names, sequences)
+            rows = [{name: values[name][row] for name in parameters} for row in range(size)]
+            entries = self._judge_rows(rows, names)
         else:
-            answer = self._call(values, names)
-            answer = answer if self._loop is None else self._loop.run(answer)
-        return self._checked(answer, sequences)
+            entries = split_answer(self._call(values, names), size, self.name)
+        answers = read_answers(entries, sequences, self.heads, self.per_token)
+        self.heads, self.per_token = answers.heads, answers.per_token
+        return answers
 
     def follow(self, global_step: int, iteration: int, iterations: int) -> None:
         """Sets the progress that `trainer_state` reports."""
@@ -154,60 +204,106 @@ class FunctionReward(Reward):
         extras, self._extras = self._extras, {}
         return extras
 
-    def _call(self, values: Mapping[str, Any], names: Sequence[str]) -> Any:
-        """Calls the function, with some arguments by place and those in `names` by name."""
-        places = [values[name] for name in self.signature.places]
-        return self.function(*places, **{name: values[name] for name in names})
+    def _judge_rows(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Any]:
+        """Calls the function once per row. An exception stands in its row's place.
 
-    def _judge_rows(
-        self, rows: Sequence[Mapping[str, Any]], names: Sequence[str], sequences: Sequences
-    ) -> list[Any]:
-        """Calls the function once per row. An exception becomes a RewardError with the row."""
-        answers: list[Any] = []
-        try:
-            if self._loop is None:
-                for row in rows:
-                    answers.append(self._call(row, names))
-                return answers
-            for value in self._loop.run(self._ask_all(rows, names)):
-                if isinstance(value, BaseException):
-                    raise value
-                answers.append(value)
-            return answers
-        except Exception as error:
-            row_number = len(answers)
-            text = text_of(sequences, row_number)
-            raise RewardError(self.name, described(error), row_number, text) from error
-
-    async def _ask_all(
-        self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
-    ) -> list[Any | BaseException]:
-        """Awaits an asynchronous function for all rows, ROWS_IN_FLIGHT at a time.
-
-        Returns an answer or an exception for each row.
+        Without simultaneous calls the first exception leaves the rows after it unasked.
         """
-        room = asyncio.Semaphore(ROWS_IN_FLIGHT)
+        if self._loop is not None:
+            return list(self._loop.run(self._ask_all(rows, names)))
+
+        def entry(row: Mapping[str, Any]) -> Any:
+            try:
+                return self._call(row, names)
+            except BaseException as error:
+                if not is_failure(error):
+                    raise
+                return error
+
+        if self.in_flight > 1:
+            with ThreadPoolExecutor(self.in_flight) as pool:
+                return list(pool.map(entry, rows))
+        entries: list[Any] = []
+        for row in rows:
+            entries.append(entry(row))
+            if isinstance(entries[-1], BaseException):
+                break
+        return [*entries, *[UNASKED] * (len(rows) - len(entries))]
+
+    async def _ask_all(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Any]:
+        """Awaits an asynchronous function for all rows, so many at a time as may be in flight."""
+        room = asyncio.Semaphore(self.in_flight or ROWS_IN_FLIGHT)
 
         async def ask(row: Mapping[str, Any]) -> Any:
             async with room:
-                return await contained(self._call(row, names))
+                return await contained(self._awaited(row, names))
 
         return await asyncio.gather(*map(ask, rows), return_exceptions=True)
+
+    def _call(self, values: Mapping[str, Any], names: Sequence[str]) -> Any:
+        """Calls the function about a row or a batch.
+
+        Where nobody said if it takes strings or messages, it gets strings, and messages once it
+        failed as only functions of messages do.
+        """
+        if self.is_async and self._loop is not None:
+            return self._loop.run(self._awaited(values, names))
+        try:
+            answer = self._passed(values, names, bool(self.messages))
+        except TypeError as error:
+            if not self._hints_at_messages(error):
+                raise
+            try:
+                answer = self._passed(values, names, True)
+            except Exception:
+                raise error from None
+            self.messages = True
+        if not inspect.isawaitable(answer):
+            return answer
+        self._loop = BackgroundLoop() if self._loop is None else self._loop
+        return self._loop.run(contained(answer))
+
+    async def _awaited(self, values: Mapping[str, Any], names: Sequence[str]) -> Any:
+        """As `_call`, of an asynchronous function."""
+        try:
+            return await self._passed(values, names, bool(self.messages))
+        except TypeError as error:
+            if not self._hints_at_messages(error):
+                raise
+            try:
+                answer = await self._passed(values, names, True)
+            except Exception:
+                raise error from None
+        self.messages = True
+        return answer
+
+    def _hints_at_messages(self, error: TypeError) -> bool:
+        return self.messages is None and NO_MESSAGES in str(error)
+
+    def _passed(self, values: Mapping[str, Any], names: Sequence[str], messages: bool) -> Any:
+        """The function's answer, given some arguments by place and those in `names` by name."""
+        if self.messages is not False:  # the second try needs the arguments as they were
+            values = {name: _argument(name, value, messages) for name, value in values.items()}
+        places = [values[name] for name in self.signature.places]
+        return self.function(*places, **{name: values[name] for name in names})
 
     def _value(self, name: str, sequences: Sequences) -> Any:
         """The argument for a parameter of that name; a list of arguments if called once per row.
 
         The argument is a copy, so that a function may change it; `sequences` alone are not.
         """
-        if name not in self.signature.offered:
+        if name not in self.signature.offered and name in sequences.columns:
             return list(sequences.columns[name])
         match name:
-            case "text" | "texts":
+            case "text" | "texts" | "completion" | "completions" | "response" | "responses":
                 return list(sequences.texts)
-            case "completions":
-                return self._as_messages("assistant", sequences.texts)
-            case "prompt" | "prompts":
-                return self._as_messages("user", sequences.prompt_texts)
+            case "solution_str" | "outputs" | "gen_texts":
+                return list(sequences.texts)
+            case "prompt" | "prompts" | "prompt_texts":
+                return list(sequences.prompt_texts)
+            case "samples":
+                pairs = zip(openings(sequences), sequences.texts, strict=True)
+                return [opening + text for opening, text in pairs]
             case "token_ids" | "completion_ids":
                 lengths = sequences.lengths.tolist()
                 rows = zip(sequences.tokens.tolist(), lengths, strict=True)
@@ -224,56 +320,30 @@ class FunctionReward(Reward):
                 return self._log_metric
         return self._log_extra
 
-    def _as_messages(self, role: str, texts: Sequence[str]) -> list[Any]:
-        """The texts, or with `messages` each text as a conversation of one message."""
-        if self.messages:
-            return [[{"role": role, "content": text}] for text in texts]
-        return list(texts)
-
     def _log_metric(self, name: str, value: Any) -> None:
         self._metrics.setdefault(name, []).append(float(value))
 
     def _log_extra(self, column: str, values: Sequence[Any]) -> None:
         self._extras.setdefault(column, []).extend(values)
 
-    def _checked(self, answer: Any, sequences: Sequences) -> Float[Tensor, " batch"]:
-        """Checks the function's answer and turns it into a tensor, with NaN for None."""
-        size, device = len(sequences), sequences.tokens.device
-        if isinstance(answer, Tensor) and answer.dim() != 1:
-            rule = "gives a tensor of one value per text"
-            raise RewardError(self.name, f"{rule}, ({size},), got {tuple(answer.shape)}")
-        try:
-            if isinstance(answer, str | bytes | Mapping):
-                raise TypeError
-            values = answer.tolist() if hasattr(answer, "tolist") else list(answer)
-            count = len(values)
-        except TypeError as error:
-            problem = f"gives one value per text, {size}, got a {type(answer).__name__}"
-            raise RewardError(self.name, problem) from error
-        if count != size:
-            raise RewardError(self.name, f"gives one value per text, {size}, got {count}")
-        numbers = [math.nan] * size
-        for row, value in enumerate(values):
-            if value is None:
-                continue
-            numbers[row] = _number(value)
-            if not math.isfinite(numbers[row]):
-                rule = "a value is a finite number, or None where the reward does not apply"
-                text = text_of(sequences, row)
-                raise RewardError(self.name, f"{rule}, got {value!r}", row, text)
-        return torch.tensor(numbers, device=device)
+
+def _argument(name: str, value: Any, messages: bool) -> Any:
+    """A copy of an argument that is a list; texts become messages where that is asked for."""
+    if not messages or name not in ROLES:
+        return list(value) if isinstance(value, list) else value
+    if isinstance(value, str):
+        return [{"role": ROLES[name], "content": value}]
+    return [[{"role": ROLES[name], "content": text}] for text in value]
 
 
-def _number(value: Any) -> float:
-    """The value as a float; NaN if it is no number."""
-    try:
-        return math.nan if isinstance(value, str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in a partial one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = _unwrapped(function)
     name = getattr(function, "__name__", type(function).__name__)
     return name.strip("<>")  # <lambda>

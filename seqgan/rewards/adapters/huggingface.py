@@ -69,8 +69,7 @@ class ClassifierReward(Reward):
     @torch.no_grad()
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         texts = [
-            prompt + text
-            for prompt, text in zip(_openings(sequences), sequences.texts, strict=True)
+            prompt + text for prompt, text in zip(openings(sequences), sequences.texts, strict=True)
         ]
         scores = [
             self._score_texts(texts[start : start + self.batch_size])
@@ -113,7 +112,7 @@ def log_odds(
     return own - logits[:, others].logsumexp(dim=1)
 
 
-def _openings(sequences: Sequences) -> list[str]:
+def openings(sequences: Sequences) -> list[str]:
     """The text before each completion: its prompt, and a space if the vocabulary has words."""
     vocabulary = sequences.vocabulary
     words = vocabulary is not None and vocabulary.level == "word" and not sequences.given_texts
