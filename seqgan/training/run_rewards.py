@@ -7,6 +7,7 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.adapters.finding import DISCRIMINATOR, GROUP, find_rewards
+from seqgan.rewards.adapters.functions import FunctionReward
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import RandomReward
@@ -38,6 +39,9 @@ def named_rewards(
     others = OF_TRUSTED if trust_run_code else OF_RUNS
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
     found = dict(zip(specs, find_rewards(specs, task, others), strict=True))
+    for reward in found.values():
+        if isinstance(reward, FunctionReward):
+            reward.in_flight = config.reward_in_flight
     if isinstance(control := found.get("random"), RandomReward):
         control.seed = config.seed
     if DISCRIMINATOR in config.reward:
@@ -91,4 +95,6 @@ def user_files(config: TrainConfig) -> list[Path]:
 
 
 def _failures(config: TrainConfig) -> FailurePolicy:
-    return FailurePolicy(config.reward_retries, config.reward_failure)
+    return FailurePolicy(
+        config.reward_retries, config.reward_failure, config.reward_pause, config.reward_seconds
+    )

@@ -162,7 +162,10 @@ class TrainConfig:
     reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
     reward_weights: tuple[float, ...] = ()  # one for each reward; empty weighs all of them 1
     reward_failure: OnFailure = "stop"  # if a reward fails; skip: it then does not apply
-    reward_retries: int = 0  # times that a failing reward is asked again
+    reward_retries: int = 0  # times that texts on which a reward failed are asked again
+    reward_pause: float = 1.0  # seconds before the first of these times; doubled before the others
+    reward_seconds: float = 600.0  # since a batch's first call; no text is asked again after them
+    reward_in_flight: int = 0  # calls of a text's function at a time; 0: 64 if it is async, else 1
     phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
     observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
     seed: int = 1  # decides initialisation, sampling and shuffling
@@ -174,6 +177,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
+        least |= {"reward_pause": 0, "reward_seconds": 0, "reward_in_flight": 0}
         at_least("config", self, least)
         for name in ("reward", "phases", "observers"):
             if isinstance(value := getattr(self, name), str):
