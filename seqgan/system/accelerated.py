@@ -3,6 +3,7 @@
 accelerate is imported only if a launcher has started more than one process.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,16 @@ from seqgan.system.runtime import ALONE, Result, Runtime, Trained, launched_proc
 # Parts of the messages of gloo, and of PyTorch around it, after another process has ended.
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
+# Environment variables by which `accelerate launch` asks for parameters in shards. On CPUs its
+# library reads none of them.
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DEEPSPEED",
+    "ACCELERATE_USE_MEGATRON_LM": "MEGATRON_LM",
+}
+SHARDS = "PARALLELISM_CONFIG_"  # begins the variables with numbers of shards
+REPLICAS = "PARALLELISM_CONFIG_DP_REPLICATE_SIZE"  # of whole copies, which are no shards
+
 
 def runtime_for(device: str) -> Runtime:
     """Returns `ALONE` for a single process, else the runtime that joins the launched processes.
@@ -27,7 +38,26 @@ def runtime_for(device: str) -> Runtime:
     Raises:
         ConfigurationError: accelerate is not installed, or its configuration is not supported.
     """
+    _check_no_shards()
     return ALONE if launched_processes() == 1 else Accelerated(device)
+
+
+def _check_no_shards() -> None:
+    """Raises ConfigurationError if the launcher's configuration asks for parameters in shards."""
+    for variable, kind in SHARDED.items():
+        if os.environ.get(variable, "").lower() in ("1", "true", "yes", "y", "on", "t"):
+            raise _refusal(f"{kind} (the launcher set {variable})")
+    for variable, value in os.environ.items():
+        number = variable.startswith(SHARDS) and variable.endswith("_SIZE") and variable != REPLICAS
+        if number and value.isdecimal() and int(value) > 1:
+            raise _refusal(f"shards (the launcher set {variable}={value})")
+
+
+def _refusal(asked: str) -> ConfigurationError:
+    return ConfigurationError(
+        "each process holds all parameters (accelerate's multi-GPU or multi-CPU kind), got"
+        f" {asked}; docs/scale.md says why"
+    )
 
 
 class Called(nn.Module):
@@ -75,10 +105,7 @@ class Accelerated(Runtime):
         kinds = accelerate.utils.DistributedType
         distributed = self._accelerator.distributed_type
         if distributed in (kinds.FSDP, kinds.DEEPSPEED, kinds.MEGATRON_LM):
-            raise ConfigurationError(
-                "each process holds all parameters (accelerate's multi-GPU or multi-CPU kind),"
-                f" got {distributed.value}; docs/scale.md says why"
-            )
+            raise _refusal(distributed.value)
         if self.device.type != kind:
             raise ConfigurationError(
                 f"accelerate and the run use one kind of device, got {self.device.type} and"

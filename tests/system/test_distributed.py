@@ -157,6 +157,24 @@ def test_refusals(kind: str, device: str, said: str, monkeypatch: pytest.MonkeyP
         runtime_for("cpu")
 
 
+def test_a_file_that_asks_for_shards_on_cpus_is_refused(tmp_path: Path) -> None:
+    """accelerate itself would ignore the wish, since it knows no shards on CPUs."""
+    wishes = {"fsdp_version": 2, "fsdp_cpu_ram_efficient_loading": False}
+    file = tmp_path / "shards.yaml"
+    file.write_text(
+        yaml.safe_dump(
+            {"compute_environment": "LOCAL_MACHINE", "distributed_type": "FSDP"}
+            | {"num_machines": 1, "num_processes": 2, "fsdp_config": wishes}
+        )
+    )
+    launcher = (*("accelerate.commands.launch", "--config_file", str(file)), *ACCELERATE[-2:])
+    process = launch(launcher, *FLAGS, "--output", tmp_path / "run")
+    output = said(process)
+    assert process.returncode != 0
+    assert output.count("got FSDP (the launcher set ACCELERATE_USE_FSDP)") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_from_one_process_to_two(tmp_path: Path) -> None:
     """A run that ended, given more to play; `accelerate launch` goes on with it."""
     folder = tmp_path / "run"

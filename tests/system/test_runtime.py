@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ from seqgan.models.discriminators.recurrent import (
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
 from seqgan.system.accelerated import runtime_for
-from seqgan.system.errors import Interrupted
+from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.system.runtime import ALONE, launched_processes, launched_rank
 from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tracking.base import MemoryTracker
@@ -112,6 +113,40 @@ class TestLaunchers:
         monkeypatch.setitem(sys.modules, "accelerate", None)
         with pytest.raises(ValueError, match=r"2 processes need .* pip install 'seqgan\[distrib"):
             runtime_for("cpu")
+
+    @pytest.mark.parametrize("processes", ["1", "2"])
+    @pytest.mark.parametrize(
+        ("variable", "value", "got"),
+        [
+            ("ACCELERATE_USE_FSDP", "true", "got FSDP (the launcher set ACCELERATE_USE_FSDP)"),
+            ("ACCELERATE_USE_DEEPSPEED", "True", "got DEEPSPEED"),
+            ("ACCELERATE_USE_MEGATRON_LM", "1", "got MEGATRON_LM"),
+            ("PARALLELISM_CONFIG_TP_SIZE", "2", "got shards (the launcher set PARALLELISM_CONFIG"),
+            ("PARALLELISM_CONFIG_DP_SHARD_SIZE", "4", "DP_SHARD_SIZE=4)"),
+        ],
+    )
+    def test_parameters_in_shards_are_refused_on_cpus_too(
+        self, processes, variable, value, got, monkeypatch
+    ):
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(ConfigurationError, match=re.escape(got)) as refusal:
+            runtime_for("cpu")
+        assert str(refusal.value).startswith("each process holds all parameters (accelerate's")
+        assert str(refusal.value).endswith("docs/scale.md says why")
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [
+            ("ACCELERATE_USE_FSDP", "false"),
+            ("ACCELERATE_USE_DEEPSPEED", ""),
+            ("PARALLELISM_CONFIG_TP_SIZE", "1"),
+            ("PARALLELISM_CONFIG_DP_REPLICATE_SIZE", "8"),
+        ],
+    )
+    def test_whole_copies_are_not_refused(self, variable, value, monkeypatch):
+        monkeypatch.setenv(variable, value)
+        assert runtime_for("cpu") is ALONE
 
     @pytest.mark.parametrize(("rank", "waits"), [("0", []), ("1", [SECONDS_FOR_MAIN])])
     @pytest.mark.parametrize(
