@@ -1,6 +1,7 @@
 """Text generation as a Gymnasium environment, single and vectorised; NumPy and Gymnasium only.
 
-Importing this package registers `seqgan/TextGeneration-v0`:
+Importing this package registers `seqgan/TextGeneration-v0` and, for agents that read one flat
+vector, `seqgan/TextGenerationOneHot-v0`:
 
     gymnasium.make("seqgan_envs:seqgan/TextGeneration-v0")
     gymnasium.make_vec("seqgan_envs:seqgan/TextGeneration-v0", num_envs=4)
@@ -24,8 +25,10 @@ __all__ = [
 ]
 
 # Strings, not classes: only then can a spec be written as JSON.
-register(
-    id="seqgan/TextGeneration-v0",
-    entry_point="seqgan_envs.text_generation:TextGenerationEnv",
-    vector_entry_point="seqgan_envs.vector:TextGenerationVectorEnv",
-)
+for _name, _arguments in (("", {}), ("OneHot", {"observation": "one_hot"})):
+    register(
+        id=f"seqgan/TextGeneration{_name}-v0",
+        entry_point="seqgan_envs.text_generation:TextGenerationEnv",
+        vector_entry_point="seqgan_envs.vector:TextGenerationVectorEnv",
+        kwargs=_arguments,
+    )

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from seqgan_envs.one_hot import one_hot
+from seqgan_envs.picture import draw
 from seqgan_envs.rewards import Reward, checked_judgement
 from seqgan_envs.rules import ActionMask, Observation, Rules
 
@@ -170,14 +172,21 @@ class Episodes:
         tokens = _copy_of_rows(self.tokens, rows)
         if self._rules.observation == "tokens":
             return tokens
+        prompts = self._rules.prompts
+        if prompts is not None:
+            prompts = prompts[self._prompt_indices if rows is None else self._prompt_indices[rows]]
+        if self._rules.observation == "one_hot":
+            flat = one_hot(tokens, self._rules.num_actions)
+            if prompts is None:
+                return flat
+            return np.concatenate([flat, one_hot(prompts, self._rules.pad_id)], axis=1)
         members = {
             "tokens": tokens,
             "length": _copy_of_rows(self.lengths, rows),
             "action_mask": self._masks(len(tokens), rows),
         }
-        if self._rules.prompts is not None:
-            indices = self._prompt_indices if rows is None else self._prompt_indices[rows]
-            members["prompt"] = self._rules.prompts[indices]
+        if prompts is not None:
+            members["prompt"] = prompts
         return members
 
     def texts(
@@ -206,9 +215,15 @@ class Episodes:
 
     def display(self, row: int) -> str:
         """The text of one row so far, after its prompt."""
+        return self._rules.decode([*self._prompt(row), *self.tokens[row].tolist()])
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """The text of one row so far as a picture (height, width, 3), after its prompt in grey."""
+        return draw(self.display(row), self._rules.decode(self._prompt(row)))
+
+    def _prompt(self, row: int) -> list[int]:
         prompts = self._rules.prompts
-        prompt = [] if prompts is None else prompts[self._prompt_indices[row]].tolist()
-        return self._rules.decode([*prompt, *self.tokens[row].tolist()])
+        return [] if prompts is None else prompts[self._prompt_indices[row]].tolist()
 
     def _checked_choices(
         self, rows: NDArray[np.int64], chosen: NDArray[np.integer[Any]]

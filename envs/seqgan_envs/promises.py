@@ -8,6 +8,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import data_equivalence
 from numpy.typing import NDArray
 
+from seqgan_envs.one_hot import ids_of
 from seqgan_envs.rules import Rules
 
 STYLES = ("any", "short", "long", "forbidden")
@@ -41,8 +42,17 @@ def choose(
 def known_members(
     observation: Any, space: spaces.Space[Any], rules: Rules
 ) -> dict[str, NDArray[Any]]:
-    """The members of one row's observation that no wrapper has changed, by name."""
+    """The members of one row's observation that no wrapper has changed, by name.
+
+    Those of the layout "one_hot" are turned back into ids.
+    """
     original = rules.observation_space()
+    if space == original and rules.observation == "one_hot":
+        num_tokens = rules.max_length * rules.num_actions
+        parts = {"tokens": ids_of(observation[:num_tokens], rules.num_actions, rules.pad_id)}
+        if rules.prompts is not None:
+            parts["prompt"] = ids_of(observation[num_tokens:], rules.pad_id, rules.pad_id)
+        return parts
     if space == original:
         return dict(observation) if isinstance(observation, dict) else {"tokens": observation}
     if not (isinstance(space, spaces.Dict) and isinstance(original, spaces.Dict)):

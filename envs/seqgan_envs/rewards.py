@@ -1,10 +1,12 @@
 """The contract of rewards for finished texts, a small default, and the checks of the contract."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from runpy import run_path
-from typing import TypeAlias
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,6 +48,34 @@ def distinct_token_fraction(
     return new.sum(axis=1) / max_length
 
 
+class NamedReward:
+    """A reward function that was loaded by its name, so that it can be pickled by what was loaded.
+
+    pickle finds a function by its module, and a file is no module. So the pickle of a file's reward
+    holds the file's source: it is the same reward in another process, in another working directory
+    and after a change of the file. Variables that the function changed are as in the file again.
+
+    Args:
+        function: the loaded function.
+        load: returns the same reward, called with `arguments`.
+    """
+
+    def __init__(
+        self, function: Reward, load: Callable[..., "NamedReward"], *arguments: object
+    ) -> None:
+        self.__wrapped__ = function  # `inspect.signature` reads it
+        self._load = (load, arguments)
+
+    def __call__(self, *arguments: Any, **numbers: Any) -> Judgement:
+        return self.__wrapped__(*arguments, **numbers)
+
+    def __reduce__(self) -> tuple[Callable[..., "NamedReward"], tuple[object, ...]]:
+        return self._load
+
+    def __deepcopy__(self, memo: object) -> "NamedReward":
+        return self  # as every function
+
+
 def load_reward(reward: Reward | str) -> Reward:
     """Returns a reward function unchanged, or loads the one that a string names.
 
@@ -57,17 +87,38 @@ def load_reward(reward: Reward | str) -> Reward:
         ImportError: the named module cannot be imported.
         OSError: the named file cannot be read.
     """
-    loaded: object = reward
     if isinstance(reward, str):
         place, _, attribute = reward.rpartition(":")
         if place.endswith(".py"):
-            loaded = run_path(place).get(attribute)
-        elif place and attribute:
+            path = Path(place).absolute()
+            return _reward_of_source(path.read_bytes(), str(path), reward)
+        if place and attribute:
             loaded = getattr(import_module(place), attribute, None)
+            return NamedReward(_checked_function(loaded, reward), load_reward, reward)  # type: ignore[arg-type]
+    return _checked_function(reward, reward)
+
+
+def _reward_of_source(source: bytes, path: str, name: str) -> NamedReward:
+    """Runs the source of a file, and returns the reward with this name, `file.py:attribute`."""
+    module = ModuleType("<reward>")
+    module.__file__ = path
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module  # dataclasses look for their module while it runs
+    try:
+        exec(compile(source, path, "exec"), vars(module))
+    finally:
+        del sys.modules[module.__name__]
+        if before is not None:
+            sys.modules[module.__name__] = before
+    function = _checked_function(vars(module).get(name.rpartition(":")[2]), name)
+    return NamedReward(function, _reward_of_source, source, path, name)
+
+
+def _checked_function(loaded: object, named: object) -> Reward:
     if not callable(loaded):
         raise ValueError(
             "reward is a callable, 'package.module:attribute' or 'file.py:attribute',"
-            f" got {reward!r}"
+            f" got {named!r}"
         )
     return loaded
 

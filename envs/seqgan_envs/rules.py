@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from gymnasium import spaces
@@ -18,8 +18,8 @@ True where a token may come next. The K rows are unfinished texts; the arrays ar
 Decode = Callable[[Sequence[int]], str]
 """`decode(ids) -> text`; the ids are those of words alone."""
 
-ObservationLayout = Literal["dict", "tokens"]
-Observation: TypeAlias = dict[str, Any] | NDArray[np.int64]
+ObservationLayout = Literal["dict", "tokens", "one_hot"]
+Observation: TypeAlias = dict[str, Any] | NDArray[Any]
 
 DEFAULT_WORDS = (
     *("the", "a", "small", "old", "red", "cat"),
@@ -39,7 +39,7 @@ class Rules:
         prompts: int64 start states, (number of prompts, P), or None.
         action_mask: a fixed bool mask (V,), or a function of the state.
         invalid_action_penalty: the reward of a forbidden action.
-        observation: "dict", or "tokens" for the bare token array.
+        observation: "dict", "tokens" for the bare token array, or "one_hot" for one flat vector.
         separator: string between the words of a decoded text.
         decode_words: decodes ids of words to a text; None joins the words with `separator`.
     """
@@ -69,6 +69,10 @@ class Rules:
         tokens = spaces.Box(0, self.pad_id, (self.max_length,), np.int64)
         if self.observation == "tokens":
             return tokens
+        if self.observation == "one_hot":
+            prompt_length = 0 if self.prompts is None else self.prompts.shape[1]
+            width = self.max_length * self.num_actions + prompt_length * self.pad_id
+            return spaces.Box(0.0, 1.0, (width,), np.float32)
         members: dict[str, spaces.Space[Any]] = {
             "tokens": tokens,
             "length": spaces.Discrete(self.max_length + 1),
@@ -139,8 +143,9 @@ def checked_rules(
     check_at_least("max_length", 1, max_length)
     if not math.isfinite(invalid_action_penalty):
         raise ValueError(f"invalid_action_penalty is finite, got {invalid_action_penalty}")
-    if observation not in ("dict", "tokens"):
-        raise ValueError(f"observation is 'dict' or 'tokens', got {observation!r}")
+    if observation not in get_args(ObservationLayout):
+        layouts = ", ".join(map(repr, get_args(ObservationLayout)))
+        raise ValueError(f"observation is one of {layouts}, got {observation!r}")
     if not isinstance(separator, str):
         raise ValueError(f"separator is a string, got {separator!r}")
     if decode is not None and not callable(decode):
@@ -157,12 +162,6 @@ def checked_rules(
         separator=separator,
         decode_words=decode,
     )
-
-
-def check_render_mode(render_mode: str | None) -> None:
-    """Raises ValueError for an unknown render mode."""
-    if render_mode not in (None, "ansi"):
-        raise ValueError(f"render_mode is None or 'ansi', got {render_mode!r}")
 
 
 def check_at_least(name: str, minimum: int, value: int) -> None:

@@ -10,6 +10,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
+from seqgan_envs.picture import RENDER_MODES, check_render_mode
 from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
@@ -17,7 +18,6 @@ from seqgan_envs.rules import (
     Decode,
     Observation,
     ObservationLayout,
-    check_render_mode,
     checked_rules,
 )
 
@@ -33,7 +33,8 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
     ## Observation Space
     `Dict` of `tokens` (the tokens so far, right-padded with `pad_id`), `length`, `action_mask`
     (1 where a token may come next) and, with prompts, `prompt`; or, with `observation="tokens"`,
-    the `tokens` array alone.
+    the `tokens` array alone; or, with `observation="one_hot"`, one flat `Box` of zeros and ones:
+    V numbers for each place of the text, then `pad_id` numbers for each place of the prompt.
 
     ## Starting State
     No tokens and, with prompts, a uniformly drawn one; `reset(options={"prompt_index": 3})` chooses
@@ -64,19 +65,20 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         action_mask: True for tokens that may come next: booleans of shape (V,), or a function
             `(tokens (K, L), lengths (K,), prompts) -> (K, V)`; None allows all.
         invalid_action_penalty: the reward of a forbidden action.
-        observation: "dict" or "tokens".
+        observation: "dict", "tokens" or "one_hot".
         separator: string between the words of a text: " ", or "" for characters.
         decode: turns ids of words into a text, for subwords; None joins the words.
-        render_mode: None or "ansi".
+        render_mode: None, "ansi" or "rgb_array".
 
     Attributes:
         rules: these arguments, checked and frozen.
 
     Raises:
         ValueError: an argument breaks its rule.
+        gymnasium.error.DependencyNotInstalled: "rgb_array" needs Pillow and matplotlib.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": [*RENDER_MODES], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
         self,
@@ -175,8 +177,10 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
                 }
         return self._observe(), float(outcome.rewards[0]), terminated, False, info
 
-    def render(self) -> str | None:
-        """The text so far, after its prompt; None unless `render_mode` is "ansi"."""
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """The text so far, after its prompt: a string for "ansi", a picture for "rgb_array"."""
+        if self.render_mode == "rgb_array":
+            return self._episode.picture(0)
         return self._episode.display(0) if self.render_mode == "ansi" else None
 
     def _observe(self) -> Observation:

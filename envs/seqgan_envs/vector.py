@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, Outcome, checked_actions, observation_of_row
+from seqgan_envs.picture import check_render_mode
 from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
@@ -18,7 +19,6 @@ from seqgan_envs.rules import (
     Observation,
     ObservationLayout,
     check_at_least,
-    check_render_mode,
     checked_rules,
 )
 from seqgan_envs.text_generation import TextGenerationEnv
@@ -51,6 +51,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
     Raises:
         ValueError: an argument breaks its rule.
+        gymnasium.error.DependencyNotInstalled: "rgb_array" needs Pillow and matplotlib.
     """
 
     metadata: dict[str, Any] = TextGenerationEnv.metadata
@@ -197,11 +198,13 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         truncated = np.zeros(self.num_envs, dtype=np.bool_)
         return episodes.observation(), outcome.rewards, terminated, truncated, infos
 
-    def render(self) -> tuple[str, ...] | None:
-        """The text of every row so far, after its prompt; None unless `render_mode` is "ansi"."""
-        if self.render_mode != "ansi":
-            return None
-        return tuple(self._episodes.display(row) for row in range(self.num_envs))
+    def render(self) -> tuple[str, ...] | tuple[NDArray[np.uint8], ...] | None:
+        """The text of every row so far, as `TextGenerationEnv.render` shows it."""
+        if self.render_mode == "rgb_array":
+            return tuple(self._episodes.picture(row) for row in range(self.num_envs))
+        if self.render_mode == "ansi":
+            return tuple(self._episodes.display(row) for row in range(self.num_envs))
+        return None
 
     def _begin(self, rows: NDArray[np.int64]) -> None:
         self._episodes.begin(rows, self.rules.draw_prompts(self.np_random, len(rows)))

@@ -51,7 +51,7 @@ STANDARD = {
 }
 
 
-@pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.parametrize("observation", ["dict", "tokens", "one_hot"])
 @pytest.mark.parametrize("mask", [None, [True, False, True, True], forbid_last_token])
 @pytest.mark.parametrize("eos", [True, False])
 def test_the_environments_keep_their_promises(observation, mask, eos):

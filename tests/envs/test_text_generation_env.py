@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import FlattenObservation, RecordEpisodeStatistics
 
 from seqgan_envs import TextGenerationEnv
+from seqgan_envs.promises import known_members
 from seqgan_envs.rewards import checked_judgement, distinct_token_fraction
 
 ENV_ID = "seqgan_envs:seqgan/TextGeneration-v0"
@@ -67,7 +68,7 @@ def play(env, actions):
     return rewards, result
 
 
-@pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.parametrize("observation", ["dict", "tokens", "one_hot"])
 @pytest.mark.parametrize("prompts", [None, [[4, 0, 1], [2, 1, 0]]])
 @pytest.mark.parametrize("mask", [None, "fixed", "function"])
 @pytest.mark.parametrize("eos", [True, False])
@@ -230,7 +231,7 @@ def test_prompt_index_without_prompts_raises():
         small_env().reset(options={"prompt_index": 0})
 
 
-@pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.parametrize("observation", ["dict", "tokens", "one_hot"])
 def test_a_returned_array_can_be_written_to_without_effect(observation):
     env = small_env(observation=observation, prompts=[[1, 2]], action_mask=[True, True, True, True])
     returned = [env.reset(seed=0)]
@@ -241,7 +242,7 @@ def test_a_returned_array_can_be_written_to_without_effect(observation):
                 array.fill(0)
     env.action_masks().fill(False)
     result, reward, _, _, info = env.step(0)
-    tokens = result if observation == "tokens" else result["tokens"]
+    tokens = known_members(result, env.observation_space, env.rules)["tokens"]
     assert tokens.tolist() == [1, 2, 0]
     assert reward == 120
     assert info["action_mask"].tolist() == [1, 1, 1, 1]
@@ -429,10 +430,13 @@ def test_default_reward_counts_distinct_tokens_by_hand():
         ),
         ({"reward": "math:pi"}, "'file.py:attribute', got 'math:pi'"),
         ({"reward": "math:no"}, "'file.py:attribute', got 'math:no'"),
-        ({"observation": "text"}, "observation is 'dict' or 'tokens', got 'text'"),
+        ({"observation": "text"}, "observation is one of 'dict', 'tokens', 'one_hot', got 'text'"),
         ({"invalid_action_penalty": math.nan}, "invalid_action_penalty is finite, got nan"),
         ({"separator": None}, "separator is a string, got None"),
-        ({"render_mode": "human"}, "render_mode is None or 'ansi', got 'human'"),
+        (
+            {"render_mode": "human"},
+            "one of 'ansi', 'rgb_array', got 'human'",
+        ),
         ({"action_mask": [True] * 3}, "booleans of shape (4,), got bool of shape (3,)"),
         ({"action_mask": [1, 1, 1, 1]}, "booleans of shape (4,), got int64 of shape (4,)"),
         ({"action_mask": [False] * 4}, "an action mask allows at least one token, got none"),

@@ -91,7 +91,7 @@ def pair(mode, **arguments):
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("observation", ["dict", "tokens"])
+@pytest.mark.parametrize("observation", ["dict", "tokens", "one_hot"])
 @pytest.mark.parametrize("mask", [None, [True, False, True, True], forbid_last_token])
 @pytest.mark.parametrize("prompts", [None, [[4, 2]]])
 def test_equals_single_environments_step_for_step(mode, observation, mask, prompts):
@@ -470,7 +470,10 @@ def test_episode_statistics_of_a_random_agent(mode):
         ({"num_envs": 0}, "num_envs is at least 1, got 0"),
         ({"autoreset_mode": "Never"}, "got 'Never'"),
         ({"max_length": 0}, "max_length is at least 1, got 0"),
-        ({"render_mode": "human"}, "render_mode is None or 'ansi', got 'human'"),
+        (
+            {"render_mode": "human"},
+            "one of 'ansi', 'rgb_array', got 'human'",
+        ),
     ],
 )
 def test_unusable_argument_raises(arguments, message):
