@@ -3,12 +3,13 @@
 The names below are imported when they are first used, so that `import seqgan` costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # of `typing`, whose import takes longer than all else here
 
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from seqgan.commands.notebook import Run, evaluate, load_run, sample, train
     from seqgan.data.sequences import Sequences, Trajectories
     from seqgan.data.vocabulary import Vocabulary
@@ -94,7 +95,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    import importlib
+
     if name not in _PLACES:
         raise AttributeError(f"module 'seqgan' has no attribute {name!r}")
     place = _PLACES[name]

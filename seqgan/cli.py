@@ -3,16 +3,12 @@
 Exit codes: 0 done; 1 a run that had to stop; 2 a wrong input; 130 and 143 stopped by a signal.
 """
 
-import importlib
-import os
-import signal
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
-from seqgan.commands.parsing import InputError
-from seqgan.system.errors import SeqganError
-from seqgan.system.plugins import nearest
+TYPE_CHECKING = False  # of `typing`, whose import would come before the signals are looked after
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 HELP = """\
 usage: seqgan COMMAND ...
@@ -56,31 +52,48 @@ COMMANDS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command and exits with its code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = _dispatch(given)
-        sys.stdout.flush()  # here, where an error of it is still one line
-    except SeqganError as error:
-        print(f"seqgan: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 2
-    except BrokenPipeError:  # the reader of our output has gone, as in `seqgan sample RUN | head`
-        _drop_output()
-        code = 0
-    except OSError as error:  # a full disk
-        _drop_output()
-        print(f"seqgan: {error}", file=sys.stderr)
-        code = 1
-    except KeyboardInterrupt:  # before or after training, which stops by itself
-        print("seqgan: stopped", file=sys.stderr)
-        code = 128 + signal.SIGINT
+def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
+    """Runs a command and exits with its code.
+
+    Args:
+        arguments: None takes those of the process, whose signals and streams then are looked after.
+    """
+    if arguments is None:
+        from seqgan.system.stopping import stop_on_signals
+
+        stop_on_signals()  # before anything else, which takes its time
+        from seqgan.system.streams import secure_streams
+
+        secure_streams()
+    code = _code_of(list(sys.argv[1:] if arguments is None else arguments))
+    if arguments is None:
+        from seqgan.system.stopping import stop_at_once_on_signals
+
+        stop_at_once_on_signals()
     sys.exit(code)
 
 
-def _drop_output() -> None:
-    """Sends what standard output still holds nowhere, or the interpreter would fail on it too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _code_of(given: list[str]) -> int:
+    """Runs a command; an error that a person can mend is one line."""
+    from signal import SIGINT
+
+    from seqgan.system.errors import SeqganError, one_line
+    from seqgan.system.shortage import shortage_in_one_line
+
+    try:
+        with shortage_in_one_line():
+            code = _dispatch(given)
+            sys.stdout.flush()  # here, where an error of it is still one line
+        return code
+    except SeqganError as error:
+        print(f"seqgan: {one_line(str(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk
+        print(f"seqgan: {one_line(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:  # before or after training, which stops by itself
+        print("seqgan: stopped", file=sys.stderr)
+        return 128 + int(getattr(stop, "number", SIGINT))
 
 
 def _dispatch(given: list[str]) -> int:
@@ -92,10 +105,22 @@ def _dispatch(given: list[str]) -> int:
 
         print(f"seqgan {__version__}")
         return 0
+    import importlib
+
+    from seqgan.commands.parsing import InputError
+    from seqgan.system.plugins import nearest
+    from seqgan.system.shortage import check_limit
+
     if given[0] not in COMMANDS:
         raise InputError(
             f"a command is one of {', '.join(COMMANDS)}, got {given[0]!r}"
             f"{nearest(given[0], COMMANDS)}"
         )
+    check_limit()
     command = importlib.import_module(f"seqgan.commands.{given[0]}")
-    return int(command.run(given[1:]))
+    try:
+        return int(command.run(given[1:]))
+    except SystemExit as end:  # of a command's help, which may still fill a disk
+        if end.code:
+            raise
+        return 0

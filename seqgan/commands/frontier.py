@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import SeqganError
+from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -70,7 +70,7 @@ def run(given: list[str]) -> int:
         verdicts = [row for judgement in judged for row in frontiers.verdict_rows(judgement)]
         plain = {"points": rows, "verdicts": verdicts, "sentences": sentences}
         plain |= {"picture": str(picture), "table": str(table)}
-        print(json.dumps(plain, ensure_ascii=False))
+        print(json_line(plain))
     else:
         print("\n".join([*_lines(rows), "", *sentences, f"picture: {picture}  points: {table}"]))
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import SeqganError
+from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _score(given: list[str]) -> int:
     except SeqganError as error:
         raise InputError(str(error)) from error
     if options.json:
-        print(json.dumps(asdict(scores), ensure_ascii=False))
+        print(json_line(asdict(scores)))
     else:
         print("\n".join(_lines(scores)))
     return 0

@@ -1,12 +1,12 @@
 """`seqgan sample`: texts from a run's generator, one a line on standard output."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.streams import json_line
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -84,7 +84,7 @@ def run(given: list[str]) -> int:
     for prompt, text, score in zip(drawn.prompt_texts, drawn.texts, scores, strict=True):
         before = {} if prompts is None else {"prompt": prompt}
         if options.json:
-            print(json.dumps(before | {"text": text, "log_prob": score}, ensure_ascii=False))
+            print(json_line(before | {"text": text, "log_prob": score}))
         else:
             print("\t".join([*before.values(), text]))
     return 0

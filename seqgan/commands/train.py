@@ -534,6 +534,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     """
     from seqgan.report.summary import results_dict
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
+    from seqgan.system.shortage import shortage_in_one_line
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import last_good_checkpoint
@@ -569,8 +570,9 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 from seqgan.training.estimate import estimate
 
                 progress.message(estimate(trainer.phases, players).sentence())
-            trainer.train()
-            result = final_evaluation(trainer)
+            with shortage_in_one_line():
+                trainer.train()
+                result = final_evaluation(trainer)
             if is_main:
                 _save(folder, result)
             code = 0

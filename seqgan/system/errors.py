@@ -5,6 +5,8 @@ folder, a checkpoint. Each says the rule and then the value, in one line, which 
 command line prints. Any other exception is a bug and keeps its traceback.
 """
 
+import re
+
 
 class SeqganError(ValueError):
     """Something that was given cannot be used."""
@@ -41,3 +43,8 @@ class Interrupted(RuntimeError):
 def described(error: BaseException) -> str:
     """`TypeName: message`; without the colon where there is no message."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def one_line(text: str) -> str:
+    """The text with its line breaks as spaces, all else as it is."""
+    return re.sub(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text.strip())

@@ -56,7 +56,7 @@ class Progress:
         seconds_between_lines: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        console = Console(stderr=True) if console is None else console
+        console = Console(stderr=True, emoji=False) if console is None else console
         self._display: Display = (
             LiveDisplay(console, clock)
             if console.is_interactive
@@ -136,7 +136,7 @@ class LiveDisplay:
             self._bars.update(self._task, completed=completed)
 
     def message(self, text: str) -> None:
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(Text(text))
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -185,7 +185,7 @@ class PlainDisplay:
             self._shown_at = now
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

@@ -144,6 +144,10 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
             "rule.num_rollouts is at least 0, got -3",
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--rule.num-rollouts"),
+        (
+            ["train", *TASK, "--generator.hidden-size", "1000000000"],
+            "there is not enough memory for",
+        ),
         (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
         (["train", "captions", "--reward", "./my.py:f"], "there is no file ./my.py"),
         (["train", "captions", "--reward", "constant(wert=2)"], "constant(wert=2)': its arguments"),
