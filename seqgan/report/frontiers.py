@@ -41,6 +41,10 @@ INCIDENTAL = (
     "threads",
     "checkpoint_seconds",
     "estimate_time",
+    "reward_retries",
+    "reward_pause",
+    "reward_seconds",
+    "reward_in_flight",
     "evaluation",
     "tracker",
 )

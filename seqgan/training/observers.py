@@ -27,8 +27,6 @@ from seqgan.training.phases.base import Phase
 from seqgan.training.settings import EvaluationConfig
 from seqgan.training.showing import sample_rows
 
-SHOWN_ROLLOUTS = 16  # completions behind the value of each token that is shown
-
 
 class Observer:
     """Looks on while a phase trains. Every method may be left as it is."""
@@ -100,7 +98,8 @@ class Samples(Observer):
     Args:
         tracker: where samples go.
         num_shown: samples each time; 0 shows none.
-        rule: settings of the rule; with rollouts the value of each token is shown too.
+        rule: settings of the rule; with rollouts the value of each token is shown too, of as many
+            completions as in the game.
     """
 
     name = "samples"
@@ -110,8 +109,8 @@ class Samples(Observer):
         self.phases: list[str] = []  # before which samples were shown
         self.num_shown = num_shown if players.runtime.is_main() else 0
         self.num_rollouts, self.chunk_size, self.stride = 0, 1, 1
-        if isinstance(rule, RolloutSettings) and rule.num_rollouts:  # a reward may be too dear
-            self.num_rollouts = SHOWN_ROLLOUTS
+        if isinstance(rule, RolloutSettings):
+            self.num_rollouts = rule.num_rollouts
             self.chunk_size, self.stride = rule.rollout_chunk, rule.rollout_stride
 
     def before(self, phase: Phase) -> Metrics:

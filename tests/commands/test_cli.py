@@ -461,7 +461,8 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
         r" ZeroDivisionError: two twos; the last good checkpoint is stopped/checkpoints/\d+$",
         line,
     )
-    skipped = ("--reward-failure", "skip", "--reward-retries", "1", "--output", "skipped")
+    again = ("--reward-retries", "1", "--reward-pause", "0")
+    skipped = ("--reward-failure", "skip", *again, "--output", "skipped")
     assert run("train", *TASK, *TINY, *flags, *skipped) == 0
     with Path("skipped/metrics.jsonl").open() as file:
         shares = [json.loads(line).get("rewards/picky/not_applicable", 0) for line in file]
