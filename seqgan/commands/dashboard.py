@@ -1,6 +1,5 @@
 """`seqgan dashboard`: a wandb workspace and a report, written down or saved online."""
 
-import json
 import re
 import shlex
 import sys
@@ -100,7 +99,7 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.metrics import axis_of
     from seqgan.tracking.workspace import results_table
-    from seqgan.training.runs import open_run
+    from seqgan.training.runs import open_run, read_results
 
     try:
         opened, config = open_run(folder, trust_run_code)
@@ -111,12 +110,12 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
     for line in read_rows(folder / "metrics.jsonl"):
         names |= line.keys()
         axes |= {name: axis_of(name, line) for name in line if name.startswith("user/")}
-    names |= {line["name"] for line in read_rows(folder / "histograms.jsonl")}
+    names |= {line["name"] for line in read_rows(folder / "histograms.jsonl", {"name": str})}
     if not names:
         raise InputError(f"a dashboard is made of a run that has logged metrics, got {folder}")
     results = ""
     if opened.results.is_file():
-        plain = json.loads(opened.results.read_text(encoding="utf-8"))
+        plain = read_results(opened)
         results = results_table(folder.resolve().name, plain)
     return _Run(_listed(names), axes, config.tracker.project, results)
 

@@ -4,7 +4,6 @@ The command line does the same with a folder, a report and wandb for each run; h
 memory unless `output` names its folder.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
 from seqgan.tasks.files.text import task_of_texts
 from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
-from seqgan.tracking.jsonl import JsonlTracker
+from seqgan.tracking.jsonl import JsonlTracker, read_rows
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.presets import PRESETS
@@ -37,6 +36,7 @@ from seqgan.training.runs import (
     load_generator,
     on_device,
     open_run,
+    read_results,
     save_results,
 )
 from seqgan.training.settings import TrainConfig
@@ -134,8 +134,8 @@ class Run:
         """
         if self.result is not None:
             results = results_dict(self.result)
-        elif self.folder is not None and (place := RunFolder(self.folder).results).is_file():
-            results = json.loads(place.read_text(encoding="utf-8"))
+        elif self.folder is not None and RunFolder(self.folder).results.is_file():
+            results = read_results(RunFolder(self.folder))
         else:
             raise ConfigurationError(
                 f"a summary is of a run that came to its end, got {self.folder} without"
@@ -271,14 +271,13 @@ def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool
     place, config = open_run(Path(folder), trust_run_code, MEASURING)
     config = on_device(place, config, device)
     trained = load_generator(place, config)
-    record = place.path / "metrics.jsonl"
-    lines = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
+    rows = list(read_rows(place.path / "metrics.jsonl"))
     return Run(
         config,
         trained.generator,
         trained.vocabulary,
         trained.max_length,
-        [json.loads(line) for line in lines],
+        rows,
         folder=place.path,
     )
 

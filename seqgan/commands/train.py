@@ -461,10 +461,11 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     """
     from seqgan.system.errors import CheckpointError
     from seqgan.tracking.jsonl import KINDS
-    from seqgan.training.checkpoints import load_checkpoint
+    from seqgan.training.checkpoints import check_state, load_checkpoint
 
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
+        check_state(state, checkpoint)
     except CheckpointError:
         if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
             raise  # all are damaged: not ours to throw away
@@ -485,19 +486,27 @@ def _branch_off(
     path: Path, flags: list[str], device: str | None, runtime: "Runtime", trusted: bool
 ) -> tuple[Prepared, "RunFolder", dict[str, Any]]:
     """The parts, the folder and the state of a fork; the folder has its first checkpoint."""
+    from seqgan.system.files import name_of
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
-    from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
+    from seqgan.training.checkpoints import fitting, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
-    from seqgan.training.runs import check_vocabulary, create_run, on_device, open_run
+    from seqgan.training.runs import (
+        check_vocabulary,
+        checkpoint_state,
+        create_run,
+        on_device,
+        open_run,
+    )
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import TRAINING
 
     parent, before = open_run(path, trusted, TRAINING, flags)
     before = on_device(parent, before, device)
     config = _with_flags(before, flags, f"--fork {path}")
-    checkpoint, state = load_checkpoint(parent.checkpoints)
-    check_fork(before, config, state)
+    checkpoint, state = checkpoint_state(parent)
+    with fitting(checkpoint):
+        check_fork(before, config, state)
     prepared = _prepare(
         config, runtime, trusted, tried=True, check=lambda task: check_vocabulary(parent, task)
     )
@@ -511,15 +520,16 @@ def _branch_off(
         phases=prepared.phases,
         observers=prepared.observers,
     )
-    state = forked_state(state, trainer, before, config)
+    with fitting(checkpoint):
+        state = forked_state(state, trainer, before, config)
     folder = create_run(config, players.task)
     try:
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
-        save_checkpoint(folder.checkpoints, int(checkpoint.name), state)
+        save_checkpoint(folder.checkpoints, int(name_of(checkpoint)), state)
         done = {phase.name: phase.count for phase in prepared.phases}
         axes = players.position.axes()
-        note = {"run": str(path.resolve()), "checkpoint": checkpoint.name, **axes, **done}
+        note = {"run": str(path.resolve()), "checkpoint": name_of(checkpoint), **axes, **done}
         folder.fork.write_text(json.dumps(note), encoding="utf-8")
     except OSError as error:
         raise InputError(str(error)) from error
@@ -537,7 +547,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     from seqgan.system.shortage import shortage_in_one_line
     from seqgan.tracking.base import Trackers
     from seqgan.tracking.progress import Progress, silent_progress
-    from seqgan.training.checkpoints import last_good_checkpoint
+    from seqgan.training.checkpoints import fitting, last_good_checkpoint
     from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
     from seqgan.training.start import trainer_for
@@ -564,7 +574,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 prepared.observers,
             )
             if state:
-                trainer.load_state_dict(state)
+                with fitting(folder.checkpoints):
+                    trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)
             if is_main:
                 from seqgan.training.estimate import estimate, is_own, reward_calls
@@ -653,12 +664,9 @@ def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
 
 def _present_stored(folder: "RunFolder") -> int:
     """Prints the stored results of a run that is finished already."""
-    try:
-        results = json.loads(folder.results.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"a finished run has a whole results.json, {folder.path}: {error}"
-        ) from error
+    from seqgan.training.runs import read_results
+
+    results = read_results(folder)
     print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
     _present(folder, results)
     return 0

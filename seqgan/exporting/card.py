@@ -1,6 +1,5 @@
 """The model card of an exported folder, written from the run's own record and nothing else."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from seqgan import __version__
 from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.report.settings import flatten
 from seqgan.report.summary import COLUMNS, closing_sentences, stored_table
+from seqgan.system.reading import read_json
 
 What = Literal["generator", "pretrained", "discriminator"]
 Form = Literal["model", "code", "adapter", "classifier"]
@@ -120,7 +120,7 @@ def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
 
 def description(run: Recorded) -> str:
     """The task's description; empty in runs that are older than the field."""
-    task = json.loads((run.path / "task.json").read_text(encoding="utf-8"))
+    task = read_json(run.path / "task.json", {"description?": str})
     return str(task.get("description", ""))
 
 

@@ -20,9 +20,8 @@ from seqgan.report.frontier_chart import Kind, Series, generator_series, publish
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
-from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.config_files import plain_settings
-from seqgan.training.runs import load_generator, on_device, open_run
+from seqgan.training.runs import checkpoint_state, load_generator, on_device, open_run
 from seqgan.training.settings import TrainConfig
 
 MLE, AFTER = "MLE", "after the game"
@@ -259,7 +258,7 @@ def _opened(path: Path, name: str, device: str | None, trust_run_code: bool) -> 
     config = on_device(folder, config, device)
     pretrained = load_generator(folder, config, "pretrained")
     generators = {MLE: pretrained.generator}
-    _, state = load_checkpoint(folder.checkpoints)
+    _, state = checkpoint_state(folder)
     if state["players"]["position"]["iteration"] > 0:
         generators[AFTER] = load_generator(folder, config).generator
     return OpenedRun(name, path, config, pretrained.vocabulary, generators)

@@ -4,22 +4,47 @@ A run that was killed, is still going or is older than a file of today still has
 file that is missing, or whose last line is half written, costs a line that says so, and no more.
 """
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float, Int
 
 from seqgan.system.errors import DataError
+from seqgan.system.reading import (
+    check_shape,
+    parse_json,
+    parse_row,
+    read_json,
+    read_lines,
+    read_yaml,
+)
 from seqgan.tracking.metrics import AXES, find_metric
+from seqgan.training.runs import RunFolder, read_results
 
 Row = dict[str, Any]
+# Shapes of what is read, as `check_shape` takes them.
+OF_CONFIG = {"task?": {"kind?": str}, "adversarial?": {"iterations?": int}, "reward?": object}
+OF_METRICS = {
+    "iteration?": float,
+    "global_step?": float,
+    "pretrain/epoch?": float,
+    "pretrain/round?": float,
+    "*": (float, bool, str, type(None), list, dict),
+}
+OF_SAMPLE = {
+    "text?": str,
+    "prompt?": (str, type(None)),
+    "tokens?": [str],
+    "token_values?": (list, type(None)),
+    "step?": float,
+    "phase?": str,
+}
+OF_HISTOGRAM = {"name": str, "iteration": int, "counts": [float], "edges": [float]}
 _NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
 MEASURE = find_metric("eval/<measure>")  # the entry of all measures of a task
 
@@ -174,20 +199,20 @@ def read_run(path: Path, name: str = "") -> Recorded:
         if not (path / file).is_file():
             raise DataError(f"a run is a folder with a {file}, got {path}")
     missing: list[str] = []
-    config, task = _read_yaml(path / "config.yaml"), _read_object(path / "task.json")
-    for file, found in (("config.yaml", config), ("task.json", task)):
-        if found is None:
-            raise DataError(f"a run has an intact {file}, got {path / file}, which is damaged")
-    assert config is not None
-    assert task is not None
-    metrics = _read_lines(path / "metrics.jsonl", missing)
+    config, task = _intact(path / "config.yaml"), _intact(path / "task.json")
+    check_shape(config, OF_CONFIG, str(path / "config.yaml"))
+    check_shape(task, {"vocabulary?": {"words?": [str]}}, str(path / "task.json"))
+    metrics = _read_lines(path / "metrics.jsonl", missing, OF_METRICS)
     if not metrics:
         missing.append("Nothing has been logged yet: metrics.jsonl is empty.")
-    samples = _read_lines(path / "samples.jsonl", missing)
+    samples = _read_lines(path / "samples.jsonl", missing, OF_SAMPLE)
     if not samples:
         missing.append("There are no samples (samples.jsonl is missing or empty).")
-    histograms = _read_lines(path / "histograms.jsonl", missing)
-    results = _read_object(path / "results.json")
+    histograms = _read_lines(path / "histograms.jsonl", missing, OF_HISTOGRAM)
+    for row in histograms:
+        if len(row["edges"]) != len(row["counts"]) + 1:
+            raise DataError(f"{path / 'histograms.jsonl'} has an edge more than counts")
+    results = _results(path)
     if results is None:
         missing.append(
             "The run has no end: there is no complete results.json, so no comparison with"
@@ -202,52 +227,68 @@ def read_run(path: Path, name: str = "") -> Recorded:
         metrics,
         samples,
         histograms,
-        _read_lines(path / "alerts.jsonl", missing),
+        _read_lines(path / "alerts.jsonl", missing, {}),
         results,
-        _read_object(path / "machine.json"),
+        _machine(path / "machine.json"),
         tuple(missing),
     )
 
 
-def _read_lines(path: Path, missing: list[str]) -> tuple[Row, ...]:
+def _read_lines(path: Path, missing: list[str], shape: Mapping[str, Any]) -> tuple[Row, ...]:
     """The rows of a file of JSON lines; none where there is no file.
 
     A killed process may have left its last line half written: that one is dropped, and said so.
 
+    Args:
+        shape: of each row, as `check_shape` takes it.
+
     Raises:
-        DataError: another line is no JSON object.
+        DataError: another line is no JSON object of that shape.
     """
-    if not path.is_file():
-        return ()
-    rows: list[Row] = []
-    lines = path.read_bytes().splitlines()
-    for number, line in enumerate(lines, 1):
+    lines = list(read_lines(path))
+    if lines:
+        place, line = lines[-1]
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                missing.append(f"The last line of {path.name} is half written and left out.")
-                break
-            raise DataError(f"{path}, line {number} is a JSON object: {error}") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number} is a JSON object, got {row!r:.40}")
-        rows.append(row)
-    return tuple(rows)
+            parse_json(line, place)
+        except DataError:
+            missing.append(f"The last line of {path.name} is half written and left out.")
+            lines.pop()
+    return tuple(parse_row(line, place, shape) for place, line in lines)
 
 
-def _read_object(path: Path) -> Row | None:
-    """A file with one JSON object; None where there is none, or only a part of one."""
+def _intact(path: Path) -> Row:
+    """The mapping in a file of YAML or JSON.
+
+    Raises:
+        DataError: there is none.
+    """
     try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        content = read_yaml(path) if path.suffix == ".yaml" else read_json(path)
+    except DataError as error:
+        raise DataError(
+            f"a run has an intact {path.name}, got {path}, which is damaged ({error})"
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"a run has an intact {path.name}, got {path}, which is damaged (it is no mapping)"
+        )
+    return content
+
+
+def _results(path: Path) -> Row | None:
+    """`results.json`; None where there is none, or only a part of one, of a killed process."""
+    folder = RunFolder(path)
+    try:
+        read_json(folder.results)
+    except DataError:
         return None
-    return content if isinstance(content, dict) else None
+    return read_results(folder)
 
 
-def _read_yaml(path: Path) -> Row | None:
-    """A file with one YAML mapping; None where it is damaged."""
+def _machine(path: Path) -> Row | None:
+    """`machine.json`; None where there is none, or only a part of one."""
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError:
+        content = read_json(path)
+    except DataError:
         return None
     return content if isinstance(content, dict) else None

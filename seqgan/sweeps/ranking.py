@@ -4,7 +4,6 @@ Beside the metric stand numbers that give a collapse away, and the verdict of ea
 itself beside its own MLE generator at the temperature of equal quality.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from seqgan.report.charts import GREY, font_families
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
 from seqgan.sweeps.trials import rows_with, trial_path
+from seqgan.system.reading import read_json
 from seqgan.system.tables import aligned
 
 STATUS = {
@@ -169,5 +169,6 @@ def scale(values: Sequence[Any], item: Any) -> tuple[list[float], dict[float, st
 def _comparison(run: Path) -> dict[str, Any]:
     """The comparison of a finished run with its MLE control; empty before that."""
     results = run / "results.json"
-    content = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
-    return dict(content.get("comparison", {}))
+    if not results.is_file():
+        return {}
+    return dict(read_json(results, {"comparison?": {"verdict?": str}}).get("comparison", {}))

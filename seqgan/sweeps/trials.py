@@ -173,7 +173,7 @@ def rows_with(run: Path, metric: str) -> list[dict[str, Any]]:
     """
     return [
         row
-        for row in read_rows(run / "metrics.jsonl")
+        for row in read_rows(run / "metrics.jsonl", {f"{metric}?": float, "iteration?": float})
         if row.get("iteration") != 0 and math.isfinite(row.get(metric, math.nan))
     ]
 

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from uuid import uuid4
 
+from seqgan.system.reading import read_json, shown
+
 MANIFEST = "manifest.json"
 
 
@@ -62,11 +64,13 @@ def find_fault(folder: Path, names: Collection[str]) -> str:
         names: files that the manifest lists, perhaps among others.
     """
     try:
-        digests = json.loads((folder / MANIFEST).read_bytes())
+        digests = read_json(folder / MANIFEST, {"*": str})
         for name in names:
-            if not isinstance(digests, dict) or name not in digests:
+            if name not in digests:
                 return f"{MANIFEST} does not list {name}"
         for name, digest in digests.items():
+            if name in ("", ".", "..") or "/" in name or not (folder / name).is_file():
+                return f"{MANIFEST} lists files beside it, got {shown(name)}"
             if digest_of(folder / name) != digest:
                 return f"{name} was altered or truncated"
     except (OSError, ValueError) as error:

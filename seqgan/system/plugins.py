@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from seqgan.system.errors import ConfigurationError, SeqganError, described
+from seqgan.system.reading import clipped
 
 logger = logging.getLogger(__name__)
 
@@ -334,7 +335,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def wrong(spec: Spec, problem: str) -> ConfigurationError:
     """The one-line error about a specification."""
-    return ConfigurationError(" ".join(f"{spec.what} {spec.text!r}: {problem}".split()))
+    return ConfigurationError(" ".join(f"{spec.what} {clipped(spec.text)!r}: {problem}".split()))
 
 
 def told(error: BaseException) -> str:
@@ -363,9 +364,11 @@ def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
 
 def _no_spec(text: str, what: str) -> ConfigurationError:
     article = "an" if what[0] in "aeiou" else "a"
-    hint = f"; is it {text}:NAME?" if text.endswith(".py") else ""
-    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {text!r}{hint}")
+    hint = f"; is it {clipped(text)}:NAME?" if text.endswith(".py") else ""
+    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {clipped(text)!r}{hint}")
 
 
 def _no_literal(text: str, what: str, got: str) -> ConfigurationError:
-    return ConfigurationError(f"{what} {text!r}: an argument is key=literal, got {got!r}")
+    return ConfigurationError(
+        f"{what} {clipped(text)!r}: an argument is key=literal, got {clipped(got)!r}"
+    )

@@ -4,12 +4,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from seqgan.data.metrics import Metrics
 from seqgan.system.errors import DataError
+from seqgan.system.reading import parse_row, read_lines
 from seqgan.tracking.base import Histogram, SampleRow
 
+ANYTHING: Mapping[str, Any] = MappingProxyType({})
+OF_METRICS = MappingProxyType({"*": (float, bool, str, type(None))})  # shape of a row
 KINDS = ("metrics", "samples", "histograms", "alerts")  # a file `<kind>.jsonl` each
 
 
@@ -87,13 +91,17 @@ def _truncate(path: Path, length: int) -> None:
         os.truncate(path, length)
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, shape: Mapping[str, Any] = ANYTHING) -> Iterator[dict[str, Any]]:
     """The rows of a JSON-lines file; none where there is no file.
 
     The last line may be half written, by a process that lives or one that was killed.
+
+    Args:
+        shape: of each row, as `check_shape` takes it.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object of that shape.
     """
-    if not path.is_file():
-        return
-    for line in path.read_bytes().splitlines(keepends=True):
+    for place, line in read_lines(path):
         if line.endswith(b"\n"):
-            yield json.loads(line)
+            yield parse_row(line, place, shape)

@@ -8,8 +8,10 @@ untouched.
 
 import json
 import logging
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,32 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from seqgan.system.errors import CheckpointError
+from seqgan.system.errors import CheckpointError, DataError, SeqganError, described
 from seqgan.system.files import find_fault, name_of, replace_folder, seal, standing
+from seqgan.system.reading import check_shape, clipped, read_json, shown
 from seqgan.training.old_checkpoints import up_to_date
 
 logger = logging.getLogger(__name__)
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
+# The outline of a trainer's state.
+OF_TRAINER = {
+    "rng": Tensor,
+    "tracker": {
+        "jsonl?": {"*": int},
+        "wandb?": {"run_id?": str, "step?": int, "fork?": bool},
+        "*": dict,
+    },
+    "players": {
+        "generator": dict,
+        "reference": dict,
+        "rewards": dict,
+        "position": {"iteration": int, "global_step": int},
+    },
+    "phases": {"*": dict},
+    "observers": {"*": dict},
+}
+STEP = re.compile("[0-9]{1,18}")  # the name of a checkpoint
 
 
 def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
@@ -118,12 +139,21 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         CheckpointError: there is none.
     """
+    faults: list[str] = []
     for path in _all(folder):
         fault = find_fault(path, (TENSORS, STATE))
         if not fault:
-            return path, _read(path)
-        logger.warning("checkpoint %s is damaged (%s); using the one before it", path, fault)
-    raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}")
+            try:
+                state = _read(path)
+            except CheckpointError as error:
+                fault = str(error)
+        if not fault:
+            for damaged in faults:
+                logger.warning("%s; using the one before it", damaged)
+            return path, state
+        faults.append(f"checkpoint {path} is damaged ({fault})")
+    found = f": {'; '.join(faults[:3])}" if faults else ""
+    raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}{found}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -138,9 +168,58 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return _read(folder)
 
 
+def check_state(state: dict[str, Any], place: Path) -> None:
+    """Checks the outline of a trainer's state; `fitting` is for what lies deeper.
+
+    Raises:
+        CheckpointError: it has another outline.
+    """
+    try:
+        check_shape(state, OF_TRAINER, f"the state of {place}")
+        tracker = state["tracker"]
+        run_id = tracker.get("wandb", {}).get("run_id", "none")
+        if not re.fullmatch(r"[\w-]{1,128}", run_id):
+            raise DataError(f"the state of {place} has the id of a wandb run, got {shown(run_id)}")
+        for kind, length in tracker.get("jsonl", {}).items():
+            if length < 0:
+                raise DataError(f"the state of {place} has a length of {kind}, got {length}")
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+
+
+@contextmanager
+def fitting(place: Path) -> Iterator[None]:
+    """Says in one line that what a checkpoint holds does not fit a run.
+
+    A checkpoint that is whole may still be of another run, or made up. The parts of a run, the
+    user's own among them, then raise errors of many kinds while they load it.
+
+    Raises:
+        CheckpointError: the block raised such an error.
+    """
+    try:
+        yield
+    except SeqganError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as e:
+        reason = clipped(" ".join(described(e).split()), 300)
+        raise CheckpointError(f"a checkpoint fits its run, got {place}: {reason}") from e
+
+
 def _read(path: Path) -> dict[str, Any]:
-    plain = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return up_to_date(unflatten(plain, load_file(path / TENSORS)))
+    """The state in a checkpoint's folder.
+
+    Raises:
+        CheckpointError: it is none that was flattened, or its tensors cannot be read.
+    """
+    try:
+        plain = read_json(path / STATE)
+        tensors = load_file(path / TENSORS)
+    except (DataError, SafetensorError, OSError, LookupError, RuntimeError, ValueError) as error:
+        reason = clipped(" ".join(str(error).split()))
+        raise CheckpointError(f"a checkpoint can be read, got {path}: {reason}") from error
+    with fitting(path):
+        return up_to_date(unflatten(plain, tensors))
 
 
 def _all(folder: Path) -> list[Path]:
@@ -148,7 +227,7 @@ def _all(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     names = {name_of(path) for path in folder.iterdir() if path.is_dir()}
-    steps = sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+    steps = sorted((name for name in names if STEP.fullmatch(name)), key=int, reverse=True)
     return [standing(folder / step) for step in steps]
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 from yaml.representer import RepresenterError
 
-from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.errors import ConfigurationError, DataError, SeqganError
 from seqgan.system.plugins import call, nearest, parse_spec
+from seqgan.system.reading import clipped, read_yaml, shown
 from seqgan.training.moved import present_settings
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of, settings_class
@@ -74,20 +75,11 @@ def load_config(
             value of the wrong type or out of range; or code that nobody has trusted.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigurationError(
-            f"a configuration is a YAML file, got {path}: no such file"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"a configuration is a readable YAML file, {path}: {error}"
-        ) from error
-    except yaml.YAMLError as error:
-        summary = " ".join(str(error).split())
-        raise ConfigurationError(f"a configuration is a YAML file, {path}: {summary}") from error
+        plain = read_yaml(path)
+    except DataError as error:
+        raise ConfigurationError(f"a configuration is a YAML file, {error}") from error
     if not isinstance(plain, dict):
-        raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {plain!r}")
+        raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {shown(plain)}")
     try:
         settings = present_settings(plain)
         code = code_in_settings(settings, runs)
@@ -126,18 +118,18 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in arguments:
             known = ", ".join(str(argument) for argument in arguments)
-            raise ConfigurationError(f"{where} is one of {known}, got {value!r}")
+            raise ConfigurationError(f"{where} is one of {known}, got {shown(value)}")
         return value
     if annotation is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-3 as a string
         except (ValueError, OverflowError) as error:
-            raise ConfigurationError(f"{where} is a number, got {value!r}") from error
+            raise ConfigurationError(f"{where} is a number, got {shown(value)}") from error
     if annotation is Path and isinstance(value, str):
         return Path(value)
     wanted = origin or annotation
     if wanted is not Any and type(value) is not wanted:
-        raise ConfigurationError(f"{where} is of type {wanted.__name__}, got {value!r}")
+        raise ConfigurationError(f"{where} is of type {wanted.__name__}, got {shown(value)}")
     return value
 
 
@@ -147,11 +139,11 @@ def _build_row(
     if isinstance(value, str):  # one stands for a list of one
         value = [value]
     if not isinstance(value, list):
-        raise ConfigurationError(f"{where} is a list, got {value!r}")
+        raise ConfigurationError(f"{where} is a list, got {shown(value)}")
     if origin is list or arguments[-1] is Ellipsis:
         arguments = arguments[:1] * len(value)
     if len(arguments) != len(value):
-        raise ConfigurationError(f"{where} is a list of {len(arguments)}, got {value!r}")
+        raise ConfigurationError(f"{where} is a list of {len(arguments)}, got {shown(value)}")
     return origin(_build(one, item, where) for one, item in zip(arguments, value, strict=True))
 
 
@@ -175,7 +167,8 @@ def _build_slot(slot: str, value: Any) -> Any:
     if not isinstance(kind, str):
         known = ", ".join(SLOTS[slot])
         raise ConfigurationError(
-            f"{slot} has a kind, one of {known} or one of your own (./file.py:Config), got {kind!r}"
+            f"{slot} has a kind, one of {known} or one of your own (./file.py:Config), got"
+            f" {shown(kind)}"
         )
     chosen = settings_class(slot, kind)
     if kind in SLOTS[slot]:
@@ -191,13 +184,14 @@ def _build_dataclass(annotation: type, value: Any, where: str) -> Any:
 
 def _build_fields(annotation: type[Any], value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{where} is a mapping, got {value!r}")
+        raise ConfigurationError(f"{where} is a mapping, got {shown(value)}")
     hints = get_type_hints(annotation)
     names = [item.name for item in fields(annotation)]
     for name in value:
+        written = clipped(str(name), 80)
         if name not in names:
             raise ConfigurationError(
-                f"unknown field {_dotted(where, name)}{nearest(str(name), names)}"
+                f"unknown field {_dotted(where, written)}{nearest(written, names)}"
             )
     return {name: _build(hints[name], item, _dotted(where, name)) for name, item in value.items()}
 

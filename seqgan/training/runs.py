@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,15 +21,56 @@ from seqgan.models.generators.base import Generator
 from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.devices import device_here
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.system.machine import describe_machine
+from seqgan.system.reading import check_shape, read_json, shown
 from seqgan.tasks.base import Task, whole_length
-from seqgan.training.checkpoints import load_checkpoint, read_checkpoint
+from seqgan.training.checkpoints import check_state, fitting, load_checkpoint, read_checkpoint
 from seqgan.training.config_files import config_text, load_config, save_config
 from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import short_kind_of
 
+OF_TASK = {
+    "max_length": int,
+    "whole_length?": int,
+    "description?": str,
+    "vocabulary": {
+        "words": [str],
+        "level": str,
+        "has_eos": bool,
+        "bos_word": (int, type(None)),
+        "unk_word": (str, type(None)),
+        "specials?": [str],
+        "tokenizer?": str,
+    },
+}
+OF_METRICS = {"*": float}
+VERDICTS = ("better", "level", "worse", "mixed", "unknown")
+OF_CURVE = {"*": OF_METRICS}
+OF_CHANGE = {"before": float, "after": float, "interval": (list, type(None))}
+# The content of results.json, of this version or an older one.
+OF_RESULTS = {
+    "comparison": {
+        "quality": str,
+        "verdict": str,
+        "temperature": float,
+        "sentence": str,
+        "unit?": str,
+        "higher_is_better?": bool,
+    },
+    "start": OF_METRICS,
+    "control": OF_METRICS,
+    "final": OF_METRICS,
+    "best?": OF_METRICS,
+    "curve": OF_CURVE,
+    "game_curve?": OF_CURVE,
+    "table?": {"*": str},
+    "sentences?": [str],
+    "information_sentence?": str,
+    "about?": {"rewards?": [str], "adversary?": (str, bool, type(None))},
+    "rewards?": dict,
+}
 Which = Literal["newest", "best"]  # of a run's checkpoints
 
 
@@ -64,7 +106,7 @@ class RunFolder:
         """The content of `fork.json` under `forked_from`; empty for a run from the beginning."""
         if not self.fork.is_file():
             return {}
-        return {"forked_from": json.loads(self.fork.read_text(encoding="utf-8"))}
+        return {"forked_from": read_json(self.fork, {"*": (str, float)})}
 
     @property
     def results(self) -> Path:
@@ -199,8 +241,11 @@ def checkpoint_state(
         CheckpointError: there is no intact checkpoint.
     """
     if checkpoint == "best":
-        return folder.best, read_checkpoint(folder.best)
-    return load_checkpoint(folder.checkpoints)
+        place, state = folder.best, read_checkpoint(folder.best)
+    else:
+        place, state = load_checkpoint(folder.checkpoints)
+    check_state(state, place)
+    return place, state
 
 
 def restored_generator(
@@ -210,7 +255,8 @@ def restored_generator(
     facts = _read_task(folder)
     generator = build_generator(config, facts.vocabulary, torch.Generator().manual_seed(0))
     key = "reference" if which == "pretrained" else "generator"
-    generator.load_state_dict(state["players"][key])
+    with fitting(folder.path):
+        generator.load_state_dict(state["players"][key])
     return TrainedGenerator(
         generator.eval(), facts.vocabulary, facts.max_length, is_prompted(folder)
     )
@@ -232,7 +278,8 @@ def restored_discriminator(
     rng = torch.Generator().manual_seed(0)
     facts = _read_task(folder)
     discriminator = build_discriminator(config, facts.vocabulary, facts.whole_length, rng)
-    discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
+    with fitting(folder.path):
+        discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
     return discriminator.eval()
 
 
@@ -252,10 +299,19 @@ class _TaskFacts:
 
 
 def _read_task(folder: RunFolder) -> _TaskFacts:
-    plain = json.loads(folder.task.read_text(encoding="utf-8"))
+    plain = read_json(folder.task, OF_TASK)
     max_length = plain["max_length"]
     whole_length = plain.get("whole_length", max_length)  # runs that are older have no prompts
-    return _TaskFacts(Vocabulary.from_dict(plain["vocabulary"]), max_length, whole_length)
+    if not 1 <= max_length <= whole_length:
+        raise DataError(
+            f"{folder.task} has a max_length of at least 1 and a whole_length of no less, got"
+            f" {max_length} and {whole_length}"
+        )
+    try:
+        vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+    except ConfigurationError as error:
+        raise DataError(f"{folder.task}: {error}") from error
+    return _TaskFacts(vocabulary, max_length, whole_length)
 
 
 def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
@@ -288,6 +344,34 @@ def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fl
             f" got {run} with another ({len(trained.vocabulary.words)} words)"
         )
     return Fluency(trained.generator)
+
+
+def read_results(folder: RunFolder) -> dict[str, Any]:
+    """The end of a run, as `save_results` wrote it.
+
+    Raises:
+        DataError: the file is damaged, or somebody has edited it.
+    """
+    results: dict[str, Any] = read_json(folder.results, OF_RESULTS)
+    place = str(folder.results)
+    if (verdict := results["comparison"]["verdict"]) not in VERDICTS:
+        raise DataError(f"{place} has a verdict of {', '.join(VERDICTS)}, got {shown(verdict)}")
+    for temperature in chain(results["curve"], results.get("game_curve", {})):
+        try:
+            float(temperature)
+        except ValueError as error:
+            rule = f"{place} has curves over temperatures, got {shown(temperature)}"
+            raise DataError(rule) from error
+    for key in results.get("table", {}).values():
+        check_shape(results.get(key), OF_METRICS, f"{place}: {shown(key)}")
+    for name, change in results.get("rewards", {}).items():
+        if "about" in results:
+            check_shape(change, OF_CHANGE, f"{place}: rewards: {shown(name)}")
+            check_shape(change["interval"] or [0.0], [float], f"{place}: rewards: {shown(name)}")
+        ends = change["interval"] if isinstance(change, dict) else change
+        if ends is not None and (not isinstance(ends, list) or len(ends) != 2):
+            raise DataError(f"{place} has rewards before and after, got {shown(change)}")
+    return results
 
 
 def save_results(folder: RunFolder, results: dict[str, Any]) -> None:

@@ -444,7 +444,7 @@ def test_rewards_of_a_file_and_their_weights(
         logged = [json.loads(line) for line in file]
     for name in ("short", "first_word", "discriminator"):
         assert sum(f"rewards/{name}/mean" in metrics for metrics in logged) == 3
-    assert run("train", "--resume", "run") == 0
+    assert run("train", "--resume", "run", "--trust-run-code") == 0
 
 
 @pytest.mark.slow
@@ -470,7 +470,7 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     # Mended, the stopped run goes on.
     Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
     monkeypatch.delitem(sys.modules, f"user_file:{tmp_path / 'my_rewards.py'}")
-    assert run("train", "--resume", "stopped") == 0
+    assert run("train", "--resume", "stopped", "--trust-run-code") == 0
 
 
 # Settings of one's own in a slot

@@ -819,14 +819,15 @@ def test_a_damaged_line_is_named(tmp_path, content):
     folder = write_run(tmp_path / "run")
     (folder / "metrics.jsonl").write_text(content)
     number = 1 if content.startswith("not") else 2
-    assert f"{folder}/metrics.jsonl, line {number} is a JSON object" in error(folder)
+    assert f"{folder}/metrics.jsonl, line {number} is " in error(folder)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "task.json"])
 def test_a_damaged_file_is_named(tmp_path, file):
     folder = write_run(tmp_path / "run")
     (folder / file).write_text("{ [")
-    assert error(folder) == f"a run has an intact {file}, got {folder / file}, which is damaged"
+    rule = f"a run has an intact {file}, got {folder / file}, which is damaged ("
+    assert error(folder).startswith(rule)
 
 
 def test_where_a_report_cannot_go(tmp_path):

@@ -173,7 +173,7 @@ class TestErrors:
                 "pretrain: {learning_rate: true}",
                 "pretrain.learning_rate is of type float, got True",
             ),
-            (f"pretrain: {{learning_rate: 1{'0' * 400}}}", "pretrain.learning_rate is a number"),
+            (f"pretrain: {{learning_rate: 1{'0' * 400}}}", "numbers of at most 20 digits"),
             ("pretrain: 5", "pretrain is a mapping, got 5"),
             ("evaluation: {temperatures: 1.0}", "evaluation.temperatures is a list, got 1.0"),
             ("evaluation: {temperatures: [1, x]}", "evaluation.temperatures is a number, got 'x'"),
@@ -231,14 +231,14 @@ class TestErrors:
         assert "  " not in str(caught.value)
 
     def test_no_such_file(self, path):
-        with pytest.raises(ValueError, match=r"config\.yaml: no such file"):
+        with pytest.raises(ValueError, match=r"config\.yaml: No such file"):
             load_config(path)
 
     def test_folder_and_bytes(self, path, tmp_path):
-        with pytest.raises(ValueError, match="is a readable YAML file"):
+        with pytest.raises(ValueError, match="is a YAML file"):
             load_config(tmp_path)
         path.write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(ValueError, match="is a readable YAML file"):
+        with pytest.raises(ValueError, match="is a YAML file"):
             load_config(path)
 
 
