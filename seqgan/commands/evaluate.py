@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.system.checks import Samples, Seed, Temperature
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
@@ -61,8 +62,8 @@ def _parse(given: list[str]) -> argparse.Namespace:
         description="Measures a run's generator, or a file of texts against another one.",
     )
     parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
-    parser.add_argument("-n", type=int, help=f"texts drawn from a run ({NUM_TEXTS})")
-    parser.add_argument("--temperature", type=float, help="of a run's texts (1)")
+    parser.add_argument("-n", type=number(Samples), help=f"texts drawn from a run ({NUM_TEXTS})")
+    parser.add_argument("--temperature", type=number(Temperature), help="of a run's texts (1)")
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
     parser.add_argument(
         "--checkpoint",
@@ -85,7 +86,9 @@ def _parse(given: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--mauve", action="store_true", help="MAUVE on each of the embeddings")
     parser.add_argument("--toxicity", action="store_true", help="the share of offensive texts")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same numbers (0)")
+    parser.add_argument(
+        "--seed", type=number(Seed), default=0, help="the same seed, the same numbers (0)"
+    )
     parser.add_argument(
         "--json", action="store_true", help="one JSON object of all numbers, nothing else"
     )
@@ -108,9 +111,6 @@ def _parse(given: list[str]) -> argparse.Namespace:
         if value not in (None, False):
             raise InputError(f"{flag} goes with {kind}, got it without")
     options.n = NUM_TEXTS if options.n is None else options.n
-    if options.n < 20:
-        raise InputError(f"-n is at least 20, got {options.n}")
-    check_seed(options.seed)
     options.embedding = options.embedding or ["hashed"]
     from seqgan.evaluation.texts import check_embeddings
 

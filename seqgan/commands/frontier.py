@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.system.checks import Samples, Seed, Temperature, TopP
 from seqgan.system.errors import SeqganError
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
@@ -83,16 +84,23 @@ def _options(given: list[str]) -> argparse.Namespace:
     parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
     parser.add_argument(
         "--temperatures",
-        type=float,
+        type=number(Temperature),
         nargs="+",
         default=TEMPERATURES,
         help=f"at least two ({' '.join(map(str, TEMPERATURES))})",
     )
     parser.add_argument(
-        "--top-p", type=float, nargs="+", default=(), help="also keep these probabilities (none)"
+        "--top-p",
+        type=number(TopP),
+        nargs="+",
+        default=(),
+        help="also keep these probabilities (none)",
     )
     parser.add_argument(
-        "-n", type=int, default=4000, help="texts drawn, and held-out ones, of each point (4000)"
+        "-n",
+        type=number(Samples),
+        default=4000,
+        help="texts drawn, and held-out ones, of each point (4000)",
     )
     parser.add_argument("--points", type=Path, help="CSV file of published points to mark")
     parser.add_argument(
@@ -100,7 +108,9 @@ def _options(given: list[str]) -> argparse.Namespace:
         type=Path,
         help="a new .png, .pdf or .svg, with a .csv beside it (frontier.png of the first run)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same points (0)")
+    parser.add_argument(
+        "--seed", type=number(Seed), default=0, help="the same seed, the same points (0)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
     add_device(parser)
     add_trust(parser)
@@ -108,11 +118,8 @@ def _options(given: list[str]) -> argparse.Namespace:
     if len(set(options.temperatures)) < 2:
         spelt = " ".join(f"{temperature:g}" for temperature in options.temperatures)
         raise InputError(f"--temperatures are at least two different ones, got {spelt}")
-    if options.n < 20:
-        raise InputError(f"-n is at least 20, got {options.n}")
     if options.output is not None and options.output.suffix not in SUFFIXES:
         raise InputError(f"--output ends in one of {', '.join(SUFFIXES)}, got {options.output}")
-    check_seed(options.seed)
     return options
 
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.system.checks import Count, Seed, Size, WholeShare
 from seqgan.system.errors import SeqganError
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
@@ -63,13 +64,19 @@ def _prepare(given: list[str]) -> int:
     )
     parser.add_argument("--question", help="what the raters are asked")
     parser.add_argument(
-        "--pairs", type=int, default=50, help="comparisons of every two systems (50)"
+        "--pairs", type=number(Size), default=50, help="comparisons of every two systems (50)"
     )
     parser.add_argument(
-        "--repeats", type=float, default=0.1, help="share that comes again, sides swapped (0.1)"
+        "--repeats",
+        type=number(WholeShare),
+        default=0.1,
+        help="share that comes again, sides swapped (0.1)",
     )
     parser.add_argument(
-        "--controls", type=int, default=0, help="real texts beside their own words shuffled (0)"
+        "--controls",
+        type=number(Count),
+        default=0,
+        help="real texts beside their own words shuffled (0)",
     )
     parser.add_argument(
         "--control-texts", type=Path, help="file of real texts (the first run's held-out ones)"
@@ -80,21 +87,16 @@ def _prepare(given: list[str]) -> int:
         action="store_true",
         help="spell every text as the tasks do: lower case, punctuation split off",
     )
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same page (0)")
+    parser.add_argument(
+        "--seed", type=number(Seed), default=0, help="the same seed, the same page (0)"
+    )
     add_device(parser)
     add_trust(parser)
     options = parser.parse_all(given)
-    if options.pairs < 1:
-        raise InputError(f"--pairs is at least 1, got {options.pairs}")
-    if not 0 <= options.repeats <= 1:
-        raise InputError(f"--repeats is 0 to 1, got {options.repeats}")
-    if options.controls < 0:
-        raise InputError(f"--controls is at least 0, got {options.controls}")
     if options.control_texts and not options.controls:
         raise InputError("--control-texts takes the number of --controls, got none")
     if options.question is not None and not options.question.strip():
         raise InputError("--question has a text, got a blank one")
-    check_seed(options.seed)
     page, key = _targets(options.output)
 
     from seqgan.judging.page import render
@@ -195,10 +197,9 @@ def _score(given: list[str]) -> int:
     parser = Parser(prog="seqgan judge score", allow_abbrev=False)
     parser.add_argument("answers", type=Path, nargs="+", metavar="CSV", help="what raters saved")
     parser.add_argument("--key", type=Path, required=True, help="the page's key")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (0)")
+    parser.add_argument("--seed", type=number(Seed), default=0, help="of the bootstrap (0)")
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
     options = parser.parse_all(given)
-    check_seed(options.seed)
 
     from seqgan.judging.ratings import read_ratings
     from seqgan.judging.scoring import score

@@ -2,9 +2,11 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
-from typing import NoReturn
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, get_args
 
+from seqgan.system.checks import broken_rule
 from seqgan.system.errors import SeqganError
 
 
@@ -16,7 +18,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, with one line per error and the nearest known flag."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(message)
+        raise InputError(re.sub(r"^argument (\S+): is ", r"\1 is ", message))
 
     def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(arguments)
@@ -59,14 +61,31 @@ def take(flags: list[str], name: str) -> tuple[str | None, list[str]]:
     """The value of a flag, or None where it is not given, and the other flags."""
     for index, flag in enumerate(flags):
         if flag.startswith(f"{name}="):
-            return flag.partition("=")[2], flags[:index] + flags[index + 1 :]
+            return _given(name, [flag.partition("=")[2]]), flags[:index] + flags[index + 1 :]
         if flag == name:
-            if index + 1 == len(flags):
-                raise InputError(f"{name} takes a value, got none")
-            return flags[index + 1], flags[:index] + flags[index + 2 :]
+            value = _given(name, flags[index + 1 : index + 2])
+            return value, flags[:index] + flags[index + 2 :]
     return None, flags
 
 
-def check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed is 0 to 2**63 - 1, got {seed}")
+def _given(name: str, values: Sequence[str]) -> str:
+    if not values or not values[0]:
+        raise InputError(f"{name} takes a value, got none")
+    return values[0]
+
+
+def number(annotation: Any) -> Callable[[str], Any]:
+    """The reader of a flag's value: a number in the range that its type states.
+
+    `parser.add_argument("-n", type=number(Size))`
+    """
+    base = get_args(annotation)[0]
+
+    def read(text: str) -> Any:
+        value = base(text)
+        if rule := broken_rule(value, annotation):
+            raise argparse.ArgumentTypeError(f"{rule}, got {text}")
+        return value
+
+    read.__name__ = base.__name__  # for argparse's message about a text that is no number
+    return read

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.streams import json_line
 
@@ -19,7 +20,7 @@ def run(given: list[str]) -> int:
     parser = Parser(prog="seqgan sample", allow_abbrev=False)
     parser.add_argument("run", type=Path, help="folder of a run")
     parser.add_argument(
-        "-n", type=int, help="number of texts (10); of each prompt that is given (1)"
+        "-n", type=number(Size), help="number of texts (10); of each prompt that is given (1)"
     )
     parser.add_argument(
         "--prompt",
@@ -33,10 +34,18 @@ def run(given: list[str]) -> int:
     parser.add_argument(
         "--prompt-column", metavar="NAME", help="of that file (the name in the run's task)"
     )
-    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 sharpens (1)")
-    parser.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens (0: all)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="keep this probability (1: all)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same texts (0)")
+    parser.add_argument(
+        "--temperature", type=number(Temperature), default=1.0, help="below 1 sharpens (1)"
+    )
+    parser.add_argument(
+        "--top-k", type=number(Count), default=0, help="keep the k likeliest tokens (0: all)"
+    )
+    parser.add_argument(
+        "--top-p", type=number(TopP), default=1.0, help="keep this probability (1: all)"
+    )
+    parser.add_argument(
+        "--seed", type=number(Seed), default=0, help="the same seed, the same texts (0)"
+    )
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
     parser.add_argument(
         "--checkpoint",
@@ -52,11 +61,8 @@ def run(given: list[str]) -> int:
     given_prompts = options.prompt is not None or options.prompts is not None
     if options.n is None:
         options.n = 1 if given_prompts else 10
-    if options.n < 1:
-        raise InputError(f"-n is at least 1, got {options.n}")
     if options.prompt_column is not None and options.prompts is None:
         raise InputError("--prompt-column goes with --prompts, got it without")
-    check_seed(options.seed)
     import torch
 
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgan.commands.parsing import InputError, Parser, add_trust, check_seed
+from seqgan.commands.parsing import InputError, Parser, add_trust, number
+from seqgan.system.checks import Seed, Size
 from seqgan.system.errors import ConfigurationError, SeqganError
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ def run(given: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("file", type=Path, nargs="?", help="sweep, as `wandb sweep` takes it")
-    parser.add_argument("--runs", type=int, help="trials at most (run_cap, or the whole grid)")
-    parser.add_argument("--jobs", type=int, default=1, help="trials at a time (1)")
+    parser.add_argument(
+        "--runs", type=number(Size), help="trials at most (run_cap, or the whole grid)"
+    )
+    parser.add_argument("--jobs", type=number(Size), default=1, help="trials at a time (1)")
     parser.add_argument("--output", type=Path, help="new folder (sweeps/<name>-<time>)")
-    parser.add_argument("--seed", type=int, help="the same seed, the same proposals (0)")
+    parser.add_argument("--seed", type=number(Seed), help="the same seed, the same proposals (0)")
     parser.add_argument("--resume", type=Path, help="folder of a sweep that was stopped")
     add_trust(parser)
     options = parser.parse_all(given)
@@ -47,10 +50,6 @@ def run(given: list[str]) -> int:
         ) from error
     if (options.file is None) == (options.resume is None):
         raise InputError("sweep takes a file or --resume FOLDER")
-    for name in ("runs", "jobs"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} is at least 1, got {value}")
     if options.resume is None:
         return _start(options, tuple(extra))
     for name, fixed in (("--output", options.output), ("--seed", options.seed), ("--", extra)):
@@ -66,7 +65,6 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
     from seqgan.sweeps.runner import open_journal
 
     seed = options.seed or 0
-    check_seed(seed)
     sweep = _without(read_sweep(options.file), extra)
     runs = _total(sweep, options.runs)
     check_flags(sweep, extra, options.file, extra, options.trust_run_code)

@@ -157,6 +157,16 @@ def make_baseline(kind: BaselineKind, decay: float) -> Baseline:
     return {"none": no_baseline, "batch_mean": batch_mean, "leave_one_out": leave_one_out}[kind]
 
 
+def where_known(
+    advantages: Float[Tensor, "batch time"], action_values: Float[Tensor, "batch time"]
+) -> Float[Tensor, "batch time"]:
+    """Advantages with 0 where the action value is unknown: such a token teaches nothing.
+
+    A NaN from elsewhere, an overflow in the KL say, stays, so that the update notices it.
+    """
+    return torch.where(action_values.isnan(), 0.0, advantages)
+
+
 def standardize(
     advantages: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:

@@ -26,8 +26,12 @@ class Replay:
         self.kept: Sequences | None = None
 
     def num_older(self, count: int) -> int:
-        """The number of older sequences among `count`; smaller while few are kept."""
-        return min(round(self.share * count), 0 if self.kept is None else len(self.kept))
+        """The number of older sequences among `count`; smaller while few are kept.
+
+        At least one of them is fresh.
+        """
+        kept = 0 if self.kept is None else len(self.kept)
+        return min(round(self.share * count), kept, count - 1)
 
     def mixed(self, fresh: Sequences, count: int, rng: torch.Generator) -> Sequences:
         """Returns the fresh sequences and older ones, `count` in all, and keeps the fresh ones."""

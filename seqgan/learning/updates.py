@@ -17,6 +17,7 @@ from seqgan.data.sequences import Sequences, Trajectories, masked_mean
 from seqgan.functional.losses import PolicyGradientLoss, to_floats
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.base import TrainableReward
+from seqgan.system.checks import Bound, Signed, Weight, check_settings
 from seqgan.system.errors import DivergedError
 from seqgan.system.runtime import ALONE, Runtime
 
@@ -102,10 +103,13 @@ def pretrain_epoch(
 class GeneratorUpdate:
     """Settings of one policy-gradient step."""
 
-    max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
-    entropy_weight: float = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
-    mle_weight: float = 0.0  # weight of the NLL of as many training sequences in the loss
+    max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
+    entropy_weight: Signed = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
+    mle_weight: Weight = 0.0  # weight of the NLL of as many training sequences in the loss
     reduction: Reduction = "mean"  # over real tokens; "sum" as in the reference code
+
+    def __post_init__(self) -> None:
+        check_settings("rule.update", self)
 
 
 def update_generator(

@@ -5,11 +5,14 @@ The place of a column in a cache means nothing: masks say which columns are real
 gives the position of each.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+from seqgan.system.checks import check_settings
 from seqgan.system.errors import ConfigurationError
 
 ROTATION_BASE = 10000.0
@@ -85,22 +88,20 @@ def rotated(
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
-def check_sizes(where: str, width: int, num_layers: int, num_heads: int, dropout: float) -> None:
-    """Checks the sizes and the dropout of a transformer's settings.
+def check_sizes(where: str, settings: Any) -> None:
+    """Checks a transformer's settings.
 
     Args:
         where: the group of settings (generator, discriminator), for the message.
+        settings: with `width` and `num_heads`.
 
     Raises:
-        ConfigurationError: a size below 1, a width that the heads do not divide into even parts, or
-            a dropout outside [0, 1).
+        ConfigurationError: a number outside its range, or a width that the heads do not divide into
+            even parts.
     """
-    for name, size in (("width", width), ("num_layers", num_layers), ("num_heads", num_heads)):
-        if size < 1:
-            raise ConfigurationError(f"{where}.{name} is at least 1, got {size}")
-    if width % (2 * num_heads):
+    check_settings(where, settings)
+    if settings.width % (2 * settings.num_heads):
         raise ConfigurationError(
-            f"{where}.width is a multiple of twice num_heads ({2 * num_heads}), got {width}"
+            f"{where}.width is a multiple of twice num_heads ({2 * settings.num_heads}),"
+            f" got {settings.width}"
         )
-    if not 0 <= dropout < 1:
-        raise ConfigurationError(f"{where}.dropout is in [0, 1), got {dropout}")

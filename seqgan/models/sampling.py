@@ -15,7 +15,8 @@ from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.losses import token_log_probs
 from seqgan.models.generators.base import Generator, State
-from seqgan.system.errors import ConfigurationError, DivergedError
+from seqgan.system.checks import Count, Temperature, TopP, check_settings
+from seqgan.system.errors import DivergedError
 
 LOGITS_IN_FLIGHT = 2**21  # logits of all rows that advance together; 8 MiB
 LOGITS_AT_ONCE = 2**23  # logits of all sequences that are teacher-forced together; 32 MiB
@@ -25,17 +26,12 @@ LOGITS_AT_ONCE = 2**23  # logits of all sequences that are teacher-forced togeth
 class Sampling:
     """Settings that adjust a model's distribution. The defaults leave it unchanged."""
 
-    temperature: float = 1.0  # logits are divided by this; below 1 sharpens
-    top_k: int = 0  # keep the k likeliest tokens; 0 keeps all
-    top_p: float = 1.0  # keep the likeliest tokens up to this total probability; 1 keeps all
+    temperature: Temperature = 1.0  # logits are divided by this; below 1 sharpens
+    top_k: Count = 0  # keep the k likeliest tokens; 0 keeps all
+    top_p: TopP = 1.0  # keep the likeliest tokens up to this total probability; 1 keeps all
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ConfigurationError(f"temperature is above 0 and finite, got {self.temperature}")
-        if self.top_k < 0:
-            raise ConfigurationError(f"top_k is at least 0, got {self.top_k}")
-        if not 0 < self.top_p <= 1:
-            raise ConfigurationError(f"top_p is in (0, 1], got {self.top_p}")
+        check_settings("", self)
 
     def apply(self, logits: Float[Tensor, "*axes vocab"]) -> Float[Tensor, "*axes vocab"]:
         """Returns logits of the adjusted distribution, -inf for tokens that are cut off.

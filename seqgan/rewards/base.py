@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
+from seqgan.system.checks import HUGE
 from seqgan.system.errors import SeqganError, described
 
 
@@ -170,7 +171,7 @@ def returns(reward_model: RewardModel, sequences: Sequences) -> Float[Tensor, " 
         (batch,): finite, or NaN where the reward does not apply.
 
     Raises:
-        RewardError: the model gave another shape than it declares, or an infinite value.
+        RewardError: the model gave another shape than it declares, or a huge value.
     """
     scores, failed = _declared_scores(reward_model, sequences)
     totals = scores.sum(dim=1) if reward_model.per_token else scores
@@ -239,12 +240,13 @@ def _raise_failures(
     totals: Float[Tensor, " batch"],
     failed: SomeFailed | None,
 ) -> None:
-    """Raises SomeFailed where rows failed already or have an infinite total."""
+    """Raises SomeFailed where rows failed already or have a total that is infinite or huge."""
     failures = {} if failed is None else dict(failed.failures)
     unasked = () if failed is None else failed.unasked
-    for row in torch.isinf(totals).nonzero().flatten().tolist():
+    for row in (totals.abs() > HUGE).nonzero().flatten().tolist():
         if row not in failures and row not in unasked:
-            failures[row] = f"a reward is finite, got {float(totals[row])}"
+            rule = "finite" if bool(totals[row].isinf()) else f"at most {HUGE:g} in size"
+            failures[row] = f"a reward is {rule}, got {float(totals[row])}"
     if failures:
         raise SomeFailed(name, sequences, scores, failures, unasked)
 

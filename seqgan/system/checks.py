@@ -1,44 +1,114 @@
-"""Rules that many settings have, checked where a settings dataclass is made."""
+"""The range of each number in the settings, stated by the type of its field.
 
-from collections.abc import Mapping
+`epochs: Count = 60` is a whole number from 0 on. `check_settings` compares a dataclass with the
+ranges that its fields state, when it is made: nothing has been trained or written by then.
+"""
 
-from seqgan.system.errors import ConfigurationError
+import math
+import numbers
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from seqgan.system.errors import ConfigurationError, SeqganError
+
+MOST = 2**31 - 1  # the largest size: products of two fit into 64 bits
+TINY, HUGE = 1e-12, 1e12  # bounds of other numbers: their squares fit into 32-bit floats
+BELOW_ONE = 1 - 2**-24  # the largest 32-bit float below 1
 
 
-def at_least(where: str, config: object, least: Mapping[str, int]) -> None:
-    """Checks that fields of `config` are not below their bounds.
+@dataclass(frozen=True)
+class Range:
+    """The numbers between two bounds, both of them among these numbers.
 
     Args:
-        where: the section of the settings, as errors name it.
+        rule: the range in words, after `is`.
+        bounds: the bounds in words, where the rule leaves them out because few numbers meet them.
+    """
+
+    rule: str
+    least: int | float
+    most: int | float
+    bounds: str = ""
+
+    def __contains__(self, value: int | float) -> bool:
+        return self.least <= value <= self.most
+
+    def broken_by(self, value: int | float) -> str:
+        """The rule that a number breaks, in words."""
+        extreme = 0 < value < self.least < 1 or value > self.most
+        return f"{self.rule}{self.bounds if extreme else ''}"
+
+
+def at_least(least: int) -> Range:
+    """The range of a whole number from `least` on."""
+    return Range(f"at least {least}", least, MOST, f" and at most {MOST}")
+
+
+Count = Annotated[int, at_least(0)]
+Size = Annotated[int, at_least(1)]
+Samples = Annotated[int, at_least(20)]  # fewer say nothing about a distribution
+Seed = Annotated[int, Range("0 to 2**63 - 1", 0, 2**63 - 1)]
+Positive = Annotated[float, Range("above 0 and finite", TINY, HUGE, f" ({TINY:g} to {HUGE:g})")]
+# A large rate makes numbers overflow, which ends a run with a message.
+Rate = Annotated[float, Range("above 0 and finite", TINY, 1e38, f" ({TINY:g} to 1e+38)")]
+Bound = Annotated[float, Range("above 0", TINY, math.inf, f" (at least {TINY:g})")]
+Weight = Annotated[float, Range("at least 0", 0, HUGE, f" and at most {HUGE:g}")]
+Signed = Annotated[float, Range(f"between -{HUGE:g} and {HUGE:g}", -HUGE, HUGE)]
+Temperature = Annotated[float, Range("above 0 and finite", 1e-6, 1e6, " (1e-06 to 1e+06)")]
+Share = Annotated[float, Range("in [0, 1)", 0, BELOW_ONE)]
+Portion = Annotated[float, Range("between 0 and 1", TINY, BELOW_ONE)]
+WholeShare = Annotated[float, Range("0 to 1", 0, 1)]
+Penalty = Annotated[float, Range("at most 0", -HUGE, 0)]
+TopP = Annotated[float, Range("in (0, 1]", TINY, 1)]
+
+
+def check_settings(
+    where: str, settings: object, kind: type[SeqganError] = ConfigurationError
+) -> None:
+    """Checks each field whose type states a range, or is a `Literal`.
+
+    Args:
+        where: the part of the settings, as messages name it; empty for the whole.
+        kind: of the error.
 
     Raises:
-        ConfigurationError: a field is below its bound, or NaN.
+        SeqganError: of that kind; a field is no number, outside its range, or none of the choices.
     """
-    for name, bound in least.items():
-        value = getattr(config, name)
-        if not value >= bound:
-            raise ConfigurationError(f"{where}.{name} is at least {bound}, got {value}")
+    hints = get_type_hints(type(settings), include_extras=True)
+    for item in fields(settings):  # type: ignore[arg-type]
+        name = f"{where}.{item.name}" if where else item.name
+        _check(name, getattr(settings, item.name), hints[item.name], kind)
 
 
-def above_zero(where: str, config: object, *names: str) -> None:
-    """Checks that fields of `config` are above 0 and finite.
+def _check(name: str, value: Any, annotation: Any, kind: type[SeqganError]) -> None:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal and value not in arguments:
+        known = ", ".join(str(argument) for argument in arguments)
+        raise kind(f"{name} is one of {known}, got {value!r}")
+    if origin is tuple and isinstance(value, tuple | list):
+        for each in value:
+            _check(name, each, arguments[0], kind)
+    if rule := broken_rule(value, annotation):
+        raise kind(f"{name} {rule}, got {value}")
+
+
+def checked(name: str, value: Any, annotation: Any) -> Any:
+    """The value of an argument, if it lies in the range that a type states.
 
     Raises:
-        ConfigurationError: a field is not.
+        ConfigurationError: it does not.
     """
-    for name in names:
-        value = getattr(config, name)
-        if not 0 < value < float("inf"):
-            raise ConfigurationError(f"{where}.{name} is above 0 and finite, got {value}")
+    _check(name, value, annotation, ConfigurationError)
+    return value
 
 
-def in_unit_interval(where: str, config: object, *names: str) -> None:
-    """Checks that fields of `config` are in [0, 1).
-
-    Raises:
-        ConfigurationError: a field is not.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not 0 <= value < 1:
-            raise ConfigurationError(f"{where}.{name} is in [0, 1), got {value}")
+def broken_rule(value: Any, annotation: Any) -> str:
+    """The rule that a value breaks, as `is at least 1`; empty where its type states none."""
+    if get_origin(annotation) is not Annotated:
+        return ""
+    base, *stated = get_args(annotation)
+    kind: Any = numbers.Integral if base is int else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return "is a whole number" if base is int else "is a number"
+    ranges = [each for each in stated if isinstance(each, Range)]
+    return next((f"is {each.broken_by(value)}" for each in ranges if value not in each), "")

@@ -18,7 +18,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import GeneratorConfig
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.checks import Seed, Size, check_settings
 from seqgan.tasks.automaton import END, Rules, Symbols, compile_rules
 from seqgan.tasks.base import FixedTask, Split, share_of
 
@@ -259,17 +259,13 @@ class CaptionsConfig:
     """
 
     kind: Literal["captions"] = "captions"  # image captions from a grammar
-    train_size: int = 5000  # training captions, at least 1
-    dev_size: int = 1000  # captions for early stopping and the like, at least 1
-    test_size: int = 2000  # captions for reported likelihoods, at least 1
-    seed: int = 0  # seed of the drawn captions, 0 to 2**63 - 1
+    train_size: Size = 5000  # training captions, at least 1
+    dev_size: Size = 1000  # captions for early stopping and the like, at least 1
+    test_size: Size = 2000  # captions for reported likelihoods, at least 1
+    seed: Seed = 0  # seed of the drawn captions, 0 to 2**63 - 1
 
     def __post_init__(self) -> None:
-        for name in ("train_size", "dev_size", "test_size"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"task.{name} is at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"task.seed is 0 to 2**63 - 1, got {self.seed}")
+        check_settings("task", self)
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
         return captions_task(self)

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from seqgan.functional.losses import token_entropies
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
+from seqgan.system.checks import Seed, Size, at_least, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import FixedTask
@@ -47,23 +48,17 @@ UNREADABLE = (
 class OracleConfig:
     kind: Literal["oracle"] = "oracle"  # a random LSTM as the true model
     path: str = ""  # .npz file with the oracle's weights; empty draws them from oracle_seed
-    oracle_seed: int = 0  # seed of the drawn weights
-    vocabulary_size: int = 5000  # words, where the weights are drawn
-    hidden_size: int = 32  # width of embedding and state, where the weights are drawn
-    max_length: int = 20  # tokens of every sequence
-    train_size: int = 10000  # training sequences
-    dev_size: int = 1000  # sequences for early stopping and for watching the discriminator
-    test_size: int = 10000  # sequences for reported likelihoods
-    seed: int = 0  # seed of the drawn sequences
+    oracle_seed: Seed = 0  # seed of the drawn weights
+    vocabulary_size: Annotated[int, at_least(2)] = 5000  # words, where the weights are drawn
+    hidden_size: Size = 32  # width of embedding and state, where the weights are drawn
+    max_length: Size = 20  # tokens of every sequence
+    train_size: Size = 10000  # training sequences
+    dev_size: Size = 1000  # sequences for early stopping and for watching the discriminator
+    test_size: Size = 10000  # sequences for reported likelihoods
+    seed: Seed = 0  # seed of the drawn sequences
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "max_length", "train_size", "dev_size", "test_size"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"task.{name} is at least 1, got {getattr(self, name)}")
-        if self.vocabulary_size < 2:
-            raise ConfigurationError(
-                f"task.vocabulary_size is at least 2, got {self.vocabulary_size}"
-            )
+        check_settings("task", self)
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
         return oracle_task(self)

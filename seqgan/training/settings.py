@@ -4,10 +4,9 @@ The same dataclass is a YAML file and the flags of `seqgan train`. A slot (`task
 `discriminator`, `rule`) holds settings of one of several kinds, or of the user's own: see `slots`.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, get_args
+from typing import Annotated, Any
 
 from seqgan.evaluation.planes.points import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
@@ -19,7 +18,22 @@ from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
-from seqgan.system.checks import above_zero, at_least
+from seqgan.system.checks import (
+    Bound,
+    Count,
+    Positive,
+    Range,
+    Rate,
+    Samples,
+    Seed,
+    Share,
+    Signed,
+    Size,
+    Temperature,
+    Weight,
+    at_least,
+    check_settings,
+)
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import nearest
 from seqgan.tasks.base import TaskConfig
@@ -27,64 +41,47 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_tracker import TrackerConfig
 from seqgan.training.moved import present_name
 
+Pair = Annotated[int, at_least(2)]
+BelowHalf = Annotated[float, Range("in [0, 0.5)", 0, 0.499999)]
+Threads = Annotated[int, Range("at least 0", 0, 4096)]
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    epochs: int = 60  # passes over the training set, or over `epoch_size` of it, at most
-    epoch_size: int = 0  # sequences per epoch, the next going on from there; 0 takes all
-    patience: int = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
-    decays: int = 2  # times that the learning rate falls to a third before patience ends it
-    batch_size: int = 64  # sequences per minibatch
-    learning_rate: float = 2e-3  # Adam's, for maximum likelihood
-    weight_decay: float = 0.0  # decoupled (AdamW), for maximum likelihood
-    max_grad_norm: float = 5.0  # the gradient's norm is clipped to this
+    epochs: Count = 60  # passes over the training set, or over `epoch_size` of it, at most
+    epoch_size: Count = 0  # sequences per epoch, the next going on from there; 0 takes all
+    patience: Count = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
+    decays: Count = 2  # times that the learning rate falls to a third before patience ends it
+    batch_size: Size = 64  # sequences per minibatch
+    learning_rate: Rate = 2e-3  # Adam's, for maximum likelihood
+    weight_decay: Weight = 0.0  # decoupled (AdamW), for maximum likelihood
+    max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
 
     def __post_init__(self) -> None:
-        least = {"epochs": 0, "epoch_size": 0, "patience": 0, "decays": 0}
-        least |= {"batch_size": 1, "weight_decay": 0}
-        at_least("pretrain", self, least)
-        above_zero("pretrain", self, "learning_rate", "max_grad_norm")
+        check_settings("pretrain", self)
 
 
 @dataclass(frozen=True)
 class DiscriminatorTrainingConfig:
-    pretrain_rounds: int = 5  # rounds before the game, each with fresh generated sequences
-    pretrain_epochs: int = 1  # passes in each of those rounds (the paper's k)
-    d_steps: int = 1  # rounds of discriminator training per iteration of the game
-    d_epochs: int = 1  # passes in each round of the game (the paper's k)
-    num_sequences: int = 1000  # real sequences, and as many fresh generated ones, in each round
-    batch_size: int = 64  # sequences per minibatch, half of them real
-    learning_rate: float = 1e-3  # Adam's
-    l2: float = 0.0  # half the squared norm of the output layer is added with this weight
-    max_grad_norm: float = float("inf")  # the gradient's norm is clipped to this
+    pretrain_rounds: Count = 5  # rounds before the game, each with fresh generated sequences
+    pretrain_epochs: Size = 1  # passes in each of those rounds (the paper's k)
+    d_steps: Count = 1  # rounds of discriminator training per iteration of the game
+    d_epochs: Size = 1  # passes in each round of the game (the paper's k)
+    num_sequences: Size = 1000  # real sequences, and as many fresh generated ones, in each round
+    batch_size: Pair = 64  # sequences per minibatch, half of them real
+    learning_rate: Rate = 1e-3  # Adam's
+    l2: Weight = 0.0  # half the squared norm of the output layer is added with this weight
+    max_grad_norm: Bound = float("inf")  # the gradient's norm is clipped to this
     precision: Precision = "float32"  # type of its arithmetic, in training and scoring
     loss: DiscriminatorLoss = "binary"  # each row for itself, or which of a pair is real
-    label_smoothing: float = 0.0  # taken off the label 1 of real rows
+    label_smoothing: BelowHalf = 0.0  # taken off the label 1 of real rows
     spectral_norm: bool = False  # divide weights by their largest singular value
-    gradient_penalty: float = 0.0  # weight of the logit's squared gradient by the embeddings
-    replay: float = 0.0  # share of a round's generated sequences that are of earlier rounds
-    replay_size: int = 10000  # sequences of earlier rounds that are kept for that
+    gradient_penalty: Weight = 0.0  # weight of the logit's squared gradient by the embeddings
+    replay: Share = 0.0  # share of a round's generated sequences that are of earlier rounds
+    replay_size: Size = 10000  # sequences of earlier rounds that are kept for that
 
     def __post_init__(self) -> None:
-        least = {"pretrain_rounds": 0, "pretrain_epochs": 1, "d_steps": 0, "d_epochs": 1}
-        least |= {"num_sequences": 1, "batch_size": 2, "l2": 0, "replay_size": 1}
-        at_least("discriminator_training", self, least)
-        above_zero("discriminator_training", self, "learning_rate")
-        if self.precision not in get_args(Precision):
-            known = ", ".join(get_args(Precision))
-            raise ConfigurationError(
-                f"discriminator_training.precision is one of {known}, got {self.precision!r}"
-            )
-        for name, bound in (("label_smoothing", 0.5), ("replay", 1)):
-            if not 0 <= getattr(self, name) < bound:
-                raise ConfigurationError(
-                    f"discriminator_training.{name} is in [0, {bound}), got {getattr(self, name)}"
-                )
-        if not 0 <= self.gradient_penalty < float("inf"):
-            raise ConfigurationError(
-                "discriminator_training.gradient_penalty is at least 0 and finite,"
-                f" got {self.gradient_penalty}"
-            )
+        check_settings("discriminator_training", self)
         if self.gradient_penalty > 0 and self.precision != "float32":
             raise ConfigurationError(
                 "discriminator_training.precision is float32 where there is a gradient_penalty,"
@@ -95,23 +92,18 @@ class DiscriminatorTrainingConfig:
                 "discriminator_training.label_smoothing is 0 with the pairwise loss, which has no"
                 f" labels, got {self.label_smoothing}"
             )
-        if not self.max_grad_norm > 0:
-            raise ConfigurationError(
-                f"discriminator_training.max_grad_norm is above 0, got {self.max_grad_norm}"
-            )
 
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    iterations: int = 100  # rounds of the game
-    g_steps: int = 1  # generator updates per iteration
-    batch_size: int = 64  # sequences per generator update
+    iterations: Count = 100  # rounds of the game
+    g_steps: Size = 1  # generator updates per iteration
+    batch_size: Size = 64  # sequences per generator update
     reward_shape: RewardShape = "logit"  # function of D that is the reward
-    reward_clip: float = 5.0  # logit and logarithms of D are clipped to +- this
+    reward_clip: Positive = 5.0  # logit and logarithms of D are clipped to +- this
 
     def __post_init__(self) -> None:
-        at_least("adversarial", self, {"iterations": 0, "g_steps": 1, "batch_size": 1})
-        above_zero("adversarial", self, "reward_clip")
+        check_settings("adversarial", self)
 
 
 PHASES = ("maximum_likelihood", "adversary", "game")
@@ -119,12 +111,12 @@ PHASES = ("maximum_likelihood", "adversary", "game")
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    every: int = 10  # iterations between two evaluations in the game
-    num_samples: int = 1000  # generated sequences per evaluation during training
-    num_final: int = 4000  # generated sequences per row of the final table
-    num_heldout: int = 2000  # held-out sequences scored in each evaluation
-    num_shown: int = 8  # samples printed and logged each time
-    temperatures: tuple[float, ...] = TEMPERATURES  # MLE and the game are compared at these
+    every: Size = 10  # iterations between two evaluations in the game
+    num_samples: Samples = 1000  # generated sequences per evaluation during training
+    num_final: Samples = 4000  # generated sequences per row of the final table
+    num_heldout: Pair = 2000  # held-out sequences scored in each evaluation
+    num_shown: Count = 8  # samples printed and logged each time
+    temperatures: tuple[Temperature, ...] = TEMPERATURES  # MLE and the game are compared at these
     measures: tuple[str, ...] = ()  # of your own: module:function or file.py:function of a text
     embeddings: tuple[str, ...] = ("hashed",)  # for the Frechet distance between texts
     mauve: bool = False  # whether MAUVE is computed too, for each of the embeddings; takes seconds
@@ -136,11 +128,10 @@ class EvaluationConfig:
             raise ConfigurationError(
                 f"evaluation.measures is a tuple of names, got the string {self.measures!r}"
             )
-        least = {"every": 1, "num_samples": 20, "num_final": 20, "num_heldout": 2, "num_shown": 0}
-        at_least("evaluation", self, least)
-        if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
+        check_settings("evaluation", self)
+        if len(self.temperatures) < 2:
             raise ConfigurationError(
-                f"evaluation.temperatures are at least two numbers above 0, got {self.temperatures}"
+                f"evaluation.temperatures are at least two, got {self.temperatures}"
             )
 
 
@@ -160,25 +151,25 @@ class TrainConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
-    reward_weights: tuple[float, ...] = ()  # one for each reward; empty weighs all of them 1
+    reward_weights: tuple[Signed, ...] = ()  # one for each reward; empty weighs all of them 1
     reward_failure: OnFailure = "stop"  # if a reward fails; skip: it then does not apply
-    reward_retries: int = 0  # times that texts on which a reward failed are asked again
-    reward_pause: float = 1.0  # seconds before the first of these times; doubled before the others
-    reward_seconds: float = 600.0  # since a batch's first call; no text is asked again after them
-    reward_in_flight: int = 0  # calls of a text's function at a time; 0: 64 if it is async, else 1
+    reward_retries: Count = 0  # times that texts on which a reward failed are asked again
+    reward_pause: Weight = 1.0  # seconds before the first of these times; doubled before the others
+    reward_seconds: Weight = 600.0  # since a batch's first call; no text is asked again after them
+    reward_in_flight: Count = (
+        0  # calls of a text's function at a time; 0: 64 if it is async, else 1
+    )
     phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
     observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
-    seed: int = 1  # decides initialisation, sampling and shuffling
+    seed: Seed = 1  # decides initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
-    threads: int = 0  # CPU threads; 0 leaves PyTorch's choice
-    checkpoint_seconds: float = 20.0  # least time between two checkpoints; 0: one after every unit
+    threads: Threads = 0  # CPU threads; 0 leaves PyTorch's choice
+    checkpoint_seconds: Weight = 20.0  # least time between two checkpoints; 0: one after every unit
     estimate_time: bool = False  # first measure a few steps (rewards are asked) and print the time
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
 
     def __post_init__(self) -> None:
-        least = {"threads": 0, "checkpoint_seconds": 0, "seed": 0, "reward_retries": 0}
-        least |= {"reward_pause": 0, "reward_seconds": 0, "reward_in_flight": 0}
-        at_least("config", self, least)
+        check_settings("", self)
         for name in ("reward", "phases", "observers"):
             if isinstance(value := getattr(self, name), str):
                 raise ConfigurationError(f"{name} is a tuple of names, got the string {value!r}")
@@ -195,8 +186,6 @@ class TrainConfig:
                 "discriminator_training.loss is binary for a discriminator that judges prefixes,"
                 " which have no pairs, got pairwise"
             )
-        if not all(map(math.isfinite, self.reward_weights)):
-            raise ConfigurationError(f"reward_weights are finite, got {self.reward_weights}")
         if self.reward_weights and len(self.reward_weights) != len(self.reward):
             raise ConfigurationError(
                 f"reward_weights has one weight for each of {len(self.reward)} rewards,"

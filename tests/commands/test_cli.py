@@ -345,10 +345,10 @@ def test_sample_before_the_game(finished: Path, capsys: pytest.CaptureFixture[st
     [
         (["-n", "0"], "-n is at least 1, got 0"),
         (["-n", "x"], "argument -n: invalid int value: 'x'"),
-        (["--temperature", "0"], "temperature is above 0 and finite, got 0.0"),
-        (["--temperature", "nan"], "temperature is above 0 and finite, got nan"),
-        (["--top-k", "-1"], "top_k is at least 0, got -1"),
-        (["--top-p", "2"], "top_p is in (0, 1], got 2.0"),
+        (["--temperature", "0"], "--temperature is above 0 and finite, got 0"),
+        (["--temperature", "nan"], "--temperature is above 0 and finite, got nan"),
+        (["--top-k", "-1"], "--top-k is at least 0, got -1"),
+        (["--top-p", "2"], "--top-p is in (0, 1], got 2"),
         (["--seed", "-1"], "--seed is 0 to 2**63 - 1, got -1"),
         (["--seed", str(2**70)], "--seed is 0 to 2**63 - 1, got"),
         (

@@ -17,6 +17,7 @@ from seqgan.functional.advantages import (
     no_baseline,
     standardize,
     to_go,
+    where_known,
 )
 
 FULL = [[True, True, True], [True, True, True]]
@@ -196,6 +197,14 @@ def test_baselines_by_name(kind, expected):
     values = torch.tensor([[1.0, 1.0, 1.0], [5.0, 5.0, 5.0]])
     baseline = make_baseline(kind, 0.9)(values, trajectories(FULL))
     assert_rows(baseline[0], [expected] * 3)
+
+
+def test_only_an_unknown_value_is_left_out():
+    """A NaN of the KL is no unknown value: it stays, and the update stops at it."""
+    values = torch.tensor([[1.0, math.nan, 3.0]])
+    advantages = values - torch.tensor([[0.5, 0.0, math.nan]])
+    assert_rows(where_known(advantages, values)[0, :2], [0.5, 0.0])
+    assert math.isnan(where_known(advantages, values)[0, 2])
 
 
 class TestStandardize:

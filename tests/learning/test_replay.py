@@ -55,3 +55,9 @@ def test_goes_on_from_its_state(prompted: bool) -> None:
     assert any(first.prompt_texts) == prompted
     again.load_state_dict({}, VOCABULARY, "cpu")
     assert again.kept is None
+
+
+def test_a_text_of_each_round_is_fresh_whatever_the_share() -> None:
+    replay = Replay(share=0.999, size=100)
+    replay.mixed(numbered(0, 16), 16, seeded())
+    assert replay.num_older(16) == 15

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from seqgan.models.attention import TransformerLayer, check_sizes, rotated
+from seqgan.models.attention import TransformerLayer, rotated
+from seqgan.models.generators.transformer import TransformerGeneratorConfig
 
 WIDTH, NUM_HEADS, COLUMNS = 8, 2, 5
 
@@ -121,14 +122,13 @@ def test_products_of_rotated_vectors_depend_on_the_difference_of_positions():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"width": 0}, "x.width is at least 1, got 0"),
-        ({"num_heads": 0}, "x.num_heads is at least 1, got 0"),
-        ({"num_layers": -1}, "x.num_layers is at least 1, got -1"),
-        ({"width": 12}, r"x.width is a multiple of twice num_heads \(8\), got 12"),
-        ({"dropout": 1.0}, r"x.dropout is in \[0, 1\), got 1.0"),
+        ({"width": 0}, "generator.width is at least 1, got 0"),
+        ({"num_heads": 0}, "generator.num_heads is at least 1, got 0"),
+        ({"num_layers": -1}, "generator.num_layers is at least 1, got -1"),
+        ({"width": 12}, r"generator.width is a multiple of twice num_heads \(8\), got 12"),
+        ({"dropout": 1.0}, r"generator.dropout is in \[0, 1\), got 1.0"),
     ],
 )
 def test_sizes_are_checked(changed, message):
-    sizes = {"width": 16, "num_layers": 1, "num_heads": 4, "dropout": 0.0} | changed
     with pytest.raises(ValueError, match=message):
-        check_sizes("x", **sizes)
+        TransformerGeneratorConfig(**({"width": 16, "num_layers": 1, "num_heads": 4} | changed))

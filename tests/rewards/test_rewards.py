@@ -340,6 +340,10 @@ class TestReturns:
             (Returning([[1.0], [2.0]]), r"have shape \(2,\), got \(2, 1\)"),
             (Returning([-math.inf, 0.0]), r"on row 0 \('a b'\): a reward is finite, got -inf"),
             (
+                Returning([1e12, -3e38]),
+                r"on row 1 .* at most 1e\+12 in size, got -3",
+            ),
+            (
                 Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True),
                 r"on row 1 \('c'\): a reward is finite, got inf",
             ),

@@ -16,6 +16,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.metrics.ngrams import sentence_bleu
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.base import Reward, RewardError, returns
+from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.rewards.shipped.length import Length
 from seqgan.rewards.shipped.likelihood import Fluency, TrueLikelihood, true_likelihood
 from seqgan.rewards.shipped.ngram_table import NgramTable
@@ -23,6 +24,7 @@ from seqgan.rewards.shipped.ngrams import NgramPrecision, Repetition, ngram_prec
 from seqgan.rewards.shipped.novelty import SpanNovelty, novelty
 from seqgan.rewards.shipped.packages import Profanity, Sentiment
 from seqgan.rewards.shipped.texts import Lexicon, Regex, Toxicity, lexicon, toxicity
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.training.checkpoints import save_checkpoint
@@ -214,12 +216,30 @@ class TestLength(Shipped):
 
     def test_what_is_refused(self):
         for arguments, rule in [
-            ((0,), "target is at least 1 word, got 0"),
-            ((3, -1), "tolerance is at least 0 words, got -1"),
+            ((0,), "target is at least 1, got 0"),
+            ((3, -1), "tolerance is at least 0, got -1"),
             ((3, 0, "cubic"), "falloff is linear or squared, got 'cubic'"),
         ]:
             with pytest.raises(ValueError, match=rule):
                 Length(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: ConstantReward(math.nan), "constant's value is between -1e.12 and 1e.12, got nan"),
+        (lambda: ConstantReward(3e38), "constant's value is between"),
+        (lambda: RandomReward(-1), "random's seed is 0 to 2"),
+        (lambda: RandomReward(2**64), "random's seed is 0 to 2"),
+        (lambda: Repetition(3, math.nan), "repetition's max_penalty is at most 0, got nan"),
+        (lambda: Toxicity(["bad"], -math.inf), "toxicity's penalty is at most 0, got -inf"),
+        (lambda: Lexicon({"good": math.nan}), "the weight of 'good' is between"),
+        (lambda: Length(2**64), "length's target is at least 1 and at most 2147483647"),
+    ],
+)
+def test_a_reward_of_a_number_that_freezes_a_run_is_refused(make, rule):
+    with pytest.raises(ConfigurationError, match=rule):
+        make()
 
 
 # ------------------------------------------------------------------------------------ texts

@@ -255,8 +255,8 @@ class TestErrors:
         (PretrainConfig, {"learning_rate": 0.0}, "pretrain.learning_rate is above 0"),
         (
             PretrainConfig,
-            {"max_grad_norm": math.inf},
-            "pretrain.max_grad_norm is above 0 and finite",
+            {"max_grad_norm": -1.0},
+            "pretrain.max_grad_norm is above 0",
         ),
         (DiscriminatorTrainingConfig, {"batch_size": 1}, "batch_size is at least 2, got 1"),
         (DiscriminatorTrainingConfig, {"pretrain_rounds": -1}, "pretrain_rounds is at least 0"),
@@ -266,7 +266,11 @@ class TestErrors:
         (DiscriminatorTrainingConfig, {"label_smoothing": 0.5}, r"in \[0, 0.5\), got 0.5"),
         (DiscriminatorTrainingConfig, {"replay": 1.0}, r"replay is in \[0, 1\), got 1.0"),
         (DiscriminatorTrainingConfig, {"replay_size": 0}, "replay_size is at least 1, got 0"),
-        (DiscriminatorTrainingConfig, {"gradient_penalty": -1.0}, "at least 0 and finite, got -1"),
+        (
+            DiscriminatorTrainingConfig,
+            {"gradient_penalty": -1.0},
+            "gradient_penalty is at least 0, got -1",
+        ),
         (
             DiscriminatorTrainingConfig,
             {"gradient_penalty": 1.0, "precision": "bfloat16"},
@@ -298,11 +302,15 @@ class TestErrors:
         (AdversarialConfig, {"batch_size": 0}, "adversarial.batch_size is at least 1, got 0"),
         (EvaluationConfig, {"every": 0}, "evaluation.every is at least 1, got 0"),
         (EvaluationConfig, {"num_samples": 19}, "num_samples is at least 20, got 19"),
-        (EvaluationConfig, {"temperatures": (1.0,)}, "at least two numbers above 0"),
-        (EvaluationConfig, {"temperatures": (1.0, 0.0)}, "at least two numbers above 0"),
+        (EvaluationConfig, {"temperatures": (1.0,)}, "temperatures are at least two"),
+        (
+            EvaluationConfig,
+            {"temperatures": (1.0, 0.0)},
+            "temperatures is above 0 and finite, got 0",
+        ),
         (EvaluationConfig, {"embeddings": ("hash",)}, "evaluation.embeddings are of hashed"),
         (EvaluationConfig, {"embeddings": (), "mauve": True}, "at least one for MAUVE, got none"),
-        (TrainConfig, {"seed": -1}, "seed is at least 0, got -1"),
+        (TrainConfig, {"seed": -1}, r"seed is 0 to 2\*\*63 - 1, got -1"),
         (TrainConfig, {"threads": -1}, "threads is at least 0, got -1"),
     ],
 )

@@ -24,6 +24,7 @@ from seqgan.functional.advantages import (
     make_baseline,
     next_kl_weight,
     standardize,
+    where_known,
 )
 from seqgan.functional.losses import minimax_generator_loss, reinforce
 from seqgan.functional.rescaling import Aggregation, RescaleKind, normalize_then_sum, rescale
@@ -32,7 +33,7 @@ from seqgan.learning.players import Players
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
 from seqgan.learning.updates import GeneratorUpdate, set_learning_rate, update_generator
 from seqgan.models.generators.base import Generator, frozen_copy
-from seqgan.system.checks import above_zero, at_least, in_unit_interval
+from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock, fastest
 from seqgan.tracking.base import Histogram
@@ -41,25 +42,22 @@ from seqgan.tracking.base import Histogram
 @dataclass(frozen=True)
 class PolicyGradientConfig:
     kind: Literal["policy_gradient"] = "policy_gradient"  # REINFORCE with Monte Carlo rollouts
-    learning_rate: float = 1e-3  # Adam's, for the policy gradient
-    num_rollouts: int = 8  # completions per prefix; 0 gives every token its sequence's reward
-    rollout_decay: float = 0.0  # the rollout policy's moving average; 0 rolls out the generator
-    rollout_stride: int = 1  # every k-th prefix is completed, values between are interpolated
-    rollout_chunk: int = 16384  # completions that are judged together; bounds memory
+    learning_rate: Rate = 1e-3  # Adam's, for the policy gradient
+    num_rollouts: Count = 8  # completions per prefix; 0 gives every token its sequence's reward
+    rollout_decay: Share = 0.0  # the rollout policy's moving average; 0 rolls out the generator
+    rollout_stride: Size = 1  # every k-th prefix is completed, values between are interpolated
+    rollout_chunk: Size = 16384  # completions that are judged together; bounds memory
     aggregation: Aggregation = "sum_then_normalize"  # or each reward normalised before the sum
     baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values
-    baseline_decay: float = 0.9  # of the moving-average baseline
+    baseline_decay: Share = 0.9  # of the moving-average baseline
     rescale: RescaleKind = "none"  # what becomes of action values, compared within the batch
     standardize: bool = False  # divide advantages by their deviation
-    kl_weight: float = 0.1  # weight of KL to the pretrained generator, reward units per nat
-    kl_target: float = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
+    kl_weight: Weight = 0.1  # weight of KL to the pretrained generator, reward units per nat
+    kl_target: Weight = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
     update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
     def __post_init__(self) -> None:
-        least = {"num_rollouts": 0, "rollout_stride": 1, "rollout_chunk": 1}
-        at_least("rule", self, least | {"kl_weight": 0, "kl_target": 0})
-        above_zero("rule", self, "learning_rate")
-        in_unit_interval("rule", self, "rollout_decay", "baseline_decay")
+        check_settings("rule", self)
         if self.kl_target > 0 and self.kl_weight == 0:
             raise ConfigurationError("rule.kl_weight is above 0 where there is a kl_target, got 0")
 
@@ -134,8 +132,7 @@ class PolicyGradient:
                     self.optimizer,
                     reinforce,
                     trajectories,
-                    # A token that no reward applies to teaches nothing.
-                    runtime.own(advantages.nan_to_num(nan=0.0)),
+                    runtime.own(where_known(advantages, action_values)),
                     settings.update,
                     runtime,
                     real,
@@ -143,7 +140,7 @@ class PolicyGradient:
             )
             self.follow_generator()
         kl_per_sequence = float(kl[:, 0].mean())
-        metrics |= batch_metrics(players, everyones, centred.nan_to_num(nan=0.0), rng)
+        metrics |= batch_metrics(players, everyones, where_known(centred, action_values), rng)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
         metrics |= {"kl/reference": kl_per_sequence, "kl/weight": self.kl_weight}
         if settings.kl_target > 0:

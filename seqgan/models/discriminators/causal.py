@@ -16,6 +16,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.discriminators.base import TokenDiscriminator
+from seqgan.system.checks import Share, Size
 
 JUDGED_TOGETHER = 2048  # texts that are scored together; bounds memory
 
@@ -25,13 +26,13 @@ class CausalDiscriminatorConfig:
     judges_prefixes: ClassVar[bool] = True
 
     kind: Literal["causal"] = "causal"  # a transformer that judges every prefix of a text
-    width: int = 64  # of the residual stream
-    num_layers: int = 2  # transformer layers
-    num_heads: int = 4  # attention heads
-    dropout: float = 0.2  # on embeddings, branches and the features, in training
+    width: Size = 64  # of the residual stream
+    num_layers: Size = 2  # transformer layers
+    num_heads: Size = 4  # attention heads
+    dropout: Share = 0.2  # on embeddings, branches and the features, in training
 
     def __post_init__(self) -> None:
-        check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
+        check_sizes("discriminator", self)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "CausalDiscriminator":
         return CausalDiscriminator(self, vocabulary, max_length)

@@ -18,6 +18,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.convolution import max_over_time, max_over_time_by_table
+from seqgan.system.checks import Share, Size, check_settings
 from seqgan.system.errors import ConfigurationError
 
 PAPER_FILTER_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20)
@@ -31,25 +32,18 @@ LARGEST_TABLE = 2**26  # numbers in a table of embedding x kernel; 256 MiB
 @dataclass(frozen=True)
 class CNNDiscriminatorConfig:
     kind: Literal["cnn"] = "cnn"  # the paper's convolutional classifier
-    embedding_size: int = 64  # width of the token embedding
-    filter_sizes: tuple[int, ...] = PAPER_FILTER_SIZES  # tokens seen by each group of filters
-    num_filters: tuple[int, ...] = PAPER_NUM_FILTERS  # filters in each group
-    dropout: float = 0.25  # share of features dropped before the output, in training
+    embedding_size: Size = 64  # width of the token embedding
+    filter_sizes: tuple[Size, ...] = PAPER_FILTER_SIZES  # tokens seen by each group of filters
+    num_filters: tuple[Size, ...] = PAPER_NUM_FILTERS  # filters in each group
+    dropout: Share = 0.25  # share of features dropped before the output, in training
 
     def __post_init__(self) -> None:
-        if self.embedding_size < 1:
-            raise ConfigurationError(
-                f"discriminator.embedding_size is at least 1, got {self.embedding_size}"
-            )
+        check_settings("discriminator", self)
         if len(self.filter_sizes) != len(self.num_filters) or not self.filter_sizes:
             raise ConfigurationError(
                 "discriminator.filter_sizes and num_filters have one entry per group, got"
                 f" {len(self.filter_sizes)} and {len(self.num_filters)}"
             )
-        if min(*self.filter_sizes, *self.num_filters, 1) < 1:
-            raise ConfigurationError("discriminator.filter_sizes and num_filters are at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "CNNDiscriminator":
         return CNNDiscriminator(self, vocabulary, max_length)

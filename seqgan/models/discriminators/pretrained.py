@@ -27,6 +27,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.head import Head, pooled, read_states
+from seqgan.system.checks import Count, Positive, Share, Size, check_settings
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Body = Literal["frozen", "lora", "full"]
@@ -45,33 +46,18 @@ class PretrainedDiscriminatorConfig:
     path: str = ""  # folder or hub name of the body; empty: all-MiniLM-L6-v2, of its package
     body: Body = "frozen"  # the part that trains: nothing, low-rank adapters (lora), or all of it
     pooling: Pooling = "auto"  # a text's vector: auto is the mean of an encoder, a causal LM's last
-    layers: tuple[int, ...] = ()  # whose states are read side by side, 0: embeddings; empty: last
-    head_size: int = 128  # hidden units of the head; 0 makes it linear
-    dropout: float = 0.2  # on the vector and on the hidden units, in training
-    lora_rank: int = 8  # of the adapters, where body is lora
-    lora_alpha: float = 16.0  # adapters count alpha/rank times
-    max_tokens: int = 0  # longer texts are cut; 0 takes the body's window
+    layers: tuple[Count, ...] = ()  # whose states are read side by side, 0: embeddings; empty: last
+    head_size: Count = 128  # hidden units of the head; 0 makes it linear
+    dropout: Share = 0.2  # on the vector and on the hidden units, in training
+    lora_rank: Size = 8  # of the adapters, where body is lora
+    lora_alpha: Positive = 16.0  # adapters count alpha/rank times
+    max_tokens: Count = 0  # longer texts are cut; 0 takes the body's window
     dtype: Dtype = "float32"  # of the weights of the body that do not train
     gradient_checkpointing: bool = False  # compute the body's activations again for its gradient
-    cache_size: int = 50_000  # texts whose vectors are kept, where the body is frozen
+    cache_size: Count = 50_000  # texts whose vectors are kept, where the body is frozen
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("head_size", 0),
-            ("lora_rank", 1),
-            ("max_tokens", 0),
-            ("cache_size", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigurationError(
-                    f"discriminator.{name} is at least {least}, got {getattr(self, name)}"
-                )
-        if not 0 < self.lora_alpha < float("inf"):
-            raise ConfigurationError(
-                f"discriminator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+        check_settings("discriminator", self)
         if self.body == "full" and self.dtype != "float32":
             raise ConfigurationError(
                 "discriminator.dtype is float32 where the whole body trains (precision bfloat16"

@@ -10,25 +10,19 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.pooled import PooledDiscriminator
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.checks import Share, Size, check_settings
 
 
 @dataclass(frozen=True)
 class RecurrentDiscriminatorConfig:
     kind: Literal["gru"] = "gru"  # bidirectional GRU
-    embedding_size: int = 64  # width of the token embedding
-    hidden_size: int = 64  # width of each direction's state
-    num_layers: int = 1  # recurrent layers
-    dropout: float = 0.2  # on embeddings and on the features before the output, in training
+    embedding_size: Size = 64  # width of the token embedding
+    hidden_size: Size = 64  # width of each direction's state
+    num_layers: Size = 1  # recurrent layers
+    dropout: Share = 0.2  # on embeddings and on the features before the output, in training
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"discriminator.{name} is at least 1, got {getattr(self, name)}"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"discriminator.dropout is in [0, 1), got {self.dropout}")
+        check_settings("discriminator", self)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "RecurrentDiscriminator":
         return RecurrentDiscriminator(self, vocabulary, max_length)

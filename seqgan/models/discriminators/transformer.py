@@ -11,18 +11,19 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.discriminators.pooled import PooledDiscriminator
+from seqgan.system.checks import Share, Size
 
 
 @dataclass(frozen=True)
 class TransformerDiscriminatorConfig:
     kind: Literal["transformer"] = "transformer"  # bidirectional, with rotary positions
-    width: int = 64  # of the residual stream
-    num_layers: int = 2  # transformer layers
-    num_heads: int = 4  # attention heads
-    dropout: float = 0.2  # on embeddings, branches and the features, in training
+    width: Size = 64  # of the residual stream
+    num_layers: Size = 2  # transformer layers
+    num_heads: Size = 4  # attention heads
+    dropout: Share = 0.2  # on embeddings, branches and the features, in training
 
     def __post_init__(self) -> None:
-        check_sizes("discriminator", self.width, self.num_layers, self.num_heads, self.dropout)
+        check_sizes("discriminator", self)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "TransformerDiscriminator":
         return TransformerDiscriminator(self, vocabulary, max_length)

@@ -23,6 +23,7 @@ from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.models.generators.base import Generator, State
 from seqgan.models.generators.key_values import KeyValues, Layer
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.system.checks import Positive, Share, Size, check_settings
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Adapter = Literal["lora", "none"]
@@ -39,24 +40,15 @@ class PretrainedGeneratorConfig:
     kind: Literal["pretrained"] = "pretrained"  # a causal language model of transformers
     path: str = ""  # its folder, or a hub name
     adapter: Adapter = "lora"  # small matrices train (lora), or the whole model (none)
-    lora_rank: int = 16  # of the adapter's matrices
-    lora_alpha: float = 32.0  # their product is scaled by this over the rank
-    lora_dropout: float = 0.0  # on their input, in pretraining only, as is the model's own dropout
+    lora_rank: Size = 16  # of the adapter's matrices
+    lora_alpha: Positive = 32.0  # their product is scaled by this over the rank
+    lora_dropout: Share = 0.0  # on their input, in pretraining only, as is the model's own dropout
     lora_targets: tuple[str, ...] = ()  # layers with an adapter; empty: those usual for the model
     precision: Arithmetic = "float32"  # of its arithmetic, and of weights that do not train
     gradient_checkpointing: bool = False  # the backward pass computes layers again, for memory
 
     def __post_init__(self) -> None:
-        if self.lora_rank < 1:
-            raise ConfigurationError(f"generator.lora_rank is at least 1, got {self.lora_rank}")
-        if not 0 < self.lora_alpha < float("inf"):
-            raise ConfigurationError(
-                f"generator.lora_alpha is above 0 and finite, got {self.lora_alpha}"
-            )
-        if not 0 <= self.lora_dropout < 1:
-            raise ConfigurationError(
-                f"generator.lora_dropout is in [0, 1), got {self.lora_dropout}"
-            )
+        check_settings("generator", self)
 
     @property
     def tokenizer_folder(self) -> str:

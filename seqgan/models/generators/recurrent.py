@@ -16,29 +16,21 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.checks import Share, Size, Weight, check_settings
 
 
 @dataclass(frozen=True)
 class RecurrentGeneratorConfig:
     kind: Literal["lstm", "gru"] = "lstm"  # recurrent cell
-    embedding_size: int = 64  # width of the token embedding
-    hidden_size: int = 128  # width of each layer's state
-    num_layers: int = 1  # recurrent layers
-    dropout: float = 0.0  # on embeddings, between layers and on the output, in pretraining only
+    embedding_size: Size = 64  # width of the token embedding
+    hidden_size: Size = 128  # width of each layer's state
+    num_layers: Size = 1  # recurrent layers
+    dropout: Share = 0.0  # on embeddings, between layers and on the output, in pretraining only
     single_bias: bool = False  # one bias per gate, as in the paper, instead of PyTorch's two
-    init_std: float = 0.0  # standard deviation of a normal start; 0 keeps PyTorch's uniform start
+    init_std: Weight = 0.0  # standard deviation of a normal start; 0 keeps PyTorch's uniform start
 
     def __post_init__(self) -> None:
-        for name in ("embedding_size", "hidden_size", "num_layers"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"generator.{name} is at least 1, got {getattr(self, name)}"
-                )
-        if not 0 <= self.dropout < 1:
-            raise ConfigurationError(f"generator.dropout is in [0, 1), got {self.dropout}")
-        if self.init_std < 0:
-            raise ConfigurationError(f"generator.init_std is at least 0, got {self.init_std}")
+        check_settings("generator", self)
 
     def build(self, vocabulary: Vocabulary) -> "RecurrentGenerator":
         return RecurrentGenerator(self, vocabulary)

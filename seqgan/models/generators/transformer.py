@@ -17,6 +17,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.system.checks import Share, Size
 
 TYPICAL_COLUMNS = 32  # assumed columns of a cache, to estimate memory before lengths are known
 
@@ -24,13 +25,13 @@ TYPICAL_COLUMNS = 32  # assumed columns of a cache, to estimate memory before le
 @dataclass(frozen=True)
 class TransformerGeneratorConfig:
     kind: Literal["transformer"] = "transformer"  # decoder-only, with rotary positions
-    width: int = 128  # of the residual stream
-    num_layers: int = 2  # transformer layers
-    num_heads: int = 4  # attention heads
-    dropout: float = 0.1  # on embeddings, branches and the output, in pretraining only
+    width: Size = 128  # of the residual stream
+    num_layers: Size = 2  # transformer layers
+    num_heads: Size = 4  # attention heads
+    dropout: Share = 0.1  # on embeddings, branches and the output, in pretraining only
 
     def __post_init__(self) -> None:
-        check_sizes("generator", self.width, self.num_layers, self.num_heads, self.dropout)
+        check_sizes("generator", self)
 
     def build(self, vocabulary: Vocabulary) -> "TransformerGenerator":
         return TransformerGenerator(self, vocabulary)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
+from seqgan.system.checks import Count, Size, checked
 from seqgan.system.errors import ConfigurationError
 
 Output = Literal["log_odds", "probability"]
@@ -52,10 +53,8 @@ class ClassifierReward(Reward):
             raise ConfigurationError(
                 f"output is one of {', '.join(get_args(Output))}, got {output!r}"
             )
-        if batch_size < 1:
-            raise ConfigurationError(f"batch_size is at least 1, got {batch_size}")
-        if max_length < 0:
-            raise ConfigurationError(f"max_length is at least 0, got {max_length}")
+        checked("batch_size", batch_size, Size)
+        checked("max_length", max_length, Count)
         folder = Path(folder).expanduser()
         self.name = folder.resolve().name if name is None else name
         self.model, self.tokenizer = _load(folder)

@@ -7,6 +7,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.hashing import hash_rows
+from seqgan.system.checks import Seed, Signed, checked
 
 
 class ConstantReward(Reward):
@@ -19,7 +20,7 @@ class ConstantReward(Reward):
     name = "constant"
 
     def __init__(self, value: float = 1.0) -> None:
-        self.value = value
+        self.value = checked("constant's value", value, Signed)
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         return torch.full((len(sequences),), self.value, device=sequences.tokens.device)
@@ -35,7 +36,7 @@ class RandomReward(Reward):
     name = "random"
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed = checked("random's seed", seed, Seed)
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         value = hash_rows(sequences.tokens, sequences.mask, self.seed)

@@ -6,6 +6,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.ngram_table import word_mask
+from seqgan.system.checks import Count, Size, checked
 from seqgan.system.errors import ConfigurationError
 
 
@@ -29,14 +30,10 @@ class Length(Reward):
     name = "length"
 
     def __init__(self, target: int, tolerance: int = 0, falloff: str = "linear") -> None:
-        if target < 1:
-            raise ConfigurationError(f"length's target is at least 1 word, got {target}")
-        if tolerance < 0:
-            raise ConfigurationError(f"length's tolerance is at least 0 words, got {tolerance}")
         if falloff not in ("linear", "squared"):
             raise ConfigurationError(f"length's falloff is linear or squared, got {falloff!r}")
-        self.target = target
-        self.tolerance = tolerance
+        self.target = checked("length's target", target, Size)
+        self.tolerance = checked("length's tolerance", tolerance, Count)
         self.falloff: str = falloff
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:

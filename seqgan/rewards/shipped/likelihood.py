@@ -1,5 +1,7 @@
 """Rewards a text with its likelihood under a frozen model, or under the true one."""
 
+from typing import Annotated
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -7,6 +9,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.base import Reward
+from seqgan.system.checks import HUGE, TINY, Range, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import ExactDistribution, Task
 
@@ -32,6 +35,9 @@ class Fluency(Reward):
         return log_probs.to(sequences.tokens.device) / sequences.lengths
 
 
+Floor = Annotated[float, Range("below 0 and finite", -HUGE, -TINY)]
+
+
 class TrueLikelihood(Reward):
     """The mean log-likelihood of a text's tokens under the true model, nats per token.
 
@@ -49,8 +55,7 @@ class TrueLikelihood(Reward):
     name = "true_likelihood"
 
     def __init__(self, exact: ExactDistribution, floor: float = -10.0) -> None:
-        if not -float("inf") < floor < 0:
-            raise ConfigurationError(f"true_likelihood's floor is below 0 and finite, got {floor}")
+        checked("true_likelihood's floor", floor, Floor)
         self.exact = exact
         self.floor = floor
 

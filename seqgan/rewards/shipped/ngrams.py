@@ -7,6 +7,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.ngram_table import NgramTable, count_ngrams, words_of
+from seqgan.system.checks import Penalty, Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
@@ -41,8 +42,7 @@ class NgramPrecision(Reward):
     ) -> None:
         if not len(references):
             raise ConfigurationError("ngram_precision needs at least one reference, got none")
-        if max_order < 1:
-            raise ConfigurationError(f"ngram_precision's max_order is at least 1, got {max_order}")
+        checked("ngram_precision's max_order", max_order, Size)
         self.table = NgramTable.of_sequences([references], num_ids, max_order)
         self.reference_lengths = words_of(references)[1].unique()
         self.brevity_penalty = brevity_penalty
@@ -110,12 +110,8 @@ class Repetition(Reward):
     name = "repetition"
 
     def __init__(self, ngram_size: int = 3, max_penalty: float = -1.0) -> None:
-        if ngram_size < 1:
-            raise ConfigurationError(f"repetition's ngram_size is at least 1, got {ngram_size}")
-        if max_penalty > 0:
-            raise ConfigurationError(f"repetition's max_penalty is at most 0, got {max_penalty}")
-        self.ngram_size = ngram_size
-        self.max_penalty = max_penalty
+        self.ngram_size = checked("repetition's ngram_size", ngram_size, Size)
+        self.max_penalty = checked("repetition's max_penalty", max_penalty, Penalty)
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         words, lengths = words_of(sequences)

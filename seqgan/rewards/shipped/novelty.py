@@ -8,6 +8,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.hashing import hash_rows
 from seqgan.rewards.shipped.ngram_table import NgramTable, word_mask, words_of
+from seqgan.system.checks import Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 
@@ -102,8 +103,7 @@ def novelty(task: Task, measure: str = "span", ngram_size: int = 4) -> Reward:
     if measure == "text":
         hashes = [hash_rows(chunk.tokens, word_mask(chunk)) for chunk in chunks]
         return TextNovelty(torch.cat(hashes))
-    if ngram_size < 1:
-        raise ConfigurationError(f"novelty's ngram_size is at least 1, got {ngram_size}")
+    checked("novelty's ngram_size", ngram_size, Size)
     if measure == "span":
         return SpanNovelty(NgramTable.of_sequences(chunks, task.vocabulary.size, task.max_length))
     if measure == "ngrams":

@@ -34,6 +34,7 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.rewards.base import Reward, RewardError
 from seqgan.rewards.discriminator import descend
+from seqgan.system.checks import Bound, Positive, Rate, Seed, Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task
@@ -82,14 +83,12 @@ class RankingReward(Reward):
     ) -> None:
         if not len(references) or not len(comparisons):
             raise ConfigurationError("rankgan needs references and comparisons, got none of one")
-        if not 0 < gamma < math.inf:
-            raise ConfigurationError(f"rankgan's gamma is above 0 and finite, got {gamma}")
         self.ranker = ranker
         self.optimizer = optimizer
         self.references = references
         self.comparisons = comparisons
-        self.gamma = gamma
-        self.max_grad_norm = max_grad_norm
+        self.gamma = checked("rankgan's gamma", gamma, Positive)
+        self.max_grad_norm = checked("rankgan's max_grad_norm", max_grad_norm, Bound)
 
     @torch.no_grad()
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
@@ -195,11 +194,10 @@ def rankgan(
     Raises:
         ConfigurationError: `kind` is unknown, or a number is below 1.
     """
-    if num_references < 1 or num_comparisons < 1:
-        raise ConfigurationError(
-            "rankgan's num_references and num_comparisons are at least 1, got"
-            f" {num_references} and {num_comparisons}"
-        )
+    checked("rankgan's num_references", num_references, Size)
+    checked("rankgan's num_comparisons", num_comparisons, Size)
+    checked("rankgan's learning_rate", learning_rate, Rate)
+    checked("rankgan's seed", seed, Seed)
     rng = torch.Generator().manual_seed(seed)
     real = task.real("train", num_references + num_comparisons, rng)
     rows = torch.arange(len(real), device=real.tokens.device)

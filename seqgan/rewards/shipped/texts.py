@@ -12,6 +12,7 @@ from torch import Tensor
 from seqgan.data.sequences import Sequences
 from seqgan.data.words import split_words
 from seqgan.rewards.base import Reward
+from seqgan.system.checks import Penalty, Signed, checked
 from seqgan.system.errors import ConfigurationError
 
 
@@ -105,10 +106,8 @@ class Toxicity(TextReward):
     name = "toxicity"
 
     def __init__(self, words: Iterable[str], penalty: float = -1.0) -> None:
-        if penalty > 0:
-            raise ConfigurationError(f"toxicity's penalty is at most 0, got {penalty}")
         self.words = _lowercase(dict.fromkeys(words, 1.0)).keys()
-        self.penalty = penalty
+        self.penalty = checked("toxicity's penalty", penalty, Penalty)
 
     def judge(self, texts: Sequence[str]) -> list[float]:
         return [0.0 if self.words.isdisjoint(split_words(text)) else self.penalty for text in texts]
@@ -179,5 +178,5 @@ def _lowercase(weights: Mapping[str, float]) -> dict[str, float]:
             raise ConfigurationError(
                 f"a listed word is one word without spaces or hyphens, got {word!r}"
             )
-        lowercase[words[0]] = float(weight)
+        lowercase[words[0]] = float(checked(f"the weight of {word!r}", weight, Signed))
     return lowercase

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.data.words import split_text
 from seqgan.models.generators.base import GeneratorConfig, context_window, tokenizer_folder
+from seqgan.system.checks import Portion, Seed, Size, at_least, check_settings
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers
@@ -31,7 +32,7 @@ from seqgan.tasks.files.prompt_sources import Record, open_records
 from seqgan.tasks.files.subwords import Subwords
 from seqgan.tasks.files.text_files import TextFileError, read_texts, stream_records, text_of
 from seqgan.tasks.files.text_numbering import END
-from seqgan.tasks.files.text_splits import SPLITS, Labels, check_split_settings, draw_splits
+from seqgan.tasks.files.text_splits import SPLITS, Labels, check_fractions, draw_splits
 
 TOGETHER = 1024  # records that are cut into tokens at a time
 
@@ -62,32 +63,28 @@ class PromptsConfig:
     # Whether upper case becomes lower case, without a tokenizer.
     lowercase: bool = True
     # Words (or characters) that the training split holds fewer times become <unk>; at least 1.
-    min_count: int = 2
+    min_count: Size = 2
     # Longest prompt in tokens, at least 1; a longer one is an error.
-    max_prompt_length: int = 512
+    max_prompt_length: Size = 512
     # Longest continuation in tokens, eos included, at least 2; longer ones are dropped and counted.
-    max_length: int = 64
+    max_length: Annotated[int, at_least(2)] = 64
     # Share of the distinct prompts held out for dev: above 0, and with test_fraction below 1.
-    dev_fraction: float = 0.05
+    dev_fraction: Portion = 0.05
     # Share of the distinct prompts held out for test: above 0, and with dev_fraction below 1.
-    test_fraction: float = 0.05
+    test_fraction: Portion = 0.05
     # Distinct prompts that dev and test have at most, each; the rest is for training; at least 1.
-    max_heldout: int = 10_000
+    max_heldout: Size = 10_000
     # Decides which prompts fall into which split; 0 to 2**63 - 1.
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.level not in ("word", "character"):
-            raise DataError(f"task.level is one of word, character, got {self.level!r}")
-        for name, least in (("min_count", 1), ("max_prompt_length", 1), ("max_length", 2)):
-            if getattr(self, name) < least:
-                raise DataError(f"task.{name} is at least {least}, got {getattr(self, name)}")
+        check_settings("task", self, DataError)
         if self.prompt_column == self.continuation_column:
             raise DataError(
                 "task.prompt_column and continuation_column are two columns,"
                 f" got {self.prompt_column!r} twice"
             )
-        check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+        check_fractions(self.dev_fraction, self.test_fraction)
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
         """Reads the task. The texts are cut by `tokenizer`, else by the generator's own, if any."""

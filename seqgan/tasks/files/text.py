@@ -14,13 +14,14 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
 from seqgan.models.generators.base import GeneratorConfig, tokenizer_folder
+from seqgan.system.checks import MOST, Portion, Range, Seed, Size, check_settings
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.packed import PackedFile, PackedRows, id_type
@@ -39,7 +40,7 @@ from seqgan.tasks.files.text_numbering import NumberedTexts, number_texts
 from seqgan.tasks.files.text_splits import (
     SPLITS,
     Labels,
-    check_split_settings,
+    check_fractions,
     count_words,
     draw_splits,
     first_copies,
@@ -80,29 +81,24 @@ class TextConfig:
     # characters are separated by spaces.
     spaces: bool = True
     # Words (or characters) that the training split holds fewer times become <unk>; at least 1.
-    min_count: int = 2
+    min_count: Size = 2
     # Longest sequence in tokens, eos included, at least 2; longer texts are dropped and counted.
-    max_length: int = 40
+    max_length: Annotated[int, Range("at least 2 (a token, eos)", 2, MOST)] = 40
     # Share of the distinct texts held out for dev: above 0, and with test_fraction below 1.
-    dev_fraction: float = 0.05
+    dev_fraction: Portion = 0.05
     # Share of the distinct texts held out for test: above 0, and with dev_fraction below 1.
-    test_fraction: float = 0.05
+    test_fraction: Portion = 0.05
     # Distinct texts that dev and test have at most, each; the rest is for training; at least 1.
-    max_heldout: int = 10_000
+    max_heldout: Size = 10_000
     # Decides which texts fall into which split; 0 to 2**63 - 1.
-    seed: int = 0
+    seed: Seed = 0
     # Folder for the token caches of large files; empty: seqgan/texts in $XDG_CACHE_HOME, or in
     # ~/.cache.
     cache: str = ""
 
     def __post_init__(self) -> None:
-        if self.level not in ("word", "character"):
-            raise DataError(f"task.level is one of word, character, got {self.level!r}")
-        if self.min_count < 1:
-            raise DataError(f"task.min_count is at least 1, got {self.min_count}")
-        if self.max_length < 2:
-            raise DataError(f"task.max_length is at least 2 (a token, eos), got {self.max_length}")
-        check_split_settings(self.dev_fraction, self.test_fraction, self.max_heldout, self.seed)
+        check_settings("task", self, DataError)
+        check_fractions(self.dev_fraction, self.test_fraction)
 
     @property
     def unit(self) -> str:

@@ -20,23 +20,13 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 Labels = NDArray[np.uint8]  # the place in SPLITS of each text's split
 
 
-def check_split_settings(
-    dev_fraction: float, test_fraction: float, max_heldout: int, seed: int
-) -> None:
-    """Raises ValueError for a setting of `draw_splits` out of its range."""
-    if not 0 < dev_fraction < 1:
-        raise DataError(f"task.dev_fraction is between 0 and 1, got {dev_fraction}")
-    if not 0 < test_fraction < 1:
-        raise DataError(f"task.test_fraction is between 0 and 1, got {test_fraction}")
+def check_fractions(dev_fraction: float, test_fraction: float) -> None:
+    """Raises DataError where nothing is left for training."""
     if not dev_fraction + test_fraction < 1:
         raise DataError(
             "task.dev_fraction and test_fraction sum to less than 1,"
             f" got {dev_fraction} + {test_fraction}"
         )
-    if max_heldout < 1:
-        raise DataError(f"task.max_heldout is at least 1, got {max_heldout}")
-    if not 0 <= seed < 2**63:
-        raise DataError(f"task.seed is 0 to 2**63 - 1, got {seed}")
 
 
 def first_copies(digests: NDArray[np.uint64]) -> NDArray[np.int64]:
