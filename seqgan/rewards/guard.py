@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +21,8 @@ from seqgan.rewards.base import (
     text_of,
 )
 from seqgan.rewards.pauses import asked_pause
-from seqgan.system.errors import ConfigurationError, described
+from seqgan.system.checks import Count, Weight, check_settings
+from seqgan.system.errors import described
 from seqgan.system.surroundings import is_failure
 
 OnFailure = Literal["stop", "skip"]
@@ -37,22 +38,13 @@ PARTS = 64
 class FailurePolicy:
     """The policy for a reward that fails on a row."""
 
-    retries: int = 0  # times that rows which failed are asked again
+    retries: Count = 0  # times that rows which failed are asked again
     on_failure: OnFailure = "stop"  # stop, or skip the row: it then gives no learning signal
-    pause: float = 1.0  # seconds before the first of these times; doubled before each other one
-    seconds: float = 600.0  # since the first call of a batch; no row is asked again after them
+    pause: Weight = 1.0  # seconds before the first of these times; doubled before each other one
+    seconds: Weight = 600.0  # since the first call of a batch; no row is asked again after them
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise ConfigurationError(f"retries is at least 0, got {self.retries}")
-        if self.on_failure not in get_args(OnFailure):
-            known = ", ".join(get_args(OnFailure))
-            raise ConfigurationError(f"on_failure is one of {known}, got {self.on_failure!r}")
-        for name in ("pause", "seconds"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigurationError(
-                    f"{name} is at least 0 and finite, got {getattr(self, name)}"
-                )
+        check_settings("", self)
 
 
 def careful_returns(

@@ -43,7 +43,7 @@ from seqgan.training.moved import present_name
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("in [0, 0.5)", 0, 0.499999)]
-Threads = Annotated[int, Range("at least 0", 0, 4096)]
+Few = Annotated[int, Range("at least 0", 0, 4096, " and at most 4096")]  # threads
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,12 @@ class TrainConfig:
     reward_retries: Count = 0  # times that texts on which a reward failed are asked again
     reward_pause: Weight = 1.0  # seconds before the first of these times; doubled before the others
     reward_seconds: Weight = 600.0  # since a batch's first call; no text is asked again after them
-    reward_in_flight: Count = (
-        0  # calls of a text's function at a time; 0: 64 if it is async, else 1
-    )
+    reward_in_flight: Few = 0  # calls of a text's function at a time; 0: 64 if it is async, else 1
     phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
     observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
     seed: Seed = 1  # decides initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
-    threads: Threads = 0  # CPU threads; 0 leaves PyTorch's choice
+    threads: Few = 0  # CPU threads; 0 leaves PyTorch's choice
     checkpoint_seconds: Weight = 20.0  # least time between two checkpoints; 0: one after every unit
     estimate_time: bool = False  # first measure a few steps (rewards are asked) and print the time
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
