@@ -197,11 +197,10 @@ def check_flags(
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"
             )
-        every, iterations = config.evaluation.every, config.adversarial.iterations
-        if sweep.metric.startswith("eval/") and every > iterations:
+        measured = sweep.metric.startswith(("eval/", "checkpoint/"))
+        if measured and config.adversarial.iterations == 0:
             raise ConfigurationError(
-                f"a sweep by {sweep.metric} takes an evaluation in the game, got"
-                f" evaluation.every {every} and adversarial.iterations {iterations}"
+                f"a sweep by {sweep.metric} takes a game, got adversarial.iterations 0"
             )
 
 

@@ -134,6 +134,7 @@ def _evaluated(trainer: "Trainer") -> Result:
     played = any(phase.evaluated and phase.count for phase in trainer.phases)
     about = about_rewards(rewards, played)
     saved = trainer.save()
+    trainer.observer("best").finish()
     evaluation.samples.show("after the game")
     others = [t for t in dict.fromkeys(settings.temperatures) if t != 1.0]
     trainer.progress.phase("final evaluation", (1 + about.played) * (1 + len(others)))

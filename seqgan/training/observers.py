@@ -157,7 +157,8 @@ class Samples(Observer):
 
 
 class Evaluation(Observer):
-    """Measures the generator before a phase that is evaluated, and after every few of its steps.
+    """Measures the generator before a phase that is evaluated, after every few of its steps, and
+    after the last one.
 
     Args:
         settings: sizes, and how many steps lie between two evaluations.
@@ -195,9 +196,8 @@ class Evaluation(Observer):
         return metrics
 
     def after(self, phase: Phase, metrics: Metrics) -> Metrics:
-        if not phase.evaluated or not metrics or phase.count % self.settings.every:
-            return {}
-        return self.evaluate(phase)
+        due = phase.done() or (metrics and phase.count % self.settings.every == 0)
+        return self.evaluate(phase) if phase.evaluated and due else {}
 
     def evaluate(self, phase: Phase) -> Metrics:
         """A measurement of the generator and, on as many sequences, of the discriminator."""
@@ -288,7 +288,7 @@ class Alerts(Observer):
 class BestCheckpoint(Observer):
     """Keeps a copy of the run's state at its best evaluation.
 
-    The pretrained generator is no candidate: every checkpoint holds it anyway.
+    The pretrained generator is no candidate in a game: every checkpoint holds it anyway.
 
     Args:
         folder: where the copy lies; None keeps none.
@@ -310,6 +310,11 @@ class BestCheckpoint(Observer):
         if self.folder is not None:
             replace_checkpoint(self.folder, self.state())
             self.tracker.checkpoint(self.folder, ("latest", "best"), metrics)
+
+    def finish(self) -> None:
+        """Keeps the end of a run in which no evaluation was the best, as without a game."""
+        if self.folder is not None and not self.folder.exists():
+            replace_checkpoint(self.folder, self.state())
 
     def state_dict(self) -> dict[str, Any]:
         return {"loss": self.loss}

@@ -94,7 +94,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the best evaluation in the game; absent before the first one."""
+        """The checkpoint of the best evaluation in the game; there in every finished run."""
         return self.path / "best"
 
     @property

@@ -51,7 +51,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
 from seqgan.training.estimate import estimate
-from seqgan.training.final import About
+from seqgan.training.final import About, final_evaluation
 from seqgan.training.observers import Evaluation
 from seqgan.training.phases.base import Phase
 from seqgan.training.phases.maximum_likelihood import epoch_batches, parts_of_passes
@@ -489,7 +489,7 @@ def test_a_control_has_no_adversary(kind: Any) -> None:
 def test_the_information_is_that_of_the_evaluations() -> None:
     trainer, memory = make_trainer(changed(TINY, {"evaluation.every": 2}))
     result = trained(trainer)
-    assert [iteration for iteration, _, _ in result.information] == [0, 2]
+    assert [iteration for iteration, _, _ in result.information] == [0, 2, 3]
     evaluated = [metrics for metrics in memory.logged if "eval/entropy" in metrics]
     logged = [metrics["discriminator/information_heldout"] for metrics in evaluated]
     assert [value for _, value, _ in result.information] == logged
@@ -1089,6 +1089,40 @@ def test_the_best_evaluation_of_the_game_is_kept(
     assert torch.equal(weights_of(resumed), expected)
 
 
+@pytest.mark.parametrize(("every", "evaluated"), [(1, [0, 1, 2, 3]), (2, [0, 2, 3]), (9, [0, 3])])
+def test_the_last_iteration_is_evaluated_and_the_best_kept(
+    tmp_path: Path, every: int, evaluated: list[int]
+) -> None:
+    memory, config = MemoryTracker(), changed(TINY, {"evaluation.every": every})
+    folder, best = tmp_path / "checkpoints", tmp_path / "best"
+    trainer = start.make_trainer(config, toy_task(), memory, Progress(), folder, best)
+    trainer.train()
+    rows = [row["iteration"] for row in memory.logged if "checkpoint/loss" in row]
+    assert rows == evaluated
+    assert read_checkpoint(best)["players"]["position"]["iteration"] in evaluated[1:]
+
+
+def test_without_a_game_the_end_of_pretraining_is_the_best(tmp_path: Path) -> None:
+    config = changed(TINY, {"adversarial.iterations": 0})
+    folder, best = tmp_path / "checkpoints", tmp_path / "best"
+    trainer = start.make_trainer(config, toy_task(), MemoryTracker(), Progress(), folder, best)
+    trainer.train()
+    assert not best.exists()
+    final_evaluation(trainer)
+    kept = read_checkpoint(best)["players"]["generator"]
+    expected = trainer.players.generator.state_dict()
+    assert all(torch.equal(kept[name], expected[name]) for name in expected)
+
+
+def test_a_best_one_that_is_there_stays_at_the_end(tmp_path: Path) -> None:
+    folder, best = tmp_path / "checkpoints", tmp_path / "best"
+    trainer = start.make_trainer(TINY, toy_task(), MemoryTracker(), Progress(), folder, best)
+    trainer.train()
+    before = (best / "manifest.json").read_bytes()
+    final_evaluation(trainer)
+    assert (best / "manifest.json").read_bytes() == before
+
+
 def test_what_is_least_in_the_best_one() -> None:
     """The dev NLL, and the exact KL to the true model where there is one; not the test split."""
     trainer, memory = make_trainer()
@@ -1115,7 +1149,7 @@ def test_what_is_least_in_the_best_one() -> None:
 
 
 def test_histograms_hold_the_tokens_of_the_last_update() -> None:
-    settings = {"evaluation.every": 2, "adversarial.batch_size": 6}
+    settings = {"evaluation.every": 2, "adversarial.batch_size": 6, "adversarial.iterations": 2}
     trainer, memory = make_trainer(changed(TINY, settings))
     trainer.train()
     assert {row["iteration"] for row in memory.histogram_rows} == {2}  # not before the game
