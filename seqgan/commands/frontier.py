@@ -27,10 +27,11 @@ def run(given: list[str]) -> int:
     from seqgan.report import frontiers
     from seqgan.report.charts import font_families
     from seqgan.report.frontier_chart import frontier_figure
-    from seqgan.system.memory import keep_freed_memory
+    from seqgan.system.memory import bound_cached_shapes, keep_freed_memory
     from seqgan.tracking.progress import Progress
 
     keep_freed_memory()
+    bound_cached_shapes()
     picture = options.output or options.runs[0] / "frontier.png"
     table = picture.with_suffix(".csv")
     try:

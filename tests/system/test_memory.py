@@ -1,5 +1,6 @@
 """The allocator setting: on in a Linux process with glibc, and nowhere else."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -80,3 +81,53 @@ def test_says_whether_the_library_agreed(monkeypatch, answer, changed):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Library())
     assert memory.keep_freed_memory() is changed
+
+
+SHAPES = """
+import ctypes
+import sys
+
+import torch
+
+from seqgan.system.memory import bound_cached_shapes
+
+
+class Used(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "abcdefghij"]  # struct mallinfo2
+
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Used
+if sys.argv[1] == "bounded":
+    bound_cached_shapes()
+torch.set_num_threads(1)
+lstm = torch.nn.LSTM(8, 8, batch_first=True)
+used = []
+with torch.no_grad():
+    for size in range(1, 701):
+        lstm(torch.ones(size, 1, 8))
+        if size in (300, 700):
+            used.append(mallinfo2().h)
+print(used[1] - used[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc is not the C library here")
+def test_new_shapes_of_an_operation_do_not_let_a_process_grow() -> None:
+    grown = {}
+    for which in ("unbounded", "bounded"):
+        command = [sys.executable, "-c", SHAPES, which]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        grown[which] = int(done.stdout)
+    assert grown["unbounded"] > 10 * 2**20
+    assert grown["bounded"] < grown["unbounded"] / 10
+
+
+def test_a_number_of_kept_shapes_that_a_person_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(memory.CAPACITY, "7")
+    memory.bound_cached_shapes()
+    assert os.environ[memory.CAPACITY] == "7"
+    monkeypatch.delenv(memory.CAPACITY)
+    memory.bound_cached_shapes()
+    assert os.environ.pop(memory.CAPACITY) == str(memory.KEPT_SHAPES)
