@@ -1,5 +1,6 @@
 """`seqgan dashboard`: a wandb workspace and a report, written down or saved online."""
 
+import os
 import re
 import shlex
 import sys
@@ -19,13 +20,13 @@ class _Run:
     Args:
         names: of the metrics that it logged; None stands for those of the metric list.
         axes: of the metrics of the user's own among them.
-        project: in Weights & Biases.
+        project: in Weights & Biases; empty for that of the environment.
         results: the table of a finished run in Markdown, else empty.
     """
 
     names: frozenset[str] | None = None
     axes: Mapping[str, str] = field(default_factory=dict)
-    project: str = "seqgan"
+    project: str = ""
     results: str = ""
 
 
@@ -57,11 +58,11 @@ def run(given: list[str]) -> int:
     about = _read(options.run, options.trust_run_code) if options.run else _Run()
     control = _run_id(options.control) if options.control else ""
     from seqgan.tracking.panels import plan
-    from seqgan.tracking.wandb_tracker import logged_in
+    from seqgan.tracking.wandb_settings import PROJECT, logged_in
     from seqgan.tracking.workspace import Dashboard, build_report, build_workspace, default_entity
 
     sections = plan(about.names, about.axes)
-    project = options.project or about.project
+    project = options.project or about.project or os.environ.get("WANDB_PROJECT") or PROJECT
 
     def build(entity: str) -> Dashboard:
         return Dashboard(
@@ -96,6 +97,7 @@ def run(given: list[str]) -> int:
 
 
 def _read(folder: Path, trust_run_code: bool) -> _Run:
+    from seqgan.report.summary import summary_metrics
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.metrics import axis_of
     from seqgan.tracking.workspace import results_table
@@ -117,6 +119,7 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
     if opened.results.is_file():
         plain = read_results(opened)
         results = results_table(folder.resolve().name, plain)
+        names |= summary_metrics(plain).keys()
     return _Run(_listed(names), axes, config.tracker.project, results)
 
 

@@ -349,6 +349,7 @@ def _profile(config: "TrainConfig", trusted: bool) -> int:
             "pretrain.epochs": epochs,
             "discriminator_training.pretrain_rounds": 0,
             "evaluation.num_shown": 0,
+            "tracker.mode": "disabled",
         }
     )
     prepared = _prepare(config, ALONE, trusted)
@@ -423,11 +424,14 @@ def _prepare(
     import torch
 
     from seqgan.tasks.base import Task
+    from seqgan.tracking.wandb_settings import check_settings
     from seqgan.training.run_rewards import named_rewards, try_rewards
     from seqgan.training.slots import built
     from seqgan.training.start import make_measures, make_observers, make_phases, make_players
 
     _use_machine(config)
+    if runtime.is_main():
+        check_settings(config.tracker)
     task = built("task", config.task, Task, generator=config.generator)
     check(task)
     rewards = named_rewards(config, task, trusted)
@@ -445,9 +449,10 @@ def _use_machine(config: "TrainConfig") -> None:
     import torch
 
     from seqgan.system.devices import check_device
-    from seqgan.system.memory import keep_freed_memory
+    from seqgan.system.memory import bound_cached_shapes, keep_freed_memory
 
     keep_freed_memory()
+    bound_cached_shapes()
     if config.threads:
         torch.set_num_threads(config.threads)
     check_device(config.device)
@@ -542,7 +547,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
 
     Of several processes, only the main one touches the folder.
     """
-    from seqgan.report.summary import results_dict
+    from seqgan.report.summary import results_dict, summary_metrics
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.shortage import shortage_in_one_line
     from seqgan.tracking.base import Trackers
@@ -591,6 +596,9 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 result = final_evaluation(trainer)
             if is_main:
                 _save(folder, result)
+                files = {"report": folder.page, "report_picture": folder.picture}
+                there = {name: file for name, file in files.items() if file.is_file()}
+                tracker.results(summary_metrics(results_dict(result)), there)
             code = 0
         except Interrupted:
             code = 128 + trainer.stop_signal
@@ -610,7 +618,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
         finally:
             tracker.close(code)
     if result is not None and is_main:
-        _present(folder, results_dict(result))
+        _present(folder, results_dict(result), tracker.offline_record)
     return code
 
 
@@ -622,7 +630,7 @@ def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) 
     from seqgan.tracking.jsonl import JsonlTracker
     from seqgan.tracking.wandb_tracker import WandbTracker
     from seqgan.training.config_files import plain_settings
-    from seqgan.training.facts import run_facts
+    from seqgan.training.facts import data_files, run_facts
     from seqgan.training.run_rewards import user_files
 
     config, players = prepared.config, prepared.players
@@ -633,7 +641,8 @@ def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) 
     jsonl = JsonlTracker(folder.path, position.get("jsonl"))
     known = plain_settings(config) | run_facts(config, players.task, networks) | folder.origin()
     files = user_files(config)
-    wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files)
+    data = data_files(config)
+    wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files, data)
     return Trackers({"jsonl": jsonl, "wandb": wandb})
 
 
@@ -648,17 +657,21 @@ def _save(folder: "RunFolder", result: "Result") -> None:
     write_page([folder.path], folder.page)
 
 
-def _present(folder: "RunFolder", results: Mapping[str, Any]) -> None:
+def _present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:
     """The end of a run on standard output: the table, and what it means in plain sentences.
 
     Args:
         results: what `results.json` holds.
+        record: of wandb, offline, where it may lie elsewhere.
     """
     from seqgan.report.summary import closing_sentences, stored_table
 
     print("\n".join([*stored_table(results).lines(), *closing_sentences(results)]))
     print(f"results: {folder.results}  report: {folder.page}")
-    for offline in sorted((folder.path / "wandb").glob("offline-run-*")):
+    records = sorted((folder.path / "wandb").glob("offline-run-*"))
+    if record is not None and record.parents[1] != folder.path.resolve():
+        records.append(record)
+    for offline in records:
         print(f"wandb run, offline: {offline}")
 
 

@@ -32,6 +32,7 @@ class Position:
     iteration: int = 0  # iterations of the game that are done
     iterations: int = 0  # iterations in all
     global_step: int = 0  # tokens that the generator emitted in the game
+    num_tokens: int = 0  # those, and the tokens of the prompts that they continue
 
     def axes(self) -> dict[str, float | int]:
         """The metrics that others are plotted against."""
@@ -173,7 +174,12 @@ class Players:
 
     def count_tokens(self, texts: Sequences | Trajectories) -> None:
         """Adds the real tokens of all processes' own texts to the run's position."""
-        self.position.global_step += int(self.runtime.total(float(texts.mask.sum())))
+        sequences = texts.sequences if isinstance(texts, Trajectories) else texts
+        emitted, prompts = texts.mask, sequences.prompt_mask
+        self.position.global_step += (new := int(self.runtime.total(float(emitted.sum()))))
+        self.position.num_tokens += new
+        if prompts is not None:
+            self.position.num_tokens += int(self.runtime.total(float(prompts.sum())))
 
     def reward_reports(self) -> Metrics:
         """The numbers that rewards logged since the last call: the mean over the processes."""
@@ -192,7 +198,7 @@ class Players:
             "reference": self.reference.state_dict(),
             "rewards": self.rewards.state_dict(),
             "replay": self.replay.state_dict() if self.replay.share > 0 else {},
-            "position": self.position.axes(),
+            "position": {**self.position.axes(), "num_tokens": self.position.num_tokens},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -200,5 +206,8 @@ class Players:
         self.reference.load_state_dict(state["reference"])
         self.rewards.load_state_dict(state["rewards"])
         self.replay.load_state_dict(state["replay"], self.task.vocabulary, self.device)
-        self.position.iteration = state["position"]["iteration"]
-        self.position.global_step = state["position"]["global_step"]
+        position = state["position"]
+        self.position.iteration = position["iteration"]
+        self.position.global_step = position["global_step"]
+        # Checkpoints of 0.2.0 and before count no tokens of prompts.
+        self.position.num_tokens = position.get("num_tokens", position["global_step"])

@@ -30,6 +30,11 @@ COLUMNS = (
     "mean_length",
 )
 
+# Parts of `results.json`: rows of the final table, and the curves over temperatures by the names
+# that the metric list has for them.
+ROWS = ("start", "control", "final", "best")
+CURVES = {"mle": "curve", "game": "game_curve"}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -196,6 +201,35 @@ def results_dict(result: Result) -> dict[str, Any]:
         "information": [list(entry) for entry in result.information],
         "information_sentence": information_sentence(result.information),
     }
+
+
+def summary_metrics(results: Mapping[str, Any]) -> dict[str, float | str]:
+    """The end of a run as single values by names of the metric list: `result/...`.
+
+    Args:
+        results: what `results_dict` has stored, or an older version of it.
+    """
+    comparison = results["comparison"]
+    low, high = comparison.get("interval") or (None, None)
+    known: dict[str, float | str | None] = {
+        "result/verdict": comparison.get("verdict"),
+        "result/difference": comparison.get("difference"),
+        "result/difference_low": low,
+        "result/difference_high": high,
+    }
+    for row in ROWS:
+        known |= {
+            f"result/{row}/{_short(name)}": value for name, value in results.get(row, {}).items()
+        }
+    for curve, key in CURVES.items():
+        for temperature, point in results.get(key, {}).items():
+            place = f"result/{curve}/{float(temperature):g}"
+            known |= {f"{place}/{_short(name)}": value for name, value in point.items()}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _short(metric: str) -> str:
+    return metric.removeprefix("eval/")
 
 
 def _curve(points: Sequence[Point]) -> dict[str, dict[str, float]]:

@@ -73,6 +73,20 @@ class Tracker(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesResults(Protocol):
+    """A tracker with a place for the end of a run, beside the numbers of its steps."""
+
+    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
+        """Records the end of a run.
+
+        Args:
+            metrics: numbers and words by names of the metric list.
+            files: pages and pictures about the run, by names of their own.
+        """
+        ...
+
+
 class MemoryTracker:
     """Keeps everything in lists: for tests and notebooks."""
 
@@ -82,6 +96,7 @@ class MemoryTracker:
         self.histogram_rows: list[dict[str, object]] = []  # `name`, `histogram` and the axes
         self.checkpoints: list[tuple[Path, tuple[str, ...], dict[str, object]]] = []
         self.alerts: list[tuple[str, str]] = []
+        self.end: dict[str, object] = {}  # the metrics of the run's end
         self.exit_code: int | None = None  # None until closed
 
     def log(self, metrics: Metrics) -> None:
@@ -101,6 +116,9 @@ class MemoryTracker:
 
     def alert(self, title: str, text: str) -> None:
         self.alerts.append((title, text))
+
+    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
+        self.end = dict(metrics)
 
     def position(self) -> dict[str, Any]:
         """Empty: what is in memory ends with the process."""
@@ -165,6 +183,23 @@ class Trackers:
     def alert(self, title: str, text: str) -> None:
         for tracker in self._trackers.values():
             tracker.alert(title, text)
+
+    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
+        """Records the end of a run wherever there is a place for it.
+
+        Raises:
+            ConfigurationError: a name is neither in the metric list nor of the user's own.
+        """
+        self._check(metrics)
+        for tracker in self._trackers.values():
+            if isinstance(tracker, TakesResults):
+                tracker.results(metrics, files)
+
+    @property
+    def offline_record(self) -> Path | None:
+        """The folder of wandb's offline record, where there is one."""
+        records = (getattr(each, "offline_record", None) for each in self._trackers.values())
+        return next((record for record in records if record is not None), None)
 
     def position(self) -> dict[str, Any]:
         """The position of each tracker, by its name."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking import symptoms
@@ -22,7 +22,13 @@ LIST = Path(__file__).with_name("metrics.toml")
 # What a part in angle brackets stands for, where it is not any text without a slash. <positions>:
 # of tokens, counted from 1, as in 03-04. No embedding has a `_` in its name, as `_floor` has.
 # <path>: any number of parts, none of them empty.
-PLACEHOLDERS = {"positions": r"\d+-\d+", "embedding": "[^/_]+", "path": "[^/]+(?:/[^/]+)*"}
+PLACEHOLDERS = {
+    "positions": r"\d+-\d+",
+    "embedding": "[^/_]+",
+    "path": "[^/]+(?:/[^/]+)*",
+    "row": "(?:start|control|final|best)",
+    "curve": "(?:mle|game)",
+}
 OWN = "user/<path>"  # the entry of all metrics of a user's own
 
 
@@ -35,9 +41,11 @@ class Metric:
             what `PLACEHOLDERS` says.
         meaning: what is measured, and over what.
         unit: unit of the value; empty for a pure number.
-        axis: the metric that this one is plotted against; empty for that of the phase that logs it.
+        axis: the metric that this one is plotted against; empty for that of the phase that logs it,
+            and for a value of the end of a run, which has none.
         applies: in which runs it is logged.
         may_be_constant: False where a value that stays equal over ten logs is a bug.
+        best: the better end of its values, min or max; empty for one without a better end.
         healthy: what a good run shows, in numbers where there are any.
         wrong: what it looks like when it goes wrong, and which illness that is.
     """
@@ -48,6 +56,7 @@ class Metric:
     axis: str = "global_step"
     applies: str
     may_be_constant: bool = False
+    best: Literal["", "min", "max"] = ""
     healthy: str
     wrong: str
 
@@ -151,7 +160,7 @@ def to_markdown() -> str:
         "# Metrics",
         "",
         "Everything that a run logs, in Weights & Biases and in `metrics.jsonl`, under the same"
-        " names.",
+        " names; those under `result/` in wandb's summary and in `results.json`.",
         "This page is generated from the list in `seqgan/tracking/metrics.toml`; a name that is"
         " not in it is rejected, unless it is `user/` and any further parts.",
         "",
@@ -163,6 +172,9 @@ def to_markdown() -> str:
         " over total tokens, eos included.",
         "- A metric marked **moves** must not stay equal over ten logs; one that does is a bug, or"
         " a run that has stopped learning.",
+        "- A metric with a **best** end, min or max, has it in wandb's summary beside the latest"
+        " value: `eval/nll_heldout.min`, `eval/nll_heldout.last`. In a sweep of wandb's there is"
+        " the latest value alone, under the plain name.",
         "- **healthy** and **going wrong** are rules of thumb, from captions and from the paper's"
         ' oracle; "near the data\'s" is near what as much held-out real text gets.',
         "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
@@ -176,8 +188,8 @@ def to_markdown() -> str:
             "",
             f"## `{area}/`" if area else "## Counters",
             "",
-            "| name | meaning | unit | axis | applies | moves | healthy | going wrong |",
-            "|---|---|---|---|---|---|---|---|",
+            "| name | meaning | unit | axis | applies | moves | best | healthy | going wrong |",
+            "|---|---|---|---|---|---|---|---|---|",
             *(_row(metric) for metric in METRICS if metric.area == area),
         ]
     return "\n".join([*lines, "", *symptoms.to_markdown()]) + "\n"
@@ -188,9 +200,10 @@ def _row(metric: Metric) -> str:
         f"`{metric.name}`",
         metric.meaning,
         metric.unit,
-        f"`{metric.axis}`" if metric.axis else "the phase's",
+        "the phase's" if metric.name == OWN else f"`{metric.axis}`" if metric.axis else "none",
         metric.applies,
         "" if metric.may_be_constant else "moves",
+        metric.best,
         metric.healthy,
         metric.wrong,
     )

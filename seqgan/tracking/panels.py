@@ -61,7 +61,23 @@ class Plane:
     y: str
 
 
-Panel = Curves | Plane
+@dataclass(frozen=True)
+class Bars:
+    """Each run is a bar: its values of metrics of the end of a run."""
+
+    title: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Media:
+    """What each run has to show: pages and pictures, by the names that the tracker gives them."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+Panel = Curves | Plane | Bars | Media
 
 
 @dataclass(frozen=True)
@@ -79,8 +95,19 @@ class Section:
     panels: tuple[Panel, ...]
 
 
-# Axes and counters: they are what the others are plotted against.
-LEFT_OUT = ("global_step", "iteration", "pretrain/epoch", "pretrain/round")
+# Axes and counters, which others are plotted against; and what is one value at the end of a run,
+# for the columns of a table of runs.
+LEFT_OUT = (
+    "global_step",
+    "iteration",
+    "pretrain/epoch",
+    "pretrain/round",
+    "result/verdict",
+    "result/difference_low",
+    "result/difference_high",
+    "result/<row>/<path>",
+    "result/<curve>/<temperature>/<metric>",
+)
 
 # What the patterns of the list stand for in the shipped tasks, where no run says it.
 SHIPPED = ("eval/grammatical",)
@@ -194,6 +221,11 @@ SECTIONS = (
                 ("rewards/<name>/not_applicable",),
                 (0, 1),
             ),
+            Curves(
+                "Groups whose texts all earn the same",
+                ("frac_reward_zero_std",),
+                (0, 1),
+            ),
             Curves("Advantage: near 0 in the mean", ("advantage/std", "advantage/mean")),
         ),
     ),
@@ -239,6 +271,7 @@ SECTIONS = (
                 ("eval/frechet_<embedding>", "eval/frechet_<embedding>_floor"),
                 (0, None),
             ),
+            Bars("Each run's end: below 0 beats MLE", ("result/difference",)),
             Plane("Each run a point: entropy, NLL (true model)", "eval/entropy", "eval/nll_oracle"),
             Plane("Each run a point: entropy, NLL (held-out)", "eval/entropy", "eval/nll_heldout"),
             Plane("Each run a point: Self-BLEU-4, BLEU-4", "eval/self_bleu_4", "eval/bleu_4"),
@@ -263,6 +296,11 @@ SECTIONS = (
                 ("eval/mean_length", "charts/episodic_length"),
                 (0, None),
             ),
+            Curves(
+                "Shortest and longest of a batch",
+                ("completions/min_length", "completions/max_length"),
+                (0, None),
+            ),
             Curves("Texts that do not end", ("completions/clipped_ratio",), (0, 1)),
             Curves(
                 "Compare only at equal numbers of references",
@@ -279,8 +317,8 @@ SECTIONS = (
     Section(
         "Samples",
         "No number sees all that a reader sees. The table grows with every evaluation: order it by"
-        " step, or filter it by phase.",
-        (),
+        " step, or filter it by phase. A finished run has its report, too.",
+        (Media("Reports of finished runs", ("report", "report_picture")),),
     ),
     Section(
         "Speed",
@@ -288,6 +326,7 @@ SECTIONS = (
         " decline of `charts/SPS` is a leak or a busy machine.",
         (
             Curves("Tokens per second", ("charts/SPS",), (0, None)),
+            Curves("Tokens so far, prompts included", ("num_tokens",), (0, None)),
             Curves(
                 "Seconds of an iteration and of its parts",
                 (
@@ -366,7 +405,9 @@ def entry_of(name: str) -> Metric:
 
 def metrics_of(panel: Panel) -> tuple[str, ...]:
     """The metrics that a panel draws, its axis not among them; those of a plane are its axes."""
-    return panel.metrics if isinstance(panel, Curves) else (panel.x, panel.y)
+    if isinstance(panel, Media):
+        return ()
+    return (panel.x, panel.y) if isinstance(panel, Plane) else panel.metrics
 
 
 def _filled(panels: Sequence[Panel], by_entry: dict[str, list[str]]) -> list[Panel]:
@@ -377,6 +418,8 @@ def _filled(panels: Sequence[Panel], by_entry: dict[str, list[str]]) -> list[Pan
             filled += [
                 replace(panel, x=x, y=y) for x in by_entry[panel.x] for y in by_entry[panel.y]
             ]
+        elif isinstance(panel, Media):
+            filled.append(panel)
         elif by_entry[panel.metrics[0]]:
             names = tuple(name for entry in panel.metrics for name in by_entry[entry])
             filled.append(replace(panel, metrics=names))

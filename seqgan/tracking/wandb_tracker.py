@@ -1,54 +1,46 @@
-"""Weights & Biases: the only file that imports wandb, and only when a tracker is made.
+"""The record of a run in Weights & Biases. wandb is imported when a tracker is made.
 
-A run must not die of its tracker. Whatever goes wrong in wandb, from a missing network to a
-crashed background process, costs one warning; the run goes on without it.
+A run must not die of its tracker. A server that cannot be reached makes the record an offline one;
+whatever else goes wrong in wandb, say a crash of its background process, costs one warning, and the
+run goes on without it. Settings that wandb refuses are found before, by `check_settings`.
 """
 
 import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from seqgan.data.metrics import Metrics
 from seqgan.tracking.base import Histogram, SampleRow
-from seqgan.tracking.metrics import METRICS, OWN, axis_of
+from seqgan.tracking.metrics import axis_of, find_metric
+from seqgan.tracking.wandb_settings import (
+    JOB_TYPE,
+    PROJECT,
+    TrackerConfig,
+    chosen_mode,
+    continuation_of,
+    data_in,
+    is_disabled,
+    record_folder,
+    settings_now,
+)
 
 if TYPE_CHECKING:
     import wandb
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["auto", "online", "offline", "disabled"]
-Checkpoints = Literal["best", "none"]
-
 INIT_TIMEOUT = 30.0  # seconds to wait for the server at the start
 FINISH_TIMEOUT = 300.0  # seconds to wait for uploads at the end; the rest stays for `wandb sync`
 FLUSH_INTERVAL = 1.0  # seconds of an offline record that a machine which dies may take along
+OFFLINE = ("offline", "dryrun")  # modes without a server
 MAX_TITLE = 63  # characters of an alert's title
 RUN_FILES = ("config.yaml", "task.json")  # of the run folder: what a checkpoint is useless without
 CODE_VARIABLES = {"WANDB_DISABLE_CODE", "WANDB_SAVE_CODE"}  # how a person decides about source
 PACKAGE = Path(__file__).parents[1]  # the source of the library
-
-
-@dataclass(frozen=True)
-class TrackerConfig:
-    """Settings of a run's record in Weights & Biases."""
-
-    mode: Mode = "auto"  # auto: as WANDB_MODE says, else online with an API key, else offline
-    project: str = "seqgan"  # the project that the run belongs to
-    name: str = ""  # the run's display name; empty lets wandb invent one
-    group: str = ""  # groups runs, say the seeds of one experiment; empty for none
-    job_type: str = "train"  # what the run is in its group
-    tags: tuple[str, ...] = ()  # labels to filter runs by
-    notes: str = ""  # what a person wants to remember about the run
-    # Checkpoints as versions of an artifact. best: each that is the best of the game so far (least
-    # checkpoint/loss, which quality alone does not lower), and the last; none: in the folder only.
-    checkpoints: Checkpoints = "best"
 
 
 class WandbTracker:
@@ -65,6 +57,8 @@ class WandbTracker:
             run branches off there.
         code: files of the user's own that the run depends on, say a reward's; kept beside the
             source of this library and of the program. WANDB_DISABLE_CODE keeps all of it out.
+        data: SHA-256 of each file that the run's texts come from; the run is recorded as a user of
+            an artifact `data-<hash>`, which refers to the file and does not copy it.
     """
 
     def __init__(
@@ -74,6 +68,7 @@ class WandbTracker:
         run_config: Mapping[str, Any],
         position: Mapping[str, Any] | None = None,
         code: Sequence[Path] = (),
+        data: Mapping[Path, str] | None = None,
     ) -> None:
         self._config, self._run_folder = config, run_folder.resolve()
         self._data_folder = self._run_folder / "wandb" / "data"
@@ -81,10 +76,10 @@ class WandbTracker:
         self._run: wandb.Run | None = None
         self._table: wandb.Table | None = None
         self._columns: tuple[str, ...] = ()  # of the table
-        self._own_axes: dict[str, str] = {}  # of the user's own metrics, as wandb knows them
-        mode = os.environ.get("WANDB_MODE", "") if config.mode == "auto" else config.mode
-        if mode != "disabled":
-            self._attempt("starting", lambda: self._start(run_config, code))
+        self._axes: dict[str, str] = {}  # of the metrics so far, as wandb knows them
+        self.offline_record: Path | None = None  # its folder, where the record is offline
+        if not is_disabled(config):
+            self._attempt("starting", lambda: self._start(run_config, code, data or {}))
 
     @property
     def url(self) -> str:
@@ -131,8 +126,14 @@ class WandbTracker:
             run = self._run
             self._attempt("alerting", lambda: run.alert(title[:MAX_TITLE], text, level="WARN"))
 
+    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
+        """Puts the numbers and words of the run's end into its summary, and shows its files."""
+        if self._run is not None:
+            run = self._run
+            self._attempt("recording the results", lambda: self._log_results(run, metrics, files))
+
     def position(self) -> dict[str, Any]:
-        """The run's id and the step of its last row; empty when there never was a run."""
+        """The run's id, project and the step of its last row; empty if there never was a run."""
         if self._run is not None:
             run = self._run
             self._attempt("reading the step", lambda: self._read_position(run))
@@ -148,56 +149,99 @@ class WandbTracker:
     def _attempt(self, what: str, action: Callable[[], object]) -> None:
         """Does `action`; any error of it turns wandb off for good, with one warning."""
         try:
-            with _data_in(self._data_folder):
+            with data_in(self._data_folder):
                 action()
         except Exception as error:
             self._run = None
-            reason = (str(error).splitlines() or [""])[0]
             logger.warning(
                 "wandb failed while %s and is off from here; the run goes on (%s: %s)",
                 what,
                 type(error).__name__,
-                reason,
+                _first_line(error),
             )
 
-    def _start(self, run_config: Mapping[str, Any], code: Sequence[Path]) -> None:
+    def _start(
+        self, run_config: Mapping[str, Any], code: Sequence[Path], data: Mapping[Path, str]
+    ) -> None:
         import wandb
 
-        config = self._config
         self._run_folder.mkdir(parents=True, exist_ok=True)
-        mode: Any = _choose_mode(config)
-        offline = (mode or wandb.setup().settings.mode) in ("offline", "dryrun")
-        continuation = _continuation(self._position, offline)
+        mode = chosen_mode(self._config)
+        folder = record_folder(self._run_folder)
+        before = {*folder.glob("wandb/run-*")}
+        try:
+            run = self._begin(run_config, folder, mode)
+        except Exception as error:
+            if (mode or settings_now().mode) in OFFLINE:
+                raise
+            logger.warning(
+                "wandb cannot be reached, so this run is recorded offline (%s)", _first_line(error)
+            )
+            for begun in {*folder.glob("wandb/run-*")} - before:
+                shutil.rmtree(begun, ignore_errors=True)  # holds nothing
+            if self._position or "WANDB_RUN_ID" in os.environ:
+                wandb.teardown()  # else its process says that the id is in use
+            run = self._begin(run_config, folder, "offline")
+        self._run = run
+        if run.settings.mode in OFFLINE:
+            self.offline_record = Path(run.settings.sync_dir)
+        if run.settings.save_code:
+            self._save_code(run, code)
+        for file, digest in data.items():
+            self._use_data(run, file, digest)
+
+    def _begin(self, run_config: Mapping[str, Any], folder: Path, mode: Any) -> "wandb.Run":
+        """Starts the record, as a new one or as the continuation of another."""
+        import wandb
+
+        config, known = self._config, settings_now()
+        continuation = continuation_of(self._position, (mode or known.mode) in OFFLINE)
+        if continuation:  # the checkpoint says what goes on, not WANDB_RESUME and its like
+            everyones = wandb.setup().settings
+            everyones.resume = everyones.resume_from = everyones.fork_from = None
+            if "fork_from" not in continuation or everyones.run_id == self._position["run_id"]:
+                everyones.run_id = None
+        ours: dict[str, Any] = {
+            "console": "off",
+            "silent": True,
+            "init_timeout": INIT_TIMEOUT,
+            "finish_timeout": FINISH_TIMEOUT,
+        }
         run = wandb.init(
-            dir=self._run_folder,
+            dir=folder,
             config=dict(run_config),
             allow_val_change=True,  # a run may be continued under another version
-            project=config.project,
-            name=config.name or None,
-            group=config.group or None,
-            job_type=config.job_type or None,
-            tags=config.tags or None,
-            notes=config.notes or None,
+            project=config.project or self._position.get("project") or known.project or PROJECT,
+            name=config.name or known.run_name,
+            group=config.group or known.run_group,
+            job_type=config.job_type or known.run_job_type or JOB_TYPE,
+            tags=config.tags or known.run_tags,
+            notes=config.notes or known.run_notes,
             mode=mode,
             reinit="create_new",
             # Made anew for each run, because init changes the object it is given.
             settings=wandb.Settings(
-                console="off",
-                silent=True,
                 save_code=None if CODE_VARIABLES & os.environ.keys() else True,
-                init_timeout=INIT_TIMEOUT,
-                finish_timeout=FINISH_TIMEOUT,
                 x_transaction_log_flush_interval=FLUSH_INTERVAL,
+                **{k: v for k, v in ours.items() if f"WANDB_{k.upper()}" not in os.environ},
             ),
             **continuation,
         )
-        for name, axis in metric_axes().items():
-            run.define_metric(name, step_metric=None if name == axis else axis)
         begun = self._position.get("step", -1) if continuation else -1
-        self._position = {"run_id": run.id, "step": begun}
-        self._run = run
-        if run.settings.save_code:
-            self._save_code(run, code)
+        self._position = {"run_id": run.id, "step": begun, "project": run.project}
+        return run
+
+    def _use_data(self, run: "wandb.Run", file: Path, digest: str) -> None:
+        """Records the run as a user of a data set, which an artifact names by its hash."""
+        import wandb
+
+        about = {"sha256": digest, "file": file.name}
+        artifact = wandb.Artifact(f"data-{digest[:12]}", "dataset", metadata=about)
+        artifact.add_reference(file.resolve().as_uri(), name="data", checksum=False)
+        if run.settings.mode in OFFLINE:  # where use_artifact refuses, and its first half works
+            run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
+        else:
+            run.use_artifact(artifact)
 
     def _save_code(self, run: "wandb.Run", code: Sequence[Path]) -> None:
         """The library's source as a code artifact, and the user's files beside the program's."""
@@ -213,15 +257,29 @@ class WandbTracker:
             run.save(copied, base_path=run.dir, policy="now")
 
     def _log(self, run: "wandb.Run", metrics: Metrics) -> None:
-        self._define_own(run, metrics, metrics)
+        self._define(run, metrics, metrics)
         run.log(dict(metrics))
 
-    def _define_own(self, run: "wandb.Run", names: Iterable[str], row: Collection[str]) -> None:
-        """Tells wandb the axis of each metric of the user's own, once and when it changes."""
+    def _define(self, run: "wandb.Run", names: Iterable[str], row: Collection[str]) -> None:
+        """Tells wandb the axis and the better end of each metric, once and when its axis changes.
+
+        A metric with a better end has both that and its latest value in the run's summary. Not in
+        a sweep of wandb's, which compares the latest value by the metric's plain name.
+        """
         for name in names:
-            if name.startswith("user/") and self._own_axes.get(name) != axis_of(name, row):
-                self._own_axes[name] = axis_of(name, row)
-                run.define_metric(name, step_metric=self._own_axes[name] or None, overwrite=True)
+            if name in self._axes and not name.startswith("user/"):
+                continue
+            axis = axis_of(name, row)
+            if self._axes.get(name) == axis:
+                continue
+            best = "" if run.sweep_id else find_metric(name).best
+            run.define_metric(
+                name,
+                step_metric=axis if axis != name else None,
+                summary=f"{best},last" if best else None,
+                overwrite=name in self._axes,
+            )
+            self._axes[name] = axis
 
     def _log_histograms(
         self, run: "wandb.Run", histograms: Mapping[str, Histogram], axes: Metrics
@@ -233,7 +291,7 @@ class WandbTracker:
             name: wandb.Histogram(np_histogram=(np.array(each.counts), np.array(each.edges)))
             for name, each in histograms.items()
         }
-        self._define_own(run, shown, axes)
+        self._define(run, shown, axes)
         run.log({**axes, **shown})
 
     def _log_checkpoint(
@@ -271,92 +329,23 @@ class WandbTracker:
             self._table.add_data(*(row.get(column) for column in self._columns))
         run.log({"samples": self._table})
 
+    def _log_results(
+        self, run: "wandb.Run", metrics: Mapping[str, object], files: Mapping[str, Path]
+    ) -> None:
+        import wandb
+
+        run.summary.update(dict(metrics))
+        shown: dict[str, Any] = {
+            name: wandb.Html(file, inject=False) if file.suffix == ".html" else wandb.Image(file)
+            for name, file in files.items()
+        }
+        if shown:
+            run.log(shown)
+
     def _read_position(self, run: "wandb.Run") -> None:
         # Until its first row, a continued run reports step 0.
-        step = max(self._position["step"], run.step - 1)
-        self._position = {"run_id": run.id, "step": step}
+        self._position["step"] = max(self._position["step"], run.step - 1)
 
 
-def metric_axes() -> dict[str, str]:
-    """The arguments of `define_metric`: from a name, or a glob over a whole area, to its axis.
-
-    No two entries match the same metric, because wandb does not say which of two would win: an
-    area whose metrics share one axis is a glob, any other is spelled out name by name. Those of
-    the user's own are left out; the tracker defines each when it is first logged.
-    """
-    axes: dict[str, str] = {}
-    for metric in METRICS:
-        if metric.name == OWN:
-            continue
-        in_area = [other for other in METRICS if other.area == metric.area]
-        shared = metric.area and len({other.axis for other in in_area}) == 1
-        axes[f"{metric.area}/*" if shared else metric.name] = metric.axis
-    return axes
-
-
-def _choose_mode(config: TrackerConfig) -> str | None:
-    """The mode to pass to init; None leaves it to WANDB_MODE and wandb's own settings files."""
-    if config.mode != "auto":
-        return config.mode
-    import wandb
-
-    settings = wandb.setup().settings
-    if "WANDB_MODE" in os.environ or settings.mode != "online":
-        return None
-    return "online" if _has_credentials(settings) else "offline"
-
-
-def logged_in() -> bool:
-    """True if wandb would find an API key without asking. Reads files, calls no server."""
-    import wandb
-
-    return _has_credentials(wandb.setup().settings)
-
-
-def _has_credentials(settings: "wandb.Settings") -> bool:
-    """True if wandb would find an API key without asking. Reads files, calls no server."""
-    from wandb.sdk.lib.wbauth import read_netrc_auth
-
-    return bool(
-        os.environ.get("WANDB_API_KEY")
-        or settings.api_key
-        or settings.identity_token_file
-        or read_netrc_auth(host=settings.base_url)
-    )
-
-
-def _continuation(position: Mapping[str, Any], offline: bool) -> dict[str, Any]:
-    """Arguments of init that continue a run, or branch off from it.
-
-    Offline, `resume` is ignored and the steps would start at 0 again, so the run is rewound to
-    its step instead.
-    """
-    if not position:
-        return {}
-    begun = position["step"] >= 0
-    moment = f"{position['run_id']}?_step={position['step']}"
-    if position.get("fork"):
-        return {"fork_from": moment} if begun else {}
-    if offline and begun:
-        return {"resume_from": moment}
-    return {"id": position["run_id"], "resume": "allow"}
-
-
-@contextmanager
-def _data_in(folder: Path) -> Iterator[None]:
-    """Lets wandb keep its data and its cache in `folder`; by default they go to the home folder.
-
-    A table waits there for its upload, so a run folder copied to another machine would lack it.
-    wandb reads these variables whenever it stages a file and has no setting for them.
-    """
-    wanted = {"WANDB_DATA_DIR": str(folder), "WANDB_CACHE_DIR": str(folder / "cache")}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seqgan.tracking.metrics import find_metric
-from seqgan.tracking.panels import Curves, Panel, Section
+from seqgan.tracking.panels import Bars, Media, Panel, Plane, Section, entry_of
 
 TITLE = "seqgan"
 SAMPLES = "samples"  # the table that the tracker logs
@@ -185,10 +185,13 @@ def _panel(panel: Panel) -> Any:
     """The panel as wandb-workspaces knows it."""
     import wandb_workspaces.reports.v2 as wr
 
-    if not isinstance(panel, Curves):
-        return wr.ScatterPlot(
-            title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.y)
-        )
+    if isinstance(panel, Media):
+        return wr.MediaBrowser(title=panel.title, media_keys=list(panel.names))
+    if isinstance(panel, Bars):
+        return wr.BarPlot(title=panel.title, metrics=[*map(_latest, panel.metrics)])
+    if isinstance(panel, Plane):
+        x, y = (wr.SummaryMetric(_latest(name)) for name in (panel.x, panel.y))
+        return wr.ScatterPlot(title=panel.title, x=x, y=y)
     chosen: dict[str, Any] = {"y": list(panel.metrics)}
     if panel.expression:
         chosen = {"metric_regex": panel.expression}
@@ -202,6 +205,12 @@ def _panel(panel: Panel) -> Any:
         log_y=panel.logarithmic or None,
         **chosen,
     )
+
+
+def _latest(name: str) -> str:
+    """The latest value of a metric in a run's summary, where it may stand beside the best one."""
+    written_as_it_is = name.startswith("result/")
+    return name if written_as_it_is or not entry_of(name).best else f"{name}.last"
 
 
 def _laid_out(panels: list[Any]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Facts about a run before it starts, beside its settings: for a tracker's configuration."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -8,6 +9,7 @@ from torch import nn
 from seqgan.learning.collection import env_arguments
 from seqgan.system.machine import versions
 from seqgan.tasks.base import Task
+from seqgan.tasks.files.text_files import hash_file
 from seqgan.training.settings import TrainConfig
 
 
@@ -21,6 +23,7 @@ def run_facts(config: TrainConfig, task: Task, networks: Mapping[str, nn.Module]
         "versions": versions(),
         "environment": environment_facts(config, task),
         "facts": task_facts(task),
+        "data": {file.name: digest for file, digest in data_files(config).items()},
         "num_parameters": {name: _count(network) for name, network in networks.items()},
     }
 
@@ -62,6 +65,12 @@ def task_facts(task: Task) -> dict[str, Any]:
         if hasattr(task.exact, "hash"):
             facts["hash"] = task.exact.hash
     return facts
+
+
+def data_files(config: TrainConfig) -> dict[Path, str]:
+    """SHA-256 of the file that a task's texts come from; empty for a task without a file."""
+    path = Path(getattr(config.task, "path", ""))
+    return {path: hash_file(path)} if path.is_file() else {}
 
 
 def _count(network: nn.Module) -> int:

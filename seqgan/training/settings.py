@@ -38,7 +38,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import nearest
 from seqgan.tasks.base import TaskConfig
 from seqgan.tasks.captions import CaptionsConfig
-from seqgan.tracking.wandb_tracker import TrackerConfig
+from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_name
 
 Pair = Annotated[int, at_least(2)]
@@ -111,7 +111,7 @@ PHASES = ("maximum_likelihood", "adversary", "game")
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    every: Size = 10  # iterations between two evaluations in the game
+    every: Size = 10  # iterations between two evaluations in the game; its last one has one, too
     num_samples: Samples = 1000  # generated sequences per evaluation during training
     num_final: Samples = 4000  # generated sequences per row of the final table
     num_heldout: Pair = 2000  # held-out sequences scored in each evaluation

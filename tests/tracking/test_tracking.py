@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,15 @@ import pytest
 import wandb
 from rich.ansi import AnsiDecoder
 from rich.console import Console
+from wandb_records import (
+    definitions,
+    files_below,
+    history,
+    inspect,
+    of_kind,
+    table_rows,
+    wandb_runs,
+)
 
 from seqgan.evaluation.metrics.embeddings import EMBEDDINGS
 from seqgan.system.errors import ConfigurationError
@@ -33,7 +41,12 @@ from seqgan.tracking.metrics import (
     to_markdown,
 )
 from seqgan.tracking.progress import LiveDisplay, Progress, format_rate
-from seqgan.tracking.wandb_tracker import TrackerConfig, WandbTracker, metric_axes
+from seqgan.tracking.wandb_settings import (
+    TrackerConfig,
+    chosen_mode,
+    continuation_of,
+)
+from seqgan.tracking.wandb_tracker import WandbTracker
 
 ROOT = Path(__file__).parents[2]
 KEY = "0" * 40  # what looks like an API key
@@ -49,15 +62,17 @@ def test_names_are_listed_once() -> None:
 
 def test_every_axis_is_a_metric_plotted_against_itself() -> None:
     listed = {metric.name: metric for metric in METRICS}
-    for axis in {metric.axis for metric in METRICS if metric.name != OWN}:
+    for axis in {metric.axis for metric in METRICS if metric.axis}:
         assert listed[axis].axis == axis
-    assert listed[OWN].axis == ""
+    without = [metric.name for metric in METRICS if not metric.axis]
+    assert [name for name in without if not name.startswith("result/")] == [OWN]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_entry_is_found_by_its_name(metric: Any) -> None:
     name = metric.name.replace("<name>", "discriminator").replace("<measure>", "grammatical")
     name = name.replace("<positions>", "03-04").replace("<path>", "margin")
+    name = name.replace("<row>", "final").replace("<curve>", "game")
     assert find_metric(name) is metric
     assert metric.meaning
     assert metric.healthy
@@ -152,6 +167,7 @@ def test_the_list_is_read_field_by_field() -> None:
             "axis": "global_step",
             "applies": "always",
             "may_be_constant": False,
+            "best": "",
             "healthy": "stays",
             "wrong": "falls",
         },
@@ -163,6 +179,7 @@ def test_the_list_is_read_field_by_field() -> None:
                 "axis": "pretrain/epoch",
                 "applies": "always",
                 "may_be_constant": True,
+                "best": "",
                 "healthy": text,
                 "wrong": "none",
             }
@@ -190,12 +207,12 @@ def test_the_document_is_the_list() -> None:
     assert (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8") == to_markdown()
 
 
-def test_every_row_of_the_document_has_eight_cells() -> None:
+def test_every_row_of_the_document_has_nine_cells() -> None:
     listed = to_markdown().partition("## Symptoms")[0]
     rows = [line for line in listed.splitlines() if line.startswith("| `")]
     assert len(rows) == len(METRICS)
     for row in rows:
-        assert row.replace("\\|", "").count("|") == 9
+        assert row.replace("\\|", "").count("|") == 10
     (kl,) = [row for row in rows if row.startswith("| `kl/reference`")]
     assert "KL(generator \\|\\| reference policy)" in kl
     assert "nats per sequence" in kl
@@ -363,71 +380,6 @@ def test_a_full_disk_is_an_oserror_once(tmp_path: Path) -> None:
 # wandb
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home folder of its own without credentials, and a fresh wandb session."""
-    home = tmp_path / "home"
-    home.mkdir()
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("NETRC", raising=False)
-    monkeypatch.setenv("HOME", str(home))
-    for kind in ("CONFIG", "CACHE", "DATA", "STATE"):
-        monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    monkeypatch.chdir(home)
-    wandb.teardown()
-    yield home
-    wandb.teardown()
-
-
-def inspect(run: Path) -> list[dict[str, Any]]:
-    """The records of an offline run."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [json.loads(line) for line in output.splitlines()]
-
-
-def of_kind(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [record[kind] for record in records if record["type"] == kind]
-
-
-def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [item["item"] for item in of_kind(records, "history")]
-
-
-def table_rows(run: Path, records: list[dict[str, Any]]) -> list[list[Any]]:
-    paths = [row["samples.path"] for row in history(records) if "samples.path" in row]
-    tables = [json.loads((run / "files" / path).read_text()) for path in paths]
-    return [row for table in tables for row in table["data"]]
-
-
-def wandb_runs(folder: Path) -> list[Path]:
-    return sorted((folder / "wandb").glob("offline-run-*"))
-
-
-def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
-
-
-def test_no_two_axis_definitions_match_one_metric() -> None:
-    axes = metric_axes()
-    for metric in METRICS:
-        if metric.name == OWN:
-            continue
-        matching = [
-            name
-            for name in axes
-            if metric.name == name or (name.endswith("*") and metric.name.startswith(name[:-1]))
-        ]
-        assert len(matching) == 1, (metric.name, matching)
-        assert axes[matching[0]] == metric.axis
-    assert axes["rewards/*"] == "global_step"
-    assert axes["pretrain/nll_dev"] == "pretrain/epoch"
-    assert axes["pretrain/discriminator_loss"] == "pretrain/round"
-    assert not [name for name in axes if name.startswith("user")]  # defined as they are logged
-
-
 @pytest.mark.slow
 def test_wandb_knows_the_axis_of_a_users_own_metric(home: Path, tmp_path: Path) -> None:
     tracker = WandbTracker(TrackerConfig(mode="offline"), tmp_path, {})
@@ -499,14 +451,14 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     assert settings["tags"] == ["a", "b"]
     assert settings["notes"] == "with a constant reward"
     assert settings["config"]["update"]["generator"] == {"hidden_size": 32}
-    assert position == {"run_id": settings["run_id"], "step": 5}
+    assert position == {"run_id": settings["run_id"], "step": 5, "project": "words"}
 
-    axes = {
-        metric.get("glob_name") or metric["name"]: metric.get("step_metric")
-        for metric in of_kind(records, "metric")
-    }
-    expected = {name: axis if axis != name else None for name, axis in metric_axes().items()}
-    assert {name: axes[name] for name in expected} == expected
+    assert definitions(records) == [
+        ("global_step", None, ""),
+        ("rewards/length/mean", "global_step", "last max"),
+        ("kl/weight", "global_step", ""),
+        ("advantage/01-02", "global_step", ""),
+    ]
 
     rows = [row for row in history(records) if "rewards/length/mean" in row]
     assert [(row["global_step"], row["rewards/length/mean"]) for row in rows] == [
@@ -582,7 +534,7 @@ def test_an_offline_run_continues_after_its_checkpoint(home: Path, tmp_path: Pat
     assert tracker.position() == position
     tracker.log({"global_step": 30})
     tracker.samples([{"step": 30, "text": "b"}])
-    assert tracker.position() == {"run_id": position["run_id"], "step": position["step"] + 2}
+    assert tracker.position() == {**position, "step": position["step"] + 2}
     tracker.close()
 
     (first,), (second,) = wandb_runs(tmp_path / "first"), wandb_runs(tmp_path / "second")
@@ -655,7 +607,7 @@ def test_no_source_is_kept_where_wandb_is_told_so(
 def test_how_a_run_is_continued(
     position: dict[str, Any], offline: bool, expected: dict[str, str]
 ) -> None:
-    assert wandb_tracker._continuation(position, offline) == expected
+    assert continuation_of(position, offline) == expected
 
 
 @pytest.mark.slow
@@ -676,7 +628,9 @@ def test_disabled_does_not_import_wandb(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from seqgan.tracking.wandb_tracker import TrackerConfig, WandbTracker
+from seqgan.tracking.wandb_settings import TrackerConfig, check_settings
+from seqgan.tracking.wandb_tracker import WandbTracker
+check_settings(TrackerConfig(mode=sys.argv[1]))
 tracker = WandbTracker(TrackerConfig(mode=sys.argv[1]), Path(sys.argv[2]), {})
 tracker.log({"kl/weight": 1.0})
 tracker.samples([{"step": 1, "text": "a"}])
@@ -716,7 +670,7 @@ def test_auto_is_online_only_with_a_key(
     if netrc:
         (home / ".netrc").write_text(netrc + "\n")
         (home / ".netrc").chmod(0o600)
-    assert wandb_tracker._choose_mode(TrackerConfig()) == expected
+    assert chosen_mode(TrackerConfig()) == expected
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -725,34 +679,6 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
         for record in caplog.records
         if record.name == wandb_tracker.__name__ and record.levelno == logging.WARNING
     ]
-
-
-def test_an_unreachable_server_costs_one_warning(
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # discard: nothing listens there
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr(wandb_tracker, "INIT_TIMEOUT", 1.0)
-    timeouts, original = [], wandb.init
-
-    def init(**arguments: Any) -> Any:
-        timeouts.append(arguments["settings"].init_timeout)
-        return original(**arguments)
-
-    monkeypatch.setattr(wandb, "init", init)
-    position = {"run_id": "abc", "step": 7}
-    tracker = WandbTracker(TrackerConfig(), tmp_path / "run", {}, position)
-    tracker.log({"kl/weight": 1.0})
-    tracker.samples([{"step": 1, "text": "a"}])
-    assert tracker.position() == position
-    tracker.close()
-    assert timeouts == [1.0]  # one wait, and no longer than that
-    (warning,) = warnings_of(caplog)
-    assert "wandb failed while starting and is off from here; the run goes on" in warning
-    assert "\n" not in warning
 
 
 def test_a_failing_log_costs_one_warning(

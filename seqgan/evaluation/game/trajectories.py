@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.data.metrics import Metrics
-from seqgan.data.sequences import Trajectories, masked_mean
+from seqgan.data.sequences import Sequences, Trajectories, masked_mean
 from seqgan.data.vocabulary import Vocabulary
 
 
@@ -30,6 +30,8 @@ def describe_trajectories(
         "advantage/mean": float(mean),
         "advantage/std": float(masked_mean((advantages - mean).square(), mask).sqrt()),
         "completions/unique_fraction": unique,
+        "completions/min_length": int(lengths.min()),
+        "completions/max_length": int(lengths.max()),
     }
     if (eos := vocabulary.eos_id) is not None:
         last = trajectories.tokens.gather(1, lengths[:, None] - 1)
@@ -38,6 +40,8 @@ def describe_trajectories(
     some_apply = ~scored.isnan().all(dim=0)
     if bool(some_apply.any()):
         metrics["charts/episodic_return"] = float(trajectories.returns[some_apply].mean())
+        returns = trajectories.returns.masked_fill(~some_apply, torch.nan)
+        metrics["frac_reward_zero_std"] = share_of_equal_returns(returns, trajectories.sequences)
     for name in rewards:
         scores = trajectories.part(name)
         applies = ~scores.isnan()
@@ -46,3 +50,23 @@ def describe_trajectories(
             metrics[f"rewards/{name}/mean"] = float(scores[applies].mean())
             metrics[f"rewards/{name}/std"] = float(scores[applies].std(correction=0))
     return metrics
+
+
+def share_of_equal_returns(returns: Float[Tensor, " batch"], sequences: Sequences) -> float:
+    """The share of groups within which all texts earn the same, so that none is preferred.
+
+    A group holds the completions of one prompt. Where there are no prompts, or no prompt has two
+    completions, the batch is one group.
+
+    Args:
+        returns: NaN for a text to which no reward applies; it is in no group.
+    """
+    groups = torch.zeros(len(returns), dtype=torch.long, device=returns.device)
+    if sequences.prompts is not None and sequences.prompt_mask is not None:
+        prompts = sequences.prompts.masked_fill(~sequences.prompt_mask, -1)
+        groups = torch.unique(prompts, dim=0, return_inverse=True)[1]
+    if int(groups.bincount().max()) < 2:
+        groups = torch.zeros_like(groups)
+    earned = [returns[(groups == group) & ~returns.isnan()] for group in groups.unique()]
+    equal = [bool(torch.isclose(one, one[:1]).all()) for one in earned if len(one) > 1]
+    return sum(equal) / len(equal) if equal else 1.0

@@ -76,6 +76,7 @@ class Game:
         players.position.iteration = self.iterations
         seconds = time.perf_counter() - started
         metrics["time/seconds"] = seconds
+        metrics["num_tokens"] = players.position.num_tokens
         metrics["charts/SPS"] = (players.position.global_step - tokens_before) / seconds
         return metrics | players.position.axes()
 
