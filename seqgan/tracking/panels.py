@@ -71,7 +71,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Media:
-    """What each run has to show: pages and pictures, by the names that the tracker gives them."""
+    """Pages and pictures of each run, by the names that the tracker gives them."""
 
     title: str
     names: tuple[str, ...]
