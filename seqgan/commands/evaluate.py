@@ -165,15 +165,16 @@ def _of_files(options: argparse.Namespace) -> "Scores":
 
 
 def _read(path: Path, with_blank: bool) -> list[str]:
-    """The texts of a file in its order; blank ones only where lines have to stay in their place."""
-    from seqgan.tasks.files.text_files import full_texts, stream_texts
+    """The texts of a file in its order; blank lines only where lines stay in their place."""
+    from seqgan.tasks.files.text_files import full_texts, stream_lines
 
-    texts = list(stream_texts(path))
-    full = full_texts(path, texts)
-    if with_blank or len(full) == len(texts):
-        return texts
-    _note(f"{path}: {len(texts) - len(full)} blank lines left out")
-    return full
+    lines = list(stream_lines(path))
+    texts = full_texts(path, lines)
+    if with_blank:
+        return [text or "" for text in lines]
+    if len(texts) < len(lines):
+        _note(f"{path}: {len(lines) - len(texts)} blank lines left out")
+    return texts
 
 
 def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:

@@ -65,6 +65,7 @@ def run(given: list[str]) -> int:
         raise InputError("--prompt-column goes with --prompts, got it without")
     import torch
 
+    from seqgan.data.lines import as_line, json_line
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
     from seqgan.training.runs import load_generator, on_device, open_run
 
@@ -92,7 +93,7 @@ def run(given: list[str]) -> int:
         if options.json:
             print(json_line(before | {"text": text, "log_prob": score}))
         else:
-            print("\t".join([*before.values(), text]))
+            print("\t".join(map(as_line, [*before.values(), text])))
     return 0
 
 

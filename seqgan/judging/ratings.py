@@ -5,10 +5,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 from seqgan.judging.study import Key
 from seqgan.system.errors import DataError
+from seqgan.system.inputs import csv_rows, open_file
 
 COLUMNS = ("rater", "item", "answer", "seconds", "time", "page")
 ANSWERS = ("left", "right", "tie", "bad")
@@ -64,9 +66,10 @@ def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[st
 def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
     """The answers of one file with their times."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with TextIOWrapper(open_file(path, once=True), "utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = next(reader, [])
+            rows_read = csv_rows(reader)
+            header = next(rows_read, [])
             missing = [column for column in COLUMNS if column not in header]
             if missing:
                 raise DataError(
@@ -74,7 +77,7 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
                     f" called {missing[0]!r}"
                 )
             rows = []
-            for fields in reader:
+            for fields in rows_read:
                 if fields:
                     place = f"{path}, line {reader.line_num}"
                     rows.append(_rating(place, header, fields, key))

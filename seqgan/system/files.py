@@ -12,14 +12,15 @@ from collections.abc import Collection
 from pathlib import Path
 from uuid import uuid4
 
+from seqgan.system.inputs import open_file
 from seqgan.system.reading import read_json, shown
 
 MANIFEST = "manifest.json"
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
+    """The SHA-256 of a file's bytes, in hexadecimal digits. Raises DataError for a pipe."""
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -28,6 +28,7 @@ from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
 from seqgan.system.checks import Seed, Size, at_least, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
+from seqgan.system.inputs import open_file
 from seqgan.tasks.base import FixedTask
 
 GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
@@ -157,8 +158,8 @@ class Oracle:
             ConfigurationError: the file is missing or damaged, or holds no oracle.
         """
         try:
-            # `open` is called here, because NumPy leaves a damaged file open.
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            # It is opened here, because NumPy leaves a damaged file open.
+            with open_file(path) as file, np.load(file, allow_pickle=False) as arrays:
                 weights = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
             return cls(weights, max_length)
         except FileNotFoundError as error:

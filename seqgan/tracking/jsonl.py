@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from seqgan.data.lines import json_line
 from seqgan.data.metrics import Metrics
 from seqgan.system.errors import DataError
 from seqgan.system.reading import parse_row, read_lines
@@ -77,7 +78,7 @@ class JsonlTracker:
             file.close()
 
     def _append(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
-        lines = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
+        lines = "".join(json_line(dict(row)) + "\n" for row in rows)
         remaining = lines.encode()
         while remaining:
             remaining = remaining[self._files[name].write(remaining) :]

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from seqgan.data.lines import as_line
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.evaluation.game.health import find_trouble
@@ -130,7 +131,9 @@ class Samples(Observer):
         self.log(title, texts)
         players.tell(f"Samples {title}:")
         for prompt, text in zip(texts.prompt_texts, texts.texts, strict=True):
-            players.tell(f"  {prompt} => {text}" if prompt else f"  {text}")
+            players.tell(
+                f"  {as_line(prompt)} => {as_line(text)}" if prompt else f"  {as_line(text)}"
+            )
 
     def log(self, label: str, sequences: Sequences) -> None:
         """Logs the first few of the generator's samples, with the value of each token."""

@@ -5,11 +5,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from seqgan.evaluation.axes import Axis
 from seqgan.evaluation.planes.points import Panel
 from seqgan.system.errors import DataError
+from seqgan.system.inputs import csv_rows, open_file
 
 MODEL = "model"
 # Other names of the axes. NLL_gen is not among them: papers compute it on training data.
@@ -45,15 +47,16 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
             number (with the line), or no plane can show a point.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+        with TextIOWrapper(open_file(path, once=True), "utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = csv_rows(reader)
             header = [name.strip() for name in next(rows, [])]
             columns = _columns(path, header, panels)
             curves: dict[str, list[dict[str, float]]] = {}
             for row in rows:
                 if not any(cell.strip() for cell in row):
                     continue
-                where = f"{path} line {rows.line_num}"
+                where = f"{path} line {reader.line_num}"
                 if len(row) != len(header):
                     raise DataError(
                         f"{where}: a row has a cell for each of {len(header)} columns,"

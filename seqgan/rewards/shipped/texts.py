@@ -13,7 +13,8 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.words import split_words
 from seqgan.rewards.base import Reward
 from seqgan.system.checks import Penalty, Signed, checked
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
+from seqgan.tasks.files.text_files import file_lines
 
 
 class TextReward(Reward):
@@ -151,8 +152,8 @@ def read_weights(path: Path) -> dict[str, float]:
         ConfigurationError: the file cannot be read, or a line has another form.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(file_lines(path))
+    except DataError as error:
         raise ConfigurationError(f"a word list is a UTF-8 file, got {path}: {error}") from error
     weights = {}
     for number, line in enumerate(lines, start=1):

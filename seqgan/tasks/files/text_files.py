@@ -1,10 +1,11 @@
 """Reading files of texts: one text a line, one JSON object a line, or CSV with a header.
 
-A file is read a block at a time, and its texts are handed on one by one.
+A file is read once, a block at a time, and its texts are handed on one by one.
 
 A line of a file ends at a newline and nowhere else: the other characters that Unicode calls line
 ends (U+2028 and its kin) stay inside their text. Files are UTF-8; a byte order mark at the start
-and carriage returns before newlines are dropped.
+and carriage returns before newlines are dropped. A line that is a JSON string of a text which
+cannot be a line by itself is that text (`seqgan.data.lines`), as `seqgan sample` prints it.
 """
 
 import codecs
@@ -15,8 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from seqgan.data.lines import from_line
 from seqgan.system.errors import DataError
 from seqgan.system.files import digest_of
+from seqgan.system.inputs import csv_rows, open_file
 
 BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of the last line
 
@@ -26,24 +29,34 @@ class TextFileError(DataError):
 
 
 def read_texts(path: Path, column: str = "text") -> list[str]:
-    """The texts of a file that are not blank, in file order.
+    """The texts of a file in its order, without its blank lines.
 
     Raises:
-        TextFileError: the file cannot be read or decoded, a record is malformed, or all are blank.
+        TextFileError: the file cannot be read or decoded, a record is malformed, or all lines are
+            blank.
     """
-    return full_texts(path, stream_texts(path, column))
+    return full_texts(path, stream_lines(path, column))
 
 
-def full_texts(path: Path, texts: Iterable[str]) -> list[str]:
-    """The texts of a file that are not blank. Raises TextFileError if all are blank."""
-    full = [text for text in texts if text.strip()]
-    if not full:
+def full_texts(path: Path, lines: Iterable[str | None]) -> list[str]:
+    """The texts of `stream_lines` without blank lines. Raises TextFileError if all are blank."""
+    texts = [text for text in lines if text is not None]
+    if not any(text.strip() for text in texts):
         raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
-    return full
+    return texts
 
 
 def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
-    """The text of every record in file order, blank ones included.
+    """The text of every record in file order, blank ones and blank lines included.
+
+    Raises:
+        TextFileError: as `stream_lines`.
+    """
+    return (text or "" for text in stream_lines(path, column))
+
+
+def stream_lines(path: Path, column: str = "text") -> Iterator[str | None]:
+    """The text of every record in file order, None for a blank line.
 
     A file is .jsonl or .csv by its name; under any other name it holds one text a line.
 
@@ -53,7 +66,7 @@ def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
     """
     if path.is_dir():
         raise TextFileError(f"a text file is no folder, got {path}")
-    lines = _lines(path)
+    lines = file_lines(path)
     match path.suffix.lower():
         case ".jsonl":
             return (
@@ -62,7 +75,7 @@ def stream_texts(path: Path, column: str = "text") -> Iterator[str]:
         case ".csv":
             return _csv_texts(path, lines, column)
         case _:
-            return lines
+            return _plain_texts(path, lines)
 
 
 def stream_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,7 +85,7 @@ def stream_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         TextFileError: the file cannot be read or decoded, or a record is malformed. What comes
             before the place of an error is handed out first.
     """
-    lines = _lines(path)
+    lines = file_lines(path)
     if path.suffix.lower() == ".csv":
         yield from _csv_dicts(path, lines)
         return
@@ -93,14 +106,7 @@ def text_of(place: str, record: Mapping[str, Any], column: str) -> str:
     text = record[column]
     if not isinstance(text, str):
         raise TextFileError(f"{place}: the column {column!r} is a string, got {reprlib.repr(text)}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:  # half a surrogate pair, which no file or tracker takes
-        raise TextFileError(
-            f"{place}: the column {column!r} is valid Unicode, got {text[error.start]!r}"
-            f" ({error.reason})"
-        ) from error
-    return text
+    return _valid(f"{place}: the column {column!r}", text)
 
 
 def check_file(path: Path) -> None:
@@ -112,15 +118,23 @@ def check_file(path: Path) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's bytes. Raises TextFileError where the file cannot be read."""
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        DataError: the file cannot be read, or it is a pipe, which can be read only once.
+    """
     try:
         return digest_of(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a file without their ends and without the byte order mark."""
+def file_lines(path: Path) -> Iterator[str]:
+    """The lines of a file without their ends and without the byte order mark.
+
+    Raises:
+        TextFileError: the file cannot be read or decoded, or is empty.
+    """
     first = 1  # the number of a block's first line
     for block in _blocks(path):
         yield from _decode(path, block, first).removesuffix("\n").split("\n")
@@ -130,10 +144,9 @@ def _lines(path: Path) -> Iterator[str]:
 def _blocks(path: Path) -> Iterator[bytes]:
     """The bytes of a file after the byte order mark, cut at ends of lines; never an empty one."""
     try:
-        with path.open("rb") as file:
-            if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-                file.seek(0)
-            block = file.read(BLOCK)
+        with open_file(path, once=True) as file:
+            first = file.read(len(codecs.BOM_UTF8))
+            block = first.removeprefix(codecs.BOM_UTF8) + file.read(BLOCK)
             if not block:
                 raise TextFileError(f"{path}: a text file holds texts, got no bytes")
             while block:
@@ -169,9 +182,29 @@ def _decode(path: Path, block: bytes, first: int) -> str:
         ) from error
 
 
-def _json_text(place: str, line: str, column: str) -> str:
-    """The text of one line of JSON; a blank line is a blank text."""
-    return text_of(place, _json_record(place, line), column) if line.strip() else ""
+def _valid(name: str, text: str) -> str:
+    """The text, if it is valid Unicode: half a surrogate pair is taken by no file or tracker."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise TextFileError(
+            f"{name} is valid Unicode, got {text[error.start]!r} ({error.reason})"
+        ) from error
+    return text
+
+
+def _plain_texts(path: Path, lines: Iterable[str]) -> Iterator[str | None]:
+    """The text of every line, None for a blank one."""
+    for number, line in enumerate(lines, 1):
+        if line.startswith('"'):
+            yield _valid(f"{path}, line {number}: a text", from_line(line))
+        else:
+            yield line if line.strip() else None
+
+
+def _json_text(place: str, line: str, column: str) -> str | None:
+    """The text of one line of JSON, None for a blank line."""
+    return text_of(place, _json_record(place, line), column) if line.strip() else None
 
 
 def _json_record(place: str, line: str) -> dict[str, Any]:
@@ -188,8 +221,8 @@ def _json_record(place: str, line: str) -> dict[str, Any]:
     return record
 
 
-def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str]:
-    """The texts of a CSV file's records; an empty line is a blank text."""
+def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str | None]:
+    """The texts of a CSV file's records, None for an empty line."""
     line, header, records = _csv_table(path, lines)
     if header.count(column) != 1:
         raise TextFileError(
@@ -198,7 +231,7 @@ def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str]:
         )
     index = header.index(column)
     for _, fields in records:
-        yield fields[index] if fields else ""
+        yield fields[index] if fields else None
 
 
 def _csv_dicts(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -245,7 +278,7 @@ def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[s
     reader = csv.reader(noted(), strict=True)
     start = 1
     try:
-        for fields in reader:
+        for fields in csv_rows(reader):
             yield start, fields
             start = reader.line_num + 1
             record.clear()
