@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
 from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.streams import json_line
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences

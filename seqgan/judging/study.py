@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqgan.data.words import split_clusters, split_words
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
+from seqgan.system.inputs import open_file
 
 Kind = Literal["comparison", "repeat", "control"]
 Pair = tuple[str, str]  # two systems, in the order in which they were named
@@ -263,10 +264,14 @@ def read_key(path: Path) -> Key:
 
     Raises:
         ConfigurationError: the file cannot be read, or is no key.
+        DataError: it is a named pipe or a device.
     """
     rule = f"a key is the JSON file that was written with the page, got {path}"
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        with open_file(path, once=True) as file:
+            plain = json.load(file)
+    except DataError:
+        raise
     except OSError as error:
         raise ConfigurationError(f"a key can be read, got {path} ({error.strerror})") from error
     except ValueError as error:  # the file is no JSON or no UTF-8

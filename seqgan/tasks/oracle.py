@@ -27,8 +27,8 @@ from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGene
 from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
 from seqgan.system.checks import Seed, Size, at_least, check_settings
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.seeding import seeded_from
 from seqgan.system.inputs import open_file
+from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import FixedTask
 
 GATES = ("i", "f", "c", "o")  # PyTorch's order; c is the candidate cell
