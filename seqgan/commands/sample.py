@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
 from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.streams import json_line
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -64,7 +65,7 @@ def run(given: list[str]) -> int:
         raise InputError("--prompt-column goes with --prompts, got it without")
     import torch
 
-    from seqgan.data.lines import as_line, json_line
+    from seqgan.data.lines import as_line
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
     from seqgan.training.runs import load_generator, on_device, open_run
 

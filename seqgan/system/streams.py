@@ -15,6 +15,8 @@ import select
 import sys
 from typing import Any, TextIO
 
+from seqgan.data import lines
+
 AS_TYPED = "seqgan-as-typed"  # name of the error handler `_encode_as_typed`
 DEFAULTS = ("strict", "surrogateescape", "backslashreplace")  # handlers that nobody asked for
 
@@ -100,7 +102,7 @@ def _encode_as_typed(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def json_line(value: Any) -> str:
     """A value as one line of JSON that standard output can show, escaped where it could not."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = lines.json_line(value)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:

@@ -1,6 +1,5 @@
 """A run's record as JSON lines beside it: readable by anything, resumable to the byte."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
