@@ -39,9 +39,16 @@ def untrained_run(folder: Path, task: Any) -> Path:
     )
     built = task.build(config.generator)
     made = create_run(config, built)
-    generator = build_generator(config, built.vocabulary, torch.Generator().manual_seed(0))
-    players = {name: generator.state_dict() for name in ("generator", "reference")}
-    save_checkpoint(made.checkpoints, 1, {"players": players | {"position": {"iteration": 0}}})
+    rng = torch.Generator().manual_seed(0)
+    weights = build_generator(config, built.vocabulary, rng).state_dict()
+    players = {
+        "generator": weights,
+        "reference": weights,
+        "rewards": {},
+        "position": {"iteration": 0, "global_step": 0},
+    }
+    rest = {"rng": rng.get_state(), "tracker": {}, "phases": {}, "observers": {}}
+    save_checkpoint(made.checkpoints, 1, rest | {"players": players})
     return made.path
 
 
