@@ -71,10 +71,18 @@ def made_run(folder: Path, generator: Any, **task: Any) -> Path:
         for name in ("generator", "reference")
     }
     players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
-    save_checkpoint(made.checkpoints, 5, {"players": players | {"position": {"iteration": 3}}})
-    replace_checkpoint(made.best, {"players": players | {"position": {"iteration": 2}}})
+    save_checkpoint(made.checkpoints, 5, state(players, iteration=3))
+    replace_checkpoint(made.best, state(players, iteration=2))
     write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
     return made.path
+
+
+def state(players: dict[str, Any], iteration: int) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    position = {"iteration": iteration, "global_step": 0}
+    rest: dict[str, Any] = {"tracker": {}, "phases": {}, "observers": {}}
+    rng = torch.Generator().get_state()
+    return rest | {"rng": rng, "players": players | {"position": position}}
 
 
 @pytest.fixture(scope="module")
@@ -247,9 +255,9 @@ class TestPrompts:
         )
         judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
         generator = build_generator(config, task.vocabulary, rng).state_dict()
-        players = {"generator": generator, "position": {"iteration": 3}}
+        players: dict[str, Any] = {"generator": generator, "reference": generator}
         players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
-        save_checkpoint(made.checkpoints, 5, {"players": players})
+        save_checkpoint(made.checkpoints, 5, state(players, iteration=3))
         write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
         return made.path
 
