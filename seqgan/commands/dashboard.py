@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from seqgan.commands.parsing import InputError, Parser, add_trust
+from seqgan.commands.parsing import InputError, Parser, add_trust, given_path
 from seqgan.system.errors import ConfigurationError, SeqganError
 
 
@@ -34,7 +34,7 @@ def run(given: list[str]) -> int:
     """Writes or saves the dashboard, and gives the exit code."""
     parser = Parser(prog="seqgan dashboard", allow_abbrev=False)
     parser.add_argument(
-        "run", type=Path, nargs="?", help="folder of a run, for the panels of what it logged"
+        "run", type=given_path, nargs="?", help="folder of a run, for the panels of what it logged"
     )
     parser.add_argument("--project", default="", help="wandb project (the run's, or seqgan)")
     parser.add_argument("--entity", default="", help="owner of the project (that of the login)")
@@ -43,7 +43,9 @@ def run(given: list[str]) -> int:
     )
     parser.add_argument("--save", action="store_true", help="save it online; needs a wandb login")
     parser.add_argument(
-        "--output", type=Path, help="new file for the specification (dashboard.json, by the run)"
+        "--output",
+        type=given_path,
+        help="new file for the specification (dashboard.json, by the run)",
     )
     add_trust(parser)
     options = parser.parse_all(given)
@@ -141,11 +143,12 @@ def _listed(names: Iterable[str]) -> frozenset[str]:
 
 def _run_id(control: str) -> str:
     """The wandb id of a run that is given as its id or as its folder."""
-    if not Path(control).is_dir():
+    folder = given_path(control)
+    if not folder.is_dir():
         if not re.fullmatch(r"[\w-]+", control):
             raise InputError(f"--control is a run's folder or its wandb id, got {control!r}")
         return control
-    records = sorted(Path(control).glob("wandb/*run-*/run-*.wandb"))
+    records = sorted(folder.glob("wandb/*run-*/run-*.wandb"))
     if not records:
         raise InputError(f"--control is a run with a record in wandb/, got {control}")
     return records[-1].stem.removeprefix("run-")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Samples, Seed, Temperature
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
         description="Measures a run's generator, or a file of texts against another one.",
     )
-    parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
+    parser.add_argument("run", type=given_path, nargs="?", help="folder of a run")
     parser.add_argument("-n", type=number(Samples), help=f"texts drawn from a run ({NUM_TEXTS})")
     parser.add_argument("--temperature", type=number(Temperature), help="of a run's texts (1)")
     parser.add_argument("--pretrained", action="store_true", help="the generator before the game")
@@ -70,9 +70,11 @@ def _parse(given: list[str]) -> argparse.Namespace:
         choices=("newest", "best"),
         help="the newest one, or that of the best evaluation in the game (newest)",
     )
-    parser.add_argument("--samples", type=Path, help="file of texts to measure")
-    parser.add_argument("--references", type=Path, help="file of real texts")
-    parser.add_argument("--train", type=Path, help="file of training texts, to look for copies of")
+    parser.add_argument("--samples", type=given_path, help="file of texts to measure")
+    parser.add_argument("--references", type=given_path, help="file of real texts")
+    parser.add_argument(
+        "--train", type=given_path, help="file of training texts, to look for copies of"
+    )
     parser.add_argument(
         "--paired",
         action="store_true",

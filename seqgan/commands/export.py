@@ -1,9 +1,8 @@
 """`seqgan export`: a run's generator or discriminator as a folder of transformers."""
 
-from pathlib import Path
 from typing import get_args
 
-from seqgan.commands.parsing import Parser, add_device, add_trust
+from seqgan.commands.parsing import Parser, add_device, add_trust, given_path
 
 
 def run(given: list[str]) -> int:
@@ -11,8 +10,8 @@ def run(given: list[str]) -> int:
     from seqgan.exporting.card import What
 
     parser = Parser(prog="seqgan export", allow_abbrev=False)
-    parser.add_argument("run", type=Path, help="folder of a run")
-    parser.add_argument("--out", type=Path, help="the new folder (export/WHICH in the run's)")
+    parser.add_argument("run", type=given_path, help="folder of a run")
+    parser.add_argument("--out", type=given_path, help="the new folder (export/WHICH in the run's)")
     parser.add_argument(
         "--which",
         choices=get_args(What),

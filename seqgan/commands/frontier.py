@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Samples, Seed, Temperature, TopP
 from seqgan.system.errors import SeqganError
 from seqgan.system.streams import json_line
@@ -25,7 +25,7 @@ def run(given: list[str]) -> int:
     from seqgan.evaluation.planes.published import read_points
     from seqgan.models.sampling import Sampling
     from seqgan.report import frontiers
-    from seqgan.report.charts import font_families
+    from seqgan.report.charts import plain_style
     from seqgan.report.frontier_chart import frontier_figure
     from seqgan.system.memory import bound_cached_shapes, keep_freed_memory
     from seqgan.tracking.progress import Progress
@@ -62,7 +62,7 @@ def run(given: list[str]) -> int:
         )
         for judgement in judged
     ]
-    with matplotlib.rc_context({"font.family": font_families()}):
+    with matplotlib.rc_context(plain_style()):
         frontier_figure(drawn).savefig(picture, dpi=130)
     _write(table, rows)
     sentences = [sentence for judgement in judged for sentence in frontiers.sentences(judgement)]
@@ -82,7 +82,7 @@ def _options(given: list[str]) -> argparse.Namespace:
     from seqgan.evaluation.planes.points import TEMPERATURES
 
     parser = Parser(prog="seqgan frontier", allow_abbrev=False)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folders of runs")
+    parser.add_argument("runs", type=given_path, nargs="+", metavar="run", help="folders of runs")
     parser.add_argument(
         "--temperatures",
         type=number(Temperature),
@@ -103,10 +103,10 @@ def _options(given: list[str]) -> argparse.Namespace:
         default=4000,
         help="texts drawn, and held-out ones, of each point (4000)",
     )
-    parser.add_argument("--points", type=Path, help="CSV file of published points to mark")
+    parser.add_argument("--points", type=given_path, help="CSV file of published points to mark")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=given_path,
         help="a new .png, .pdf or .svg, with a .csv beside it (frontier.png of the first run)",
     )
     parser.add_argument(

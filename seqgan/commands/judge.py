@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Count, Seed, Size, WholeShare
 from seqgan.system.errors import SeqganError
 from seqgan.system.streams import json_line
@@ -60,7 +60,7 @@ def _prepare(given: list[str]) -> int:
         help="a file of texts as a system: real ones, or another program's; may be repeated",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="a folder, or the page's name in .html"
+        "--output", type=given_path, required=True, help="a folder, or the page's name in .html"
     )
     parser.add_argument("--question", help="what the raters are asked")
     parser.add_argument(
@@ -79,7 +79,9 @@ def _prepare(given: list[str]) -> int:
         help="real texts beside their own words shuffled (0)",
     )
     parser.add_argument(
-        "--control-texts", type=Path, help="file of real texts (the first run's held-out ones)"
+        "--control-texts",
+        type=given_path,
+        help="file of real texts (the first run's held-out ones)",
     )
     parser.add_argument("--both-bad", action="store_true", help="allow the answer `both bad`")
     parser.add_argument(
@@ -195,8 +197,10 @@ def _notes(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRu
 
 def _score(given: list[str]) -> int:
     parser = Parser(prog="seqgan judge score", allow_abbrev=False)
-    parser.add_argument("answers", type=Path, nargs="+", metavar="CSV", help="what raters saved")
-    parser.add_argument("--key", type=Path, required=True, help="the page's key")
+    parser.add_argument(
+        "answers", type=given_path, nargs="+", metavar="CSV", help="what raters saved"
+    )
+    parser.add_argument("--key", type=given_path, required=True, help="the page's key")
     parser.add_argument("--seed", type=number(Seed), default=0, help="of the bootstrap (0)")
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
     options = parser.parse_all(given)

@@ -268,7 +268,7 @@ def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool
             code and is not trusted.
         CheckpointError: there is no intact checkpoint.
     """
-    place, config = open_run(Path(folder), trust_run_code, MEASURING)
+    place, config = open_run(Path(folder).expanduser(), trust_run_code, MEASURING)
     config = on_device(place, config, device)
     trained = load_generator(place, config)
     rows = list(read_rows(place.path / "metrics.jsonl"))

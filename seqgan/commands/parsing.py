@@ -2,8 +2,10 @@
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from seqgan.system.checks import broken_rule
@@ -55,6 +57,11 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="run the files and modules of Python that a run's settings name",
     )
+
+
+def given_path(text: str) -> Path:
+    """A path as a person gives it; a shell leaves the `~` of `--output=~/x` alone."""
+    return Path(os.path.expanduser(text))
 
 
 def take(flags: list[str], name: str) -> tuple[str | None, list[str]]:

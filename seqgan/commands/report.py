@@ -1,17 +1,15 @@
 """`seqgan report`: one page about one or several runs, to be opened in a browser."""
 
-from pathlib import Path
-
-from seqgan.commands.parsing import InputError, Parser
+from seqgan.commands.parsing import InputError, Parser, given_path
 from seqgan.system.errors import SeqganError
 
 
 def run(given: list[str]) -> int:
     """Writes the page, and gives the exit code."""
     parser = Parser(prog="seqgan report", allow_abbrev=False)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="run", help="folder of a run")
+    parser.add_argument("runs", type=given_path, nargs="+", metavar="run", help="folder of a run")
     parser.add_argument(
-        "--output", type=Path, help="the page (report.html in the folder of a single run)"
+        "--output", type=given_path, help="the page (report.html in the folder of a single run)"
     )
     options = parser.parse_all(given)
     if options.output is None and len(options.runs) > 1:

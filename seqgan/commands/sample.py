@@ -1,10 +1,9 @@
 """`seqgan sample`: texts from a run's generator, one a line on standard output."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, number
+from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.streams import json_line
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 def run(given: list[str]) -> int:
     """Prints texts, and gives the exit code."""
     parser = Parser(prog="seqgan sample", allow_abbrev=False)
-    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("run", type=given_path, help="folder of a run")
     parser.add_argument(
         "-n", type=number(Size), help="number of texts (10); of each prompt that is given (1)"
     )
@@ -29,7 +28,7 @@ def run(given: list[str]) -> int:
         help="what a text goes on from; may be given again (held-out prompts of the run's task)",
     )
     parser.add_argument(
-        "--prompts", type=Path, metavar="FILE", help="a .jsonl, .csv or .txt file of prompts"
+        "--prompts", type=given_path, metavar="FILE", help="a .jsonl, .csv or .txt file of prompts"
     )
     parser.add_argument(
         "--prompt-column", metavar="NAME", help="of that file (the name in the run's task)"

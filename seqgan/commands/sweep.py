@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgan.commands.parsing import InputError, Parser, add_trust, number
+from seqgan.commands.parsing import InputError, Parser, add_trust, given_path, number
 from seqgan.system.checks import Seed, Size
 from seqgan.system.errors import ConfigurationError, SeqganError
 
@@ -32,14 +32,14 @@ def run(given: list[str]) -> int:
         usage="seqgan sweep FILE [options] [-- FLAGS of every trial] | --resume FOLDER [options]",
         allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, nargs="?", help="sweep, as `wandb sweep` takes it")
+    parser.add_argument("file", type=given_path, nargs="?", help="sweep, as `wandb sweep` takes it")
     parser.add_argument(
         "--runs", type=number(Size), help="trials at most (run_cap, or the whole grid)"
     )
     parser.add_argument("--jobs", type=number(Size), default=1, help="trials at a time (1)")
-    parser.add_argument("--output", type=Path, help="new folder (sweeps/<name>-<time>)")
+    parser.add_argument("--output", type=given_path, help="new folder (sweeps/<name>-<time>)")
     parser.add_argument("--seed", type=number(Seed), help="the same seed, the same proposals (0)")
-    parser.add_argument("--resume", type=Path, help="folder of a sweep that was stopped")
+    parser.add_argument("--resume", type=given_path, help="folder of a sweep that was stopped")
     add_trust(parser)
     options = parser.parse_all(given)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from seqgan.commands.parsing import InputError, take, unknown_flag
+from seqgan.commands.parsing import InputError, given_path, take, unknown_flag
 from seqgan.system.errors import SeqganError
 from seqgan.system.plugins import nearest
 
@@ -78,9 +78,9 @@ def run(given: list[str]) -> int:
         if not continued:
             config = _parse_config(preset, path, flags, trusted)
     if resumed is not None:
-        return _resume(Path(resumed), device, trusted)
+        return _resume(given_path(resumed), device, trusted)
     if parent is not None:
-        return _fork(Path(parent), others, device, trusted)
+        return _fork(given_path(parent), others, device, trusted)
     return _profile(config, trusted) if profiled else _start(config, trusted)
 
 
@@ -144,7 +144,7 @@ def _parse_config(
             f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}"
         )
     if path:
-        config = load_config(Path(path), trusted, TRAINING, flags)
+        config = load_config(given_path(path), trusted, TRAINING, flags)
     else:
         config = PRESETS[preset or "captions"]()
     return _with_flags(config, flags, preset or "PRESET")
@@ -161,8 +161,10 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     config, flags = _with_kinds(config, present_flags(flags))
     _check_given(config, flags)
     errors = io.StringIO()
+    asks_help = any(flag in ("-h", "--help") for flag in flags)
+    unbroken = contextlib.nullcontext() if asks_help else _wide_terminal()
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), unbroken:
             parsed, unknown = tyro.cli(
                 TrainConfig,
                 prog=f"seqgan train {what}",
@@ -184,6 +186,20 @@ def _with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainCon
     if unknown:
         raise InputError(unknown_flag(unknown[0], _flag_names(config)))
     return parsed
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Iterator[None]:
+    """Lets tyro write an error without breaking its lines, within a path for example."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100000"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig", list[str]]:

@@ -10,6 +10,7 @@ from seqgan import __version__
 from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.report.settings import flatten
 from seqgan.report.summary import COLUMNS, closing_sentences, stored_table
+from seqgan.system.markdown import code_span, plain_name, prose
 from seqgan.system.reading import read_json
 
 What = Literal["generator", "pretrained", "discriminator"]
@@ -87,6 +88,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    pages.filters |= {"name": plain_name, "prose": prose}
     page = pages.get_template("model_card.md.j2")
     text = page.render(**card_values(read_run(run), exported))
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -129,7 +131,7 @@ def weighted_rewards(run: Recorded) -> list[str]:
     names = run.config.get("reward", [])
     weights = run.config.get("reward_weights") or [None] * len(names)
     return [
-        f"`{name}`" if weight is None else f"`{name}` (weight {weight:g})"
+        code_span(name) if weight is None else f"{code_span(name)} (weight {weight:g})"
         for name, weight in zip(names, weights, strict=True)
     ]
 

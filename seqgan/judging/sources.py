@@ -1,5 +1,6 @@
 """Loads the texts of a comparison from runs and files."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,7 @@ def parse_run(spec: str) -> WantedRun:
     name, rest = "", spec
     if not Path(spec).is_dir() and "=" in spec:
         name, _, rest = spec.partition("=")
+    rest = os.path.expanduser(rest)
     folder, which, temperature = rest, "generator", 1.0
     if not Path(folder).is_dir() and "@" in folder:
         folder, _, number = folder.rpartition("@")
@@ -90,7 +92,7 @@ def parse_file(spec: str) -> WantedFile:
     name, equals, path = spec.partition("=")
     if not (name and equals and path):
         raise ConfigurationError(f"--samples is NAME=FILE, got {spec!r}")
-    return WantedFile(name, Path(path))
+    return WantedFile(name, Path(os.path.expanduser(path)))
 
 
 def with_short_names(wanted: Sequence[WantedRun | WantedFile]) -> list[WantedRun | WantedFile]:

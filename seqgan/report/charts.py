@@ -1,6 +1,7 @@
 """The style of all pictures: colours that colour-blind readers can tell apart, and fonts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import font_manager
 
@@ -29,6 +30,20 @@ WIDE_FONTS = (
 def font_families() -> list[str]:
     """The fonts of a picture that may show any script, in the order in which they are tried."""
     return [*_installed(WIDE_FONTS), "DejaVu Sans"]
+
+
+def plain_style() -> Any:
+    """Settings of matplotlib for a picture with names and texts of a person's own, of any script.
+
+    A dollar sign is a dollar sign, and begins no formula.
+    """
+    return {"font.family": font_families(), "text.parse_math": False, "text.usetex": False}
+
+
+def drawable_name(name: str) -> str:
+    """A name of a person's own for a title or a legend, in one line."""
+    shown = drawable(name, font_families())
+    return f" {shown}" if shown.startswith("_") else shown  # legends leave out labels like _this
 
 
 def drawable(text: str, families: Sequence[str]) -> str:

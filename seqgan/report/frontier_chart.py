@@ -18,7 +18,7 @@ from seqgan.evaluation.axes import Axis
 from seqgan.evaluation.planes.curves import Line, envelope, reach
 from seqgan.evaluation.planes.points import Panel, Point, curves_of
 from seqgan.evaluation.planes.published import PublishedCurve
-from seqgan.report.charts import BLUE, GREY, ORANGE
+from seqgan.report.charts import BLUE, GREY, ORANGE, drawable_name
 
 Kind = Literal["control", "run", "published"]
 
@@ -123,7 +123,7 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
             linestyle="-" if one.kind == "control" else "--",
             marker=RUN_MARKERS[one.number % len(RUN_MARKERS)],
             markersize=5,
-            label=one.label,
+            label=drawable_name(one.label),
             zorder=3,
         )
     for index, one in enumerate(published):
@@ -137,7 +137,7 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
             markevery=max(len(one.quality) // 12, 1),
             linewidth=0.9,
             alpha=0.8,
-            label=one.label,
+            label=drawable_name(one.label),
         )
     if not panel.quality.higher_is_better:
         axes.invert_xaxis()

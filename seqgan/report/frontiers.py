@@ -16,6 +16,7 @@ from seqgan.evaluation.planes.published import PublishedCurve
 from seqgan.evaluation.planes.verdict import Comparison, compare, mean_sentence, plain_mean
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
+from seqgan.report.charts import drawable_name
 from seqgan.report.frontier_chart import Kind, Series, generator_series, published_series
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
@@ -216,9 +217,8 @@ def heading(judgement: Judgement) -> str:
     for name, comparison in judgement.comparisons.items():
         standing = comparison.standing
         further = standing is not None and standing.further == "above"
-        words.append(
-            f"{name}: {HEADINGS[comparison.verdict]}{', and reaches further' if further else ''}"
-        )
+        more = ", and reaches further" if further else ""
+        words.append(f"{drawable_name(name)}: {HEADINGS[comparison.verdict]}{more}")
     return "\n".join(words)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seqgan.report.charts import drawable, font_families
+from seqgan.report.charts import drawable, drawable_name, font_families, plain_style
 from seqgan.report.curves import (
     ACCURACY,
     DIVERSITY,
@@ -39,8 +39,7 @@ def draw_report(folder: Path) -> Path:
     """
     run = read_run(folder)
     style: Any = {
-        "font.family": font_families(),
-        "text.parse_math": False,  # a dollar sign is a dollar sign
+        **plain_style(),
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
@@ -56,7 +55,7 @@ def draw_report(folder: Path) -> Path:
         _chart(figure.add_subplot(grid[1, 2]), INFORMATION, run)
         _texts(figure.add_subplot(grid[2, :]), run)
         target = folder / "report.png"
-        FigureCanvasAgg(figure).print_png(target, metadata={"Title": folder.name})
+        FigureCanvasAgg(figure).print_png(target, metadata={"Title": drawable_name(folder.name)})
     return target
 
 

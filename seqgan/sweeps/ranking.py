@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
-from seqgan.report.charts import GREY, font_families
+from seqgan.report.charts import GREY, drawable_name, plain_style
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
 from seqgan.sweeps.trials import rows_with, trial_path
@@ -113,7 +113,7 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
     norm = Normalize(min(values), max(values))
     stops = matplotlib.colormaps[COLOURS](np.linspace(0, PALEST, 256))
     colours = ListedColormap(stops if sweep.goal == "minimize" else stops[::-1])
-    with matplotlib.rc_context({"font.family": font_families()}):
+    with matplotlib.rc_context(plain_style()):
         figure = Figure(figsize=(max(7.0, 1.7 * len(columns) + 2), 4.8), layout="constrained")
         axes = figure.add_subplot()
         for index, row in reversed([*enumerate(drawn)]):  # the best ones lie on top
@@ -133,7 +133,7 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
         axes.set_xticks(range(len(labels)), labels)
         axes.set(yticks=[], xlim=(-0.5, len(labels) - 0.9), ylim=(-0.05, 1.05))
         axes.set_frame_on(False)
-        about = f"{sweep.name}: {len(drawn)} of {len(rows)} trials (thick: the best"
+        about = f"{drawable_name(sweep.name)}: {len(drawn)} of {len(rows)} trials (thick: the best"
         stopped = any(row["status"] != "finished" for row in drawn)
         axes.set_title(about + (", dashed: stopped early)" if stopped else ")"), loc="left")
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.03)

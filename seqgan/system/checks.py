@@ -6,6 +6,7 @@ ranges that its fields state, when it is made: nothing has been trained or writt
 
 import math
 import numbers
+import os
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -112,3 +113,15 @@ def broken_rule(value: Any, annotation: Any) -> str:
         return "is a whole number" if base is int else "is a number"
     ranges = [each for each in stated if isinstance(each, Range)]
     return next((f"is {each.broken_by(value)}" for each in ranges if value not in each), "")
+
+
+def expand_home(config: object, *names: str) -> None:
+    """Puts the home folder in the place of a `~` with which the path in a field begins.
+
+    A shell does so for `--output ~/x` and not for `--output=~/x`; nobody does in a file. The
+    dataclass may be frozen: this is for its `__post_init__`.
+    """
+    for name in names:
+        path = getattr(config, name)
+        if isinstance(path, str):
+            object.__setattr__(config, name, os.path.expanduser(path))

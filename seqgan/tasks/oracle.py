@@ -25,7 +25,7 @@ from seqgan.functional.losses import token_entropies
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.sampling import sample, sequence_log_probs, sequences_at_once
-from seqgan.system.checks import Seed, Size, at_least, check_settings
+from seqgan.system.checks import Seed, Size, at_least, check_settings, expand_home
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.inputs import open_file
 from seqgan.system.seeding import seeded_from
@@ -60,6 +60,7 @@ class OracleConfig:
 
     def __post_init__(self) -> None:
         check_settings("task", self)
+        expand_home(self, "path")
 
     def build(self, generator: GeneratorConfig) -> FixedTask:
         return oracle_task(self)

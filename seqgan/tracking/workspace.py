@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from seqgan.system.markdown import plain_name
 from seqgan.tracking.metrics import find_metric
 from seqgan.tracking.panels import Bars, Media, Panel, Plane, Section, entry_of
 
@@ -172,7 +173,7 @@ def results_table(name: str, results: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"Run {name} and its controls. {comparison['sentence']}",
+            f"Run {plain_name(name)} and its controls. {comparison['sentence']}",
             "",
             f"| | {' | '.join(columns)} |",
             "|---|" + "---|" * len(columns),

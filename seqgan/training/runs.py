@@ -6,6 +6,7 @@ runs/<name>/  config.yaml  task.json  machine.json
 """
 
 import json
+import os
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -335,7 +336,7 @@ def trusting_fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
 
 
 def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fluency:
-    folder, config = open_run(Path(run), trust_run_code)
+    folder, config = open_run(Path(os.path.expanduser(run)), trust_run_code)
     config = on_device(folder, config)
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
     if trained.vocabulary != task.vocabulary:

@@ -33,6 +33,7 @@ from seqgan.system.checks import (
     Weight,
     at_least,
     check_settings,
+    expand_home,
 )
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import nearest
@@ -168,6 +169,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_settings("", self)
+        expand_home(self, "output")
         for name in ("reward", "phases", "observers"):
             if isinstance(value := getattr(self, name), str):
                 raise ConfigurationError(f"{name} is a tuple of names, got the string {value!r}")

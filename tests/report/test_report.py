@@ -1,15 +1,22 @@
 """The picture of a run, from hand-made run folders. Warnings are errors here, matplotlib's too."""
 
+import io
 import struct
 import zlib
 
+import matplotlib
+import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from recorded_runs import samples_of_both_ends, write_lines, write_run
 
-from seqgan.report.charts import WIDE_FONTS, drawable
+from seqgan.evaluation.axes import NLL_HELDOUT, NLL_ORACLE
+from seqgan.evaluation.planes.points import Panel
+from seqgan.report.charts import WIDE_FONTS, drawable, plain_style
+from seqgan.report.frontier_chart import Series, frontier_figure
 from seqgan.report.picture import draw_report
 
 QUATRAIN = "床前明月光。疑是地上霜。举头望明月。低头思故乡。"
@@ -123,6 +130,30 @@ def test_dollar_signs_are_no_formula(make_run, drawn):
     # As a formula, an underscore at its end would be a syntax error.
     folder = make_run(["costs $5_$ or $6", "$x_$", "one $", r"\frac $ \$"])
     assert sample_lines(drawn(folder))[1] == "    costs $5_$ or $6"
+
+
+NAMES = ("cost_$\\frac$", "_x_", ":fire:", "a b", "50%", "a\nb", "#1 'q'", "caf\udce9")
+
+
+@pytest.mark.parametrize("name", ["cost_$\\frac$", "caf\udce9"])
+def test_a_picture_of_a_run_of_any_name(tmp_path, name):
+    folder = write_run(tmp_path / name, samples=samples_of_both_ends(["a man ."]))
+    png_size(draw_report(folder))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_legend_shows_a_name_as_it_is(name):
+    points = np.array([1.0, 2.0])
+    series = [
+        Series(f"{name}: MLE", "control", points, points, notes=("0.8", "1")),
+        Series(name, "published", points, points),
+    ]
+    with matplotlib.rc_context(plain_style()):
+        figure = frontier_figure([(Panel(NLL_ORACLE, NLL_HELDOUT), series, "Quality")])
+        FigureCanvasAgg(figure).print_png(io.BytesIO())
+    shown = [text.get_text().strip() for text in figure.legends[0].get_texts()]
+    drawn = name.replace("\n", "[000A]").replace("\udce9", "[DCE9]")
+    assert sorted(shown) == sorted([f"{drawn}: MLE", "dominated by MLE", drawn])
 
 
 @pytest.mark.parametrize("fonts", [WIDE_FONTS, ()], ids=["installed fonts", "no wide font"])

@@ -27,7 +27,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.head import Head, pooled, read_states
-from seqgan.system.checks import Count, Positive, Share, Size, check_settings
+from seqgan.system.checks import Count, Positive, Share, Size, check_settings, expand_home
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Body = Literal["frozen", "lora", "full"]
@@ -58,6 +58,7 @@ class PretrainedDiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_settings("discriminator", self)
+        expand_home(self, "path")
         if self.body == "full" and self.dtype != "float32":
             raise ConfigurationError(
                 "discriminator.dtype is float32 where the whole body trains (precision bfloat16"

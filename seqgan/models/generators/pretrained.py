@@ -23,7 +23,7 @@ from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.models.generators.base import Generator, State
 from seqgan.models.generators.key_values import KeyValues, Layer
 from seqgan.models.generators.projected import ProjectedGenerator
-from seqgan.system.checks import Positive, Share, Size, check_settings
+from seqgan.system.checks import Positive, Share, Size, check_settings, expand_home
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Adapter = Literal["lora", "none"]
@@ -49,6 +49,7 @@ class PretrainedGeneratorConfig:
 
     def __post_init__(self) -> None:
         check_settings("generator", self)
+        expand_home(self, "path")
 
     @property
     def tokenizer_folder(self) -> str:

@@ -1,5 +1,6 @@
 """Rewards that read the text: a pattern, a list of words."""
 
+import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -135,14 +136,14 @@ def lexicon(
             f"lexicon takes one of words and path, got words {words!r}, path {path!r}"
         )
     if path:
-        return Lexicon(read_weights(Path(path)), reduction)
+        return Lexicon(read_weights(Path(os.path.expanduser(path))), reduction)
     weights = words if isinstance(words, Mapping) else dict.fromkeys(words, 1.0)
     return Lexicon(weights, reduction)
 
 
 def toxicity(path: str, penalty: float = -1.0) -> Toxicity:
     """Makes a `Toxicity` of the words in a file, one per line; weights behind a tab are ignored."""
-    return Toxicity(read_weights(Path(path)), penalty)
+    return Toxicity(read_weights(Path(os.path.expanduser(path))), penalty)
 
 
 def read_weights(path: Path) -> dict[str, float]:

@@ -23,7 +23,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.data.words import split_text
 from seqgan.models.generators.base import GeneratorConfig, context_window, tokenizer_folder
-from seqgan.system.checks import Portion, Seed, Size, at_least, check_settings
+from seqgan.system.checks import Portion, Seed, Size, at_least, check_settings, expand_home
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers
@@ -79,6 +79,7 @@ class PromptsConfig:
 
     def __post_init__(self) -> None:
         check_settings("task", self, DataError)
+        expand_home(self, "path", "tokenizer")
         if self.prompt_column == self.continuation_column:
             raise DataError(
                 "task.prompt_column and continuation_column are two columns,"

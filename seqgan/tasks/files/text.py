@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
 from seqgan.models.generators.base import GeneratorConfig, tokenizer_folder
-from seqgan.system.checks import MOST, Portion, Range, Seed, Size, check_settings
+from seqgan.system.checks import MOST, Portion, Range, Seed, Size, check_settings, expand_home
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files.packed import PackedFile, PackedRows, id_type
@@ -98,6 +98,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         check_settings("task", self, DataError)
+        expand_home(self, "path", "tokenizer", "cache")
         check_fractions(self.dev_fraction, self.test_fraction)
 
     @property
