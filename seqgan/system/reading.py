@@ -112,7 +112,7 @@ def parse_json(content: bytes, place: str) -> Any:
     _check_depth(value, place)
     if _SURROGATE.search(content):
         try:
-            json.dumps(value, ensure_ascii=False).encode()
+            _check_unicode(json.dumps(value, ensure_ascii=False))
         except UnicodeEncodeError as error:
             raise DataError(f"{place} is JSON of Unicode text, got half a character") from error
     return value
@@ -287,7 +287,7 @@ def _check_text(text: str, path: Path) -> None:
     if "\0" in text:
         raise DataError(f"{path} has texts without NUL characters, got {shown(text)}")
     try:
-        text.encode()
+        _check_unicode(text)
     except UnicodeEncodeError as error:
         raise DataError(f"{path} is Unicode text, got half a character") from error
 
@@ -298,3 +298,12 @@ def _reason(error: BaseException) -> str:
 
 def _named(path: Path) -> str:
     return clipped(str(path).replace("\0", "\\0"), 500)
+
+
+def _check_unicode(text: str) -> None:
+    """Checks that no character is half of one, but for the bytes of a file name that is no UTF-8.
+
+    Raises:
+        UnicodeEncodeError: one is.
+    """
+    text.encode("utf-8", "surrogateescape")
