@@ -4,6 +4,7 @@ What a wandb user finds there: every metric of the list that applies, none NaN, 
 should move; and after a kill, all but the last few seconds.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -13,15 +14,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import wandb
+from wandb_records import summary
 
 from seqgan import cli
-from seqgan.tracking.metrics import METRICS, Metric, find_metric, moving_metrics
+from seqgan.tracking.metrics import METRICS, OWN, Metric, find_metric, moving_metrics
 from seqgan.training.runs import open_run
 from seqgan.training.settings import TrainConfig
 
@@ -54,11 +57,21 @@ TASKS = {
         "1",
         "--evaluation.mauve",
     ],
+    "prompts": ["text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"],
 }
+if HAS_PROFANITY := find_spec("profanity_check") is not None:
+    TASKS["text"].append("--evaluation.toxicity")
 TEXTS = "\n".join(
     f"{article} {size} {noun} {verb} in the {place} ."
     for article in ("a", "the")
     for size in ("small", "big", "old")
+    for noun in ("dog", "cat", "horse", "bird")
+    for verb in ("sits", "runs", "waits", "sleeps")
+    for place in ("park", "garden", "yard")
+)
+PROMPTS = "\n".join(
+    json.dumps({"prompt": f"{article} {noun}", "continuation": f"{verb} in the {place} ."})
+    for article in ("a", "the")
     for noun in ("dog", "cat", "horse", "bird")
     for verb in ("sits", "runs", "waits", "sleeps")
     for place in ("park", "garden", "yard")
@@ -77,6 +90,10 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "discriminator pretraining": lambda task, config: True,
     "adversarial phase": lambda task, config: True,
     "KL penalty on": lambda task, config: config.rule.kl_weight > 0,
+    "the end of a run": lambda task, config: True,
+    "the end of a run with a game": lambda task, config: True,
+    # No caption of so small a generator is grammatical, so that there is nothing to compare.
+    "the end of a game with a verdict": lambda task, config: task != "captions",
     "where your code logs it": lambda task, config: False,
     "rule.update.mle_weight above 0": (lambda task, config: config.rule.update.mle_weight > 0),
     "a discriminator as reward": lambda task, config: "discriminator" in config.reward,
@@ -84,12 +101,12 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
     "tasks with measures": lambda task, config: task == "captions",
-    "tasks with prompts": lambda task, config: False,
-    "tasks with an exact distribution": lambda task, config: task != "text",
+    "tasks with prompts": lambda task, config: task == "prompts",
+    "tasks with an exact distribution": lambda task, config: task in ("captions", "oracle"),
     "exact distributions in which every sequence is possible": (
         lambda task, config: task == "oracle"
     ),
-    "tasks without an exact distribution": lambda task, config: task == "text",
+    "tasks without an exact distribution": lambda task, config: task in ("text", "prompts"),
     "evaluation.mauve on, tasks without an exact distribution": (
         lambda task, config: task == "text" and config.evaluation.mauve
     ),
@@ -127,11 +144,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A finished run of a task, made when it is first asked for."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "texts.txt").write_text(TEXTS, encoding="utf-8")
+    (folder / "prompts.jsonl").write_text(PROMPTS, encoding="utf-8")
     (folder / "my_reward.py").write_text(REWARD, encoding="utf-8")
 
     @cache
     def made(task: str) -> Path:
         flags = [*TASKS[task], *SIZES, "--output", str(folder / task)]
+        if task == "prompts":
+            flags += ["--task.path", str(folder / "prompts.jsonl")]
         if task == "text":
             flags += ["--task.path", str(folder / "texts.txt")]
             flags += ["--reward", "discriminator", f"{folder / 'my_reward.py'}:short"]
@@ -175,7 +195,8 @@ def test_every_metric_that_applies_is_there_and_moves(
         for name, values in found.items()
         if name.endswith("._type") and values[0] == "histogram"
     }
-    internal = {name for name in found if name.startswith(("_", "samples.")) or "." in name}
+    internal = {name for name in found if name.startswith("_") or "." in name}
+    ending = {name for name in summary(wandb_runs(folder)[0]) if name.startswith("result/")}
     names = (found.keys() - internal) | histograms
 
     def applies(metric: Metric) -> bool:
@@ -183,7 +204,9 @@ def test_every_metric_that_applies_is_there_and_moves(
 
     unknown = {metric.applies for metric in METRICS} - CONDITIONS.keys()
     assert not unknown, "say in CONDITIONS when such a metric is logged"
-    entries = {find_metric(name) for name in names}  # which rejects what is not in the list
+    entries = {
+        find_metric(name) for name in names | ending
+    }  # which rejects what is not in the list
     assert [entry.name for entry in METRICS if applies(entry) and entry not in entries] == []
     assert [entry.name for entry in entries if not applies(entry)] == []
 
@@ -192,6 +215,52 @@ def test_every_metric_that_applies_is_there_and_moves(
     moving = {name: numbers[name] for name in moving_metrics(numbers)}
     assert [name for name, values in moving.items() if len(values) < 10] == []
     assert [name for name, values in moving.items() if len(set(values)) == 1] == []
+
+
+def test_every_metric_of_the_list_is_written_by_one_of_these_runs(
+    runs: Callable[[str], Path],
+) -> None:
+    """With the test above, which finds in a task's run all that applies to it and nothing else."""
+    configs = {task: open_run(runs(task))[1] for task in TASKS}
+    unwritten = [
+        metric.name
+        for metric in METRICS
+        if not any(CONDITIONS[metric.applies](task, config) for task, config in configs.items())
+    ]
+    assert unwritten == [*(() if HAS_PROFANITY else ("eval/toxicity_rate",)), OWN]
+
+
+def test_the_end_of_a_run_is_in_its_summary(runs: Callable[[str], Path]) -> None:
+    """Value by value as in `results.json`, the report beside it, and the file that was read."""
+    folder = runs("text")
+    (offline,) = wandb_runs(folder)
+    found, stored = summary(offline), json.loads((folder / "results.json").read_text())
+    assert found["result/verdict"] == stored["comparison"]["verdict"]
+    assert found.get("result/difference") == stored["comparison"]["difference"]
+    for row in ("start", "control", "final", "best"):
+        for name, value in stored[row].items():
+            assert found[f"result/{row}/{name.removeprefix('eval/')}"] == pytest.approx(value)
+    for curve, key in (("mle", "curve"), ("game", "game_curve")):
+        for temperature, point in stored[key].items():
+            for name, value in point.items():
+                place = f"result/{curve}/{float(temperature):g}/{name.removeprefix('eval/')}"
+                assert found[place] == pytest.approx(value)
+    lowest = min(row["eval/nll_heldout"] for row in evaluated(folder))
+    latest = evaluated(folder)[-1]["eval/nll_heldout"]
+    assert found["eval/nll_heldout"] == pytest.approx({"min": lowest, "last": latest})
+    shown = offline / "files" / found["report"]["path"]
+    assert shown.read_bytes() == (folder / "report.html").read_bytes()
+    (data,) = [
+        record["artifact"]
+        for record in records(folder)
+        if record["type"] == "artifact" and record["artifact"]["type"] == "dataset"
+    ]
+    digest = hashlib.sha256((folder.parent / "texts.txt").read_bytes()).hexdigest()
+    assert json.loads(data["metadata"])["sha256"] == digest
+
+
+def evaluated(folder: Path) -> list[dict[str, Any]]:
+    return [row for row in lines_of(folder / "metrics.jsonl") if "checkpoint/loss" in row]
 
 
 def all_finite(values: list[Any]) -> bool:
@@ -276,7 +345,7 @@ def test_samples_checkpoints_and_files(runs: Callable[[str], Path]) -> None:
     # The run's files, all below its folder: a reward's source too.
     assert (offline / "files" / "code" / "my_reward.py").read_text() == REWARD
     for artifact in artifacts:
-        for entry in artifact["manifest"]["contents"]:
+        for entry in artifact["manifest"]["contents"] if artifact["type"] != "dataset" else ():
             assert Path(entry["local_path"]).is_relative_to(folder)
             assert Path(entry["local_path"]).is_file()
 

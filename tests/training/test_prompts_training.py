@@ -305,6 +305,23 @@ def test_discriminators_read_the_prompt() -> None:
 # Whole runs
 
 
+def test_tokens_are_counted_with_their_prompts_and_after_a_stop() -> None:
+    trainer, memory = make({"adversarial.iterations": 2})
+    trainer.train()
+    position = trainer.players.position
+    prompts = position.num_tokens - position.global_step
+    texts = 2 * trainer.players.batch_size
+    assert 2 * texts <= prompts <= 3 * texts  # each prompt has two words or three
+    assert memory.values("num_tokens")[-1] == position.num_tokens
+    again, _ = make({"adversarial.iterations": 2})
+    state = trainer.state_dict()
+    again.load_state_dict(state)
+    assert again.players.position.num_tokens == position.num_tokens
+    del state["players"]["position"]["num_tokens"]  # as 0.2.0 wrote it
+    again.load_state_dict(state)
+    assert again.players.position.num_tokens == position.global_step
+
+
 def test_a_run_with_prompts_ends_where_it_ends_after_a_stop(tmp_path: Path) -> None:
     """Bit for bit, from a checkpoint on the disk."""
 
