@@ -3,16 +3,30 @@
 accelerate is imported only if a launcher has started more than one process.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seqgan.system.errors import ConfigurationError, ProcessLostError
-from seqgan.system.runtime import ALONE, Result, Runtime, Trained, launched_processes
+from seqgan.system.runtime import (
+    ALONE,
+    Result,
+    Runtime,
+    Trained,
+    how_to_train_alone,
+    launched_processes,
+)
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_MEET = 10.0  # after which a line says for whom this process waits
+MEETING = ("MASTER_ADDR", "MASTER_PORT", "RANK")  # variables by which processes find each other
 
 # Parts of the messages of gloo, and of PyTorch around it, after another process has ended.
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -93,11 +107,14 @@ class Accelerated(Runtime):
                 f" 'seqgan[distributed]' ({error})"
             ) from error
         kind = torch.device(device).type
-        self._accelerator = accelerate.Accelerator(
-            cpu=kind == "cpu",
-            mixed_precision="no",
-            gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(num_steps=1),
-        )
+        with _meeting():
+            self._accelerator = accelerate.Accelerator(
+                cpu=kind == "cpu",
+                mixed_precision="no",
+                gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(
+                    num_steps=1
+                ),
+            )
         self.device: torch.device = self._accelerator.device
         self.rank = int(self._accelerator.process_index)
         self.world_size = int(self._accelerator.num_processes)
@@ -136,6 +153,33 @@ class Accelerated(Runtime):
         with _losing():
             gathered: list[Any] = gather_object([item])
         return gathered
+
+
+@contextmanager
+def _meeting() -> Iterator[None]:
+    """Says how to train alone where the other processes may be those of a launcher long gone.
+
+    Raises:
+        ConfigurationError: the environment does not say where to meet them.
+    """
+    processes = f"the {launched_processes()} processes of this run"
+    late = Timer(
+        SECONDS_TO_MEET,
+        lambda: logger.warning("waiting for %s (%s)", processes, how_to_train_alone()),
+    )
+    late.daemon = True
+    late.start()
+    try:
+        yield
+    except ValueError as error:
+        if not any(name in str(error) for name in MEETING):
+            raise
+        raise ConfigurationError(
+            f"a launcher says where {processes} meet, got no word of it in the environment;"
+            f" {how_to_train_alone()}"
+        ) from error
+    finally:
+        late.cancel()
 
 
 @contextmanager

@@ -7,11 +7,13 @@ by `share`, so that gradients averaged over the processes equal those of the who
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from seqgan.system.errors import ConfigurationError
 
 Trained = TypeVar("Trained", bound=nn.Module)
 Result = TypeVar("Result")
@@ -137,10 +139,32 @@ RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 
 
 def launched_processes() -> int:
-    """Number of processes that a launcher has started; 1 without a launcher."""
-    return int(next((os.environ[name] for name in SIZES if os.environ.get(name)), 1))
+    """Number of processes that a launcher has started; 1 without a launcher.
+
+    Raises:
+        ConfigurationError: its environment variable holds no such number.
+    """
+    return _first_number(SIZES, 1)
 
 
 def launched_rank() -> int:
-    """Number of this process among the launched ones, from 0."""
-    return int(next((os.environ[name] for name in RANKS if os.environ.get(name)), 0))
+    """Number of this process among the launched ones, from 0; raises as `launched_processes`."""
+    return _first_number(RANKS, 0) if launched_processes() > 1 else 0
+
+
+def how_to_train_alone() -> str:
+    """The command that removes what a launcher or a cluster has left in the environment."""
+    left = [name for name in (*SIZES, *RANKS, "LOCAL_RANK") if name in os.environ]
+    return f"to train alone: unset {' '.join(left)}"
+
+
+def _first_number(names: Sequence[str], least: int) -> int:
+    for name in names:
+        if value := os.environ.get(name):
+            if not (value.isdecimal() and int(value) >= least):
+                raise ConfigurationError(
+                    f"{name}, which a launcher of several processes sets, is a number of at least"
+                    f" {least}, got {value!r}; {how_to_train_alone()}"
+                )
+            return int(value)
+    return least

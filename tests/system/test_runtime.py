@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -100,6 +101,7 @@ class TestLaunchers:
             ({"WORLD_SIZE": "4", "RANK": "3"}, (4, 3)),
             ({"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "2"}, (3, 2)),
             ({"WORLD_SIZE": ""}, (1, 0)),
+            ({"RANK": "3"}, (1, 0)),
             ({}, (1, 0)),
         ],
     )
@@ -107,6 +109,29 @@ class TestLaunchers:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         assert (launched_processes(), launched_rank()) == found
+
+    @pytest.mark.parametrize("value", ["x", "0", "-2", "2.5"])
+    def test_what_a_cluster_left_is_one_line(self, value, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", value)
+        monkeypatch.setenv("RANK", "0")
+        said = f"at least 1, got '{value}'; to train alone: unset WORLD_SIZE RANK"
+        with pytest.raises(ConfigurationError, match=said):
+            launched_processes()
+
+    def test_processes_that_nobody_launched(self, monkeypatch):
+        """The message is accelerate's, which would fill a page."""
+
+        def accelerator(**settings):
+            raise ValueError("but `MASTER_ADDR` env was not set, please try exporting it")
+
+        plugin = SimpleNamespace(GradientAccumulationPlugin=dict)
+        fake = SimpleNamespace(Accelerator=accelerator, utils=plugin)
+        monkeypatch.setitem(sys.modules, "accelerate", fake)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(
+            ConfigurationError, match=r"got no word .*; to train alone: unset WORLD"
+        ):
+            runtime_for("cpu")
 
     def test_several_processes_without_accelerate(self, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", "2")
