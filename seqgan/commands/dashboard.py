@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path
 from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.files import write_text
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def run(given: list[str]) -> int:
         else:
             print(f"workspace: {workspace}\nreport: {report}")
     if (problem or options.output or not options.save) and not output.exists():
-        with output.open("x", encoding="utf-8") as file:
-            file.write(build(options.entity).specification())
+        write_text(output, build(options.entity).specification())
         panels = sum(len(section.panels) for section in sections)
         print(f"{output}: a workspace and a report, {panels} panels in {len(sections)} sections")
     if problem:

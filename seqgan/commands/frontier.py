@@ -10,6 +10,7 @@ from typing import Any
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Samples, Seed, Temperature, TopP
 from seqgan.system.errors import SeqganError
+from seqgan.system.files import writing
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
 
@@ -62,8 +63,9 @@ def run(given: list[str]) -> int:
         )
         for judgement in judged
     ]
-    with matplotlib.rc_context(plain_style()):
-        frontier_figure(drawn).savefig(picture, dpi=130)
+    with matplotlib.rc_context(plain_style()), writing(picture) as temporary:
+        kind = picture.suffix.removeprefix(".")
+        frontier_figure(drawn).savefig(temporary, dpi=130, format=kind)
     _write(table, rows)
     sentences = [sentence for judgement in judged for sentence in frontiers.sentences(judgement)]
     if not any(one.played for one in runs):
@@ -137,7 +139,7 @@ def _check_writable(picture: Path, table: Path, new: bool) -> None:
 
 def _write(table: Path, rows: Sequence[dict[str, Any]]) -> None:
     """The points, in a form that `--points` reads."""
-    with table.open("w", encoding="utf-8", newline="") as file:
+    with writing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

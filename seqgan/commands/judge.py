@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Count, Seed, Size, WholeShare
 from seqgan.system.errors import SeqganError
+from seqgan.system.files import making, write_text, writing
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
 
@@ -137,9 +138,7 @@ def _prepare(given: list[str]) -> int:
         )
     except SeqganError as error:
         raise InputError(str(error)) from error
-    page.parent.mkdir(parents=True, exist_ok=True)
-    _write_new(key, json.dumps(study.key(), indent=1, ensure_ascii=False))
-    _write_new(page, render(study))
+    _write(page, key, render(study), json.dumps(study.key(), indent=1, ensure_ascii=False))
     for line in _notes(study, sources, runs):
         print(line)
     print(f"page: {page}  (for the raters; it needs no server and names no system)")
@@ -162,9 +161,17 @@ def _targets(output: Path) -> tuple[Path, Path]:
     return page, key
 
 
-def _write_new(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+def _write(page: Path, key: Path, rendered: str, secret: str) -> None:
+    """Writes both files; a new folder has both of them or is not there."""
+    if not page.parent.exists():
+        with making(page.parent) as folder:
+            write_text(folder / key.name, secret)
+            write_text(folder / page.name, rendered)
+        return
+    # The key gets its name first: answers on a page without it would be lost.
+    with writing(page) as temporary:
+        temporary.write_text(rendered, encoding="utf-8")
+        write_text(key, secret)
 
 
 def _notes(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRun"]) -> list[str]:

@@ -5,6 +5,7 @@ memory unless `output` names its folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from seqgan.training.runs import (
     check_vocabulary,
     create_run,
     load_generator,
+    lock_run,
     on_device,
     open_run,
     read_results,
@@ -225,8 +227,9 @@ def train(
     if tracker is not None:
         trackers["own"] = tracker
     everything, code = Trackers(trackers), 1
+    held = nullcontext() if folder is None else lock_run(folder)
     try:
-        with Progress() if progress else silent_progress() as shown:
+        with held, Progress() if progress else silent_progress() as shown:
             trainer = make_trainer(
                 config,
                 real,

@@ -1,16 +1,13 @@
 """`seqgan sweep`: a sweep file of Weights & Biases, run here without a server."""
 
 import argparse
-import fcntl
 import json
 import math
 import secrets
-import shutil
 import string
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path, number
 from seqgan.system.checks import Seed, Size
 from seqgan.system.errors import ConfigurationError, SeqganError
+from seqgan.system.files import making, write_bytes, write_text
+from seqgan.system.locks import lock
 
 if TYPE_CHECKING:
     from seqgan.sweeps.reading import Sweep
+
+ONCE = "a sweep runs once at a time"
 
 
 def run(given: list[str]) -> int:
@@ -70,8 +71,16 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
     check_flags(sweep, extra, options.file, extra, options.trust_run_code)
     named = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = options.output or Path("sweeps") / named
+    letters = string.ascii_lowercase + string.digits  # as the ids that wandb gives
+    sweep_id = "".join(secrets.choice(letters) for _ in range(8))
+    settings = {"id": sweep_id, "seed": seed, "runs": runs, "flags": list(extra)}
     try:
-        folder.mkdir(parents=True)
+        with making(folder) as temporary:
+            write_bytes(temporary / "sweep.yaml", options.file.read_bytes())
+            study = optuna.create_study(
+                storage=open_journal(temporary), study_name=sweep.name, direction=sweep.goal
+            )
+            study.set_user_attr("settings", settings)
     except FileExistsError as error:
         raise InputError(
             f"a sweep gets a folder of its own, got {folder}, which exists"
@@ -79,15 +88,8 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
         ) from error
     except OSError as error:
         raise InputError(f"a sweep's folder can be made, got {folder}: {error}") from error
-    shutil.copyfile(options.file, folder / "sweep.yaml")
-    letters = string.ascii_lowercase + string.digits  # as the ids that wandb gives
-    sweep_id = "".join(secrets.choice(letters) for _ in range(8))
-    settings = {"id": sweep_id, "seed": seed, "runs": runs, "flags": list(extra)}
-    with _only_one(folder):
-        study = optuna.create_study(
-            storage=open_journal(folder), study_name=sweep.name, direction=sweep.goal
-        )
-        study.set_user_attr("settings", settings)
+    with lock(folder, ONCE):
+        study = optuna.load_study(study_name=sweep.name, storage=open_journal(folder))
         return _run(sweep, study, folder, options.jobs, options.trust_run_code)
 
 
@@ -106,7 +108,7 @@ def _resume(options: argparse.Namespace) -> int:
     for name in ("sweep.yaml", "journal.log"):
         if not (folder / name).is_file():
             raise InputError(f"a sweep is a folder with a {name}, got {folder}")
-    with _only_one(folder):
+    with lock(folder, ONCE):
         storage = open_journal(folder)
         studies = optuna.get_all_study_summaries(storage)
         if not studies or "settings" not in studies[0].user_attrs:
@@ -246,19 +248,8 @@ def _present(sweep: "Sweep", folder: Path, sweep_id: str, trials: Sequence[Any])
     results = folder / "sweep.json"
     content = {"id": sweep_id, "name": sweep.name, "goal": sweep.goal, "trials": rows}
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    results.write_text(f"{text}\n", encoding="utf-8")
+    write_text(results, f"{text}\n")
     picture = draw_parallel(sweep, rows, folder / "parallel.png")
     print("\n".join(table_lines(rows)))
     print(conclusion(sweep, rows))
     print(f"results: {results}" + (f"  picture: {picture}" if picture else ""))
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """A sweep runs once at a time."""
-    with (folder / "sweep.yaml").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"a sweep runs once at a time, {folder} runs now") from error
-        yield

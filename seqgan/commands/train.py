@@ -306,11 +306,13 @@ def _start(config: "TrainConfig", trusted: bool) -> int:
 
     runtime, config = _processes(config)
     prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted, tried=True))
-    folder = _main_first(
+    made = _main_first(
         runtime,
         lambda: create_run(config, prepared.players.task) if runtime.is_main() else None,
     )
-    return _run(prepared, runtime.from_main(folder), {})
+    folder: RunFolder = runtime.from_main(made)
+    with _locked(folder, runtime):
+        return _run(prepared, folder, {})
 
 
 def _resume(path: Path, device: str | None, trusted: bool) -> int:
@@ -324,10 +326,20 @@ def _resume(path: Path, device: str | None, trusted: bool) -> int:
             return _present_stored(folder) if launched_rank() == 0 else 0
         config = on_device(folder, config, device)
     runtime, config = _processes(config)
-    prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted))
-    state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
-    runtime.barrier()  # everybody has read it before the main process writes the next
-    return _run(prepared, folder, state)
+    with _locked(folder, runtime):
+        prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted))
+        state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
+        runtime.barrier()  # everybody has read it before the main process writes the next
+        return _run(prepared, folder, state)
+
+
+def _locked(folder: "RunFolder", runtime: "Runtime") -> contextlib.AbstractContextManager[object]:
+    """Lets nobody else train a run meanwhile; the main one of several processes has the lock."""
+    from seqgan.training.runs import lock_run
+
+    return _main_first(
+        runtime, lambda: lock_run(folder) if runtime.is_main() else contextlib.nullcontext()
+    )
 
 
 def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
@@ -337,17 +349,19 @@ def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> in
     from seqgan.training.trust import TRAINING
 
     if launched_processes() == 1:
-        return _run(*_branch_off(path, flags, device, ALONE, trusted))
+        prepared, folder, state = _branch_off(path, flags, device, ALONE, trusted)
+        with _locked(folder, ALONE):
+            return _run(prepared, folder, state)
     with _reported_once():
         before = on_device(*open_run(path, trusted, TRAINING, flags), device)
         config = _with_flags(before, flags, f"--fork {path}")
     runtime, _ = _processes(config)
-    folder = _main_first(
+    made = _main_first(
         runtime,
         lambda: _branch_off(path, flags, device, ALONE, trusted)[1] if runtime.is_main() else None,
     )
     # The flags that made its settings are those of this command.
-    return _resume(runtime.from_main(folder).path, device, trusted=True)
+    return _resume(runtime.from_main(made).path, device, trusted=True)
 
 
 def _profile(config: "TrainConfig", trusted: bool) -> int:
@@ -478,11 +492,15 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     """The state of the newest checkpoint; or an empty one, and whatever was recorded is removed.
 
     Raises:
-        CheckpointError: all checkpoints are damaged.
+        CheckpointError: all checkpoints are damaged, or those of a fork are gone.
+        DataError: a part of the run is a link.
     """
     from seqgan.system.errors import CheckpointError
     from seqgan.tracking.jsonl import KINDS
     from seqgan.training.checkpoints import check_state, load_checkpoint
+    from seqgan.training.runs import check_own
+
+    check_own(folder)
 
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
@@ -490,6 +508,8 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     except CheckpointError:
         if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
             raise  # all are damaged: not ours to throw away
+        if folder.fork.is_file():
+            raise  # from the beginning, it would be another run
         # Killed before its first checkpoint: nothing is lost by starting over.
         if is_main:
             for kind in KINDS:
@@ -507,7 +527,7 @@ def _branch_off(
     path: Path, flags: list[str], device: str | None, runtime: "Runtime", trusted: bool
 ) -> tuple[Prepared, "RunFolder", dict[str, Any]]:
     """The parts, the folder and the state of a fork; the folder has its first checkpoint."""
-    from seqgan.system.files import name_of
+    from seqgan.system.files import name_of, write_text
     from seqgan.tracking.base import MemoryTracker
     from seqgan.tracking.progress import Progress
     from seqgan.training.checkpoints import fitting, save_checkpoint
@@ -543,17 +563,17 @@ def _branch_off(
     )
     with fitting(checkpoint):
         state = forked_state(state, trainer, before, config)
-    folder = create_run(config, players.task)
-    try:
+    done = {phase.name: phase.count for phase in prepared.phases}
+    axes, name = players.position.axes(), name_of(checkpoint)
+    note = {"run": str(path.resolve()), "checkpoint": name, **axes, **done}
+
+    def fill(folder: "RunFolder") -> None:
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
-        save_checkpoint(folder.checkpoints, int(name_of(checkpoint)), state)
-        done = {phase.name: phase.count for phase in prepared.phases}
-        axes = players.position.axes()
-        note = {"run": str(path.resolve()), "checkpoint": name_of(checkpoint), **axes, **done}
-        folder.fork.write_text(json.dumps(note), encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(error)) from error
+        save_checkpoint(folder.checkpoints, int(name), state)
+        write_text(folder.fork, json.dumps(note))
+
+    folder = create_run(config, players.task, fill)
     print(f"branching off from {checkpoint}", file=sys.stderr)
     return prepared, folder, state
 
@@ -663,14 +683,23 @@ def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) 
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:
-    from seqgan.report.page import write_page
-    from seqgan.report.picture import draw_report
     from seqgan.report.summary import results_dict
     from seqgan.training.runs import save_results
 
     save_results(folder, results_dict(result))
-    draw_report(folder.path)
-    write_page([folder.path], folder.page)
+    _draw(folder)
+
+
+def _draw(folder: "RunFolder") -> None:
+    """Draws the picture and the page of a finished run, those that it has already left out."""
+    from seqgan.report.page import write_page
+    from seqgan.report.picture import draw_report
+
+    for path in folder.undrawn():
+        if path == folder.picture:
+            draw_report(folder.path)
+        else:
+            write_page([folder.path], path)
 
 
 def _present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:
@@ -692,10 +721,13 @@ def _present(folder: "RunFolder", results: Mapping[str, Any], record: Path | Non
 
 
 def _present_stored(folder: "RunFolder") -> int:
-    """Prints the stored results of a run that is finished already."""
-    from seqgan.training.runs import read_results
+    """Prints the stored results of a run that is finished already, and completes its folder."""
+    from seqgan.training.runs import lock_run, read_results
 
     results = read_results(folder)
+    if folder.undrawn() and os.access(folder.path, os.W_OK):  # killed before it had drawn them
+        with lock_run(folder):
+            _draw(folder)
     print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
     _present(folder, results)
     return 0

@@ -10,6 +10,7 @@ from seqgan import __version__
 from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.report.settings import flatten
 from seqgan.report.summary import COLUMNS, closing_sentences, stored_table
+from seqgan.system.files import write_text
 from seqgan.system.markdown import code_span, plain_name, prose
 from seqgan.system.reading import read_json
 
@@ -91,7 +92,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
     pages.filters |= {"name": plain_name, "prose": prose}
     page = pages.get_template("model_card.md.j2")
     text = page.render(**card_values(read_run(run), exported))
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
 
 
 def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:

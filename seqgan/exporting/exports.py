@@ -1,8 +1,7 @@
 """Exports a run's networks as folders that transformers reads, each with a model card."""
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from seqgan.models.generators.pretrained import PretrainedGenerator
 from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.files import making
 from seqgan.training.runs import (
     TrainedGenerator,
     Which,
@@ -62,7 +62,7 @@ def export_run(
         raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
-    with quietly(transformers), _atomic_folder(folder) as temporary:
+    with quietly(transformers), _new_folder(folder) as temporary:
         if what == "discriminator":
             saved = save_discriminator(restored_discriminator(opened, config, state), temporary)
         else:
@@ -203,29 +203,20 @@ def save_sampling(
 
 
 @contextmanager
-def _atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder, and renames it to `folder` if the block succeeds.
-
-    An error leaves nothing behind, so a folder of that name is always complete.
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder, which becomes `folder` if the body succeeds.
 
     Raises:
-        ConfigurationError: the folder cannot be made.
+        ConfigurationError: the folder exists, or cannot be made.
     """
-    temporary = folder.with_name(f".{folder.name}.writing")
-    missing = [parent for parent in folder.parents if not parent.exists()]  # innermost first
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
+        with making(folder) as temporary:
+            yield temporary
+    except FileExistsError as error:
+        raise ConfigurationError(
+            f"an export gets a folder of its own, got {folder}, which exists"
+        ) from error
     except OSError as error:
         raise ConfigurationError(
-            f"an export's folder can be made, got {folder}: {error}"
+            f"an export's folder can be made, got {folder}: {error.strerror or error}"
         ) from error
-    try:
-        yield temporary
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists():
-            for parent in missing:
-                with suppress(OSError):  # another program has written into it
-                    parent.rmdir()

@@ -23,6 +23,7 @@ from seqgan.report.curves import (
     quality_chart,
 )
 from seqgan.report.recorded import Recorded, read_run
+from seqgan.system.files import writing
 
 NUM_SAMPLES = 5
 MAX_CHARACTERS = 140
@@ -55,7 +56,9 @@ def draw_report(folder: Path) -> Path:
         _chart(figure.add_subplot(grid[1, 2]), INFORMATION, run)
         _texts(figure.add_subplot(grid[2, :]), run)
         target = folder / "report.png"
-        FigureCanvasAgg(figure).print_png(target, metadata={"Title": drawable_name(folder.name)})
+        with writing(target) as temporary:
+            about = {"Title": drawable_name(folder.name)}
+            FigureCanvasAgg(figure).print_png(temporary, metadata=about)
     return target
 
 

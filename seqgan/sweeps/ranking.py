@@ -22,6 +22,7 @@ from seqgan.report.charts import GREY, drawable_name, plain_style
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.runner import shown
 from seqgan.sweeps.trials import rows_with, trial_path
+from seqgan.system.files import writing
 from seqgan.system.reading import read_json
 from seqgan.system.tables import aligned
 
@@ -139,7 +140,8 @@ def draw_parallel(sweep: Sweep, rows: Sequence[Row], target: Path) -> Path | Non
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.03)
         better = "lower" if sweep.goal == "minimize" else "higher"
         bar.set_label(f"{sweep.metric}, {better} is better")
-        FigureCanvasAgg(figure).print_png(target)
+        with writing(target) as temporary:
+            FigureCanvasAgg(figure).print_png(temporary)
     return target
 
 

@@ -23,7 +23,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from seqgan.sweeps.reading import Sweep
-from seqgan.sweeps.trials import can_resume, error_line, is_locked, rows_with, trial_path
+from seqgan.sweeps.trials import can_resume, error_line, rows_with, trial_lives, trial_path
+from seqgan.system.files import cut
+from seqgan.system.locks import is_locked
 from seqgan.tracking.progress import Progress
 
 STOPPED_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # of a run that was asked to stop
@@ -53,7 +55,7 @@ def open_journal(folder: Path) -> Any:
     journal = folder / "journal.log"
     journal.with_name("journal.log.lock").unlink(missing_ok=True)
     if journal.is_file():
-        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)  # less a row half written
+        cut(journal, journal.read_bytes().rfind(b"\n") + 1)  # less a row half written
     return JournalStorage(JournalFileBackend(str(journal)))
 
 
@@ -132,13 +134,18 @@ class Runner:
 
     def _end_orphans(self, trials: list[Any]) -> None:
         """Asks processes that have outlived their sweep to stop, and waits for their end."""
-        logs = {trial.number: trial_path(self.folder, trial.number, ".log") for trial in trials}
+        numbers = [trial.number for trial in trials]
         for trial in trials:
-            if is_locked(logs[trial.number]):
+            if trial_lives(self.folder, trial.number):
                 self.progress.message(f"trial {trial.number} still runs; it stops and is continued")
                 with suppress(ProcessLookupError, KeyError):
                     os.kill(trial.user_attrs["pid"], signal.SIGTERM)
-        while any(map(is_locked, logs.values())):
+            elif is_locked(trial_path(self.folder, trial.number)):
+                self.progress.message(f"trial {trial.number} is trained elsewhere; waiting for it")
+        while any(
+            trial_lives(self.folder, number) or is_locked(trial_path(self.folder, number))
+            for number in numbers
+        ):
             time.sleep(self.seconds)
 
     def _start(self, again: list[Any]) -> bool:

@@ -23,6 +23,7 @@ import yaml
 
 from seqgan.sweeps.reading import Sweep
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.files import append_to, write_text
 from seqgan.tracking.jsonl import read_rows
 from seqgan.training.moved import present_flags
 from seqgan.training.trust import FLAG
@@ -67,7 +68,7 @@ class Launcher:
         arguments += [FLAG] if self.trust_run_code else []
         plain = {name: {"value": value} for name, value in values.items()}
         given.parent.mkdir(exist_ok=True)
-        given.write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
+        write_text(given, yaml.safe_dump(plain, allow_unicode=True))
         environment = trial_environment(os.environ, self.sweep, self.sweep_id, number, given)
         if self.jobs > 1:
             threads = max(1, (os.cpu_count() or 1) // self.jobs)
@@ -81,7 +82,7 @@ def start(
 ) -> "subprocess.Popen[bytes]":
     """A process that writes to a log and holds a lock on it as long as it lives."""
     log.parent.mkdir(exist_ok=True)
-    with log.open("ab") as output:
+    with append_to(log) as output:
         fcntl.flock(output, fcntl.LOCK_EX)
         return subprocess.Popen(
             command,
@@ -93,11 +94,12 @@ def start(
         )
 
 
-def is_locked(path: Path) -> bool:
-    """Tells whether a process holds the lock on a file."""
-    if not path.is_file():
+def trial_lives(folder: Path, number: int) -> bool:
+    """True if a process that the sweep has started for a trial still runs: it holds its log."""
+    log = trial_path(folder, number, ".log")
+    if not log.is_file():
         return False
-    with path.open("ab") as file:
+    with append_to(log) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ from typing import Any
 from seqgan.data.lines import json_line
 from seqgan.data.metrics import Metrics
 from seqgan.system.errors import DataError
+from seqgan.system.files import append_to, cut
 from seqgan.system.reading import parse_row, read_lines
 from seqgan.tracking.base import Histogram, SampleRow
 
@@ -30,7 +31,7 @@ class JsonlTracker:
             length at that moment, half-written lines included. None appends to what there is.
 
     Raises:
-        DataError: a file is shorter than `position` says.
+        DataError: a file is shorter than `position` says, or it is a link.
         OSError: a file cannot be written, say because the disk is full; so do all methods.
     """
 
@@ -39,9 +40,11 @@ class JsonlTracker:
         paths = {kind: folder / f"{kind}.jsonl" for kind in KINDS}
         if position:
             for kind, path in paths.items():
-                _truncate(path, position.get(kind, 0))  # an older run knows of fewer files
+                length = position.get(kind, 0)  # an older run knows of fewer files
+                if check_length(path, length) > length:
+                    cut(path, length)
         # Unbuffered: a buffer that a full disk refused would be written again when it is closed.
-        self._files = {name: path.open("ab", buffering=0) for name, path in paths.items()}
+        self._files = {name: append_to(path) for name, path in paths.items()}
 
     def log(self, metrics: Metrics) -> None:
         self._append("metrics", [metrics])
@@ -83,12 +86,16 @@ class JsonlTracker:
             remaining = remaining[self._files[name].write(remaining) :]
 
 
-def _truncate(path: Path, length: int) -> None:
+def check_length(path: Path, length: int) -> int:
+    """The size of a file in bytes, 0 where there is none.
+
+    Raises:
+        DataError: the file has less than `length` bytes.
+    """
     size = path.stat().st_size if path.exists() else 0
     if size < length:
         raise DataError(f"{path} has the {length} bytes of the checkpoint, got {size}")
-    if size > length:
-        os.truncate(path, length)
+    return size
 
 
 def read_rows(path: Path, shape: Mapping[str, Any] = ANYTHING) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,11 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
     """The newest checkpoint that is intact; a damaged one is passed over with a warning.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or a file may not be read.
     """
     faults: list[str] = []
     for path in _all(folder):
-        fault = find_fault(path, (TENSORS, STATE))
+        fault = _fault(path)
         if not fault:
             try:
                 state = _read(path)
@@ -163,7 +163,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: it is not there, or damaged.
     """
     folder = standing(path)
-    if fault := find_fault(folder, (TENSORS, STATE)):
+    if fault := _fault(folder):
         raise CheckpointError(f"a checkpoint is whole, got {path}: {fault}")
     return _read(folder)
 
@@ -206,6 +206,20 @@ def fitting(place: Path) -> Iterator[None]:
         raise CheckpointError(f"a checkpoint fits its run, got {place}: {reason}") from e
 
 
+def _fault(path: Path) -> str:
+    """The damage of a checkpoint; "" where there is none.
+
+    Raises:
+        CheckpointError: a file may not be read, as another user's.
+    """
+    try:
+        return find_fault(path, (TENSORS, STATE))
+    except PermissionError as error:
+        raise CheckpointError(
+            f"a checkpoint can be read by whoever uses it, got {error.filename}: {error.strerror}"
+        ) from error
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The state in a checkpoint's folder.
 
@@ -232,8 +246,11 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _newest(folder: Path) -> Path | None:
-    whole = (path for path in _all(folder) if not find_fault(path, (TENSORS, STATE)))
-    return next(whole, None)
+    for path in _all(folder):
+        with suppress(PermissionError):
+            if not find_fault(path, (TENSORS, STATE)):
+                return path
+    return None
 
 
 def last_good_checkpoint(folder: Path) -> str:

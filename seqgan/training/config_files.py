@@ -10,6 +10,7 @@ import yaml
 from yaml.representer import RepresenterError
 
 from seqgan.system.errors import ConfigurationError, DataError, SeqganError
+from seqgan.system.files import write_text
 from seqgan.system.plugins import call, nearest, parse_spec
 from seqgan.system.reading import clipped, read_yaml, shown
 from seqgan.training.moved import present_settings
@@ -29,7 +30,7 @@ def save_config(config: TrainConfig, path: Path) -> None:
     Raises:
         ConfigurationError: a setting has a value that YAML does not know.
     """
-    path.write_text(config_text(config), encoding="utf-8")
+    write_text(path, config_text(config))
 
 
 def config_text(config: TrainConfig) -> str:

@@ -4,8 +4,6 @@ What has a state of its own in a checkpoint (learning rates in the optimisers, t
 random generator) follows a changed setting; everything else goes on as it was.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +13,8 @@ import torch
 
 from seqgan.learning.updates import set_learning_rate
 from seqgan.system.errors import ConfigurationError
-from seqgan.tracking.jsonl import KINDS
+from seqgan.system.files import copy_start
+from seqgan.tracking.jsonl import KINDS, check_length
 from seqgan.training.settings import TrainConfig
 from seqgan.training.trainer import Trainer
 
@@ -107,10 +106,11 @@ def copy_record(source: Path, target: Path, position: Mapping[str, int]) -> None
         position: bytes of each file, as the checkpoint has them.
 
     Raises:
+        DataError: a file is shorter than `position` says.
         OSError: a file cannot be read or written.
     """
     for kind in KINDS:
-        name = f"{kind}.jsonl"
-        if position.get(kind):
-            shutil.copyfile(source / name, target / name)
-            os.truncate(target / name, position[kind])
+        name, length = f"{kind}.jsonl", position.get(kind, 0)
+        if length:
+            check_length(source / name, length)
+            copy_start(source / name, target / name, length)

@@ -8,8 +8,9 @@ runs/<name>/  config.yaml  task.json  machine.json
 import json
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.devices import device_here
 from seqgan.system.errors import ConfigurationError, DataError
+from seqgan.system.files import making, write_text
+from seqgan.system.locks import lock
 from seqgan.system.machine import describe_machine
 from seqgan.system.reading import check_shape, read_json, shown
 from seqgan.tasks.base import Task, whole_length
@@ -126,6 +129,12 @@ class RunFolder:
     def page(self) -> Path:
         return self.path / "report.html"
 
+    def undrawn(self) -> list[Path]:
+        """Those of picture and page that a finished run lacks, or has from before its end."""
+        ended = self.results.stat().st_mtime
+        drawn = (self.picture, self.page)
+        return [path for path in drawn if not path.is_file() or path.stat().st_mtime < ended]
+
 
 @dataclass(frozen=True)
 class TrainedGenerator:
@@ -137,8 +146,15 @@ class TrainedGenerator:
     prompted: bool = False  # whether its texts go on from prompts
 
 
-def create_run(config: TrainConfig, task: Task) -> RunFolder:
+def create_run(
+    config: TrainConfig, task: Task, fill: Callable[[RunFolder], None] = lambda folder: None
+) -> RunFolder:
     """A new folder with the configuration, the vocabulary and the length of its texts in it.
+
+    It has its name once all of that is on the disk, so a killed process leaves no half of a run.
+
+    Args:
+        fill: puts more into the folder before it gets its name.
 
     Raises:
         ConfigurationError: the folder exists, or cannot be made; or a setting cannot be written.
@@ -146,8 +162,19 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
     config_text(config)  # says what cannot be written before there is a folder
     name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
+    plain = {
+        "description": getattr(task, "description", ""),
+        "max_length": task.max_length,
+        "whole_length": whole_length(task),
+        "vocabulary": task.vocabulary.to_dict(),
+    }
     try:
-        folder.path.mkdir(parents=True)
+        with making(folder.path) as temporary:
+            unnamed = RunFolder(temporary)
+            save_config(replace(config, output=""), unnamed.config)
+            write_text(unnamed.task, json.dumps(plain, ensure_ascii=False))
+            write_text(unnamed.machine, json.dumps(describe_machine(), indent=2))
+            fill(unnamed)
     except FileExistsError as error:
         raise ConfigurationError(
             f"a run gets a folder of its own, got {folder.path}, which exists"
@@ -157,16 +184,27 @@ def create_run(config: TrainConfig, task: Task) -> RunFolder:
         raise ConfigurationError(
             f"a run's folder can be made, got {folder.path}: {error}"
         ) from error
-    save_config(replace(config, output=""), folder.config)
-    plain = {
-        "description": getattr(task, "description", ""),
-        "max_length": task.max_length,
-        "whole_length": whole_length(task),
-        "vocabulary": task.vocabulary.to_dict(),
-    }
-    folder.task.write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
-    folder.machine.write_text(json.dumps(describe_machine(), indent=2), encoding="utf-8")
     return folder
+
+
+def check_own(folder: RunFolder) -> None:
+    """Checks that a run's parts lie in its folder, before they are written.
+
+    Raises:
+        DataError: one is a link to somewhere else.
+    """
+    for path in sorted(folder.path.iterdir()):
+        if path.is_symlink():
+            raise DataError(f"a run that is trained lies in its folder whole, got the link {path}")
+
+
+def lock_run(folder: RunFolder) -> FileIO:
+    """Lets no other process train the run until the file that this gives is closed.
+
+    Raises:
+        ConfigurationError: another process trains it.
+    """
+    return lock(folder.path, "a run is trained by one process at a time")
 
 
 def open_run(
@@ -376,4 +414,4 @@ def read_results(folder: RunFolder) -> dict[str, Any]:
 
 
 def save_results(folder: RunFolder, results: dict[str, Any]) -> None:
-    folder.results.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+    write_text(folder.results, json.dumps(results, indent=2, ensure_ascii=False))

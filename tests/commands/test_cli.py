@@ -243,7 +243,7 @@ def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
 
 
 def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
-    names = {"config.yaml", "task.json", "machine.json", "checkpoints", "best"}
+    names = {"config.yaml", "task.json", "machine.json", "checkpoints", "best", ".lock"}
     names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
     names |= {"results.json", "report.png", "report.html"}
     assert {path.name for path in finished.iterdir()} == names

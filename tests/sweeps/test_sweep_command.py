@@ -1,7 +1,6 @@
 """`seqgan sweep`: its errors, and sweeps of real runs."""
 
 import builtins
-import fcntl
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from locked_folders import locked_elsewhere
 
 from seqgan import cli
 from seqgan.commands.sweep import check_flags
@@ -121,8 +121,7 @@ def test_folders_that_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFi
     assert "a sweep is a folder with a journal.log" in said("--resume", tmp_path)
     assert "which exists (--resume continues a sweep)" in said(file, "--output", tmp_path)
     (tmp_path / "journal.log").touch()
-    with file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_elsewhere(tmp_path):
         assert "a sweep runs once at a time" in said("--resume", tmp_path)
     assert "has no trial yet; begin with seqgan sweep" in said("--resume", tmp_path)
     (tmp_path / "trials.jsonl").touch()

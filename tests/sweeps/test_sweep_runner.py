@@ -17,7 +17,7 @@ from sweeping import about, make_runner, starts, sweep_of, values_of
 
 from seqgan.sweeps.reading import Sweep, parse_sweep
 from seqgan.sweeps.runner import sampler_for, suggest
-from seqgan.sweeps.trials import is_locked, trial_path
+from seqgan.sweeps.trials import trial_lives, trial_path
 
 DRIVER = """
 import sys, yaml
@@ -135,7 +135,7 @@ def test_a_sweep_that_was_killed_stops_its_trials_and_continues_them(tmp_path: P
     driver = start_driver(parameters, folder)
     driver.kill()
     driver.wait()
-    assert is_locked(trial_path(folder, 0, ".log"))
+    assert trial_lives(folder, 0)
     output = io.StringIO()
     runner = make_runner(sweep_of(parameters | {"wait": 9}), folder, 3, 2, output)
     assert runner.run() == 0
@@ -152,7 +152,7 @@ def test_ctrl_c_stops_the_trials_after_a_step_and_the_sweep_goes_on(tmp_path: Pa
     driver = start_driver(parameters, folder)
     driver.send_signal(signal.SIGINT)
     assert driver.wait(timeout=60) == 130
-    assert not is_locked(trial_path(folder, 0, ".log"))
+    assert not trial_lives(folder, 0)
     runner = make_runner(sweep_of(parameters | {"wait": 9}), folder, 3, 2)
     assert {trial.state.name for trial in runner.study.trials} == {"RUNNING"}
     assert runner.run() == 0

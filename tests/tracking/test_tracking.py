@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -27,7 +29,7 @@ from wandb_records import (
 )
 
 from seqgan.evaluation.metrics.embeddings import EMBEDDINGS
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.tracking import wandb_tracker
 from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
 from seqgan.tracking.jsonl import KINDS, JsonlTracker
@@ -368,13 +370,51 @@ def test_jsonl_refuses_files_shorter_than_the_checkpoint(tmp_path: Path) -> None
         JsonlTracker(tmp_path, {"metrics": 5, "samples": 0})
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_an_oserror_once(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+@pytest.fixture
+def no_byte_more() -> Iterator[None]:
+    """Every file is full, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_full_disk_is_an_oserror_once(tmp_path: Path, no_byte_more: None) -> None:
     tracker = JsonlTracker(tmp_path)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="File too large"):
         tracker.log({"losses/policy": 1.0})
     tracker.close(1)
+
+
+@pytest.mark.parametrize("content", ["", "{}\n{}\n"])
+def test_jsonl_never_writes_through_a_link(tmp_path: Path, content: str) -> None:
+    precious, place = tmp_path / "precious.txt", tmp_path / "run" / "metrics.jsonl"
+    precious.write_text(content)
+    place.parent.mkdir()
+    place.symlink_to(precious)
+    for position in (None, {"metrics": 0}, {"metrics": len(content) // 2}):
+        with pytest.raises(DataError, match=f"no link, pipe or folder, got {place}"):
+            JsonlTracker(place.parent, position)
+        assert precious.read_text() == content
+
+
+@pytest.mark.parametrize("position", [{"metrics": 3}, {"metrics": 6}, None])
+def test_jsonl_leaves_other_names_of_its_file_alone(
+    tmp_path: Path, position: dict[str, int] | None
+) -> None:
+    """A backup by `cp -al` has the same file under another name."""
+    copy, place = tmp_path / "copy.jsonl", tmp_path / "run" / "metrics.jsonl"
+    copy.write_text("{}\n{}\n")
+    place.parent.mkdir()
+    place.hardlink_to(copy)
+    tracker = JsonlTracker(place.parent, position)
+    tracker.log({"losses/policy": 1.0})
+    tracker.close()
+    kept = 1 if position == {"metrics": 3} else 2
+    assert read_lines(place) == [{}] * kept + [{"losses/policy": 1.0}]
+    assert read_lines(copy) == [{}, {}]
 
 
 # wandb

@@ -309,7 +309,7 @@ def state_before_every_line(folder, snapshots):
     what is to be done in the end.
     """
     sources = {checkpoints.__file__, files.__file__}
-    writing = {"save_checkpoint", "replace_checkpoint", "seal", "sync", "replace_folder"}
+    writing = {"save_checkpoint", "replace_checkpoint", "seal", "settle", "replace_folder"}
 
     def trace(frame, event, argument):
         code = frame.f_code

@@ -100,7 +100,14 @@ def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> Facts:
         CacheError: the folder cannot be written, as on a full disk. Nothing is left behind.
     """
     existed = folder.exists()
-    if fault := find_fault(folder, (FACTS,)):
+    try:
+        fault = find_fault(folder, (FACTS,))
+    except PermissionError as error:
+        raise CacheError(
+            f"the cache of a text file can be read, got {error.filename} ({error.strerror});"
+            " task.cache names another folder"
+        ) from error
+    if fault:
         if existed:
             logger.warning("the cache %s is damaged (%s); making it again", folder, fault)
         _make(folder, make)
