@@ -1,0 +1,1 @@
+"""A campaign against the product: kills, damage and bad input; `python -m tests.campaign`."""
