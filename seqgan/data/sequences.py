@@ -35,6 +35,7 @@ class Sequences:
         given_texts: the completions as their source spelled them, one per row; `texts` then returns
             these instead of decoding the ids.
         given_prompt_texts: the same for the prompts.
+        eos_id: the id that ends a text, if there is no vocabulary to tell it.
     """
 
     tokens: Int[Tensor, "batch time"]
@@ -45,6 +46,7 @@ class Sequences:
     vocabulary: Vocabulary | None = None
     given_texts: Sequence[str] | None = None
     given_prompt_texts: Sequence[str] | None = None
+    eos_id: int | None = None
 
     def __len__(self) -> int:
         return self.tokens.shape[0]
@@ -53,6 +55,14 @@ class Sequences:
     def lengths(self) -> Int[Tensor, " batch"]:
         """Number of real tokens of each row, eos included."""
         return self.mask.sum(dim=1)
+
+    @property
+    def finished(self) -> Bool[Tensor, " batch"]:
+        """True for each row with an eos, and for every row if no eos is known."""
+        eos_id = self.eos_id if self.vocabulary is None else self.vocabulary.eos_id
+        if eos_id is None:
+            return torch.ones(len(self), dtype=torch.bool, device=self.mask.device)
+        return ((self.tokens == eos_id) & self.mask).any(dim=1)
 
     @cached_property
     def texts(self) -> list[str]:
@@ -159,16 +169,27 @@ class Sequences:
 def joined(parts: Sequence[Sequences]) -> Sequences:
     """Concatenates the completions of all parts, which have one width, and their prompts.
 
-    The result has no columns and no `given_texts`. If only some parts have prompts, the others get
-    empty ones.
+    The result has no columns. If only some parts have prompts, the others get empty ones. If only
+    some parts have given texts, the others' are decoded, unless one of them lacks a vocabulary.
     """
     prompts, prompt_mask = _joined_prompts(parts)
+    can_spell = [part.vocabulary is not None or part.given_texts is not None for part in parts]
+    spelt = all(can_spell) and any(part.given_texts is not None for part in parts)
+    with_prompts = all(
+        part.vocabulary is not None or part.prompts is None or part.given_prompt_texts is not None
+        for part in parts
+    ) and any(part.given_prompt_texts is not None for part in parts)
     return Sequences(
         torch.cat([part.tokens for part in parts]),
         torch.cat([part.mask for part in parts]),
         prompts,
         prompt_mask,
         vocabulary=parts[0].vocabulary,
+        given_texts=[text for part in parts for text in part.texts] if spelt else None,
+        given_prompt_texts=(
+            [text for part in parts for text in part.prompt_texts] if with_prompts else None
+        ),
+        eos_id=parts[0].eos_id,
     )
 
 

@@ -38,6 +38,13 @@ class AdversarialCallback(TrainerCallback):
     state. A resumed run reads it from `args.resume_from_checkpoint` if that is set, else from the
     checkpoint of its step in `args.output_dir`.
 
+    Without prompts in the real texts, the reward model is shown none of TRL's either: it would else
+    learn who has a prompt.
+
+    With a function that has TRL's tokenizer in place of a vocabulary, the reward model reads texts
+    (a discriminator on a pretrained body does). Then the real texts are those of a task of
+    subwords, or `function.encode(texts)`.
+
     The run must have one process, because copies of the reward model in several would drift apart.
 
     Args:
@@ -52,7 +59,7 @@ class AdversarialCallback(TrainerCallback):
 
     Raises:
         ConfigurationError: a setting breaks these rules, or the real sequences have another
-            vocabulary or another width than the function's.
+            vocabulary or another width than the function's, or their spelling is lost.
     """
 
     def __init__(
@@ -82,7 +89,9 @@ class AdversarialCallback(TrainerCallback):
         self.rounds = 0  # number of TRL's rounds of generation so far
         self.metrics: Metrics = {}  # metrics of the last training
         self._unlogged: Metrics = {}
+        self._check_spelling()
         example = self._draw(1, torch.Generator())
+        function.sees_prompts = any(example.prompt_texts)
         if example.tokens.shape[1] != function.max_length:
             raise ConfigurationError(
                 "real sequences are as wide as the function's max_length, got"
@@ -163,10 +172,22 @@ class AdversarialCallback(TrainerCallback):
         }
         save_checkpoint(_checkpoint(args, state) / FOLDER, state.global_step, saved)
 
+    def _check_spelling(self) -> None:
+        """Raises ConfigurationError if TRL's tokenizer cannot read the real texts as written."""
+        known = self.real.vocabulary if isinstance(self.real, Task) else None
+        if self.function.vocabulary is None and known is not None and known.level != "subword":
+            raise ConfigurationError(
+                "without a vocabulary real texts are those of a task of subwords, or"
+                f" function.encode(texts), got a task of {known.level}s, whose spelling is lost"
+            )
+
     def _draw(self, n: int, rng: torch.Generator) -> Sequences:
-        if isinstance(self.real, Task):
-            return self.real.real("train", n, rng)
-        return self.real.select(random_rows(len(self.real), n, rng))
+        if not isinstance(self.real, Task):
+            return self.real.select(random_rows(len(self.real), n, rng))
+        real = self.real.real("train", n, rng)
+        if self.function.vocabulary is None:
+            return self.function.encode(real.texts, real.prompt_texts)
+        return real
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:

@@ -48,10 +48,12 @@ class Replay:
     def state_dict(self) -> dict[str, Any]:
         if self.kept is None:
             return {}
-        tensors = {name: getattr(self.kept, name) for name in ("tokens", "mask")}
+        state = {name: getattr(self.kept, name) for name in ("tokens", "mask")}
         if self.kept.prompts is not None:
-            tensors |= {"prompts": self.kept.prompts, "prompt_mask": self.kept.prompt_mask}
-        return tensors
+            state |= {"prompts": self.kept.prompts, "prompt_mask": self.kept.prompt_mask}
+        if self.kept.given_prompt_texts is not None:
+            state["given_prompt_texts"] = list(self.kept.given_prompt_texts)
+        return state
 
     def load_state_dict(
         self, state: Mapping[str, Any], vocabulary: Vocabulary, device: torch.device | str

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import methodcaller
 from typing import Any, Literal
 
@@ -212,6 +212,17 @@ def autocast(discriminator: Discriminator, precision: Precision) -> torch.autoca
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def _spelt_by_vocabulary(sequences: Sequences) -> Sequences:
+    """Takes away texts as another source spelt them, if the vocabulary spells them as well.
+
+    Real texts are spelt by the vocabulary (in lower case, say). A discriminator that reads texts
+    would otherwise learn who spelt them.
+    """
+    if sequences.vocabulary is None or sequences.given_texts is None:
+        return sequences
+    return replace(sequences, given_texts=None)
+
+
 class DiscriminatorReward(Reward):
     """Scores with a discriminator in evaluation mode, and trains it.
 
@@ -259,7 +270,7 @@ class DiscriminatorReward(Reward):
         """Returns log D/(1-D) of each row, without dropout."""
         self.discriminator.eval()
         with autocast(self.discriminator, self.settings.precision):
-            return self.discriminator(sequences).float()
+            return self.discriminator(_spelt_by_vocabulary(sequences)).float()
 
     @torch.no_grad()
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
@@ -267,7 +278,7 @@ class DiscriminatorReward(Reward):
         assert isinstance(self.discriminator, TokenDiscriminator)
         self.discriminator.eval()
         with autocast(self.discriminator, self.settings.precision):
-            return self.discriminator.token_logits(sequences).float()
+            return self.discriminator.token_logits(_spelt_by_vocabulary(sequences)).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
         """Returns the reward of each row, or of each token if D judges prefixes, 0 on padding."""
@@ -282,8 +293,8 @@ class DiscriminatorReward(Reward):
         return discriminator_step(
             self.discriminator,
             self.optimizer,
-            real,
-            generated,
+            _spelt_by_vocabulary(real),
+            _spelt_by_vocabulary(generated),
             self.settings,
             self.runtime,
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqgan.data.sequences import Sequences, Trajectories, masked_mean
+from seqgan.data.sequences import Sequences, Trajectories, joined, masked_mean
 from seqgan.data.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("a", "b", "c"))  # eos 3, bos 4, pad 5
@@ -69,6 +69,33 @@ def test_prompts_are_decoded_without_their_padding() -> None:
     assert spelt.prompt_texts == ["A", "B, c", "-"]
     assert spelt.select(torch.tensor([1, 1])).prompt_texts == ["B, c", "B, c"]
     assert spelt.with_completions(make()).prompt_texts == spelt.prompt_texts
+
+
+def test_joined_texts_stay_as_they_were_given() -> None:
+    given = replace(make(), given_texts=["A b.", "C", "b  b b"], given_prompt_texts=["P"] * 3)
+    assert joined([given, given]).texts == given.texts * 2
+    assert joined([given, make()]).texts == [*given.texts, *make().texts]
+    assert joined([make(), given]).prompt_texts == ["", "", "", "P", "P", "P"]
+    assert joined([make(), make()]).given_texts is None
+    assert joined([make(), make()]).given_prompt_texts is None
+    numbers = Sequences(make().tokens, make().mask)  # nobody can spell these
+    assert joined([given, numbers]).given_texts is None
+    assert joined([replace(given, vocabulary=None)] * 2).texts == given.texts * 2
+
+
+def test_a_row_is_finished_by_its_eos() -> None:
+    sequences = make()
+    assert sequences.vocabulary is not None
+    eos = sequences.vocabulary.eos_id
+    rows = zip(sequences.tokens.tolist(), sequences.lengths.tolist(), strict=True)
+    expected = [eos in row[:length] for row, length in rows]
+    assert sequences.finished.tolist() == expected
+    assert replace(sequences, given_texts=["", "", ""]).finished.tolist() == expected
+    numbers = Sequences(torch.tensor([[7, 0], [7, 5]]), torch.tensor([[True, False], [True, True]]))
+    assert numbers.finished.tolist() == [True, True]
+    assert replace(numbers, eos_id=5).finished.tolist() == [False, True]
+    assert replace(numbers, eos_id=0).finished.tolist() == [False, False]  # padding ends nothing
+    assert joined([replace(numbers, eos_id=5)] * 2).finished.tolist() == [False, True] * 2
 
 
 def test_texts_need_a_vocabulary() -> None:

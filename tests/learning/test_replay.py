@@ -1,6 +1,7 @@
 """Older generated sequences beside fresh ones."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from reward_suite import VOCABULARY, from_rows, seeded
 
 from seqgan.data.sequences import Sequences
 from seqgan.learning.replay import Replay
+from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 def numbered(first: int, count: int) -> Sequences:
@@ -39,16 +41,21 @@ def test_a_share_of_each_round_is_older() -> None:
     assert seen == {1, 2, 3, 4, 5}
 
 
+@pytest.mark.parametrize("spelt", [False, True])
 @pytest.mark.parametrize("prompted", [False, True])
-def test_goes_on_from_its_state(prompted: bool) -> None:
+def test_goes_on_from_its_state(prompted: bool, spelt: bool, tmp_path: Path) -> None:
     replay = Replay(share=0.5, size=5)
     fresh = numbered(0, 4)
     if prompted:
         ids = torch.tensor([[6, 0], [1, 2], [6, 3], [2, 2]])
         fresh = replace(fresh, prompts=ids, prompt_mask=ids != VOCABULARY.pad_id)
+        if spelt:
+            fresh = replace(fresh, given_prompt_texts=["A", "B c", "D", "C: é"])
     replay.mixed(fresh, 4, seeded())
     again = Replay(share=0.5, size=5)
-    again.load_state_dict(replay.state_dict(), VOCABULARY, "cpu")
+    save_checkpoint(tmp_path / "replay", 1, {"replay": replay.state_dict()})
+    _, state = load_checkpoint(tmp_path / "replay")
+    again.load_state_dict(state["replay"], VOCABULARY, "cpu")
     first, second = (each.mixed(fresh, 6, seeded(1)) for each in (replay, again))
     assert torch.equal(first.tokens, second.tokens)
     assert first.prompt_texts == second.prompt_texts

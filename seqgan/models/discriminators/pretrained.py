@@ -162,7 +162,8 @@ class PretrainedDiscriminator(Discriminator):
 
     def vectors(self, sequences: Sequences) -> Float[Tensor, "batch width"]:
         """The input of the head: a float32 vector for each text."""
-        texts = list(zip(sequences.prompt_texts, sequences.texts, _ended(sequences), strict=True))
+        finished = sequences.finished.tolist()
+        texts = list(zip(sequences.prompt_texts, sequences.texts, finished, strict=True))
         if self.config.body == "frozen":
             with torch.no_grad():
                 return self._cached(texts)
@@ -274,15 +275,6 @@ class PretrainedDiscriminator(Discriminator):
         tokenizer = copy.deepcopy(self.tokenizer)
         tokenizer.padding_side, tokenizer.model_max_length = "right", self.max_tokens
         return classifier.eval(), tokenizer
-
-
-def _ended(sequences: Sequences) -> list[bool]:
-    """True for each text with an eos, and for all texts if the vocabulary has no eos."""
-    vocabulary = sequences.vocabulary
-    if sequences.given_texts is not None or vocabulary is None or vocabulary.eos_id is None:
-        return [True] * len(sequences)
-    has_eos: list[bool] = (sequences.tokens == vocabulary.eos_id).any(dim=1).tolist()
-    return has_eos
 
 
 def minilm_folder() -> str:

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.data.vocabulary import Vocabulary, split_words
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.rewards.adapters.coding import Coding, Message, TokenizerCoding, coding_of
 from seqgan.rewards.base import RewardError, RewardModel, returns
 from seqgan.system.errors import ConfigurationError
 
-Message = Mapping[str, Any]
 Text = str | Sequence[Message]  # a text in TRL: a string, or the messages of a conversation
 
 
@@ -38,11 +38,12 @@ class Completion:
 class TrlFunction:
     """A reward model as a function that `GRPOTrainer` and `RLOOTrainer` take.
 
-    With a vocabulary, the reward model sees TRL's text in its own numbers. The text is split into
-    words (or characters), lower-cased if the vocabulary knows no capitals, and cut at
-    `max_length`; an eos follows if it fits. Without a vocabulary, the reward model sees TRL's
-    token ids. In both cases `texts` and `prompt_texts` are TRL's own, and the data set's columns
-    come along.
+    With a vocabulary, the reward model sees TRL's text in its own numbers, as a run numbers its
+    real texts: in words or characters, in lower case if the vocabulary knows no capitals, or in the
+    subwords of the vocabulary's tokenizer. The ids are cut at `max_length`; an eos follows if it
+    fits. Without a vocabulary, the reward model sees TRL's token ids. In both cases `texts` and
+    `prompt_texts` are TRL's own, and the data set's columns come along. (A `DiscriminatorReward`
+    reads texts as the vocabulary spells them, since it is trained on real texts of that spelling.)
 
     An empty completion is read as a lone eos. The reward does not apply to a completion without
     any token, not even an eos. Words of a prompt that the vocabulary lacks (say a start symbol) are
@@ -55,8 +56,18 @@ class TrlFunction:
             default a batch is as wide as its longest row.
         remember: number of the last judged completions that are kept for `take_generated`.
         eos_token_id: TRL's id of the end of a completion; a completion without it then gets no
-            eos. By default every completion counts as finished.
+            eos. By default the tokenizer's, or, without a tokenizer, every completion counts as
+            finished.
         device: the reward model's.
+        tokenizer: that of TRL's model, if there is no vocabulary. `encode` numbers real texts with
+            it, so that a reward model that reads texts can learn.
+
+    Attributes:
+        sees_prompts: False hides the prompts from the reward model.
+
+    Raises:
+        ConfigurationError: a number is out of range, or there are a vocabulary and a tokenizer.
+        ModelFolderError: the tokenizer of a vocabulary of subwords cannot be read.
     """
 
     def __init__(
@@ -67,7 +78,13 @@ class TrlFunction:
         remember: int = 0,
         eos_token_id: int | None = None,
         device: torch.device | str = "cpu",
+        tokenizer: Any = None,
     ) -> None:
+        if vocabulary is not None and tokenizer is not None:
+            raise ConfigurationError(
+                "texts are numbered by a vocabulary or by a tokenizer, got both; a vocabulary of"
+                " subwords knows its own tokenizer"
+            )
         if max_length is not None and max_length < 1:
             raise ConfigurationError(f"max_length is at least 1, got {max_length}")
         if remember < 0:
@@ -80,10 +97,11 @@ class TrlFunction:
         self.eos_token_id = eos_token_id
         self.device = device
         self.metrics: Metrics = {}  # handed to TRL's log with the next batch
-        words = () if vocabulary is None else vocabulary.words
-        self._known = frozenset(words)
-        unk_word = None if vocabulary is None else vocabulary.unk_word
-        self._lowercase = all(word == word.lower() for word in words if word != unk_word)
+        self.sees_prompts = True
+        self._coding: Coding | None = None if vocabulary is None else coding_of(vocabulary)
+        if tokenizer is not None:
+            self._coding = TokenizerCoding(tokenizer)
+            self.eos_token_id = self._coding.eos_id if eos_token_id is None else eos_token_id
         self._judged: deque[Completion] = deque(maxlen=remember)
 
     def __call__(
@@ -120,20 +138,27 @@ class TrlFunction:
         self._judged.clear()
         return self._batch(judged) if judged else None
 
-    def encode(self, texts: Sequence[str]) -> Sequences:
+    def encode(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> Sequences:
         """Numbers real texts like finished completions, to train the reward model on them.
 
+        Args:
+            prompts: one for each text, if the texts continue prompts.
+
         Raises:
-            RewardError: there is no vocabulary, a word is not in it, or a text has no token.
+            RewardError: there are neither a vocabulary nor a tokenizer, a word is not in the
+                vocabulary, or a text has no token.
         """
-        if self.vocabulary is None:
-            raise RewardError(self.__name__, "only a vocabulary can number texts, got none")
+        if self._coding is None:
+            raise RewardError(
+                self.__name__, "only a vocabulary or a tokenizer can number texts, got none"
+            )
         rows = []
-        for index, text in enumerate(texts):
+        contexts = [""] * len(texts) if prompts is None else prompts
+        for index, (text, prompt) in enumerate(zip(texts, contexts, strict=True)):
             ids = self._ended(self._number(index, text))
             if not ids:
                 raise RewardError(self.__name__, "a real text has a token, got none", index, text)
-            rows.append(Completion("", text, [], ids, {}))
+            rows.append(Completion(prompt, text, self._coding.prompt(prompt, None), ids, {}))
         return self._batch(rows)
 
     @torch.no_grad()
@@ -162,9 +187,9 @@ class TrlFunction:
             text = _text(completion, only="assistant")
             emitted = None if completion_ids is None else list(completion_ids[index])
             ids = self._ids(index, text, emitted)
-            context = _text(prompt)
+            context, context_ids = self._context(prompt)
             row = {name: values[index] for name, values in by_row.items()}
-            numbered = Completion(context, text, self._context_ids(context), ids, row)
+            numbered = Completion(context, text, context_ids, ids, row)
             read.append(numbered if ids else None)
         return read
 
@@ -181,15 +206,14 @@ class TrlFunction:
         return self._ended(ids) if finished else ids[: self.max_length]
 
     def _ended(self, ids: list[int]) -> list[int]:
-        """Returns the ids with an eos, if the vocabulary has one, cut at `max_length`."""
-        eos_id = None if self.vocabulary is None else self.vocabulary.eos_id
+        """Returns the ids with an eos, if there is one, cut at `max_length`."""
+        eos_id = self.eos_token_id if self.vocabulary is None else self.vocabulary.eos_id
         return [*ids, *([] if eos_id is None else [eos_id])][: self.max_length]
 
     def _number(self, index: int, text: str) -> list[int]:
-        assert self.vocabulary is not None
-        tokens = self._split(text)
+        assert self._coding is not None
         try:
-            return self.vocabulary.encode(tokens)
+            return self._coding.text(text)
         except KeyError as error:
             raise RewardError(
                 self.__name__,
@@ -198,23 +222,17 @@ class TrlFunction:
                 text,
             ) from error
 
-    def _context_ids(self, prompt: str) -> list[int]:
-        if self.vocabulary is None:
-            return []
-        tokens = self._split(prompt)
-        if self.vocabulary.unk_word is None:
-            tokens = [token for token in tokens if token in self._known]
-        return self.vocabulary.encode(tokens)
-
-    def _split(self, text: str) -> list[str]:
-        assert self.vocabulary is not None
-        if self.vocabulary.level == "word":
-            return split_words(text, self._lowercase)
-        cased = text.lower() if self._lowercase else text
-        return [token for token in cased if not token.isspace() or token in self._known]
+    def _context(self, prompt: Text) -> tuple[str, list[int]]:
+        """Returns a prompt's text and ids."""
+        if not self.sees_prompts:
+            return "", []
+        text = _text(prompt)
+        if self._coding is None:
+            return text, []
+        return text, self._coding.prompt(text, None if isinstance(prompt, str) else prompt)
 
     def _batch(self, completions: Sequence[Completion]) -> Sequences:
-        pad_id = 0 if self.vocabulary is None else self.vocabulary.pad_id
+        pad_id = 0 if self._coding is None else self._coding.pad_id
         rows = [completion.ids for completion in completions]
         width = self.max_length or max(map(len, rows))
         tokens, mask = _padded(rows, width, pad_id), _padded([[1] * len(r) for r in rows], width, 0)
@@ -237,6 +255,7 @@ class TrlFunction:
             vocabulary=self.vocabulary,
             given_texts=[completion.text for completion in completions],
             given_prompt_texts=[completion.prompt for completion in completions],
+            eos_id=self.eos_token_id if self.vocabulary is None else None,
         ).to(self.device)
 
 
@@ -247,13 +266,18 @@ def as_trl(
     remember: int = 0,
     eos_token_id: int | None = None,
     device: torch.device | str = "cpu",
+    tokenizer: Any = None,
 ) -> TrlFunction:
     """Makes a reward model a reward function of TRL's trainers, with `TrlFunction`'s arguments.
 
     Raises:
-        ConfigurationError: `max_length` is less than 1, or `remember` less than 0.
+        ConfigurationError: `max_length` is less than 1, or `remember` less than 0, or both a
+            vocabulary and a tokenizer are given.
+        ModelFolderError: the tokenizer of a vocabulary of subwords cannot be read.
     """
-    return TrlFunction(reward_model, vocabulary, max_length, remember, eos_token_id, device)
+    return TrlFunction(
+        reward_model, vocabulary, max_length, remember, eos_token_id, device, tokenizer
+    )
 
 
 def _text(text: Text, only: str | None = None) -> str:

@@ -1,7 +1,7 @@
 """Texts and prompts as rows of ids, cut by the pretrained tokenizer of a vocabulary."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,22 @@ class Subwords:
                 f"task.chat_template takes a tokenizer with a chat template,"
                 f" {self.vocabulary.tokenizer} has none"
             )
+        return self.conversations([[{"role": "user", "content": prompt}] for prompt in prompts])
+
+    def conversations(self, conversations: Sequence[Sequence[Mapping[str, Any]]]) -> list[Ids]:
+        """The ids of each conversation in the tokenizer's chat template, ready for an answer.
+
+        Args:
+            conversations: the messages of each, with a `role` and a `content`.
+
+        Raises:
+            ModelFolderError: the chat template refuses a conversation.
+        """
         import jinja2
 
-        messages = [[{"role": "user", "content": prompt}] for prompt in prompts]
         try:
             rows = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, return_dict=True
+                list(conversations), add_generation_prompt=True, return_dict=True
             )
         except jinja2.TemplateError as error:
             raise ModelFolderError(
