@@ -7,7 +7,7 @@ import pytest
 
 README = Path(__file__).parents[2] / "envs" / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-LIBRARIES = ("sb3_contrib", "torchrl", "tianshou")
+LIBRARIES = ("sb3_contrib", "stable_baselines3", "torchrl", "tianshou")
 
 
 def library_of(block):
