@@ -263,7 +263,7 @@ def test_real_texts_are_encoded_as_completions_are() -> None:
     ]
     with pytest.raises(RewardError, match=r"on row 1 \(''\): a real text has a token"):
         as_trl(ConstantReward(), ENDLESS).encode(["dog", ""])
-    with pytest.raises(RewardError, match="only a vocabulary can number texts"):
+    with pytest.raises(RewardError, match="only a vocabulary or a tokenizer can number texts"):
         as_trl(ConstantReward()).encode(["dog"])
 
 
