@@ -5,12 +5,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from io import TextIOWrapper
+from io import StringIO
 from pathlib import Path
 
 from seqgan.judging.study import Key
 from seqgan.system.errors import DataError
-from seqgan.system.inputs import csv_rows, open_file
+from seqgan.system.inputs import csv_rows, read_table
 
 COLUMNS = ("rater", "item", "answer", "seconds", "time", "page")
 ANSWERS = ("left", "right", "tie", "bad")
@@ -66,7 +66,7 @@ def read_ratings(paths: Sequence[Path], key: Key) -> tuple[list[Rating], list[st
 def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
     """The answers of one file with their times."""
     try:
-        with TextIOWrapper(open_file(path, once=True), "utf-8-sig", newline="") as file:
+        with StringIO(read_table(path), newline="") as file:
             reader = csv.reader(file, strict=True)
             rows_read = csv_rows(reader)
             header = next(rows_read, [])
@@ -83,8 +83,6 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
                     rows.append(_rating(place, header, fields, key))
     except OSError as error:
         raise DataError(f"a CSV file can be read, got {path} ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: a CSV file is UTF-8, got {error.reason}") from error
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: a row is well-formed CSV ({error})"

@@ -42,6 +42,24 @@ def open_file(path: Path, once: bool = False) -> BufferedReader:
         raise
 
 
+def read_table(path: Path) -> str:
+    """The text of a CSV file, with the ends of its lines, without a byte order mark.
+
+    Raises:
+        OSError, DataError: as `open_file`; DataError too where a byte is no UTF-8, with its line.
+    """
+    with open_file(path, once=True) as file:
+        content = file.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        raise DataError(
+            f"{path}: a CSV file is UTF-8, got the byte 0x{byte:02x} in line {line}"
+        ) from error
+
+
 def csv_rows(reader: Any) -> Iterator[list[str]]:
     """The rows of a `csv.reader`, with fields of up to `LONGEST_FIELD` characters.
 

@@ -285,6 +285,12 @@ class TestLexicon(Shipped):
         assert_equal(values(reward, texts), [0.5, 9.5 / 3, 0])
         assert_equal(values(lexicon(words=["bad", "dog"]), texts), [0.5, 0, 1])
 
+    def test_a_word_is_one_word_however_it_is_spelt(self, tmp_path):
+        path = tmp_path / "words.txt"
+        path.write_text("\ufeffe\u0301te\u0301\t2\n\u0939\u093f\t3\n\u0130\t5\n", encoding="utf-8")
+        texts = ["\u00c9t\u00e9", "\u0939\u093f \u0939", "i\u0307"]
+        assert lexicon(path=str(path), reduction="sum").judge(texts) == [2, 3, 5]
+
     def test_reads_a_file(self, tmp_path):
         path = tmp_path / "words.txt"
         path.write_text("good\t2.5\n\nbad\t-1\ndog\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from seqgan.rewards.shipped.texts import read_weights
 from seqgan.system.errors import DataError, SeqganError
 from seqgan.system.files import digest_of
 from seqgan.system.inputs import csv_rows, open_file
+from seqgan.system.reading import read_yaml
 from seqgan.tasks.files.prompts import PromptsConfig, prompts_task, read_prompts
 from seqgan.tasks.files.text import TextConfig, text_task
 from seqgan.tasks.files.text_files import read_texts
@@ -32,6 +33,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "points": lambda path: read_points(path, []),
     "oracle": lambda path: Oracle.load(path, 20),
     "hash": digest_of,
+    "settings": read_yaml,
 }
 
 

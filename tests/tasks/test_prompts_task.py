@@ -344,3 +344,16 @@ def test_many_prompts_take_one_row_each(tmp_path: Path) -> None:
     assert rows.ids.dtype == np.uint16
     assert len(rows.ids) == 2 * len(rows)
     assert len(rows.continuations.ids) == 2 * len(rows)
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff", " \u00ad "])
+def test_a_prompt_of_what_nobody_sees_is_blank(nothing: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"a {n}", "continuation": "b c"} for n in range(9)]
+    path = tmp_path / "pairs.jsonl"
+    rows[4]["prompt"] = nothing
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(TextFileError, match=r"pairs.jsonl, line 5: a prompt is a text, got"):
+        prompts_task(PromptsConfig(path=str(path), min_count=1))
+    rows[4] = {"prompt": "a 4", "continuation": nothing}
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert "1 blank and 0 too long" in prompts_task(PromptsConfig(path=str(path))).description

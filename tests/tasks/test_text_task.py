@@ -13,6 +13,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files import text_files
 from seqgan.tasks.files.text import TextConfig, TextFileError, text_task
+from seqgan.tasks.files.text_files import read_texts, stream_texts
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 # 49 texts of 14 words. Dev and test take 2 texts each, so every word is left at least 3 times in
@@ -457,3 +458,32 @@ def test_coco_captions(reference_data: Path) -> None:
     assert list(task.vocabulary.words[1:]) == sorted(counts, key=lambda word: (-counts[word], word))
     test = Counter(word for text in rows_of(task, "test").texts for word in text.split(" "))
     assert f"{test['<unk>'] / test.total():.1%} of test tokens unknown" in task.description
+
+
+def test_words_of_every_script_in_a_task(tmp_path: Path) -> None:
+    """Marks count for no length; texts of what nobody sees are blank; one spelling is one text."""
+    texts = [
+        "हिन्दी किताब",
+        "می\u200cروم 👩\u200d💻",
+        "déjà vu",
+        "de\u0301ja\u0300 vu",
+        "\ufeff",
+        "\u200b",
+        "a b",
+    ]
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(texts), encoding="utf-8")
+    task = text_task(TextConfig(path=str(path), min_count=1, max_length=3))
+    assert "5 texts (4 distinct), 2 blank and 0 too long" in task.description
+    whole = {"हिन्दी", "किताब", "می\u200cروم", "👩\u200d💻", "déjà", "vu", "a", "b", "<unk>"}
+    assert set(task.vocabulary.words) <= whole
+
+
+def test_a_line_that_is_a_text_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text('"two\\nlines"\n"Hello."\n"\\u0000"\n""\n\nab\n', encoding="utf-8")
+    assert list(stream_texts(path)) == ["two\nlines", '"Hello."', "\0", "", "", "ab"]
+    assert read_texts(path) == ["two\nlines", '"Hello."', "\0", "", "ab"]
+    path.write_text('a\n"\\ud83d"\n', encoding="utf-8")
+    with pytest.raises(TextFileError, match=r"texts.txt, line 2: a text is valid Unicode, got"):
+        read_texts(path)

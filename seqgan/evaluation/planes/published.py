@@ -5,13 +5,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import StringIO
 from pathlib import Path
 
 from seqgan.evaluation.axes import Axis
 from seqgan.evaluation.planes.points import Panel
 from seqgan.system.errors import DataError
-from seqgan.system.inputs import csv_rows, open_file
+from seqgan.system.inputs import csv_rows, read_table
 
 MODEL = "model"
 # Other names of the axes. NLL_gen is not among them: papers compute it on training data.
@@ -47,7 +47,13 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
             number (with the line), or no plane can show a point.
     """
     try:
-        with TextIOWrapper(open_file(path, once=True), "utf-8-sig", newline="") as file:
+        text = read_table(path)
+    except FileNotFoundError as error:
+        raise DataError(f"--points names a CSV file, got {path}: no such file") from error
+    except (OSError, DataError) as error:
+        raise DataError(f"--points names a readable CSV file, {path}: {error}") from error
+    try:
+        with StringIO(text, newline="") as file:
             reader = csv.reader(file, strict=True)
             rows = csv_rows(reader)
             header = [name.strip() for name in next(rows, [])]
@@ -77,10 +83,9 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
                 curves.setdefault(model, []).append(
                     {axis: value for axis, value in point.items() if math.isfinite(value)}
                 )
-    except FileNotFoundError as error:
-        raise DataError(f"--points names a CSV file, got {path}: no such file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"--points names a readable CSV file, {path}: {error}") from error
+    except csv.Error as error:
+        where = f"{path} line {reader.line_num}"
+        raise DataError(f"--points names a readable CSV file, {where}: {error}") from error
     published = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
     if not any(curve.on(panel) for curve in published for panel in panels):
         raise DataError(f"{path}: a file of points has at least one with both axes, got none")
