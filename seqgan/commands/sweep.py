@@ -17,11 +17,15 @@ from seqgan.system.checks import Seed, Size
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.files import making, write_bytes, write_text
 from seqgan.system.locks import lock
+from seqgan.system.reading import check_shape
 
 if TYPE_CHECKING:
     from seqgan.sweeps.reading import Sweep
 
 ONCE = "a sweep runs once at a time"
+
+
+OF_SETTINGS = {"id": str, "seed": int, "runs": int, "flags": [str]}  # in the journal
 
 
 def run(given: list[str]) -> int:
@@ -96,8 +100,8 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
 def _resume(options: argparse.Namespace) -> int:
     import optuna
 
-    from seqgan.sweeps.reading import read_sweep
-    from seqgan.sweeps.runner import open_journal
+    from seqgan.sweeps.reading import check_name, read_sweep
+    from seqgan.sweeps.runner import open_journal, reading_journal
 
     folder = options.resume
     if (folder / "trials.jsonl").is_file():
@@ -109,15 +113,20 @@ def _resume(options: argparse.Namespace) -> int:
         if not (folder / name).is_file():
             raise InputError(f"a sweep is a folder with a {name}, got {folder}")
     with lock(folder, ONCE):
-        storage = open_journal(folder)
-        studies = optuna.get_all_study_summaries(storage)
+        with reading_journal(folder):
+            storage = open_journal(folder)
+            studies = optuna.get_all_study_summaries(storage)
         if not studies or "settings" not in studies[0].user_attrs:
             raise InputError(
                 f"{folder} has no trial yet; begin with seqgan sweep {folder}/sweep.yaml"
             )
-        study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
-        settings = study.user_attrs["settings"]
-        sweep = replace(read_sweep(folder / "sweep.yaml"), name=study.study_name)
+        with reading_journal(folder):
+            study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
+            settings = study.user_attrs["settings"]
+            check_shape(settings, OF_SETTINGS, f"{folder / 'journal.log'}: settings")
+            check_seed(settings["seed"])
+            study.get_trials()
+        sweep = replace(read_sweep(folder / "sweep.yaml"), name=check_name(study.study_name))
         sweep = _without(sweep, settings["flags"])
         source = folder / "sweep.yaml"
         check_flags(sweep, settings["flags"], source, (), options.trust_run_code)

@@ -19,13 +19,22 @@ from typing import Any, Literal
 
 from seqgan.data.words import split_clusters, split_words
 from seqgan.system.errors import ConfigurationError, DataError
-from seqgan.system.inputs import open_file
+from seqgan.system.reading import check_shape, read_json
 
 Kind = Literal["comparison", "repeat", "control"]
 Pair = tuple[str, str]  # two systems, in the order in which they were named
 
 INTACT, SHUFFLED = "intact", "shuffled"  # the two sides of a control
 DEFAULT_QUESTION = "Which text reads more like one that a person wrote?"
+# The shape of a key.
+OF_KEY = {
+    "page": str,
+    "question": str,
+    "systems": [str],
+    "items": {"*": {"kind": str, "left": str, "right": str, "repeats?": str}},
+    "identical": list,
+    "both_bad?": bool,
+}
 KEY_FORMAT = "blinded comparison, key 1"
 
 
@@ -268,16 +277,15 @@ def read_key(path: Path) -> Key:
     """
     rule = f"a key is the JSON file that was written with the page, got {path}"
     try:
-        with open_file(path, once=True) as file:
-            plain = json.load(file)
-    except DataError:
-        raise
-    except OSError as error:
-        raise ConfigurationError(f"a key can be read, got {path} ({error.strerror})") from error
-    except ValueError as error:  # the file is no JSON or no UTF-8
+        plain = read_json(path)
+        if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
+            raise ConfigurationError(rule)
+        check_shape(plain, OF_KEY, str(path))
+    except DataError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError):
+            raise ConfigurationError(f"a key can be read, got {path} ({cause.strerror})") from error
         raise ConfigurationError(f"{rule} ({error})") from error
-    if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
-        raise ConfigurationError(rule)
     try:
         return Key(
             plain["page"],

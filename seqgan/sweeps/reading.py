@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from seqgan.system.errors import ConfigurationError
+from seqgan.system.errors import ConfigurationError, DataError
+from seqgan.system.reading import clipped, read_yaml, shown
 from seqgan.tracking.metrics import METRICS, find_metric
 
 NEEDED = ("method", "metric", "parameters", "command")
@@ -27,6 +27,7 @@ DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "q_uniform": ("min", "max", "q"),
     "log_uniform_values": ("min", "max"),
 }
+LONGEST_NAME = 100
 SPELLED_ALMOST = 0.9  # likeness of two names of which one is a slip of the other
 
 
@@ -58,10 +59,9 @@ def read_sweep(path: Path) -> Sweep:
             value of the wrong type or out of range, a distribution that no local sweep draws.
     """
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigurationError(f"a sweep is a YAML file, got {path}: {reason}") from error
+        plain = read_yaml(path)
+    except DataError as error:
+        raise ConfigurationError(f"a sweep is a YAML file, got {error}") from error
     try:
         return parse_sweep(plain, path.stem)
     except ConfigurationError as error:
@@ -76,15 +76,17 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
     """
     top = _mapping(plain, "", NEEDED, OPTIONAL)
     given, command = top["parameters"], top["command"]
-    _must(isinstance(given, dict), f"parameters is a mapping, got {given!r}")
+    _must(isinstance(given, dict), f"parameters is a mapping, got {shown(given)}")
     items = {str(name): _distribution(item, f"parameters.{name}") for name, item in given.items()}
     space = {name: item for name, item in items.items() if not item.single()}
     _must(space, f"one of the parameters has several values, got {', '.join(items) or 'none'}")
-    _must(isinstance(command, list) and command, f"command is a list of words, got {command!r}")
+    _must(
+        isinstance(command, list) and command, f"command is a list of words, got {shown(command)}"
+    )
     metric = _mapping(top["metric"], "metric", ("name",), ("goal",))
     program = str(_scalar(top.get("program", ""), "program"))
     sweep = Sweep(
-        name=str(_scalar(top.get("name", ""), "name")) or default_name,
+        name=check_name(str(_scalar(top.get("name", ""), "name")) or default_name),
         method=_one_of(top["method"], "method", ("grid", "random", "bayes")),
         metric=_metric(str(metric["name"])),
         goal=_one_of(metric.get("goal", "minimize"), "metric.goal", ("minimize", "maximize")),
@@ -100,6 +102,18 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
     return sweep
 
 
+def check_name(name: str) -> str:
+    """A sweep's name, if it can be the name of a folder and stand in a line.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    plain = 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name
+    rule = f"the name of a sweep is a folder's: up to {LONGEST_NAME} characters without /"
+    _must(plain and "/" not in name and name[0] not in ".-", f"{rule}, got {shown(name)}")
+    return name
+
+
 def _distribution(plain: Any, where: str) -> Any:
     """Optuna's distribution of a parameter; Weights & Biases infers a kind that is not named."""
     named = isinstance(plain, dict) and "distribution" in plain
@@ -112,10 +126,10 @@ def _distribution(plain: Any, where: str) -> Any:
         values = plain["values"]
         _must(
             isinstance(values, list) and values,
-            f"{where}.values is a list of values, got {values!r}",
+            f"{where}.values is a list of values, got {shown(values)}",
         )
         values = [_scalar(value, f"{where}.values") for value in values]
-        _must(len(set(values)) == len(values), f"{where}.values are distinct, got {values}")
+        _must(len(set(values)) == len(values), f"{where}.values are distinct, got {shown(values)}")
         return CategoricalDistribution(values)
     low, high, *steps = (_number(plain[key], f"{where}.{key}") for key in keys)
     _must(low < high, f"{where}.min is below max, got {low} and {high}")
@@ -135,12 +149,12 @@ def _distribution(plain: Any, where: str) -> Any:
 
 
 def _inferred(plain: Any, where: str) -> str:
-    _must(isinstance(plain, dict), f"{where} has value, values, or min and max, got {plain!r}")
+    _must(isinstance(plain, dict), f"{where} has value, values, or min and max, got {shown(plain)}")
     if "value" in plain:
         return "constant"
     if "values" in plain:
         return "categorical"
-    given = ", ".join(map(str, plain)) or "nothing"
+    given = clipped(", ".join(map(str, plain))) or "nothing"
     _must({"min", "max"} <= set(plain), f"{where} has value, values, or min and max, got {given}")
     return "int_uniform" if {type(plain["min"]), type(plain["max"])} == {int} else "uniform"
 
@@ -177,7 +191,7 @@ def _metric(name: str) -> str:
     near = ", ".join(difflib.get_close_matches(name, listed, n=1, cutoff=SPELLED_ALMOST))
     _must(
         not (find_metric(name).is_pattern and near),
-        f"metric.name is a metric of docs/metrics.md, got {name!r}; the nearest one is {near}",
+        f"metric.name is a metric of docs/metrics.md, got {shown(name)}; the nearest one is {near}",
     )
     return name
 
@@ -186,38 +200,43 @@ def _mapping(
     plain: Any, where: str, needed: Sequence[str], optional: Sequence[str]
 ) -> Mapping[str, Any]:
     """The mapping, if it has the needed keys and no others than the optional ones."""
-    _must(isinstance(plain, dict), f"{where or 'a sweep'} is a mapping, got {plain!r}")
+    _must(isinstance(plain, dict), f"{where or 'a sweep'} is a mapping, got {shown(plain)}")
     known, prefix = (*needed, *optional), f"{where}." if where else ""
     for key in plain:
-        near = difflib.get_close_matches(str(key), known, n=1) or [f"one of {', '.join(known)}"]
-        _must(key in known, f"unknown key {prefix}{key}; the nearest known one is {near[0]}")
+        near = difflib.get_close_matches(str(key)[:80], known, n=1) or [
+            f"one of {', '.join(known)}"
+        ]
+        _must(
+            key in known,
+            f"unknown key {prefix}{clipped(str(key))}; the nearest known one is {near[0]}",
+        )
     for key in needed:
         _must(key in plain, f"{prefix}{key} is needed, got none")
     return plain
 
 
 def _one_of(value: Any, where: str, known: Sequence[str]) -> str:
-    _must(value in known, f"{where} is one of {', '.join(known)}, got {value!r}")
+    _must(value in known, f"{where} is one of {', '.join(known)}, got {shown(value)}")
     return str(value)
 
 
 def _scalar(value: Any, where: str) -> Any:
     is_scalar = isinstance(value, str | int | float)
-    _must(is_scalar, f"{where} is a text, a number, true or false, got {value!r}")
+    _must(is_scalar, f"{where} is a text, a number, true or false, got {shown(value)}")
     return value
 
 
 def _number(value: Any, where: str) -> Any:
     hint = "; YAML writes 1e-3 as 1.0e-3" if isinstance(value, str) else ""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    rule = f"{where} is a finite number, got {value!r}{hint}"
+    rule = f"{where} is a finite number, got {shown(value)}{hint}"
     _must(is_number and math.isfinite(value), rule)
     return value
 
 
 def _count(value: Any, where: str) -> int:
     is_count = type(value) is int and value > 0
-    _must(is_count, f"{where} is a whole number of at least 1, got {value!r}")
+    _must(is_count, f"{where} is a whole number of at least 1, got {shown(value)}")
     return int(value)
 
 

@@ -24,10 +24,13 @@ from optuna.trial import TrialState
 
 from seqgan.sweeps.reading import Sweep
 from seqgan.sweeps.trials import can_resume, error_line, rows_with, trial_lives, trial_path
+from seqgan.system.errors import DataError, SeqganError, described
 from seqgan.system.files import cut
 from seqgan.system.locks import is_locked
+from seqgan.system.reading import clipped, parse_row, read_lines
 from seqgan.tracking.progress import Progress
 
+OF_JOURNAL = {"op_code": int, "worker_id": str}  # the shape of a row of optuna's
 STOPPED_CODES = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # of a run that was asked to stop
 
 
@@ -54,9 +57,30 @@ def open_journal(folder: Path) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = folder / "journal.log"
     journal.with_name("journal.log.lock").unlink(missing_ok=True)
+    for place, line in read_lines(journal):
+        if line.endswith(b"\n"):
+            parse_row(line, place, OF_JOURNAL)
     if journal.is_file():
         cut(journal, journal.read_bytes().rfind(b"\n") + 1)  # less a row half written
     return JournalStorage(JournalFileBackend(str(journal)))
+
+
+@contextmanager
+def reading_journal(folder: Path) -> Iterator[None]:
+    """Says in one line that a journal is none of a sweep, where optuna raises all kinds of errors.
+
+    Raises:
+        DataError: the block raised such an error.
+    """
+    try:
+        yield
+    except SeqganError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        reason = clipped(described(error))
+        raise DataError(
+            f"a journal is a sweep's, got {folder / 'journal.log'}: {reason}"
+        ) from error
 
 
 @dataclass

@@ -24,6 +24,7 @@ import yaml
 from seqgan.sweeps.reading import Sweep
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import append_to, write_text
+from seqgan.system.reading import clipped
 from seqgan.tracking.jsonl import read_rows
 from seqgan.training.moved import present_flags
 from seqgan.training.trust import FLAG
@@ -128,7 +129,7 @@ def train_arguments(
     words = [word for word in sweep.command if word not in ignored]
     is_training = [Path(word).name for word in words[:2]] == ["seqgan", "train"]
     if not is_training or words.count(ARGS) != 1:
-        given = ", ".join(sweep.command)
+        given = clipped(", ".join(sweep.command))
         raise ConfigurationError(f"command is [seqgan, train, ..., {ARGS}], got [{given}]")
     flags = [f"--{name}={value}" for name, value in values.items()]
     for word in (*words, *extra, *flags):

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import reprlib
-import stat
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from seqgan.system.errors import DataError
+from seqgan.system.inputs import open_file
 
 MEGABYTE = 2**20
 LARGEST = 256 * MEGABYTE  # bytes of a JSON file
@@ -40,7 +40,7 @@ Shape = Any  # see `check_shape`
 
 def shown(value: object) -> str:
     """The value as errors quote it: its `repr`, shortened."""
-    return _SHORT.repr(value)
+    return clipped(_SHORT.repr(value), 300)
 
 
 def clipped(text: str, most: int = 200) -> str:
@@ -55,19 +55,15 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
         DataError: there is no such file, it is a device, a pipe or a folder, or it is too large.
     """
     try:
-        # A pipe without a writer would wait for one.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open_file(path, once=True) as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(largest + 1) if size <= largest else b""
     except (OSError, ValueError) as error:  # ValueError: a NUL character in its name
+        if isinstance(error, DataError):
+            raise
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{_named(path)}: {reason}") from error
-    status = os.fstat(handle)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(handle)
-        raise DataError(f"{path} is a file, got a folder, a pipe or a device")
-    with os.fdopen(handle, "rb") as file:
-        content = file.read(largest + 1) if status.st_size <= largest else b""
-    if max(len(content), status.st_size) > largest:
-        size = max(len(content), status.st_size)
+    if (size := max(len(content), size)) > largest:
         raise DataError(f"{path} has at most {largest} bytes, got {size}")
     return content
 

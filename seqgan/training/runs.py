@@ -9,15 +9,15 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from io import FileIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
-from seqgan.data.vocabulary import Vocabulary
+from seqgan.data.vocabulary import Level, Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.adapters.finding import DISCRIMINATOR
@@ -237,6 +237,17 @@ def on_device(folder: RunFolder, config: TrainConfig, asked: str | None = None) 
     return replace(config, device=device_here(config.device, asked, folder.path))
 
 
+def check_own(folder: RunFolder) -> None:
+    """Checks that what a run writes into its folder stays in it: no part of it is a link.
+
+    Raises:
+        ConfigurationError: a file or a folder in it leads elsewhere.
+    """
+    for path in (*folder.path.iterdir(), *folder.checkpoints.glob("*")):
+        if path.is_symlink():
+            raise ConfigurationError(f"a run's files lie in its own folder, got the link {path}")
+
+
 def check_vocabulary(folder: RunFolder, task: Task) -> None:
     """Checks that a task has the vocabulary of a run, word for word.
 
@@ -346,8 +357,15 @@ def _read_task(folder: RunFolder) -> _TaskFacts:
             f"{folder.task} has a max_length of at least 1 and a whole_length of no less, got"
             f" {max_length} and {whole_length}"
         )
+    known = {item.name for item in fields(Vocabulary)}
+    words = plain["vocabulary"]
+    if words["level"] not in get_args(Level) or not words.keys() <= known:
+        raise DataError(
+            f"{folder.task} has a vocabulary of level {', '.join(get_args(Level))} with"
+            f" {', '.join(sorted(known))}, got {shown(words)}"
+        )
     try:
-        vocabulary = Vocabulary.from_dict(plain["vocabulary"])
+        vocabulary = Vocabulary.from_dict(words)
     except ConfigurationError as error:
         raise DataError(f"{folder.task}: {error}") from error
     return _TaskFacts(vocabulary, max_length, whole_length)
