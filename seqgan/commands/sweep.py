@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path, number
-from seqgan.system.checks import Seed, Size
+from seqgan.system.checks import Seed, Size, checked
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.files import making, write_bytes, write_text
 from seqgan.system.locks import lock
@@ -124,7 +124,7 @@ def _resume(options: argparse.Namespace) -> int:
             study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
             settings = study.user_attrs["settings"]
             check_shape(settings, OF_SETTINGS, f"{folder / 'journal.log'}: settings")
-            check_seed(settings["seed"])
+            checked("the sweep's seed", settings["seed"], Seed)
             study.get_trials()
         sweep = replace(read_sweep(folder / "sweep.yaml"), name=check_name(study.study_name))
         sweep = _without(sweep, settings["flags"])
