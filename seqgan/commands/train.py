@@ -317,14 +317,13 @@ def _start(config: "TrainConfig", trusted: bool) -> int:
 
 def _resume(path: Path, device: str | None, trusted: bool) -> int:
     from seqgan.system.runtime import launched_rank
-    from seqgan.training.runs import check_own, on_device, open_run
+    from seqgan.training.runs import on_device, open_run
     from seqgan.training.trust import TRAINING
 
     with _reported_once():
         folder, config = open_run(path, trusted, TRAINING)
         if folder.results.is_file():
             return _present_stored(folder) if launched_rank() == 0 else 0
-        check_own(folder)
         config = on_device(folder, config, device)
     runtime, config = _processes(config)
     with _locked(folder, runtime):
@@ -502,7 +501,6 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
     from seqgan.training.runs import check_own
 
     check_own(folder)
-
     try:
         checkpoint, state = load_checkpoint(folder.checkpoints)
         check_state(state, checkpoint)
