@@ -3,6 +3,7 @@
 from typing import get_args
 
 from seqgan.commands.parsing import Parser, add_device, add_trust, given_path
+from seqgan.system.files import next_free
 
 
 def run(given: list[str]) -> int:
@@ -32,7 +33,7 @@ def run(given: list[str]) -> int:
     options = parser.parse_all(given)
     from seqgan.exporting.exports import export_run
 
-    folder = options.out or options.run / "export" / options.which
+    folder = options.out or next_free(options.run / "export" / options.which)
     export_run(
         options.run,
         folder,

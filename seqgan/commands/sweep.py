@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path, number
 from seqgan.system.checks import Seed, Size, checked
 from seqgan.system.errors import ConfigurationError, SeqganError
-from seqgan.system.files import making, write_bytes, write_text
+from seqgan.system.files import make_folder, write_bytes, write_text
 from seqgan.system.locks import lock
 from seqgan.system.reading import check_shape
 
@@ -74,24 +74,27 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
     runs = _total(sweep, options.runs)
     check_flags(sweep, extra, options.file, extra, options.trust_run_code)
     named = f"{sweep.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = options.output or Path("sweeps") / named
+    target = options.output or Path("sweeps") / named
     letters = string.ascii_lowercase + string.digits  # as the ids that wandb gives
     sweep_id = "".join(secrets.choice(letters) for _ in range(8))
     settings = {"id": sweep_id, "seed": seed, "runs": runs, "flags": list(extra)}
+
+    def write(temporary: Path) -> None:
+        write_bytes(temporary / "sweep.yaml", options.file.read_bytes())
+        study = optuna.create_study(
+            storage=open_journal(temporary), study_name=sweep.name, direction=sweep.goal
+        )
+        study.set_user_attr("settings", settings)
+
     try:
-        with making(folder) as temporary:
-            write_bytes(temporary / "sweep.yaml", options.file.read_bytes())
-            study = optuna.create_study(
-                storage=open_journal(temporary), study_name=sweep.name, direction=sweep.goal
-            )
-            study.set_user_attr("settings", settings)
+        folder = make_folder(target, write, numbered=options.output is None)
     except FileExistsError as error:
         raise InputError(
-            f"a sweep gets a folder of its own, got {folder}, which exists"
+            f"a sweep gets a folder of its own, got {target}, which exists"
             " (--resume continues a sweep)"
         ) from error
     except OSError as error:
-        raise InputError(f"a sweep's folder can be made, got {folder}: {error}") from error
+        raise InputError(f"a sweep's folder can be made, got {target}: {error}") from error
     with lock(folder, ONCE):
         study = optuna.load_study(study_name=sweep.name, storage=open_journal(folder))
         return _run(sweep, study, folder, options.jobs, options.trust_run_code)

@@ -12,9 +12,10 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,8 +73,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file in UTF-8, in place of one that is there; raises as `writing` does."""
-    write_bytes(path, text.encode())
+    """Writes a file in UTF-8, in place of one that is there; raises as `writing` does.
+
+    Bytes of a file name that are not UTF-8 become escapes, which JSON reads back as they were.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 @contextmanager
@@ -111,6 +115,35 @@ def making(target: Path) -> Iterator[Path]:
             for parent in missing:
                 with suppress(OSError):  # it is not there, or somebody else has written into it
                     parent.rmdir()
+
+
+def make_folder(target: Path, fill: Callable[[Path], None], numbered: bool = False) -> Path:
+    """Makes a folder by `making` and gives its path.
+
+    Args:
+        fill: writes into the temporary folder; asked again where somebody else took the name.
+        numbered: whether the next free name is taken, of `target`, `target-2`, `target-3` and so
+            on: for a name that nobody has chosen.
+
+    Raises:
+        FileExistsError: there is something of that name, and it is not numbered.
+        OSError: the disk is full or refuses.
+    """
+    while True:
+        path = next_free(target) if numbered else target
+        try:
+            with making(path) as temporary:
+                fill(temporary)
+            return path
+        except FileExistsError:
+            if not (numbered and os.path.lexists(path)):
+                raise
+
+
+def next_free(path: Path) -> Path:
+    """The path, or the first of `path-2`, `path-3` and so on that does not exist."""
+    names = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(name for name in chain([path], names) if not os.path.lexists(name))
 
 
 def _temporary_beside(path: Path) -> Path:

@@ -81,7 +81,7 @@ class JsonlTracker:
 
     def _append(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         lines = "".join(json_line(dict(row)) + "\n" for row in rows)
-        remaining = lines.encode()
+        remaining = lines.encode("utf-8", "backslashreplace")  # of file names that are none
         while remaining:
             remaining = remaining[self._files[name].write(remaining) :]
 

@@ -24,7 +24,7 @@ from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.devices import device_here
 from seqgan.system.errors import ConfigurationError, DataError
-from seqgan.system.files import making, write_text
+from seqgan.system.files import make_folder, write_text
 from seqgan.system.locks import lock
 from seqgan.system.machine import describe_machine
 from seqgan.system.reading import check_shape, read_json, shown
@@ -161,30 +161,29 @@ def create_run(
     """
     config_text(config)  # says what cannot be written before there is a folder
     name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = RunFolder(Path(config.output) if config.output else Path("runs") / name)
+    target = Path(config.output) if config.output else Path("runs") / name
     plain = {
         "description": getattr(task, "description", ""),
         "max_length": task.max_length,
         "whole_length": whole_length(task),
         "vocabulary": task.vocabulary.to_dict(),
     }
+
+    def write(temporary: Path) -> None:
+        unnamed = RunFolder(temporary)
+        save_config(replace(config, output=""), unnamed.config)
+        write_text(unnamed.task, json.dumps(plain, ensure_ascii=False))
+        write_text(unnamed.machine, json.dumps(describe_machine(), indent=2))
+        fill(unnamed)
+
     try:
-        with making(folder.path) as temporary:
-            unnamed = RunFolder(temporary)
-            save_config(replace(config, output=""), unnamed.config)
-            write_text(unnamed.task, json.dumps(plain, ensure_ascii=False))
-            write_text(unnamed.machine, json.dumps(describe_machine(), indent=2))
-            fill(unnamed)
+        return RunFolder(make_folder(target, write, numbered=not config.output))
     except FileExistsError as error:
         raise ConfigurationError(
-            f"a run gets a folder of its own, got {folder.path}, which exists"
-            " (--resume continues a run)"
+            f"a run gets a folder of its own, got {target}, which exists (--resume continues a run)"
         ) from error
     except OSError as error:
-        raise ConfigurationError(
-            f"a run's folder can be made, got {folder.path}: {error}"
-        ) from error
-    return folder
+        raise ConfigurationError(f"a run's folder can be made, got {target}: {error}") from error
 
 
 def check_own(folder: RunFolder) -> None:

@@ -1,5 +1,6 @@
 """Files that are whole or absent: digests, durability before the name, damage, replacement."""
 
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,10 @@ from seqgan.system.files import (
     cut,
     digest_of,
     find_fault,
+    make_folder,
     making,
     name_of,
+    next_free,
     replace_folder,
     seal,
     standing,
@@ -330,3 +333,40 @@ def test_every_file_is_written_here():
             found[str(path.relative_to(package))] = number
     assert found.pop("system/files.py") > 3
     assert found == UNNAMED
+
+
+def test_a_name_that_nobody_chose_is_the_next_free_one(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "file").write_text("whole")
+
+    made = [make_folder(tmp_path / "a.b" / "run", fill, numbered=True) for _ in range(3)]
+    assert [path.name for path in made] == ["run", "run-2", "run-3"]
+    assert all((path / "file").read_text() == "whole" for path in made)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")  # is no free name either
+    assert next_free(tmp_path / "link") == tmp_path / "link-2"
+    with pytest.raises(FileExistsError):
+        make_folder(made[0], fill)
+
+
+def test_two_that_take_a_name_at_once_get_one_each(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "file").write_text("slow")
+        (tmp_path / "run").mkdir(exist_ok=True)  # somebody else was quicker
+        (tmp_path / "run" / "file").write_text("quick")
+
+    assert make_folder(tmp_path / "run", fill, numbered=True) == tmp_path / "run-2"
+    assert (tmp_path / "run" / "file").read_text() == "quick"
+    assert (tmp_path / "run-2" / "file").read_text() == "slow"
+
+
+def test_an_error_of_what_fills_a_folder_is_no_name_that_is_taken(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        raise FileExistsError("of its own")
+
+    with pytest.raises(FileExistsError, match="of its own"):
+        make_folder(tmp_path / "run", fill, numbered=True)
+
+
+def test_bytes_of_a_file_name_are_written_so_that_json_reads_them(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", json.dumps({"path": "caf\udce9 é"}, ensure_ascii=False))
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"path": "caf\udce9 é"}

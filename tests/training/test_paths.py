@@ -10,9 +10,12 @@ from seqgan.commands.parsing import given_path
 from seqgan.commands.train import configuration
 from seqgan.judging.sources import parse_file, parse_run
 from seqgan.rewards.shipped.texts import toxicity
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
+from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.config_files import load_config, save_config
+from seqgan.training.runs import create_run
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, settings_class
 
@@ -93,3 +96,18 @@ def test_a_name_is_the_same_when_it_is_read_again(name: str, tmp_path: Path) -> 
     read = load_config(tmp_path / "config.yaml")
     assert isinstance(read.task, TextConfig)
     assert (read.task.path, read.output) == (name, name)
+
+
+def test_runs_that_nobody_named_begin_in_one_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqgan.training.runs.time.strftime", lambda form: "20260101-120000")
+    settings = OracleConfig(vocabulary_size=4, train_size=8, dev_size=4, test_size=4, max_length=3)
+    config = TrainConfig(task=settings)
+    task = settings.build(config.generator)
+    made = [create_run(config, task).path for _ in range(3)]
+    name = "runs/oracle-20260101-120000"
+    assert [str(path) for path in made] == [name, f"{name}-2", f"{name}-3"]
+    with pytest.raises(ConfigurationError, match="gets a folder of its own"):
+        create_run(config.with_(output=name), task)
