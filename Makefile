@@ -8,7 +8,7 @@ SOURCES := pyproject.toml constraints.txt
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow test-integrations check format clean
+.PHONY: demo test test-slow test-integrations campaign check format clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/seqgan train captions
@@ -21,6 +21,13 @@ test-slow: $(VENV)/.installed-test
 
 test-integrations: $(VENV)/.installed-integrations
 	$(PYTEST) -m integration
+
+# A tenth of it; `make campaign KILLS=100 DAMAGES=100 INPUTS=200` is the whole.
+KILLS ?= 10
+DAMAGES ?= 10
+INPUTS ?= 20
+campaign: $(VENV)/.installed-test
+	$(BIN)/python -m tests.campaign --kills $(KILLS) --damages $(DAMAGES) --inputs $(INPUTS)
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ import gzip
 import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -322,8 +321,7 @@ def inputs(count: int, seed: int, folder: Path) -> Iterator[Verdict]:
     rng = random.Random(seed)
     whole = bases(folder / "bases")[0].reference
     kinds = [flag_cases(), command_cases(), data_cases(), file_cases(), folder_cases()]
-    with suppress(ImportError):
-        kinds.append(hostile_cases())
+    kinds.append(hostile_cases())
     for kind in kinds:
         rng.shuffle(kind)
     chosen: list[Case] = []
