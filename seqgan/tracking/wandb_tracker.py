@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,8 @@ class WandbTracker:
                 action()
         except Exception as error:
             self._run = None
+            if isinstance(error, ConnectionError):  # its process is gone
+                _forget_process()
             logger.warning(
                 "wandb failed while %s and is off from here; the run goes on (%s: %s)",
                 what,
@@ -345,6 +348,14 @@ class WandbTracker:
     def _read_position(self, run: "wandb.Run") -> None:
         # Until its first row, a continued run reports step 0.
         self._position["step"] = max(self._position["step"], run.step - 1)
+
+
+def _forget_process() -> None:
+    """Keeps wandb from saying goodbye at the exit to a process that is gone."""
+    import wandb
+
+    with suppress(ConnectionError):
+        wandb.teardown()
 
 
 def _first_line(error: Exception) -> str:

@@ -23,7 +23,7 @@ from wandb_workspaces.workspaces import Workspace  # noqa: E402
 from wandb_workspaces.workspaces import internal as workspace_models  # noqa: E402
 
 from seqgan.tracking.metrics import METRICS, find_metric  # noqa: E402
-from seqgan.tracking.panels import Curves, entry_of, plan  # noqa: E402
+from seqgan.tracking.panels import Bars, Curves, Media, Plane, entry_of, plan  # noqa: E402
 from seqgan.tracking.workspace import (  # noqa: E402
     Dashboard,
     build_report,
@@ -86,7 +86,7 @@ def metrics_in(node):
             names |= set(node["metrics"])
         for key in ("xAxis", "yAxis"):
             if node.get(key) not in (None, "_step"):
-                names.add(node[key].removeprefix("summary:"))
+                names.add(node[key].removeprefix("summary:").removesuffix(".last"))
         if "metricRegex" in node:
             expressions.add(node["metricRegex"])
     for child in (
@@ -133,10 +133,19 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
         for panel, sent in zip(section.panels, panels, strict=False):
             config = sent["config"]
             assert config["chartTitle"] == panel.title
-            if not isinstance(panel, Curves):
+            if isinstance(panel, Media):
+                assert sent["viewType"] == "Media Browser"
+                assert tuple(config["mediaKeys"]) == panel.names
+                continue
+            if isinstance(panel, Bars):
+                assert sent["viewType"] == "Bar Chart"
+                assert tuple(config["metrics"]) == panel.metrics  # single values of a run's end
+                continue
+            if isinstance(panel, Plane):
                 assert sent["viewType"] == "Scatter Plot"
-                assert config["xAxis"] == f"summary:{panel.x}"
-                assert config["yAxis"] == f"summary:{panel.y}"
+                for axis, name in (("xAxis", panel.x), ("yAxis", panel.y)):
+                    # With a better end, the latest value is one of two in the summary.
+                    assert config[axis] == f"summary:{name}" + ".last" * bool(entry_of(name).best)
                 continue
             assert sent["viewType"] == "Run History Line Plot"
             assert config["xAxis"] == (panel.axis or "_step")
@@ -146,7 +155,7 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
                 assert tuple(config["metrics"]) == panel.metrics
         others = [sent["viewType"] for sent in panels[len(section.panels) :]]
         assert others == {"Samples": ["Weave"], "Learning": ["Run Comparer"]}.get(section.name, [])
-    assert '"samples"' in json.dumps(written["Samples"][1])
+    assert '"samples"' in json.dumps(written["Samples"][-1])
     (pretraining,) = [
         p for p in written["Learning"] if "pretrain/nll_dev" in str(p["config"].get("metrics"))
     ]

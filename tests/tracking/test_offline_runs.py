@@ -422,6 +422,34 @@ def test_killed_with_wandbs_own_process_it_keeps_what_was_written_before(tmp_pat
     assert recorded_iterations(folder)[-1] >= logged > 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/cmdline").is_file(), reason="there is no /proc here")
+def test_a_run_whose_recording_process_was_killed_ends_with_one_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    flags = [*TASKS["oracle"], *SIZES, "--adversarial.iterations", "100000", "--output", folder]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "seqgan", "train", *map(str, flags)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: os.environ[name] for name in os.environ if name != "WANDB_SERVICE"},
+    )
+    metrics = folder / "metrics.jsonl"
+    try:
+        wait_until(lambda: metrics.is_file() and metrics.read_text().count("\n") > 25)
+        (recording,) = recorders_of(started.pid)
+        os.kill(recording, signal.SIGKILL)
+        there = metrics.read_text().count("\n")
+        wait_until(lambda: metrics.read_text().count("\n") > there + 5)
+        started.send_signal(signal.SIGINT)
+        said = started.communicate(timeout=300)[1]
+    finally:
+        started.kill()
+        started.wait()
+    assert started.returncode == 130
+    assert said.count("wandb failed while") == 1
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
 def recorded_iterations(folder: Path) -> list[int]:
     """Those in the record of a run, up to where it can be read."""
     return series(records(folder)).get("iteration", [])

@@ -305,6 +305,7 @@ def test_discriminators_read_the_prompt() -> None:
 # Whole runs
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_with_their_prompts_and_after_a_stop() -> None:
     trainer, memory = make({"adversarial.iterations": 2})
     trainer.train()
