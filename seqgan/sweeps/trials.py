@@ -30,6 +30,7 @@ from seqgan.training.moved import present_flags
 from seqgan.training.trust import FLAG
 
 SEQGAN = (sys.executable, "-P", "-m", "seqgan")  # -P: no module of the current folder comes first
+OF_ONE_RUN = ("WANDB_RUN_ID", "WANDB_RESUME", "WANDB_RESUME_FROM", "WANDB_FORK_FROM")
 ARGS = "${args}"  # the word of a command in whose place the flags stand
 OURS = ("--output", "--resume", "--fork", "--profile", FLAG)  # flags that are not for a trial
 
@@ -159,7 +160,9 @@ def trial_environment(
     a sweep's run from the environment alone.
     """
     mode = environment.get("WANDB_MODE", "")
-    return dict(environment) | {
+    # One id, or one record to continue, would be that of every trial.
+    others = {name: environment[name] for name in environment if name not in OF_ONE_RUN}
+    return others | {
         "WANDB_MODE": mode if mode == "disabled" else "offline",
         "WANDB_PROJECT": sweep.project or environment.get("WANDB_PROJECT") or "seqgan",
         "WANDB_SWEEP_ID": sweep_id,

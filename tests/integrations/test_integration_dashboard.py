@@ -35,7 +35,13 @@ RESULTS = {
     "start": {"eval/bleu_2": 0.5, "eval/self_bleu_2": 0.25, "eval/only_at_start": 1.0},
     "control": {"eval/bleu_2": 0.625, "eval/self_bleu_2": 0.4375},
     "final": {"eval/bleu_2": 0.75, "eval/self_bleu_2": 0.5, "eval/only_in_the_end": 1.0},
-    "comparison": {"temperature": 0.7, "sentence": "It is worse."},
+    "comparison": {
+        "quality": "bleu_2",
+        "verdict": "worse",
+        "temperature": 0.7,
+        "sentence": "It is worse.",
+    },
+    "curve": {"1.0": {"eval/bleu_2": 0.5}},
 }
 
 
@@ -219,7 +225,7 @@ def test_without_a_login_the_specification_is_written_once(environment, run_fold
     first = command(environment, run_folder)
     assert (first.returncode, first.stderr) == (0, "")
     said = first.stdout.splitlines()
-    assert said[0] == f"{target}: a workspace and a report, 3 panels in 6 sections"
+    assert said[0] == f"{target}: a workspace and a report, 4 panels in 6 sections"
     assert said[1] == "to see it online: `wandb login`, then this command with --save"
     record = run_folder / "wandb" / "offline-run-20260101_000000-abcd1234"
     assert said[2] == f"to see the run online: wandb sync '{record}'"
@@ -390,7 +396,7 @@ def test_names_that_the_list_has_lost_are_left_out(environment, run_folder):
     ended = command(environment, run_folder)
     assert ended.returncode == 0
     assert ended.stderr == "left out, not in the metric list: losses/old, losses/older\n"
-    assert "4 panels" in ended.stdout  # the fourth is of the line that has been finished
+    assert "5 panels" in ended.stdout  # the fifth is of the line that has been finished
 
 
 def test_a_run_without_metrics_has_no_dashboard(environment, run_folder):

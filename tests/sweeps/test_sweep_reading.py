@@ -244,3 +244,9 @@ def test_the_environment_makes_offline_runs_of_one_sweep(
     found = trial_environment(environment, sweep, "abc", 7, tmp_path / "7.yaml")
     assert found | expected == found
     assert found["WANDB_SWEEP_PARAM_PATH"] == str(tmp_path / "7.yaml")
+
+
+@pytest.mark.parametrize("name", ["WANDB_RUN_ID", "WANDB_RESUME", "WANDB_FORK_FROM"])
+def test_no_two_trials_have_the_record_of_one_run(name: str, tmp_path: Path) -> None:
+    sweep = parse_sweep(changed(project="mine"))
+    assert name not in trial_environment({name: "abc"}, sweep, "id", 7, tmp_path / "7.yaml")
