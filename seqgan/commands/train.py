@@ -590,17 +590,19 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     from seqgan.training.checkpoints import fitting, last_good_checkpoint
     from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
+    from seqgan.training.runs import RunFolder
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import resume_flag
 
     config, players = prepared.config, prepared.players
+    placed = RunFolder(folder.path.absolute())  # wherever the working directory goes
     runtime = players.runtime
     is_main = runtime.is_main()
     code, result = 1, None
     with Progress() if is_main else silent_progress() as progress:
         progress.message(f"run {folder.path}")
         progress.message(getattr(players.task, "description", ""))
-        tracker = _tracker(prepared, folder, state) if is_main else Trackers({})
+        tracker = _tracker(prepared, placed, state) if is_main else Trackers({})
         try:
             trainer = trainer_for(
                 config,
@@ -608,8 +610,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 prepared.rng,
                 tracker,
                 progress,
-                folder.checkpoints,
-                folder.best,
+                placed.checkpoints,
+                placed.best,
                 prepared.phases,
                 prepared.observers,
             )
@@ -630,8 +632,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 trainer.train()
                 result = final_evaluation(trainer)
             if is_main:
-                _save(folder, result)
-                files = {"report": folder.page, "report_picture": folder.picture}
+                _save(placed, result)
+                files = {"report": placed.page, "report_picture": placed.picture}
                 there = {name: file for name, file in files.items() if file.is_file()}
                 tracker.results(summary_metrics(results_dict(result)), there)
             code = 0

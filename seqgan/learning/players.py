@@ -77,7 +77,7 @@ class Players:
         self._watch: Watch = nullcontext
         self.failures = RewardFailures(self.tell)
         self.rewards = as_weighted_sum(rewards).observed(
-            lambda name: self._watch(name), self.failures.skipped
+            lambda name: self._watch(name), self.failures.skipped, self.failures.changed
         )
         self.discriminator = next(
             (part for part in self.rewards.parts if isinstance(part, DiscriminatorReward)), None

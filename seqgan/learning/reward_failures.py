@@ -17,6 +17,7 @@ class RewardFailures:
     def __init__(self, tell: Callable[[str], object]) -> None:
         self.tell = tell
         self._mentioned: set[str] = set()  # rewards whose trouble was mentioned
+        self._changes: set[str] = set()  # lines that were told
         self._count: Counter[str] = Counter()  # failures since the last `restart`
 
     def restart(self) -> None:
@@ -30,6 +31,12 @@ class RewardFailures:
             self.tell(f"{error}; it does not count there, nor where it fails again")
         self._count[error.name] += 1
 
+    def changed(self, line: str) -> None:
+        """Tells, once, that code of the user's own changed what the whole process shares."""
+        if line not in self._changes:
+            self._changes.add(line)
+            self.tell(line)
+
     def check(self, trajectories: Trajectories, names: Sequence[str]) -> None:
         """Mentions, once, a reward that applies to none of these texts.
 
@@ -37,9 +44,10 @@ class RewardFailures:
             RewardError: a reward failed on each of them.
         """
         count = len(trajectories.returns)
-        for name in names:
-            if self._count[name] >= count:
+        for name, failed in self._count.items():
+            if failed >= count:
                 raise RewardError(name, f"it failed on all {count} texts of an iteration")
+        for name in names:
             if name not in self._mentioned and bool(trajectories.part(name).isnan().all()):
                 self._mentioned.add(name)
                 self.tell(

@@ -23,11 +23,13 @@ from seqgan.rewards.base import (
 from seqgan.rewards.pauses import asked_pause
 from seqgan.system.checks import Count, Weight, check_settings
 from seqgan.system.errors import described
-from seqgan.system.surroundings import is_failure
+from seqgan.system.surroundings import Tell, is_failure, kept_surroundings
 
 OnFailure = Literal["stop", "skip"]
 Watch = Callable[[str], AbstractContextManager[Any]]
 Judge = Callable[[RewardModel, Sequences], Float[Tensor, "rows *shape"]]
+
+SHIPPED = ("seqgan.rewards.shipped.", "seqgan.rewards.discriminator")
 
 # A batch that fails together is asked in so many parts, until single rows fail. With more parts a
 # row is asked fewer times, with less parts there are fewer calls.
@@ -53,6 +55,7 @@ def careful_returns(
     policy: FailurePolicy | None = None,
     watch: Watch = nullcontext,
     on_skip: Callable[[RewardError], object] = lambda error: None,
+    on_change: Tell | None = None,
 ) -> Float[Tensor, " batch"]:
     """Returns the reward of each sequence, as `returns` does, from a model that may fail.
 
@@ -67,6 +70,8 @@ def careful_returns(
         policy: by default the first failing row stops.
         watch: makes a context around each call of the model and each pause, from the model's name.
         on_skip: called with each failure that was skipped.
+        on_change: called with a line if the model changed what the whole process shares, which is
+            then put back (see `kept_surroundings`); by default it is a warning of the log.
 
     Returns:
         (batch,): finite, or NaN where the reward does not apply or a failing row was skipped.
@@ -75,7 +80,7 @@ def careful_returns(
         RewardError: the policy is to stop, and a row failed; the error names the first such row.
             It names none if rows pass alone but fail together, and are not to be asked again.
     """
-    return _Asking(returns, reward_model, sequences, policy, watch, on_skip).values(())
+    return _Asking(returns, reward_model, sequences, policy, watch, on_skip, on_change).values(())
 
 
 def careful_increments(
@@ -84,6 +89,7 @@ def careful_increments(
     policy: FailurePolicy | None = None,
     watch: Watch = nullcontext,
     on_skip: Callable[[RewardError], object] = lambda error: None,
+    on_change: Tell | None = None,
 ) -> Float[Tensor, "batch time"]:
     """Returns the reward of each token, as `increments` does, from a model that may fail.
 
@@ -94,7 +100,9 @@ def careful_increments(
         failing row was skipped.
     """
     shape = tuple(sequences.tokens.shape[1:])
-    return _Asking(increments, reward_model, sequences, policy, watch, on_skip).values(shape)
+    return _Asking(increments, reward_model, sequences, policy, watch, on_skip, on_change).values(
+        shape
+    )
 
 
 def careful_heads(
@@ -103,6 +111,7 @@ def careful_heads(
     policy: FailurePolicy | None = None,
     watch: Watch = nullcontext,
     on_skip: Callable[[RewardError], object] = lambda error: None,
+    on_change: Tell | None = None,
 ) -> Float[Tensor, "batch head"]:
     """Returns the reward of each sequence by each head, from a model that may fail.
 
@@ -111,7 +120,7 @@ def careful_heads(
     Returns:
         (batch, head): one column for a model with a single reward.
     """
-    asking = _Asking(head_returns, reward_model, sequences, policy, watch, on_skip)
+    asking = _Asking(head_returns, reward_model, sequences, policy, watch, on_skip, on_change)
     values = asking.values(None)
     heads = getattr(reward_model, "heads", ())  # known by now, if there are any
     return values.expand(-1, max(len(heads), 1))
@@ -128,12 +137,13 @@ class _Asking:
         policy: FailurePolicy | None,
         watch: Watch,
         on_skip: Callable[[RewardError], object],
+        on_change: Tell | None,
     ) -> None:
         if "texts" in vars(sequences):  # decoded already: attempts need not decode again
             sequences = replace(sequences, given_texts=sequences.texts)
         self.judge, self.reward_model, self.sequences = judge, reward_model, sequences
         self.policy = FailurePolicy() if policy is None else policy
-        self.watch, self.on_skip = watch, on_skip
+        self.watch, self.on_skip, self.on_change = watch, on_skip, on_change
         self.device = sequences.tokens.device
         self.alone = False  # True once a batch failed without saying on which rows
 
@@ -188,17 +198,25 @@ class _Asking:
 
     def _attempt(self, rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows *shape"] | RewardError:
         """Asks about the rows once. A selection copies, so the model may change what it gets."""
+        name = self.reward_model.name
         try:
-            with self.watch(self.reward_model.name):
+            with self.watch(name), self._kept():
                 return self.judge(self.reward_model, self.sequences.select(rows)).detach()
         except RewardError as error:
             return error
         except BaseException as error:
             if not is_failure(error):
                 raise
-            failure = RewardError(self.reward_model.name, described(error))
+            failure = RewardError(name, described(error))
             failure.__cause__ = error
             return failure
+
+    def _kept(self) -> AbstractContextManager[None]:
+        """Keeps the surroundings, but for rewards of this package, which change none of them."""
+        model = self.reward_model
+        if type(model).__module__.startswith(SHIPPED):
+            return nullcontext()
+        return kept_surroundings(f"reward {model.name!r}", self.on_change)
 
     def _outcomes(
         self, rows: Int[Tensor, " rows"]

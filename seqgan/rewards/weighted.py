@@ -15,6 +15,7 @@ from seqgan.functional.rescaling import weighted_sum
 from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, Watch, careful_heads, careful_increments
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.surroundings import Tell, kept_surroundings
 
 
 class WeightedSum(Reward):
@@ -31,6 +32,8 @@ class WeightedSum(Reward):
         watch: makes a context around each call of a part, from the part's name. A progress display
             uses it to name the reward that takes long.
         on_skip: called with each failure that was skipped.
+        on_change: called with a line if a part changed what the whole process shares, which is
+            then put back; by default it is a warning of the log.
 
     Raises:
         ConfigurationError: no parts, another number of weights, a weight that is not finite, a name
@@ -44,6 +47,7 @@ class WeightedSum(Reward):
         failures: FailurePolicy | None = None,
         watch: Watch = nullcontext,
         on_skip: Callable[[RewardError], object] = lambda error: None,
+        on_change: Tell | None = None,
     ) -> None:
         self.parts = tuple(parts)
         for part in self.parts:
@@ -58,6 +62,7 @@ class WeightedSum(Reward):
         self.failures = failures or FailurePolicy()
         self.watch = watch
         self.on_skip = on_skip
+        self.on_change = on_change
         if not self.parts:
             raise ConfigurationError("a weighted sum has at least one reward, got none")
         if len(given) != len(self.parts):
@@ -93,7 +98,9 @@ class WeightedSum(Reward):
         counts = torch.tensor([len(_names(part)) for part in self.parts])
         return self.part_weights.repeat_interleave(counts)
 
-    def observed(self, watch: Watch, on_skip: Callable[[RewardError], object]) -> "WeightedSum":
+    def observed(
+        self, watch: Watch, on_skip: Callable[[RewardError], object], on_change: Tell | None = None
+    ) -> "WeightedSum":
         """Returns a copy with other listeners, and with the same parts and weights.
 
         Each run listens to a copy of its own. Two runs can then share one sum of rewards, and each
@@ -102,9 +109,10 @@ class WeightedSum(Reward):
         Args:
             watch: makes a context around each call of a part, from the part's name.
             on_skip: called with each failure that was skipped.
+            on_change: called with a line if a part changed what the whole process shares.
         """
         observed = copy(self)
-        observed.watch, observed.on_skip = watch, on_skip
+        observed.watch, observed.on_skip, observed.on_change = watch, on_skip, on_change
         return observed
 
     def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
@@ -121,14 +129,19 @@ class WeightedSum(Reward):
         """
 
         def ask(part: RewardModel) -> Float[Tensor, "head batch"]:
-            return careful_heads(part, sequences, self.failures, self.watch, self.on_skip).T
+            listeners = (self.watch, self.on_skip, self.on_change)
+            return careful_heads(part, sequences, self.failures, *listeners).T
 
         waiting = [part for part in self.parts if getattr(part, "is_async", False)]
         if len(waiting) < 2:
             scores = [ask(part) for part in self.parts]
         else:
             _ = sequences.texts  # decode once, before each thread would
-            with ThreadPoolExecutor(len(waiting)) as pool:
+            who = f"reward {self.name!r}"
+            with (
+                kept_surroundings(who, self.on_change),
+                ThreadPoolExecutor(len(waiting)) as pool,
+            ):
                 answers = {id(part): pool.submit(ask, part) for part in waiting}
                 others = {id(part): ask(part) for part in self.parts if id(part) not in answers}
                 others |= {part: answer.result() for part, answer in answers.items()}
@@ -156,7 +169,12 @@ class WeightedSum(Reward):
             return None
         by_part = [
             careful_increments(
-                self.parts[place], sequences, self.failures, self.watch, self.on_skip
+                self.parts[place],
+                sequences,
+                self.failures,
+                self.watch,
+                self.on_skip,
+                self.on_change,
             )
             for place in places
         ]

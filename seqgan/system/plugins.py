@@ -14,7 +14,8 @@ import inspect
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -103,11 +104,8 @@ def load(
         raise wrong(spec, f"a name is one package's, got it from {packages}")
     if not mine:
         raise _unknown(spec, {*others, *shipped, *(entry.name for entry in declared)})
-    try:
+    with _running(spec, f"the package {_distribution(mine[0])!r} fails to load it: "):
         return mine[0].load()
-    except Exception as error:  # whatever the package's code raises
-        package = _distribution(mine[0])
-        raise wrong(spec, f"the package {package!r} fails to load it: {told(error)}") from error
 
 
 def call(function: Any, arguments: Mapping[str, Any], spec: Spec) -> Any:
@@ -117,12 +115,11 @@ def call(function: Any, arguments: Mapping[str, Any], spec: Spec) -> Any:
         ConfigurationError: it takes no arguments, or others, or it raises.
     """
     check_arguments(function, arguments, spec)
-    try:
-        return function(**arguments)
-    except ValueError as error:  # says what is wrong with the arguments
-        raise wrong(spec, str(error)) from error
-    except Exception as error:  # whatever else the user's code raises
-        raise wrong(spec, told(error)) from error
+    with _running(spec, ""):
+        try:
+            return function(**arguments)
+        except ValueError as error:  # says what is wrong with the arguments
+            raise wrong(spec, str(error)) from error
 
 
 def built(thing: Any, given: Sequence[Any], what: str, text: str) -> Any:
@@ -287,15 +284,14 @@ def _attribute(spec: Spec, place: str, attribute: str) -> Any:
 
 def _module(spec: Spec, place: str) -> ModuleType:
     _importable(Path.cwd())
-    try:
-        return importlib.import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{place}.".startswith(f"{error.name}."):
+    with _running(spec, f"{place} fails to import: "):
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+                raise
             problem = f"there is no module {error.name!r}, here or installed"
             raise wrong(spec, problem) from error
-        raise wrong(spec, f"{place} fails to import: {told(error)}") from error
-    except Exception as error:  # whatever the module's code raises
-        raise wrong(spec, f"{place} fails to import: {told(error)}") from error
 
 
 def _module_of_file(spec: Spec, place: str) -> ModuleType:
@@ -312,12 +308,38 @@ def _module_of_file(spec: Spec, place: str) -> ModuleType:
     _importable(path.parent)
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # before it runs: its dataclasses look themselves up
-    try:
-        found.loader.exec_module(module)
-    except Exception as error:  # whatever the file's code raises
-        del sys.modules[name]
-        raise wrong(spec, f"{place} fails to run: {told(error)}") from error
+    with _running(spec, f"{place} fails to run: "):
+        try:
+            found.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
     return module
+
+
+@contextmanager
+def _running(spec: Spec, problem: str) -> Iterator[None]:
+    """Runs the user's code that a specification names. What it raises becomes one line.
+
+    What it changes for the whole process is put back, and said.
+
+    Args:
+        problem: the words before the exception.
+
+    Raises:
+        ConfigurationError: whatever the code raises.
+    """
+    from seqgan.system.surroundings import is_failure, kept_surroundings  # they import PyTorch
+
+    try:
+        with kept_surroundings(f"{spec.what} {spec.text!r}", draws="untold"):
+            yield
+    except SeqganError:
+        raise
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        raise wrong(spec, problem + told(error)) from error
 
 
 def _importable(folder: Path) -> None:

@@ -226,7 +226,8 @@ def rewards_by_text(rewards: WeightedSum, measured: Measurement) -> dict[str, Pe
     fixed = [part for part in rewards.parts if part is not rewards.learning]
     if not fixed:
         return {}
-    judges = WeightedSum(fixed, None, rewards.failures, rewards.watch, rewards.on_skip)
+    judges = WeightedSum(fixed, None, rewards.failures)
+    judges = judges.observed(rewards.watch, rewards.on_skip, rewards.on_change)
     scores = judges.score_parts(measured.samples).double().cpu().numpy()
     parts = zip(judges.names, map(PerText.where_known, scores), strict=True)
     return {name: part for name, part in parts if part.weights.any()}

@@ -24,6 +24,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Measure, heldout_prompts
 from seqgan.tracking.base import Tracker
 from seqgan.training.checkpoints import replace_checkpoint
+from seqgan.training.own_parts import kept_measure
 from seqgan.training.phases.base import Phase
 from seqgan.training.settings import EvaluationConfig
 from seqgan.training.showing import sample_rows
@@ -181,7 +182,9 @@ class Evaluation(Observer):
         measures: Mapping[str, Measure],
     ) -> None:
         self.players, self.settings = players, settings
-        self.samples, self.tracker, self.measures = samples, tracker, measures
+        self.samples, self.tracker = samples, tracker
+        tell = players.failures.changed
+        self.measures = {name: kept_measure(name, one, tell) for name, one in measures.items()}
         self.text_measures = None
         if judged_as_texts(players.task):
             self.text_measures = text_measures(

@@ -23,6 +23,7 @@ from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.observers import Observer
+from seqgan.training.own_parts import kept_unit, watching
 from seqgan.training.phases.base import Phase, ShowsMeanwhile
 
 
@@ -91,8 +92,8 @@ class Trainer:
         with self.alerting(phase):
             self.progress.phase(phase.title, phase.total, phase.count)
             for observer in self.observers:
-                if metrics := observer.before(phase):
-                    self.log(metrics)
+                with watching(observer, self.players):
+                    self.log(observer.before(phase))
             while not phase.done():
                 self.unit(phase)
 
@@ -103,34 +104,33 @@ class Trainer:
         Args:
             phase: the place in the run; None for its end.
         """
-        where = "at the end"
         try:
             yield
         except (RewardError, DivergedError) as error:
-            if phase is not None:
-                where = f"{phase.title}, step {phase.count:g} of {phase.total}"
+            step = "" if phase is None else f"{phase.title}, step {phase.count:g} of {phase.total}"
             title = "diverged"
             if isinstance(error, RewardError):
                 title = "reward failed"
                 self.save()
-            self.tracker.alert(title, f"{where}: {error}")
+            self.tracker.alert(title, f"{step or 'at the end'}: {error}")
             raise
 
     def unit(self, phase: Phase) -> None:
         """Does one unit, logs it, writes a checkpoint if it is time, and stops if asked to."""
         before = phase.count
-        metrics = dict(phase.unit(self.players, self.rng))
+        metrics = dict(kept_unit(phase, self.players, self.rng))
         # A cut within a step depends on the time that it takes: observers do not see it.
         observers = self.observers if int(phase.count) > int(before) or phase.done() else []
         try:
             for observer in observers:
-                metrics |= observer.after(phase, metrics)
+                with watching(observer, self.players):
+                    metrics |= observer.after(phase, metrics)
         finally:  # an observer that fails does not take the unit's row along
-            if metrics:
-                self.log(metrics)
+            self.log(metrics)
             self.show(phase, phase.count - before, metrics)
         for observer in observers:
-            observer.logged(phase, metrics)
+            with watching(observer, self.players):
+                observer.logged(phase, metrics)
         due = time.monotonic() - self._last_checkpoint >= self._checkpoint_pause
         stopping = self.asked_to_stop()
         if due or stopping:
@@ -139,8 +139,8 @@ class Trainer:
             raise Interrupted("the run was stopped after a checkpoint")
 
     def log(self, metrics: Metrics) -> None:
-        """Logs metrics, in the main process."""
-        if self.runtime.is_main():
+        """Logs metrics, if there are any, in the main process."""
+        if metrics and self.runtime.is_main():
             self.tracker.log(metrics)
 
     def show(self, phase: Phase, steps: float | int, metrics: Metrics) -> None:

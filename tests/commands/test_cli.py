@@ -473,6 +473,59 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     assert run("train", "--resume", "stopped", "--trust-run-code") == 0
 
 
+WILD = """
+import os
+import random
+import signal
+
+import torch
+
+os.chdir("/")
+torch.set_grad_enabled(False)
+
+
+def wild(texts):
+    os.chdir("/")
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    random.seed(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return [float(len(text)) for text in texts]
+
+
+def tame(texts):
+    return [float(len(text)) for text in texts]
+"""
+
+
+@pytest.mark.slow
+def test_a_reward_that_changes_everything_changes_no_number_and_loses_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wild.py").write_text(WILD)
+    Path("tame.py").write_text(WILD[WILD.index("def tame") :])
+    assert run("train", *TASK, *TINY, "--reward", "./tame.py:tame", "--output", "tame") == 0
+    capfd.readouterr()
+    assert run("train", *TASK, *TINY, "--reward", "./wild.py:wild", "--output", "wild") == 0
+    said = capfd.readouterr().err
+    assert Path.cwd() == tmp_path
+    end = "put back as it was before the call"
+    parts = (
+        "the working directory, PyTorch's default type, PyTorch's gradient mode, the handlers of"
+        " signals, Python's random state and PyTorch's random state"
+    )
+    assert " ".join(said.split()).count(f"reward 'wild' changed {parts}: {end}") == 1
+    losses = []
+    for name in ("tame", "wild"):
+        with Path(name, "metrics.jsonl").open() as file:
+            rows = [json.loads(line) for line in file]
+        losses.append([row.get("losses/policy_loss") for row in rows])
+        assert Path(name, "report.html").is_file()
+    assert losses[0] == losses[1]
+
+
 # Settings of one's own in a slot
 
 MY_TASK = '''

@@ -2,6 +2,7 @@
 
 import asyncio
 import email.utils
+import gc
 import json
 import math
 import re
@@ -88,6 +89,7 @@ def server() -> Iterator[Server]:
     server.shutdown()
     thread.join()
     server.server_close()
+    gc.collect()  # here, where its warnings are expected
 
 
 def judge_of(server: Server) -> Any:

@@ -4,6 +4,7 @@ None of them inherits from anything but `Observer`: the contracts are protocols.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.system.plugins import check_takes, parse_spec
 from seqgan.system.seeding import atomic, seeded_from
+from seqgan.tasks.base import Measure
 from seqgan.training.checkpoints import load_checkpoint
-from seqgan.training.observers import Observer
+from seqgan.training.observers import FunctionObserver, Observer
+from seqgan.training.own_parts import kept_measure
 from seqgan.training.phases.base import Phase
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import trainer_for
@@ -339,3 +342,82 @@ def test_a_function_that_takes_something_else_is_told_before_the_run(
     with pytest.raises(ConfigurationError, match=problem):
         check_takes(function, ("phase", "metrics", "players"), parse_spec("a:b", "observer"))
     check_takes(lambda phase, *rest: None, ("phase", "metrics"), parse_spec("a:b", "observer"))
+
+
+class TestWhatOwnPartsChangeIsPutBack:
+    """A run whose parts change PyTorch's modes ends with the weights of one whose parts do not."""
+
+    @pytest.fixture
+    def weights(self) -> Float[Tensor, " weights"]:
+        trainer, _ = make_trainer(TINY)
+        trainer.train()
+        return weights_of(trainer)
+
+    @staticmethod
+    def told(trainer: Trainer) -> list[str]:
+        lines: list[str] = []
+        trainer.players.listen(lines.append, lambda name: nullcontext())
+        return lines
+
+    def test_observers(self, weights: Float[Tensor, " weights"]) -> None:
+        class Own(Observer):
+            name = "own"
+
+            def before(self, phase: Phase) -> Metrics:
+                torch.set_default_dtype(torch.float64)
+                return {}
+
+            def after(self, phase: Phase, metrics: Metrics) -> Metrics:
+                torch.set_grad_enabled(False)
+                return {}
+
+            def logged(self, phase: Phase, metrics: Metrics) -> None:
+                torch.manual_seed(0)
+
+        def function(phase: Phase, metrics: Metrics, players: Players) -> None:
+            torch.set_float32_matmul_precision("medium")
+
+        trainer, _ = make_trainer(TINY)
+        trainer.observers += [Own(), FunctionObserver(function, trainer.players, "mine.py:look")]
+        lines = self.told(trainer)
+        trainer.train()
+        assert torch.equal(weights_of(trainer), weights)
+        end = ": put back as it was before the call"
+        assert [line for line in lines if line.endswith(end)] == [
+            f"observer 'own' changed PyTorch's default type{end}",
+            f"observer 'own' changed PyTorch's gradient mode{end}",
+            f"observer 'mine.py:look' changed PyTorch's precision of products{end}",
+            f"observer 'own' changed PyTorch's random state{end}",
+        ]
+
+    def test_measures(self, weights: Float[Tensor, " weights"]) -> None:
+        def score(samples: Sequences) -> Float[Tensor, " batch"]:
+            torch.set_default_dtype(torch.float64)
+            return samples.lengths.float()
+
+        trainer, _ = make_trainer(TINY)
+        evaluation = trainer.observer("evaluation")
+        tell = trainer.players.failures.changed
+        evaluation.measures = {"size": kept_measure("size", Measure(score), tell)}
+        lines = self.told(trainer)
+        trainer.train()
+        assert torch.equal(weights_of(trainer), weights)
+        (line,) = [line for line in lines if "measure" in line]
+        assert line.startswith("measure 'size' changed PyTorch's default type")
+
+    def test_phases(self, weights: Float[Tensor, " weights"]) -> None:
+        trainer, _ = make_trainer(TINY)
+        game = trainer.phase("game")
+        unit = game.unit
+
+        def changing(players: Players, rng: torch.Generator) -> Metrics:
+            metrics = unit(players, rng)
+            torch.set_default_dtype(torch.float64)
+            return metrics
+
+        game.unit = changing
+        lines = self.told(trainer)
+        trainer.train()
+        assert torch.equal(weights_of(trainer), weights)
+        (line,) = [line for line in lines if "phase" in line]
+        assert line.startswith("phase 'game' changed PyTorch's default type")
