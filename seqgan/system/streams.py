@@ -10,6 +10,7 @@ import codecs
 import errno
 import io
 import json
+import logging
 import os
 import select
 import sys
@@ -74,6 +75,7 @@ def secure_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    logging.raiseExceptions = False  # else a log that cannot be written fills a page each time
     gone = {errno.EPIPE} | ({errno.EIO} if os.isatty(1) else set())
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115  # as long as the process

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from seqgan.system.errors import CheckpointError, DataError, SeqganError, described
@@ -228,7 +228,7 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         plain = read_json(path / STATE)
-        tensors = load_file(path / TENSORS)
+        tensors = _read_tensors(path / TENSORS)
     except (DataError, SafetensorError, OSError, LookupError, RuntimeError, ValueError) as error:
         reason = clipped(" ".join(str(error).split()))
         raise CheckpointError(f"a checkpoint can be read, got {path}: {reason}") from error
@@ -267,3 +267,13 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         result[name] = tensor.clone() if place in places else tensor
         places.add(place)
     return result
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # the library opens files whose names are UTF-8 alone
+        tensors: dict[str, Tensor] = load(path.read_bytes())
+        return tensors
+    tensors = load_file(path)
+    return tensors

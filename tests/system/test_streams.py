@@ -98,3 +98,13 @@ def test_json_is_valid_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_json_has_a_file_name_that_is_not_utf_8() -> None:
     assert json.loads(json_line({"path": "caf\udce9"}).encode()) == {"path": "caf\udce9"}
+
+
+def test_a_log_file_that_refuses_a_line_costs_that_line_alone(tmp_path: Path) -> None:
+    code = (
+        f"import logging\nlogging.basicConfig(filename={str(tmp_path / 'log')!r}, encoding='ascii',"
+        " errors='strict')\nlogging.warning('caf\\udce9')\nlogging.warning('next')\n"
+    )
+    ended = process(code)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert "next" in (tmp_path / "log").read_text()

@@ -47,6 +47,10 @@ class TestRoundTrip:
         save_checkpoint(folder, 1, {"value": value})
         return load_checkpoint(folder)[1]["value"]
 
+    def test_a_folder_whose_name_is_not_utf_8(self, tmp_path):
+        value = torch.tensor([1.5, -2.0])
+        assert torch.equal(self.round_trip(tmp_path / "caf\udce9", value), value)
+
     @pytest.mark.parametrize(
         "value",
         [
