@@ -44,7 +44,7 @@ def load_tokenizer(place: str) -> Any:
     check_place(place)
     transformers = package("transformers")
     with refusals(place, "tokenizer"):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         # transformers builds such an empty tokenizer from a folder with a config.json alone.
         raise ModelFolderError(
@@ -77,7 +77,8 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
     check_place(place)
     transformers = package("transformers")
     with refusals(place, "model"), quietly(transformers):
-        return getattr(transformers, auto_class).from_pretrained(place, **arguments)
+        loader = getattr(transformers, auto_class)
+        return loader.from_pretrained(place, trust_remote_code=False, **arguments)
 
 
 def load_settings(place: str) -> Any:
@@ -89,7 +90,7 @@ def load_settings(place: str) -> Any:
     check_place(place)
     transformers = package("transformers")
     with refusals(place, "model"):
-        return transformers.AutoConfig.from_pretrained(place)
+        return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
 
 
 def context_window(place: str) -> int | None:
@@ -144,7 +145,13 @@ def refusals(place: str, what: str) -> Iterator[None]:
                 f"{place!r} is no local folder, and as a hub name it is neither in the local cache"
                 " nor can it be fetched; without a network, give the path of a model folder"
             ) from error
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise ModelFolderError(
+                f"a model folder needs no code of its own, got {place}, whose {what} is Python"
+                " files in it, which seqgan does not run"
+            ) from error
+        reason = reason[:200]
         raise ModelFolderError(
             f"{place} holds a {what} that transformers can read: {reason}"
         ) from error

@@ -129,9 +129,11 @@ def _load(folder: Path) -> tuple[Any, Any]:
             "a classifier from a folder needs transformers: pip install transformers"
         ) from error
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         model, report = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
+            folder, local_files_only=True, output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
