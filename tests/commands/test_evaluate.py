@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from trainer_states import trainer_state
 
 from seqgan import cli
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -331,7 +332,7 @@ def make_run(folder: Path, task: CaptionsConfig | OracleConfig | TextConfig) -> 
     )
     run_folder = create_run(config, config.task.build(config.generator))
     states = {"generator": weights(folder, 1), "reference": weights(folder, 2)}
-    save_checkpoint(run_folder.checkpoints, 1, {"players": states})
+    save_checkpoint(run_folder.checkpoints, 1, trainer_state(states))
     return folder
 
 
@@ -363,7 +364,7 @@ def test_a_run_whose_truth_is_known_everywhere(evaluated: Any, tmp_path: Path) -
     assert before["nll_heldout"] != numbers["nll_heldout"]
     shutil.copytree(next((folder / "checkpoints").iterdir()), folder / "best")
     states = dict.fromkeys(("generator", "reference"), weights(folder, 3))
-    save_checkpoint(folder / "checkpoints", 2, {"players": states})
+    save_checkpoint(folder / "checkpoints", 2, trainer_state(states))
     best, _ = evaluated(folder, "-n", "50", "--checkpoint", "best")
     newest, _ = evaluated(folder, "-n", "50")
     assert best == numbers

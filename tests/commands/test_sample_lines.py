@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from trainer_states import trainer_state
 
 from seqgan import cli
 from seqgan.judging.sources import load_sources, parse_file
@@ -41,14 +42,8 @@ def untrained_run(folder: Path, task: Any) -> Path:
     made = create_run(config, built)
     rng = torch.Generator().manual_seed(0)
     weights = build_generator(config, built.vocabulary, rng).state_dict()
-    players = {
-        "generator": weights,
-        "reference": weights,
-        "rewards": {},
-        "position": {"iteration": 0, "global_step": 0},
-    }
-    rest = {"rng": rng.get_state(), "tracker": {}, "phases": {}, "observers": {}}
-    save_checkpoint(made.checkpoints, 1, rest | {"players": players})
+    players = {"generator": weights, "reference": weights}
+    save_checkpoint(made.checkpoints, 1, trainer_state(players))
     return made.path
 
 

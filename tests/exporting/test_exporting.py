@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from recorded_runs import results, write_lines, write_run
+from trainer_states import trainer_state
 
 from seqgan import cli
 from seqgan.data.model_folders import load_tokenizer, package
@@ -71,18 +72,10 @@ def made_run(folder: Path, generator: Any, **task: Any) -> Path:
         for name in ("generator", "reference")
     }
     players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
-    save_checkpoint(made.checkpoints, 5, state(players, iteration=3))
-    replace_checkpoint(made.best, state(players, iteration=2))
+    save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
+    replace_checkpoint(made.best, trainer_state(players, iteration=2))
     write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
     return made.path
-
-
-def state(players: dict[str, Any], iteration: int) -> dict[str, Any]:
-    """What a checkpoint holds."""
-    position = {"iteration": iteration, "global_step": 0}
-    rest: dict[str, Any] = {"tracker": {}, "phases": {}, "observers": {}}
-    rng = torch.Generator().get_state()
-    return rest | {"rng": rng, "players": players | {"position": position}}
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +250,7 @@ class TestPrompts:
         generator = build_generator(config, task.vocabulary, rng).state_dict()
         players: dict[str, Any] = {"generator": generator, "reference": generator}
         players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
-        save_checkpoint(made.checkpoints, 5, state(players, iteration=3))
+        save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
         write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
         return made.path
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from toys import seeded
+from trainer_states import trainer_state
 
 from seqgan import cli
 from seqgan.data.sequences import Sequences
@@ -73,7 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in (seed, seed + 1)
         ]
         players = {"generator": states[0], "reference": states[1]}
-        save_checkpoint(made.checkpoints, 1, {"players": players})
+        save_checkpoint(made.checkpoints, 1, trainer_state(players))
     return folder
 
 

@@ -10,6 +10,7 @@ import torch
 import toys
 from nltk.translate import bleu_score
 from reward_suite import MAX_LENGTH, ROWS, VOCABULARY, RewardConformance, from_rows, seeded
+from trainer_states import trainer_state
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
@@ -428,7 +429,7 @@ class TestFluency(Shipped):
             "generator": generators[0].state_dict(),
             "reference": generators[1].state_dict(),
         }
-        save_checkpoint(folder.checkpoints, 1, {"players": players}, 1)
+        save_checkpoint(folder.checkpoints, 1, trainer_state(players), 1)
         return task, folder.path, state
 
     def test_of_a_run(self, run):
