@@ -386,10 +386,12 @@ def test_a_reward_that_is_not_finite():
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
+    reward = ConstantReward()
+    reward.value = math.inf
     with pytest.raises(
         ValueError, match=r"'constant' failed on row 0 .*: a reward is finite, got inf"
     ):
-        monte_carlo_action_values(policy, ConstantReward(math.inf), trajectories, 1, seeded())
+        monte_carlo_action_values(policy, reward, trajectories, 1, seeded())
 
 
 class TestEnvironmentPath:
