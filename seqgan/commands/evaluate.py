@@ -198,16 +198,17 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     from seqgan.evaluation.measure import measure, text_measures
     from seqgan.evaluation.texts import Scores
     from seqgan.models.sampling import Sampling
-    from seqgan.training.runs import load_generator, on_device, open_run
+    from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
     from seqgan.training.start import make_measures
     from seqgan.training.trust import MEASURING
 
     folder, config = open_run(options.run, options.trust_run_code, MEASURING)
-    config = on_device(folder, config, options.device)
+    config = usable(folder, config, (*GENERATOR, "task", "evaluation"), options.device)
     sampling = Sampling(1.0 if options.temperature is None else options.temperature)
     which = "pretrained" if options.pretrained else "generator"
     trained = load_generator(folder, config, which, options.checkpoint or "newest")
     task = config.task.build(config.generator)
+    check_task(folder, task)
     # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
     texts = None
     if task.exact is None or not task.exact.full_support:

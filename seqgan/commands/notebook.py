@@ -29,17 +29,19 @@ from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
 from seqgan.tracking.jsonl import JsonlTracker, read_rows
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.training.final import Result, final_evaluation
+from seqgan.training.identity import identity_of
 from seqgan.training.presets import PRESETS
 from seqgan.training.runs import (
+    GENERATOR,
     RunFolder,
-    check_vocabulary,
+    check_task,
     create_run,
     load_generator,
     lock_run,
-    on_device,
     open_run,
     read_results,
     save_results,
+    usable,
 )
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import built
@@ -148,9 +150,12 @@ class Run:
     def _task(self) -> Task:
         if self.task is not None:
             return self.task
-        task = self.config.task.build(self.config.generator)
-        if self.folder is not None:
-            check_vocabulary(RunFolder(self.folder), task)
+        if self.folder is None:
+            return self.config.task.build(self.config.generator)
+        folder = RunFolder(self.folder)
+        config = usable(folder, self.config, ("task",))
+        task = config.task.build(config.generator)
+        check_task(folder, task)
         return task
 
     def _contexts(self, n: int, prompts: Sequence[str], rng: torch.Generator) -> Sequences | None:
@@ -239,6 +244,8 @@ def train(
                 None if folder is None else folder.best,
                 rewards,
             )
+            if folder is not None:
+                trainer.identity = identity_of(config, folder.task)
             trainer.train()
             result = final_evaluation(trainer)
             code = 0
@@ -272,7 +279,7 @@ def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool
         CheckpointError: there is no intact checkpoint.
     """
     place, config = open_run(Path(folder).expanduser(), trust_run_code, MEASURING)
-    config = on_device(place, config, device)
+    config = usable(place, config, GENERATOR, device)
     trained = load_generator(place, config)
     rows = list(read_rows(place.path / "metrics.jsonl"))
     return Run(

@@ -10,7 +10,7 @@ from seqgan.system.streams import json_line
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
-    from seqgan.training.runs import TrainedGenerator
+    from seqgan.training.runs import RunFolder, TrainedGenerator
     from seqgan.training.settings import TrainConfig
 
 
@@ -66,14 +66,14 @@ def run(given: list[str]) -> int:
 
     from seqgan.data.lines import as_line
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
-    from seqgan.training.runs import load_generator, on_device, open_run
+    from seqgan.training.runs import GENERATOR, load_generator, open_run, usable
 
     sampling = Sampling(options.temperature, options.top_k, options.top_p)
     folder, config = open_run(options.run, options.trust_run_code)
-    config = on_device(folder, config, options.device)
+    config = usable(folder, config, GENERATOR, options.device)
     which = "pretrained" if options.pretrained else "generator"
     trained = load_generator(folder, config, which, options.checkpoint)
-    prompts = _prompts(options, config, trained)
+    prompts = _prompts(options, folder, config, trained)
     unknown = trained.vocabulary.unk_id
     forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])
     drawn = sample(
@@ -97,19 +97,24 @@ def run(given: list[str]) -> int:
 
 
 def _prompts(
-    options: argparse.Namespace, config: "TrainConfig", trained: "TrainedGenerator"
+    options: argparse.Namespace,
+    folder: "RunFolder",
+    config: "TrainConfig",
+    trained: "TrainedGenerator",
 ) -> "Sequences | None":
     """A row for each text that is to be drawn; None for a run without prompts.
 
     Raises:
         ConfigurationError: prompts for a run without, or for a task that reads no prompts of a
             user's own.
-        DataError: a prompt is blank or too long, or their file cannot be read.
+        DataError: a prompt is blank or too long, or their file cannot be read; or the run's data
+            have changed.
     """
     import torch
 
     from seqgan.tasks.base import prompts_of
     from seqgan.tasks.files.prompts import read_prompts
+    from seqgan.training.runs import check_task, usable
     from seqgan.training.slots import kind_of
 
     texts = list(options.prompt or [])
@@ -129,5 +134,7 @@ def _prompts(
     if not trained.prompted:
         return None
     rng = torch.Generator().manual_seed(options.seed)
+    config = usable(folder, config, ("task",))
     task = config.task.build(config.generator)
+    check_task(folder, task)
     return prompts_of(task, "test", options.n, rng, config.device)

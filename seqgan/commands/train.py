@@ -71,14 +71,12 @@ def run(given: list[str]) -> int:
         if profiled and continued:
             raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
         device, others = take(flags, "--device")
-        if resumed is not None and others:
-            raise InputError(f"--resume continues a run as it was, got {others[0]} beside it")
         if profiled:
             _check_alone()
         if not continued:
             config = _parse_config(preset, path, flags, trusted)
     if resumed is not None:
-        return _resume(given_path(resumed), device, trusted)
+        return _resume(given_path(resumed), others, device, trusted)
     if parent is not None:
         return _fork(given_path(parent), others, device, trusted)
     return _profile(config, trusted) if profiled else _start(config, trusted)
@@ -315,21 +313,38 @@ def _start(config: "TrainConfig", trusted: bool) -> int:
         return _run(prepared, folder, {})
 
 
-def _resume(path: Path, device: str | None, trusted: bool) -> int:
+def _resume(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
+    """Goes on with a run; flags may say where its inputs lie now, or change no number of it."""
     from seqgan.system.runtime import launched_rank
-    from seqgan.training.runs import on_device, open_run
+    from seqgan.training.runs import (
+        EVERYTHING,
+        check_task,
+        open_run,
+        remember_inputs,
+        usable,
+    )
     from seqgan.training.trust import TRAINING
 
     with _reported_once():
-        folder, config = open_run(path, trusted, TRAINING)
+        folder, read = open_run(path, trusted, TRAINING, flags)
         if folder.results.is_file():
             return _present_stored(folder) if launched_rank() == 0 else 0
-        config = on_device(folder, config, device)
-    runtime, config = _processes(config)
+        given = _with_flags(read, flags, f"--resume {path}") if flags else read
+        given = usable(folder, given, EVERYTHING, device)
+        _check_continued(folder, read, given)
+    runtime, config = _processes(given)
     with _locked(folder, runtime):
-        prepared = _main_first(runtime, lambda: _prepare(config, runtime, trusted))
-        state = _main_first(runtime, lambda: _state_to_resume(folder, runtime.is_main()))
+        checkpoint, state = _main_first(runtime, lambda: _newest_state(folder, read))
+        prepared = _main_first(
+            runtime,
+            lambda: _prepare(config, runtime, trusted, check=lambda task: check_task(folder, task)),
+        )
+        if state:
+            _check_weights(folder, prepared.players, state)
         runtime.barrier()  # everybody has read it before the main process writes the next
+        if runtime.is_main():
+            remember_inputs(folder, config)
+            _say_where(folder, checkpoint)
         return _run(prepared, folder, state)
 
 
@@ -342,10 +357,35 @@ def _locked(folder: "RunFolder", runtime: "Runtime") -> contextlib.AbstractConte
     )
 
 
+def _check_continued(folder: "RunFolder", config: "TrainConfig", given: "TrainConfig") -> None:
+    """Checks that a run goes on with settings that give its numbers.
+
+    Raises:
+        InputError: a flag would change them.
+    """
+    from seqgan.training.runs import edits
+
+    for name, value, other in edits(folder, config, given):
+        raise InputError(
+            f"--resume continues a run as it was, with {name} {value!r}, got {other!r}; a new run"
+            f" goes on from it with other settings: seqgan train --fork {folder.path}"
+        )
+
+
+def _check_weights(folder: "RunFolder", players: "Players", state: Mapping[str, Any]) -> None:
+    """Checks that the networks of a run take its weights, before anything else is read."""
+    from seqgan.training.networks import load_weights
+
+    load_weights(players.generator, state["players"]["generator"], folder.path)
+    if (judge := players.discriminator) is not None and judge.name in state["players"]["rewards"]:
+        weights = state["players"]["rewards"][judge.name]["module"]
+        load_weights(judge.discriminator, weights, folder.path)
+
+
 def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
     """A new run that begins as another one's newest checkpoint, with settings that flags change."""
     from seqgan.system.runtime import ALONE, launched_processes
-    from seqgan.training.runs import on_device, open_run
+    from seqgan.training.runs import open_run, usable
     from seqgan.training.trust import TRAINING
 
     if launched_processes() == 1:
@@ -353,7 +393,7 @@ def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> in
         with _locked(folder, ALONE):
             return _run(prepared, folder, state)
     with _reported_once():
-        before = on_device(*open_run(path, trusted, TRAINING, flags), device)
+        before = usable(*open_run(path, trusted, TRAINING, flags), (), device)
         config = _with_flags(before, flags, f"--fork {path}")
     runtime, _ = _processes(config)
     made = _main_first(
@@ -361,7 +401,7 @@ def _fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> in
         lambda: _branch_off(path, flags, device, ALONE, trusted)[1] if runtime.is_main() else None,
     )
     # The flags that made its settings are those of this command.
-    return _resume(runtime.from_main(made).path, device, trusted=True)
+    return _resume(runtime.from_main(made).path, [], device, trusted=True)
 
 
 def _profile(config: "TrainConfig", trusted: bool) -> int:
@@ -488,17 +528,20 @@ def _use_machine(config: "TrainConfig") -> None:
     check_device(config.device)
 
 
-def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
-    """The state of the newest checkpoint; or an empty one, and whatever was recorded is removed.
+def _newest_state(folder: "RunFolder", config: "TrainConfig") -> tuple[Path | None, dict[str, Any]]:
+    """The newest checkpoint and its state; None and an empty one where there was none yet.
+
+    Args:
+        config: as `config.yaml` holds it.
 
     Raises:
+        ConfigurationError: `config.yaml` or `task.json` was edited since.
         CheckpointError: all checkpoints are damaged, or those of a fork are gone.
         DataError: a part of the run is a link.
     """
     from seqgan.system.errors import CheckpointError
-    from seqgan.tracking.jsonl import KINDS
     from seqgan.training.checkpoints import check_state, load_checkpoint
-    from seqgan.training.runs import check_own
+    from seqgan.training.runs import check_own, check_settings
 
     check_own(folder)
     try:
@@ -509,17 +552,22 @@ def _state_to_resume(folder: "RunFolder", is_main: bool) -> dict[str, Any]:
             raise  # all are damaged: not ours to throw away
         if folder.fork.is_file():
             raise  # from the beginning, it would be another run
-        # Killed before its first checkpoint: nothing is lost by starting over.
-        if is_main:
-            for kind in KINDS:
-                (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
-            print(
-                f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr
-            )
-        return {}
-    if is_main:
+        return None, {}
+    check_settings(folder, config, state)
+    return checkpoint, state
+
+
+def _say_where(folder: "RunFolder", checkpoint: Path | None) -> None:
+    """Says where a run goes on; without a checkpoint whatever was recorded is removed."""
+    from seqgan.tracking.jsonl import KINDS
+
+    if checkpoint is not None:
         print(f"continuing from {checkpoint}", file=sys.stderr)
-    return state
+        return
+    # Killed before its first checkpoint: nothing is lost by starting over.
+    for kind in KINDS:
+        (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
+    print(f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
 
 
 def _branch_off(
@@ -531,20 +579,26 @@ def _branch_off(
     from seqgan.tracking.progress import Progress
     from seqgan.training.checkpoints import fitting, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
+    from seqgan.training.identity import identity_of
     from seqgan.training.runs import (
+        EVERYTHING,
+        before_edits,
+        check_task_of,
         check_vocabulary,
         checkpoint_state,
         create_run,
-        on_device,
         open_run,
+        usable,
     )
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import TRAINING
 
     parent, before = open_run(path, trusted, TRAINING, flags)
-    before = on_device(parent, before, device)
     config = _with_flags(before, flags, f"--fork {path}")
+    config = usable(parent, config, EVERYTHING, device, forking=True)
     checkpoint, state = checkpoint_state(parent)
+    check_task_of(parent, state)
+    before = before_edits(parent, before, state, trusted, flags)
     with fitting(checkpoint):
         check_fork(before, config, state)
     prepared = _prepare(
@@ -569,6 +623,7 @@ def _branch_off(
     def fill(folder: "RunFolder") -> None:
         copy_record(parent.path, folder.path, state["tracker"].get("jsonl", {}))
         # The fork's first checkpoint: from here on it is a run like any other.
+        state["identity"] = identity_of(config, folder.task)
         save_checkpoint(folder.checkpoints, int(name), state)
         write_text(folder.fork, json.dumps(note))
 
@@ -590,6 +645,7 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
     from seqgan.training.checkpoints import fitting, last_good_checkpoint
     from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
+    from seqgan.training.identity import identity_of
     from seqgan.training.runs import RunFolder
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import resume_flag
@@ -615,6 +671,8 @@ def _run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
                 prepared.phases,
                 prepared.observers,
             )
+            if is_main:
+                trainer.identity = state.get("identity") or identity_of(config, folder.task)
             if state:
                 with fitting(folder.checkpoints):
                     trainer.load_state_dict(state)

@@ -16,14 +16,15 @@ from seqgan.models.generators.transformer import TransformerGenerator
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import making
 from seqgan.training.runs import (
+    GENERATOR,
     TrainedGenerator,
     Which,
     checkpoint_state,
     is_prompted,
-    on_device,
     open_run,
     restored_discriminator,
     restored_generator,
+    usable,
 )
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import kind_of
@@ -57,7 +58,8 @@ def export_run(
         CheckpointError: the run has no intact checkpoint.
     """
     opened, config = open_run(run, trust_run_code)
-    config = on_device(opened, config, device)
+    reads = (*GENERATOR, "discriminator") if what == "discriminator" else GENERATOR
+    config = usable(opened, config, reads, device)
     if folder.exists():
         raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
     transformers = package("transformers")

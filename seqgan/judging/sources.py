@@ -15,7 +15,17 @@ from seqgan.models.sampling import Sampling, sample
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
-from seqgan.training.runs import RunFolder, TrainedGenerator, load_generator, on_device, open_run
+from seqgan.training.runs import (
+    GENERATOR,
+    RunFolder,
+    TrainedGenerator,
+    check_settings,
+    check_task,
+    checkpoint_state,
+    load_generator,
+    open_run,
+    usable,
+)
 from seqgan.training.settings import TrainConfig
 
 Which = Literal["generator", "pretrained", "real"]
@@ -209,9 +219,12 @@ def _opened(
 ) -> OpenedRun:
     """Opens a run; of `runs` with the same settings it takes over the task."""
     folder, config = open_run(wanted.folder, trust_run_code)
-    config = on_device(folder, config, device)
+    config = usable(folder, config, (*GENERATOR, "task"), device)
+    if wanted.which != "real":
+        check_settings(folder, config, checkpoint_state(folder)[1])
     alike = [run.task for run in runs.values() if run.config.task == config.task]
     task = alike[0] if alike else config.task.build(config.generator)
+    check_task(folder, task)
     return OpenedRun(wanted, folder, config, task)
 
 

@@ -22,7 +22,17 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.config_files import plain_settings
-from seqgan.training.runs import checkpoint_state, load_generator, on_device, open_run
+from seqgan.training.runs import (
+    GENERATOR,
+    RunFolder,
+    check_task,
+    checkpoint_state,
+    edits,
+    load_generator,
+    open_run,
+    same_words,
+    usable,
+)
 from seqgan.training.settings import TrainConfig
 
 MLE, AFTER = "MLE", "after the game"
@@ -109,12 +119,11 @@ def open_runs(
         _opened(path, name, device, trust_run_code) for path, name in zip(paths, names, strict=True)
     ]
     for other in runs[1:]:
-        one, another = (_flat(plain_settings(run.config)["task"]) for run in (runs[0], other))
-        for name in one | another:
-            if one.get(name) != another.get(name):
+        for name, one, another in edits(RunFolder(runs[0].path), runs[0].config, other.config):
+            if name.startswith("task."):
                 raise ConfigurationError(
-                    f"runs of one task are compared, got {runs[0].path} with task.{name}"
-                    f" {one.get(name)!r} and {other.path} with {another.get(name)!r}"
+                    f"runs of one task are compared, got {runs[0].path} with {name} {one!r} and"
+                    f" {other.path} with {another!r}"
                 )
     return runs
 
@@ -128,12 +137,13 @@ def common_task(runs: Sequence[OpenedRun]) -> Task:
     config = runs[0].config
     task = config.task.build(config.generator)
     for run in runs:
-        if run.vocabulary != task.vocabulary:
+        if not same_words(run.vocabulary, task.vocabulary):
             raise ConfigurationError(
                 f"a run is measured on the task it was made for, got {run.path} with another"
                 f" vocabulary ({len(run.vocabulary.words)} words) than the task has now"
                 f" ({len(task.vocabulary.words)} words)"
             )
+        check_task(RunFolder(run.path), task)
     return task
 
 
@@ -255,7 +265,7 @@ def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 
 def _opened(path: Path, name: str, device: str | None, trust_run_code: bool) -> OpenedRun:
     folder, config = open_run(path, trust_run_code)
-    config = on_device(folder, config, device)
+    config = usable(folder, config, (*GENERATOR, "task"), device)
     pretrained = load_generator(folder, config, "pretrained")
     generators = {MLE: pretrained.generator}
     _, state = checkpoint_state(folder)

@@ -43,6 +43,7 @@ OF_TRAINER = {
     },
     "phases": {"*": dict},
     "observers": {"*": dict},
+    "identity?": {"settings?": dict, "task.json?": str},
 }
 STEP = re.compile("[0-9]{1,18}")  # the name of a checkpoint
 

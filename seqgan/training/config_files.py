@@ -75,25 +75,61 @@ def load_config(
         ConfigurationError: no such file, no YAML, an unknown field (with the nearest known one), a
             value of the wrong type or out of range; or code that nobody has trusted.
     """
+    return checked_settings(read_settings(path), path, trust_run_code, runs, flags)
+
+
+def checked_settings(
+    plain: dict[Any, Any],
+    path: Path,
+    trust_run_code: bool,
+    runs: Collection[str],
+    flags: Sequence[str] = (),
+) -> TrainConfig:
+    """The configuration of nested mappings, of which no code runs that nobody has trusted.
+
+    Args:
+        path: the file that holds them, for errors.
+        trust_run_code, runs, flags: see `load_config`, which also has the errors.
+    """
+    try:
+        code = code_in_settings(plain, runs)
+    except SeqganError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if code and not is_trusted(trust_run_code):
+        left, replaced = without_replaced(code, flags)
+        check_trusted(left, path)
+        plain = {name: value for name, value in plain.items() if name not in replaced}
+    return settings_of(plain, path)
+
+
+def read_settings(path: Path) -> dict[Any, Any]:
+    """The nested mappings of a YAML file, each setting in its present place.
+
+    Raises:
+        ConfigurationError: no such file, or no YAML mapping.
+    """
     try:
         plain = read_yaml(path)
     except DataError as error:
         raise ConfigurationError(f"a configuration is a YAML file, {error}") from error
     if not isinstance(plain, dict):
         raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {shown(plain)}")
+    return present_settings(plain)
+
+
+def settings_of(plain: dict[Any, Any], where: Path | str) -> TrainConfig:
+    """The configuration of nested mappings, as `plain_settings` gives them.
+
+    Args:
+        where: names them in errors.
+
+    Raises:
+        ConfigurationError: an unknown field, or a value of the wrong type or out of range.
+    """
     try:
-        settings = present_settings(plain)
-        code = code_in_settings(settings, runs)
+        return _build(TrainConfig, plain, "")
     except SeqganError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    if code and not is_trusted(trust_run_code):
-        left, replaced = without_replaced(code, flags)
-        check_trusted(left, path)
-        settings = {name: value for name, value in settings.items() if name not in replaced}
-    try:
-        return _build(TrainConfig, settings, "")
-    except SeqganError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{where}: {error}") from error
 
 
 def _plain(value: Any) -> Any:

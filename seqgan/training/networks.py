@@ -1,12 +1,16 @@
 """The networks of a run, from its settings: on its device, initialised from its random stream."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from torch import nn
 
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator, normalize_spectrally
 from seqgan.models.generators.base import Generator, context_window
 from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
-from seqgan.system.errors import ModelFolderError
+from seqgan.system.errors import CheckpointError, ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.settings import TrainConfig
@@ -78,6 +82,22 @@ def build_discriminator_reward(
             gradient_penalty=training.gradient_penalty,
         ),
     )
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Any], run: object) -> None:
+    """Gives a network the weights of a run's checkpoint.
+
+    Raises:
+        CheckpointError: they have other names or shapes than the settings say.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:  # PyTorch's, about a parameter
+        reason = " ".join(" ".join(str(error).splitlines()[1:2]).split()) or str(error)
+        raise CheckpointError(
+            f"{run} has networks of the sizes in its config.yaml, got other weights in its"
+            f" checkpoint: {reason}"
+        ) from error
 
 
 def check_window(config: TrainConfig, task: Task) -> None:

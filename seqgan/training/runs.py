@@ -6,9 +6,10 @@ runs/<name>/  config.yaml  task.json  machine.json
 """
 
 import json
+import logging
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from io import FileIO
 from itertools import chain
@@ -30,10 +31,31 @@ from seqgan.system.machine import describe_machine
 from seqgan.system.reading import check_shape, read_json, shown
 from seqgan.tasks.base import Task, whole_length
 from seqgan.training.checkpoints import check_state, fitting, load_checkpoint, read_checkpoint
-from seqgan.training.config_files import config_text, load_config, save_config
-from seqgan.training.networks import build_discriminator, build_generator
+from seqgan.training.config_files import (
+    checked_settings,
+    config_text,
+    plain_settings,
+    read_settings,
+    save_config,
+)
+from seqgan.training.identity import check_task_file, check_unedited, differences, fingerprint
+from seqgan.training.inputs import (
+    OF_INPUT,
+    Input,
+    located,
+    place_now,
+    read_inputs,
+    record_inputs,
+    remember_places,
+    with_moved_code,
+)
+from seqgan.training.moved import present_settings
+from seqgan.training.networks import build_discriminator, build_generator, load_weights
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import short_kind_of
+from seqgan.training.trust import TRAINING
+
+logger = logging.getLogger(__name__)
 
 OF_TASK = {
     "max_length": int,
@@ -48,6 +70,8 @@ OF_TASK = {
         "specials?": [str],
         "tokenizer?": str,
     },
+    "fingerprint?": str,
+    "inputs?": [OF_INPUT],
 }
 OF_METRICS = {"*": float}
 VERDICTS = ("better", "level", "worse", "mixed", "unknown")
@@ -76,6 +100,11 @@ OF_RESULTS = {
     "rewards?": dict,
 }
 Which = Literal["newest", "best"]  # of a run's checkpoints
+
+# The settings whose inputs a generator is read from, for `usable`.
+GENERATOR = ("generator", "task.tokenizer")
+# All of them, which training goes on from.
+EVERYTHING = tuple(item.name for item in fields(TrainConfig))
 
 
 @dataclass(frozen=True)
@@ -160,6 +189,7 @@ def create_run(
         ConfigurationError: the folder exists, or cannot be made; or a setting cannot be written.
     """
     config_text(config)  # says what cannot be written before there is a folder
+    mark = fingerprint(task)
     name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = Path(config.output) if config.output else Path("runs") / name
     plain = {
@@ -167,12 +197,14 @@ def create_run(
         "max_length": task.max_length,
         "whole_length": whole_length(task),
         "vocabulary": task.vocabulary.to_dict(),
+        "fingerprint": mark,
+        "inputs": record_inputs(config, target),
     }
 
     def write(temporary: Path) -> None:
         unnamed = RunFolder(temporary)
         save_config(replace(config, output=""), unnamed.config)
-        write_text(unnamed.task, json.dumps(plain, ensure_ascii=False))
+        write_text(unnamed.task, json.dumps(plain))  # in ASCII, for names that are no UTF-8
         write_text(unnamed.machine, json.dumps(describe_machine(), indent=2))
         fill(unnamed)
 
@@ -214,6 +246,8 @@ def open_run(
 ) -> tuple[RunFolder, TrainConfig]:
     """An existing run and its configuration.
 
+    A file of the user's own that holds the class of a slot is found where it has moved to.
+
     Args:
         trust_run_code, runs, flags: see `load_config`.
 
@@ -224,16 +258,78 @@ def open_run(
     for file in (folder.config, folder.task):
         if not file.is_file():
             raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
-    return folder, load_config(folder.config, trust_run_code, runs, flags)
+    plain = read_settings(folder.config)
+    with_moved_code(plain, _read_task(folder).inputs, folder.path)
+    return folder, checked_settings(plain, folder.config, trust_run_code, runs, flags)
 
 
-def on_device(folder: RunFolder, config: TrainConfig, asked: str | None = None) -> TrainConfig:
-    """The settings of a run with a device that this machine has; see `device_here`.
+def usable(
+    folder: RunFolder,
+    config: TrainConfig,
+    reads: Sequence[str],
+    device: str | None = None,
+    forking: bool = False,
+) -> TrainConfig:
+    """The settings of a run for this machine and this moment: its device, and where its inputs lie.
+
+    Args:
+        reads: settings, or sections of them, whose inputs are going to be read; see `located`.
+        device: asked for; see `device_here`.
+        forking: whether an input may have changed.
 
     Raises:
         ConfigurationError: this machine cannot use the device that was asked for.
+        DataError: an input is not as it was when the run was made, or is gone.
     """
-    return replace(config, device=device_here(config.device, asked, folder.path))
+    config = replace(config, device=device_here(config.device, device, folder.path))
+    return located(config, _read_task(folder).inputs, folder.path, reads, forking)
+
+
+def remember_inputs(folder: RunFolder, config: TrainConfig) -> None:
+    """Writes down where the inputs of a run lie by these settings, if not where they were."""
+    remember_places(config, _read_task(folder).inputs, folder.path)
+
+
+def check_task_of(folder: RunFolder, state: Mapping[str, Any]) -> None:
+    """Checks that a run's `task.json` is that of its checkpoint; raises as `check_settings`."""
+    check_task_file(folder.path, state.get("identity", {}))
+
+
+def check_settings(folder: RunFolder, config: TrainConfig, state: Mapping[str, Any]) -> None:
+    """Checks that a run's `config.yaml` and `task.json` are those of its checkpoint.
+
+    Raises:
+        ConfigurationError: one was edited.
+    """
+    with fitting(folder.path):
+        check_unedited(folder.path, config, _read_task(folder).inputs, state.get("identity", {}))
+
+
+def edits(folder: RunFolder, before: TrainConfig, after: TrainConfig) -> list[tuple[str, Any, Any]]:
+    """Settings of a run in which two configurations differ; see `differences`."""
+    return differences(plain_settings(before), after, _read_task(folder).inputs)
+
+
+def before_edits(
+    folder: RunFolder,
+    config: TrainConfig,
+    state: Mapping[str, Any],
+    trust_run_code: bool,
+    flags: Sequence[str],
+) -> TrainConfig:
+    """The settings with which a run was trained; a line names those that were edited since.
+
+    Args:
+        trust_run_code, flags: see `load_config`, as the checkpoint may name code, too.
+    """
+    recorded = state.get("identity", {}).get("settings", {})
+    edited = differences(recorded, config, _read_task(folder).inputs)
+    for name, value, other in edited:
+        logger.warning("%s was %r, and is %r in the fork: %s", name, value, other, folder.config)
+    if not edited:
+        return config
+    plain = present_settings(recorded)
+    return checked_settings(plain, folder.config, trust_run_code, TRAINING, flags)
 
 
 def check_vocabulary(folder: RunFolder, task: Task) -> None:
@@ -243,10 +339,33 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
         ConfigurationError: it has another.
     """
     vocabulary = _read_task(folder).vocabulary
-    if vocabulary != task.vocabulary:
+    if not same_words(vocabulary, task.vocabulary):
         raise ConfigurationError(
             f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
             f" got another ({len(task.vocabulary.words)} words)"
+        )
+
+
+def same_words(one: Vocabulary, other: Vocabulary) -> bool:
+    """True if two vocabularies give the same ids, wherever their tokenizers lie."""
+    if bool(one.tokenizer) != bool(other.tokenizer):
+        return False
+    return replace(one, tokenizer=other.tokenizer) == other
+
+
+def check_task(folder: RunFolder, task: Task) -> None:
+    """Checks that a task is the one that a run was made for: its words, and its texts by a sample.
+
+    Raises:
+        ConfigurationError: it has become another.
+    """
+    check_vocabulary(folder, task)
+    before, now = _read_task(folder).fingerprint, fingerprint(task)
+    if before and now and before != now:
+        raise ConfigurationError(
+            f"the task of {folder.path} is as it was when the run was made, got other texts in its"
+            f" splits ({before[:12]} then, {now[:12]} now); put its data back, or begin a new run:"
+            f" seqgan train --fork {folder.path}"
         )
 
 
@@ -291,13 +410,13 @@ def restored_generator(
 ) -> TrainedGenerator:
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
     facts = _read_task(folder)
-    generator = build_generator(config, facts.vocabulary, torch.Generator().manual_seed(0))
+    check_settings(folder, config, state)
+    vocabulary = facts.vocabulary_here(config)
+    generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
     key = "reference" if which == "pretrained" else "generator"
     with fitting(folder.path):
-        generator.load_state_dict(state["players"][key])
-    return TrainedGenerator(
-        generator.eval(), facts.vocabulary, facts.max_length, is_prompted(folder)
-    )
+        load_weights(generator, state["players"][key], folder.path)
+    return TrainedGenerator(generator.eval(), vocabulary, facts.max_length, is_prompted(folder))
 
 
 def restored_discriminator(
@@ -315,9 +434,12 @@ def restored_discriminator(
         )
     rng = torch.Generator().manual_seed(0)
     facts = _read_task(folder)
-    discriminator = build_discriminator(config, facts.vocabulary, facts.whole_length, rng)
+    check_settings(folder, config, state)
+    vocabulary = facts.vocabulary_here(config)
+    discriminator = build_discriminator(config, vocabulary, facts.whole_length, rng)
     with fitting(folder.path):
-        discriminator.load_state_dict(state["players"]["rewards"][DISCRIMINATOR]["module"])
+        weights = state["players"]["rewards"][DISCRIMINATOR]["module"]
+        load_weights(discriminator, weights, folder.path)
     return discriminator.eval()
 
 
@@ -329,11 +451,20 @@ def is_prompted(folder: RunFolder) -> bool:
 
 @dataclass(frozen=True)
 class _TaskFacts:
-    """The parts of `task.json` that a run's networks are built from."""
+    """The parts of `task.json` that others read."""
 
     vocabulary: Vocabulary
     max_length: int
     whole_length: int  # `max_length`, and prompt and bos where there are prompts
+    fingerprint: str  # of the task's texts; empty in older runs, and where a true model drew them
+    inputs: list[Input]
+
+    def vocabulary_here(self, config: TrainConfig) -> Vocabulary:
+        """The vocabulary with its tokenizer, if it has one, where the settings have it now."""
+        if not self.vocabulary.tokenizer:
+            return self.vocabulary
+        place = place_now(self.vocabulary.tokenizer, config, self.inputs)
+        return replace(self.vocabulary, tokenizer=place)
 
 
 def _read_task(folder: RunFolder) -> _TaskFacts:
@@ -356,7 +487,8 @@ def _read_task(folder: RunFolder) -> _TaskFacts:
         vocabulary = Vocabulary.from_dict(words)
     except ConfigurationError as error:
         raise DataError(f"{folder.task}: {error}") from error
-    return _TaskFacts(vocabulary, max_length, whole_length)
+    mark = plain.get("fingerprint", "")
+    return _TaskFacts(vocabulary, max_length, whole_length, mark, read_inputs(plain))
 
 
 def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
@@ -381,9 +513,9 @@ def trusting_fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
 
 def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fluency:
     folder, config = open_run(Path(os.path.expanduser(run)), trust_run_code)
-    config = on_device(folder, config)
+    config = usable(folder, config, GENERATOR)
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
-    if trained.vocabulary != task.vocabulary:
+    if not same_words(trained.vocabulary, task.vocabulary):
         raise ConfigurationError(
             f"fluency needs a run with the task's vocabulary ({len(task.vocabulary.words)} words),"
             f" got {run} with another ({len(trained.vocabulary.words)} words)"

@@ -56,10 +56,9 @@ class Trainer:
         self.players, self.phases = players, tuple(phases)
         self.tracker, self.progress, self.rng = tracker, progress, rng
         self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
-        self.observers: list[Observer] = []
-        self.runtime = players.runtime
-        self.stop_requested = False
-        self.stop_signal = 0
+        self.runtime, self.observers = players.runtime, list[Observer]()
+        self.identity: Mapping[str, Any] = {}  # of a run in a folder, as `identity_of` gives it
+        self.stop_requested, self.stop_signal = False, 0
         self._last_checkpoint = time.monotonic()
         self._checkpoint_pause = checkpoint_seconds  # the least time between two
         players.listen(progress.message, lambda name: progress.waiting(f"reward {name!r}"))
@@ -178,6 +177,7 @@ class Trainer:
             "phases": {phase.name: phase.state_dict() for phase in self.phases},
             "observers": {observer.name: observer.state_dict() for observer in stateful},
             "tracker": self.tracker.position(),
+            "identity": self.identity,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

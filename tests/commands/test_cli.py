@@ -134,7 +134,6 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
         (["train", "captions", "--config", "x.yaml"], "got more than one"),
         (["train", "captions", "--config"], "--config takes a value, got none"),
         (["train", "--resume", "nowhere"], "a run is a folder with a config.yaml, got nowhere"),
-        (["train", "--resume", "nowhere", "--seed", "2"], "got --seed beside it"),
         (
             ["train", "captions", "--rule.num-rolouts", "3"],
             "unknown flag --rule.num-rolouts; the nearest known one is --rule.num-rollouts",

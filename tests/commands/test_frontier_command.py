@@ -18,6 +18,7 @@ from seqgan.evaluation.planes.verdict import compare
 from seqgan.models.sampling import Sampling
 from seqgan.report import frontiers
 from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
+from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 from seqgan.training.settings import TrainConfig
 
 pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
@@ -365,6 +366,9 @@ def test_wrong_runs(runs, error, tmp_path):
     assert "each run is given once" in error("frontier", runs / "one", runs / "mle/../one")
     other = tmp_path / "other"
     shutil.copytree(runs / "one", other)
+    step, state = load_checkpoint(other / "checkpoints")
+    del state["identity"]  # a run that knows its settings says that they were edited
+    save_checkpoint(other / "checkpoints", int(step.name), state)
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("oracle_seed: 0", "oracle_seed: 5"))
     said = error("frontier", runs / "one", other)
