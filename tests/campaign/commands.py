@@ -1,5 +1,6 @@
 """Commands in forked processes, which need no second import of PyTorch, and what came of them."""
 
+import codecs
 import importlib
 import os
 import pkgutil
@@ -64,6 +65,8 @@ def preload() -> None:
             importlib.import_module(module.name)
         except ImportError:
             continue  # of an extra that is not installed
+    for name in ("utf-16-le", "utf-16-be", "utf-8-sig", "latin-1", "idna"):
+        codecs.lookup(name)  # from a folder that another user may not be allowed to read
     for name in ("tyro", "matplotlib.backends.backend_agg", "matplotlib.font_manager"):
         importlib.import_module(name)
 

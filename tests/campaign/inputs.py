@@ -118,7 +118,7 @@ def command_cases() -> list[Case]:
         ("frontier", "run", "--output", "picture.gif"),
         ("frontier", "run", "--output", "nowhere/picture.png"),
         ("frontier", "run", "--points", "none.csv"),
-        ("export", "run"),
+        ("export", "run", "--what", "critic"),
         ("export", "nowhere", "--output", "new"),
         ("export", "run", "--output", "run"),
         ("report",),
@@ -156,7 +156,7 @@ DATA = {
     "header.csv": b"text\n",
     "other.csv": b"body,label\n" + b"a b,1\n" * 40,
     "ragged.csv": b"text,label\n" + b'"a b,1\n' * 40,
-    "unknown.parquet": b"PAR1 nothing",
+    "unknown.parquet": b"PAR1\x15\x04\xff\xfe" * 40,
     "picture.png": b"\x89PNG\r\n\x1a\n" + bytes(200),
     "utf16.txt": "a b c\n".encode("utf-16") * 40,
 }
