@@ -202,7 +202,7 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file"),
+        (None, "No such file or directory"),
         ("seed: [1", "a configuration is a YAML file"),
         ("- seed", "a configuration is a YAML mapping"),
         ("sed: 3", "; the nearest is seed"),
