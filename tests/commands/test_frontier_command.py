@@ -343,9 +343,9 @@ def error(capsys):
     [
         ("--temperatures 1", "--temperatures are at least two different ones, got 1"),
         ("--temperatures 1 1.0", "--temperatures are at least two different ones, got 1 1"),
-        ("--temperatures 1 0", "temperature is above 0 and finite, got 0.0"),
-        ("--temperatures 1 -1", "temperature is above 0 and finite, got -1.0"),
-        ("--temperatures 1 nan", "temperature is above 0 and finite, got nan"),
+        ("--temperatures 1 0", "--temperatures is above 0 and finite, got 0"),
+        ("--temperatures 1 -1", "--temperatures is above 0 and finite, got -1"),
+        ("--temperatures 1 nan", "--temperatures is above 0 and finite, got nan"),
         ("--top-p 0", "top_p is in (0, 1], got 0.0"),
         ("--top-p 1.5", "top_p is in (0, 1], got 1.5"),
         ("-n 19", "-n is at least 20, got 19"),

@@ -276,7 +276,7 @@ def test_notes_on_what_spoils_a_comparison(
             "real: 41 texts are needed, got 40 held-out ones",
         ),
         (["prepare", "{two}", "--pairs", "0", "--output", "new"], "--pairs is at least 1, got 0"),
-        (["prepare", "{two}", "--repeats", "2", "--output", "new"], "--repeats is 0 to 1, got 2.0"),
+        (["prepare", "{two}", "--repeats", "2", "--output", "new"], "--repeats is 0 to 1, got 2"),
         (["prepare", "{two}", "--controls", "-1", "--output", "new"], "--controls is at least 0"),
         (
             ["prepare", "{two}", "--pairs", "5", "--controls", "2", "--output", "new"],
