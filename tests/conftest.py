@@ -15,6 +15,9 @@ from jaxtyping import install_import_hook
 
 install_import_hook("seqgan", "beartype.beartype")
 
+# Where a shell started the tests in the background, they ignore Ctrl-C, which some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
