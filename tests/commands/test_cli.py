@@ -466,10 +466,12 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     with Path("skipped/metrics.jsonl").open() as file:
         shares = [json.loads(line).get("rewards/picky/not_applicable", 0) for line in file]
     assert 0 < max(shares) < 1
-    # Mended, the stopped run goes on.
+    # Mended, it is another reward: the run does not go on as if nothing had changed, a fork does.
     Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
     monkeypatch.delitem(sys.modules, f"user_file:{tmp_path / 'my_rewards.py'}")
-    assert run("train", "--resume", "stopped", "--trust-run-code") == 0
+    assert run("train", "--resume", "stopped", "--trust-run-code") == 2
+    assert "my_rewards.py with another content" in last_line(capfd.readouterr().err)
+    assert run("train", "--fork", "stopped", "--trust-run-code", "--output", "mended") == 0
 
 
 WILD = """
