@@ -2,15 +2,17 @@
 
 import os
 import random
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .commands import Outcome, command, empty, without_drawing
 from .kills import Base, bases
-from .runs import RESUME, differences
+from .runs import RECORDS, RESUME, differences
 from .table import Verdict
 
+ROW = re.compile(r"\S+, row \d+ differs")
 NOBODY = 65534  # the user that may read what everybody may
 
 
@@ -38,14 +40,20 @@ HARMLESS = {
     "machine.json": "machine.json describes the machine; training does not read it",
     "checkpoints": "an older checkpoint; the newest one is whole",
     "report": "a picture or page; it is drawn anew",
+    "record": "a character of the record that has no digest; all else ends the same",
     "samples": "the command does not read this file",
 }
 
 
+def _neighbour(path: Path) -> Path:
+    """The next file in a file's folder."""
+    others = sorted(each for each in path.parent.iterdir() if each.is_file() and each != path)
+    return next((each for each in others if each > path), others[0])
+
+
 def _swap(path: Path) -> None:
     """Exchanges a file with the next one in its folder."""
-    others = sorted(each for each in path.parent.iterdir() if each.is_file() and each != path)
-    other = next((each for each in others if each > path), others[0])
+    other = _neighbour(path)
     content = path.read_bytes()
     path.write_bytes(other.read_bytes())
     other.write_bytes(content)
@@ -76,6 +84,9 @@ def damages(count: int, seed: int, folder: Path) -> Iterator[Verdict]:
     for base, run, file, damage in rng.sample(cases, min(count, len(cases))):
         place = empty(folder / "case")
         shutil.copytree(run, place / "run")
+        names = [file.name]
+        if damage == "swapped with a neighbour":
+            names.append(_neighbour(place / "run" / file).name)
         DAMAGES[damage](place / "run" / file, rng)
         prepare = without_drawing
         if damage == "made unreadable" and os.geteuid() == 0:
@@ -88,17 +99,21 @@ def damages(count: int, seed: int, folder: Path) -> Iterator[Verdict]:
             arguments = ("sample", "run", "-n", "5")
         outcome = command(arguments, place, prepare)
         name = f"{base.name}: {file} {damage}, then {' '.join(arguments[:2])}"
-        fault, harmless = judge(outcome, file, place, base, intact)
+        fault, harmless = judge(outcome, file, names, place, base, intact)
         yield Verdict(f"damage: {damage}", name, fault, harmless)
 
 
 def judge(
-    outcome: Outcome, file: Path, place: Path, base: Base, intact: Outcome
+    outcome: Outcome, file: Path, names: Sequence[str], place: Path, base: Base, intact: Outcome
 ) -> tuple[str, str]:
-    """The fault, and the reason why damage did no harm; both empty where it was found."""
-    named = [line for line in outcome.said if file.name in line or str(file.parent) in line]
-    if file.parts[0] == "checkpoints":
-        named += [line for line in outcome.said if file.parts[1] in line and "damaged" in line]
+    """The fault, and the reason why damage did no harm; both empty where it was found.
+
+    Args:
+        names: of the files that were damaged; a line of the command names one of them.
+    """
+    if len(file.parts) > 1:
+        names = [*names, str(file.parent)]
+    named = [line for line in outcome.said if any(name in line for name in names)]
     if outcome.code != 0:
         fault = outcome.refusal_fault()
         return fault or ("" if named else f"the file is not named: {outcome.said[-1][:200]}"), ""
@@ -107,15 +122,21 @@ def judge(
     if outcome.output and "results:" not in outcome.output:  # texts
         same = outcome.output == intact.output
         silent = "" if named or same else "other texts without a word"
-        return silent, "" if named else HARMLESS["samples"]
-    others = [each for each in differences(place / "run", base.reference) if each]
-    own = [each for each in others if file.name in each or each.startswith("best")]
-    if others and (own != others or file.name != "machine.json"):
+        return silent, "" if named else HARMLESS[_kind(file)]
+    others = differences(place / "run", base.reference)
+    if file.name in RECORDS and all(ROW.match(each) and file.name in each for each in others):
+        return "", "" if named else HARMLESS["record" if others else "samples"]
+    others = [each for each in others if each != "machine.json is missing"]
+    if others:
         return f"goes on with {'; '.join(others[:3])}", ""
     if named:
         return "", ""
-    kind = next((key for key in HARMLESS if str(file).startswith(key)), "samples")
-    return "", HARMLESS[kind]
+    return "", HARMLESS[_kind(file)]
+
+
+def _kind(file: Path) -> str:
+    """The key of the reason why a file's damage does no harm."""
+    return next((key for key in HARMLESS if str(file).startswith(key)), "samples")
 
 
 def _give_away(place: Path) -> None:

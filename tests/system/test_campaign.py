@@ -163,7 +163,8 @@ def test_damage_is_found_or_does_no_harm(run: Path, tmp_path: Path) -> None:
     file = Path("checkpoints/00000001/state.json")
 
     def judged(code: int, output: str, error: str) -> tuple[str, str]:
-        return judge(Outcome(code, output, error), file, place, base, Outcome(0, "texts", ""))
+        intact = Outcome(0, "texts", "")
+        return judge(Outcome(code, output, error), file, [file.name], place, base, intact)
 
     assert judged(2, "", "seqgan: got run/checkpoints/00000001/state.json") == ("", "")
     assert judged(2, "", "seqgan: something is wrong")[0].startswith("the file is not named")
@@ -173,6 +174,15 @@ def test_damage_is_found_or_does_no_harm(run: Path, tmp_path: Path) -> None:
     assert judged(0, "", "")[1].startswith("an older checkpoint")
     (place / "run" / "metrics.jsonl").write_text("")
     assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 2 rows, got 0"
+    file = Path("metrics.jsonl")
+    assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 2 rows, got 0"
+    rows = (run / "metrics.jsonl").read_text()
+    (place / "run" / "metrics.jsonl").write_text(rows.replace("NaN", "1.0"))
+    assert "no digest" in judged(0, "", "")[1]
+    assert judged(0, "", "a warning about metrics.jsonl") == ("", "")
+    file = Path("task.json")
+    assert judged(0, "", "")[0] == "goes on with metrics.jsonl, row 2 differs"
+    assert judged(2, "", "seqgan: 1.5 is wrong.")[0].startswith("the file is not named")
 
 
 def test_the_table_counts(capsys: pytest.CaptureFixture[str]) -> None:
