@@ -63,7 +63,9 @@ def run_folder(tmp_path):
     record.mkdir(parents=True)
     (record / "run-abcd1234.wandb").touch()
     (folder / "config.yaml").write_text("tracker: {project: poems}\n")
-    (folder / "task.json").write_text("{}")
+    vocabulary = {"words": ["a", "b"], "level": "word", "has_eos": True}
+    vocabulary |= {"bos_word": None, "unk_word": None}
+    (folder / "task.json").write_text(json.dumps({"max_length": 4, "vocabulary": vocabulary}))
     rows = [{"pretrain/nll_dev": 2.0}, {"rewards/length/mean": 1.0, "losses/policy": 0.5}]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metrics.jsonl").write_text(lines + '{"losses/entropy": 1.')  # being written
