@@ -159,6 +159,7 @@ def main() -> None:
         compare(f"discriminate {kind}", discriminator, judged(WHOLE, fakes), judged(MINE, own))
     flags = SHARED.gather(torch.tensor([SHARED.rank == 1]))
     tell(check="gather", flags=flags.tolist(), world=SHARED.world_size)
+    torch.distributed.destroy_process_group()  # its threads end before the interpreter does
 
 
 if __name__ == "__main__":
