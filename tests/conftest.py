@@ -32,6 +32,14 @@ def reference_data() -> Path:
 
 
 @pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python's own handler of SIGINT, whatever a command in another test has left."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def process_as_before() -> Iterator[None]:
     """Restores signal handlers and threads, which the command line sets for the whole process."""
     numbers = (signal.SIGINT, signal.SIGTERM)

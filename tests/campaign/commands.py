@@ -119,6 +119,8 @@ def command(
 def _child(arguments, folder, prepare, main, output, error) -> NoReturn:  # type: ignore[no-untyped-def]
     code = 99
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as in a process of its own
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output.fileno(), 1)
         os.dup2(error.fileno(), 2)

@@ -233,6 +233,7 @@ def raises(error):
     return stop
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_goes_through():
     stopped = Numbering(37, fail=raises(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):

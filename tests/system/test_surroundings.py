@@ -200,6 +200,7 @@ def test_a_reward_that_raises_what_is_no_exception_has_failed(
     assert values.isnan().tolist() == [False, True, False]
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_by_the_reward_itself_is_told_from_that_of_a_person() -> None:
     def judge(text: str) -> float:
         raise KeyboardInterrupt
