@@ -22,6 +22,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.config_files import plain_settings
+from seqgan.training.identity import flat
 from seqgan.training.runs import (
     GENERATOR,
     RunFolder,
@@ -276,21 +277,10 @@ def _opened(path: Path, name: str, device: str | None, trust_run_code: bool) -> 
 
 def _differing_settings(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
     """Settings that are not equal in all runs, but for those that say nothing of the method."""
-    flat = [_flat(plain_settings(config)) for config in configs]
+    settings = [flat(plain_settings(config)) for config in configs]
     return tuple(
         name
-        for name in dict.fromkeys(name for one in flat for name in one)
+        for name in dict.fromkeys(name for one in settings for name in one)
         if name.partition(".")[0] not in INCIDENTAL
-        and any(one.get(name) != flat[0].get(name) for one in flat)
+        and any(one.get(name) != settings[0].get(name) for one in settings)
     )
-
-
-def _flat(plain: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{before}{name}.")
-        else:
-            flat[f"{before}{name}"] = value
-    return flat

@@ -59,7 +59,7 @@ def differences(run: Path, reference: Path) -> list[str]:
 
 
 def _names(run: Path) -> set[str]:
-    """What a person sees in a run's folder, and its checkpoints."""
+    """The names that a person sees in a run's folder, and its checkpoints."""
     paths = [*run.iterdir(), *(run / "checkpoints").glob("*")]
     return {str(path.relative_to(run)) for path in paths if not path.name.startswith(".")}
 

@@ -59,7 +59,7 @@ def texts_run(tmp_path: Path) -> Path:
 
 
 def sampled(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[str, list[Any]]:
-    """What the command prints, and the rows of the same texts as JSON."""
+    """The lines that the command prints, and the rows of the same texts as JSON."""
     capfd.readouterr()
     run("sample", *arguments)
     plain = capfd.readouterr().out

@@ -1,4 +1,4 @@
-"""What a distribution holds and says of itself."""
+"""A distribution holds its files and says the truth of itself."""
 
 import tomllib
 from pathlib import Path

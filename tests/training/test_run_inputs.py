@@ -1,4 +1,4 @@
-"""What a run's settings name, recorded with digests: compared, found where it has moved."""
+"""The inputs that settings name, recorded with digests: compared, found where they have moved."""
 
 import json
 import logging
