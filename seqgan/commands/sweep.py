@@ -180,7 +180,7 @@ def check_flags(
         ConfigurationError: the command takes no such flag or value, or names code that nobody has
             trusted.
     """
-    from seqgan.commands.train import configuration
+    from seqgan.commands.given import configuration
     from seqgan.sweeps.trials import train_arguments
     from seqgan.training.trust import (
         FLAG,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqgan.commands.train import configuration
+from seqgan.commands.given import configuration
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pretrained.md").read_text(encoding="utf-8")
 GIB = 2**30

@@ -18,7 +18,7 @@ from torch.nn.utils import parameters_to_vector
 from toys import ENDING, MAX_LENGTH, TableReward, as_trajectories, every_sequence, seeded
 
 from seqgan import cli
-from seqgan.commands.train import SECONDS_FOR_MAIN
+from seqgan.commands.prepared import SECONDS_FOR_MAIN
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.functional.advantages import leave_one_out, standardize
 from seqgan.functional.losses import reinforce
@@ -182,7 +182,7 @@ class TestLaunchers:
     ):
         """Which ends, and so do the others with it; one that does not has its own to say."""
         waited = []
-        monkeypatch.setattr("seqgan.commands.train.time.sleep", waited.append)
+        monkeypatch.setattr("seqgan.commands.prepared.time.sleep", waited.append)
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(SystemExit) as stop:

@@ -407,7 +407,8 @@ def test_a_run_from_a_cache_equals_one_from_memory(
         --tracker.mode disabled
     """.split()
     monkeypatch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
-    monkeypatch.setattr("seqgan.commands.train._stop_on_signals", lambda trainer, progress: None)
+    signals = "seqgan.commands.train_run._stop_on_signals"
+    monkeypatch.setattr(signals, lambda trainer, progress: None)
     threads = torch.get_num_threads()
     results = []
     for name, least in (("cached", 0), ("memory", 10**9)):

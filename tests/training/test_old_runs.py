@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from seqgan import cli
-from seqgan.commands.train import configuration
+from seqgan.commands.given import configuration
 from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.config_files import load_config
 from seqgan.training.moved import MOVED, present_flags, present_name, present_settings

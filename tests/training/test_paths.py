@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from seqgan.commands.given import configuration
 from seqgan.commands.parsing import given_path
-from seqgan.commands.train import configuration
 from seqgan.judging.sources import parse_file, parse_run
 from seqgan.rewards.shipped.texts import toxicity
 from seqgan.system.errors import ConfigurationError

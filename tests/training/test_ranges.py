@@ -9,8 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
+from seqgan.commands.given import configuration
 from seqgan.commands.notebook import train
-from seqgan.commands.train import configuration
 from seqgan.models.sampling import Sampling
 from seqgan.system.checks import Range, broken_rule
 from seqgan.system.errors import DivergedError, SeqganError

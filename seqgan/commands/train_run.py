@@ -1,0 +1,201 @@
+"""A run under way: its progress, its trackers, its signals, and the results that it prints."""
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from seqgan.commands.prepared import Prepared
+from seqgan.system.errors import SeqganError
+
+if TYPE_CHECKING:
+    from seqgan.tracking.base import Trackers
+    from seqgan.training.final import Result
+    from seqgan.training.runs import RunFolder
+    from seqgan.training.trainer import Trainer
+
+
+def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) -> int:
+    """Trains from the beginning (an empty `state`) or from a checkpoint's state.
+
+    Of several processes, only the main one touches the folder.
+    """
+    from seqgan.report.summary import results_dict, summary_metrics
+    from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
+    from seqgan.system.shortage import shortage_in_one_line
+    from seqgan.tracking.base import Trackers
+    from seqgan.tracking.progress import Progress, silent_progress
+    from seqgan.training.checkpoints import fitting, last_good_checkpoint
+    from seqgan.training.config_files import plain_settings
+    from seqgan.training.final import final_evaluation
+    from seqgan.training.identity import identity_of
+    from seqgan.training.runs import RunFolder
+    from seqgan.training.start import trainer_for
+    from seqgan.training.trust import resume_flag
+
+    config, players = prepared.config, prepared.players
+    placed = RunFolder(folder.path.absolute())  # wherever the working directory goes
+    runtime = players.runtime
+    is_main = runtime.is_main()
+    code, result = 1, None
+    with Progress() if is_main else silent_progress() as progress:
+        progress.message(f"run {folder.path}")
+        progress.message(getattr(players.task, "description", ""))
+        tracker = _tracker(prepared, placed, state) if is_main else Trackers({})
+        try:
+            trainer = trainer_for(
+                config,
+                players,
+                prepared.rng,
+                tracker,
+                progress,
+                placed.checkpoints,
+                placed.best,
+                prepared.phases,
+                prepared.observers,
+            )
+            if is_main:
+                trainer.identity = state.get("identity") or identity_of(config, folder.task)
+            if state:
+                with fitting(folder.checkpoints):
+                    trainer.load_state_dict(state)
+            _stop_on_signals(trainer, progress)
+            if is_main:
+                from seqgan.training.estimate import estimate, is_own, reward_calls
+
+                own = [part.name for part in players.rewards.parts if is_own(part)]
+                calls = reward_calls(config, players.task.max_length, runtime.world_size)
+                if own and calls is not None and not state:
+                    progress.message(calls.sentence(own))
+                if config.estimate_time:
+                    progress.message(estimate(trainer.phases, players).sentence())
+            with shortage_in_one_line():
+                trainer.train()
+                result = final_evaluation(trainer)
+            if is_main:
+                _save(placed, result)
+                files = {"report": placed.page, "report_picture": placed.picture}
+                there = {name: file for name, file in files.items() if file.is_file()}
+                tracker.results(summary_metrics(results_dict(result)), there)
+            code = 0
+        except Interrupted:
+            code = 128 + trainer.stop_signal
+            flag = resume_flag(plain_settings(config))
+            progress.message(f"stopped; continue with: seqgan train --resume {folder.path}{flag}")
+        except (DivergedError, ProcessLostError, OSError, SeqganError) as error:
+            named = last_good_checkpoint(folder.checkpoints)
+            message = str(error)
+            if named not in message:
+                message = f"{message}; {named}"
+            if runtime.world_size > 1:
+                message = f"process {runtime.rank} of {runtime.world_size}: {message}"
+            if is_main:
+                progress.message(f"seqgan: {message}")
+            else:
+                print(f"seqgan: {message}", file=sys.stderr)
+        finally:
+            tracker.close(code)
+    if result is not None and is_main:
+        _present(folder, results_dict(result), tracker.offline_record)
+    return code
+
+
+def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) -> "Trackers":
+    """The trackers of a run, which go on where `state` says that they stood."""
+    from torch import nn
+
+    from seqgan.tracking.base import Trackers
+    from seqgan.tracking.jsonl import JsonlTracker
+    from seqgan.tracking.wandb_tracker import WandbTracker
+    from seqgan.training.config_files import plain_settings
+    from seqgan.training.facts import data_files, run_facts
+    from seqgan.training.run_rewards import user_files
+
+    config, players = prepared.config, prepared.players
+    networks: dict[str, nn.Module] = {"generator": players.generator}
+    if players.discriminator is not None:
+        networks["discriminator"] = players.discriminator.discriminator
+    position = state.get("tracker", {}) if state else {}
+    jsonl = JsonlTracker(folder.path, position.get("jsonl"))
+    known = plain_settings(config) | run_facts(config, players.task, networks) | folder.origin()
+    files = user_files(config)
+    data = data_files(config)
+    wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files, data)
+    return Trackers({"jsonl": jsonl, "wandb": wandb})
+
+
+def _save(folder: "RunFolder", result: "Result") -> None:
+    from seqgan.report.summary import results_dict
+    from seqgan.training.runs import save_results
+
+    save_results(folder, results_dict(result))
+    _draw(folder)
+
+
+def _draw(folder: "RunFolder") -> None:
+    """Draws the picture and the page of a finished run, those that it has already left out."""
+    from seqgan.report.page import write_page
+    from seqgan.report.picture import draw_report
+
+    for path in folder.undrawn():
+        if path == folder.picture:
+            draw_report(folder.path)
+        else:
+            write_page([folder.path], path)
+
+
+def _present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:
+    """The end of a run on standard output: the table, and what it means in plain sentences.
+
+    Args:
+        results: what `results.json` holds.
+        record: of wandb, offline, where it may lie elsewhere.
+    """
+    from seqgan.report.summary import closing_sentences, stored_table
+
+    print("\n".join([*stored_table(results).lines(), *closing_sentences(results)]))
+    print(f"results: {folder.results}  report: {folder.page}")
+    records = sorted((folder.path / "wandb").glob("offline-run-*"))
+    if record is not None and record.parents[1] != folder.path.resolve():
+        records.append(record)
+    for offline in records:
+        print(f"wandb run, offline: {offline}")
+
+
+def present_stored(folder: "RunFolder") -> int:
+    """Prints the stored results of a run that is finished already, and completes its folder."""
+    from seqgan.training.runs import lock_run, read_results
+
+    results = read_results(folder)
+    if folder.undrawn() and os.access(folder.path, os.W_OK):  # killed before it had drawn them
+        with lock_run(folder):
+            _draw(folder)
+    print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
+    _present(folder, results)
+    return 0
+
+
+def _stop_on_signals(trainer: "Trainer", progress: Any) -> None:
+    """The first SIGINT or SIGTERM stops after the current unit; the second stops at once.
+
+    Not in several processes: there a launcher passes on what a terminal has sent already, and ends
+    who takes too long.
+    """
+    several = trainer.runtime.world_size > 1
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if trainer.stop_requested:
+            if several:
+                return
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        trainer.stop_signal = number
+        trainer.stop_requested = True
+        more = "" if several else " (once more to stop at once)"
+        progress.message(f"stopping after this step{more}")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
