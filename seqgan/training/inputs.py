@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,32 +19,19 @@ from seqgan.system.digests import (
     digests,
     exists,
     hub_revision,
-    module_file,
     moved_files,
     parts_of,
     stamp,
 )
-from seqgan.system.errors import DataError, SeqganError
+from seqgan.system.errors import DataError
 from seqgan.system.files import write_text
-from seqgan.system.plugins import parse_spec
 from seqgan.training.config_files import plain_settings, settings_of
+from seqgan.training.places import code_of, named, named_in, place_of, replace_place
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS
 
 logger = logging.getLogger(__name__)
 
-# Settings that name no input of a run.
-NO_INPUTS = ("output", "tracker", "task.cache")
-# Settings that name code of the user's own, perhaps with arguments.
-SPECS = (
-    "reward",
-    "phases",
-    "observers",
-    "evaluation.measures",
-    *(f"{slot}.kind" for slot in SLOTS),
-)
-# Names of settings and arguments, or their last words, that stand for places.
-PLACES = ("path", "file", "folder", "dir", "directory", "tokenizer", "vocabulary", "model", "run")
 MOVED = "places.json"  # in a run's folder: where a person has said that its inputs lie now
 SHOWN = 12  # digits of a digest in a message
 
@@ -94,8 +81,8 @@ def record_inputs(config: TrainConfig, folder: Path) -> list[dict[str, Any]]:
     Raises:
         DataError: a file cannot be read.
     """
-    named = _named(plain_settings(config))
-    return [asdict(_recorded(setting, path, folder)) for setting, path in named]
+    places = named(plain_settings(config))
+    return [asdict(_recorded(setting, path, folder)) for setting, path in places]
 
 
 def read_inputs(plain: Mapping[str, Any]) -> list[Input]:
@@ -120,6 +107,8 @@ def located(
 ) -> TrainConfig:
     """The settings with the present place of each input; a line says so where one has moved.
 
+    Code is compared, but read from no other place than the settings name: see `move_code`.
+
     Args:
         folder: the run's.
         reads: settings, or sections of them, whose inputs are going to be read.
@@ -133,7 +122,7 @@ def located(
         if not any(f"{one.setting}.".startswith(f"{read}.") for read in reads):
             continue
         try:
-            place = _find(one, path, folder)
+            place = _find(one, path, folder, path in code_of(plain, one.setting))
         except _ChangedError as error:
             if not forking:
                 raise
@@ -142,20 +131,26 @@ def located(
         if place != path:
             found[one.setting, path] = place
     for (setting, path), place in found.items():
-        logger.warning("%s: %s is read from %s, where its content is now", setting, path, place)
-        _replace(plain, setting, path, place)
+        replace_place(plain, setting, path, place)
     return settings_of(plain, folder) if found else config
 
 
-def with_moved_code(plain: dict[Any, Any], inputs: Sequence[Input], folder: Path) -> None:
-    """Gives slots whose file has moved its new place, before the settings are built of the file."""
-    for one in inputs:
-        section, _, name = one.setting.rpartition(".")
-        here = isinstance(plain.get(section), dict) and name == "kind"
-        if here and not _place_of(one.setting, one.path).exists():
-            place = next(_unchanged(one, _places(one, one.path, folder)), None)
-            if place is not None:
-                _replace(plain, one.setting, one.path, str(place))
+def move_code(
+    plain: dict[Any, Any], inputs: Sequence[Input], folder: Path, runs: Collection[str]
+) -> None:
+    """Writes the present place of code that has moved into settings as a file has them.
+
+    This comes before anybody is asked to trust the code, and is told which file would run.
+
+    Args:
+        runs: settings beside the slots whose code will run.
+    """
+    for setting in (*(f"{slot}.kind" for slot in SLOTS), *runs):
+        for path in dict.fromkeys(code_of(plain, setting)):
+            mine = [one for one in inputs if (one.setting, one.path) == (setting, path)]
+            changed = mine and _change(mine[0], place_of(setting, path))
+            if changed and (place := _elsewhere(mine[0], path, folder)):
+                replace_place(plain, setting, path, str(place), code=True)
 
 
 def place_now(path: str, config: TrainConfig, inputs: Sequence[Input]) -> str:
@@ -172,7 +167,7 @@ def same_inputs(setting: str, one: Any, other: Any, inputs: Sequence[Input]) -> 
         other: a value whose places are read now.
     """
     mine = [each for each in inputs if each.setting == setting]
-    places = list(_named_in(setting, other, ()))
+    places = list(named_in(setting, other, ()))
     if not mine or len(mine) != len(places) or type(one) is not type(other):
         return False
     before, after = str(one), str(other)
@@ -181,7 +176,7 @@ def same_inputs(setting: str, one: Any, other: Any, inputs: Sequence[Input]) -> 
     if before != after:
         return False
     return all(
-        not _change(each, _place_of(setting, place))
+        not _change(each, place_of(setting, place))
         for each, place in zip(mine, places, strict=True)
     )
 
@@ -198,10 +193,10 @@ def remember_places(config: TrainConfig, inputs: Sequence[Input], folder: Path) 
 
 
 def _recorded(setting: str, path: str, folder: Path) -> Input:
-    place = _place_of(setting, path)
+    place = place_of(setting, path)
     if not place.exists():
         return Input(setting, path, files={"revision": hub_revision(path)})
-    parts = parts_of(place, weights=_reads_weights(setting))
+    parts = _parts(setting, place)
     try:
         files, stamped = digests(parts), stamp(parts)
         num_bytes = place.stat().st_size if place.is_file() else 0
@@ -212,18 +207,11 @@ def _recorded(setting: str, path: str, folder: Path) -> Input:
     return Input(setting, path, absolute, beside, files, num_bytes, stamped)
 
 
-def _place_of(setting: str, path: str) -> Path:
-    """The place that a setting names: a file, a folder, or a module's file."""
-    if setting in SPECS and not path.endswith(".py") and (file := module_file(path)):
-        return file
-    return Path(os.path.expanduser(path))
+def _parts(setting: str, place: Path) -> dict[str, Path]:
+    return parts_of(place, weights=not setting.endswith("tokenizer"))
 
 
-def _reads_weights(setting: str) -> bool:
-    return not setting.endswith("tokenizer")
-
-
-def _find(one: Input, path: str, folder: Path) -> str:
+def _find(one: Input, path: str, folder: Path, is_code: bool) -> str:
     """The place of an input, as it is written where it lies there unchanged.
 
     Args:
@@ -234,17 +222,15 @@ def _find(one: Input, path: str, folder: Path) -> str:
         if now in ("", one.files["revision"]):
             return path
         raise _changed(one, path, folder, f"revision {one.files['revision']} then, {now} now")
-    places = _places(one, path, folder)
-    for place in _unchanged(one, places):
-        return path if place == places[0] else str(place)
+    here = place_of(one.setting, path)
+    if not _change(one, here):
+        return path
+    if not is_code and (place := _elsewhere(one, path, folder)):
+        return str(place)
+    places = [here] if is_code else _places(one, path, folder)
     there = [place for place in places if place.exists()]
     if there:
         raise _changed(one, str(there[0]), folder, _change(one, there[0]))
-    if one.num_bytes:
-        around = [Path.cwd(), Path(one.absolute).parent, folder, folder.parent]
-        near = moved_files(Path(one.absolute).name, one.num_bytes, around)
-        for place in _unchanged(one, near):
-            return str(place)
     raise DataError(
         f"{one.setting} of {folder} is found, got {path}, which is not there any more, nor at"
         f" {one.absolute}; where it has moved, name its place: seqgan train --resume {folder}"
@@ -252,9 +238,21 @@ def _find(one: Input, path: str, folder: Path) -> str:
     )
 
 
+def _elsewhere(one: Input, path: str, folder: Path) -> Path | None:
+    """The place of an input that does not lie unchanged where it is written; None for none."""
+    places = _places(one, path, folder)
+    if one.num_bytes and not any(place.exists() for place in places):
+        around = [Path.cwd(), Path(one.absolute).parent, folder, folder.parent]
+        places += moved_files(Path(one.absolute).name, one.num_bytes, around)
+    place = next((place for place in places if not _change(one, place)), None)
+    if place is not None:
+        logger.warning("%s: %s is read from %s, where its content is now", one.setting, path, place)
+    return place
+
+
 def _places(one: Input, path: str, folder: Path) -> list[Path]:
     """The places where an input may lie, the one that is written first."""
-    places = [_place_of(one.setting, path)]
+    places = [place_of(one.setting, path)]
     if path != one.path and one.path and places[0].exists():
         return places  # a person has named another place, and no other stands in for it
     if moved := _remembered(folder).get(_key(one)):
@@ -264,13 +262,11 @@ def _places(one: Input, path: str, folder: Path) -> list[Path]:
     return places
 
 
-def _unchanged(one: Input, places: Iterator[Path] | Sequence[Path]) -> Iterator[Path]:
-    return (place for place in places if exists(str(place)) and not _change(one, place))
-
-
 def _change(one: Input, place: Path) -> str:
     """The first difference between an input as it was and what lies at a place; "" for none."""
-    parts = parts_of(place, weights=_reads_weights(one.setting))
+    if not exists(str(place)):
+        return f"{place} is not there"
+    parts = _parts(one.setting, place)
     try:
         if one.stamp and stamp(parts) == one.stamp:
             return ""
@@ -308,88 +304,9 @@ def _key(one: Input) -> str:
 def _pairs(plain: Mapping[str, Any], inputs: Sequence[Input]) -> Iterator[tuple[Input, str]]:
     """Each recorded input, with its place as the settings have it now."""
     now: dict[str, list[str]] = {}
-    for setting, path in _named(plain, {one.path for one in inputs}):
+    for setting, path in named(plain, {one.path for one in inputs}):
         now.setdefault(setting, []).append(path)
     for setting, paths in now.items():
         mine = [one for one in inputs if one.setting == setting]
         if len(mine) == len(paths):  # else the setting has become another, as a fork's may
             yield from zip(mine, paths, strict=True)
-
-
-def _named(plain: Mapping[str, Any], known: set[str] | tuple[()] = ()) -> list[tuple[str, str]]:
-    """The settings that name files or folders, and what they name, in their order.
-
-    Args:
-        known: places that are such whether anything lies there or not.
-    """
-    found: list[tuple[str, str]] = []
-
-    def walk(value: Any, setting: str) -> None:
-        if setting in NO_INPUTS:
-            return
-        if isinstance(value, Mapping):
-            for name, inner in value.items():
-                walk(inner, f"{setting}.{name}" if setting else str(name))
-        else:
-            found.extend((setting, path) for path in _named_in(setting, value, known))
-
-    walk(plain, "")
-    return found
-
-
-def _named_in(setting: str, value: Any, known: set[str] | tuple[()]) -> Iterator[str]:
-    """The places in a setting's value."""
-    for text in value if isinstance(value, list | tuple) else [value]:
-        if not isinstance(text, str) or not text:
-            continue
-        if setting in SPECS:
-            yield from _named_by(text, known)
-        elif text in known or (_may_be_place(setting, text) and (exists(text) or _on_hub(text))):
-            yield text
-
-
-def _named_by(text: str, known: set[str] | tuple[()]) -> Iterator[str]:
-    """The places in a specification: its code, and files among its arguments."""
-    try:
-        spec = parse_spec(text, "part")
-    except SeqganError:
-        return
-    if spec.place and (spec.place in known or _place_of(SPECS[0], spec.place).is_file()):
-        yield spec.place
-    for name, value in (spec.arguments or {}).items():
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, str) and (
-                one in known or (_may_be_place(name, one) and exists(one))
-            ):
-                yield one
-
-
-def _may_be_place(name: str, text: str) -> bool:
-    """A name or a text that speaks of a place: a column `text` is no folder of that name."""
-    last = re.split(r"[._]", name)[-1]
-    return (
-        last in PLACES or last.removesuffix("s") in PLACES or "/" in text or bool(Path(text).suffix)
-    )
-
-
-def _on_hub(text: str) -> bool:
-    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?(:\w+)?", text)) and bool(hub_revision(text))
-
-
-def _replace(plain: dict[Any, Any], setting: str, path: str, place: str) -> None:
-    """Writes another place in place of one, in the nested settings."""
-    *sections, name = setting.split(".")
-    holder: Any = plain
-    for section in sections:
-        holder = holder[section]
-
-    def replaced(text: Any) -> Any:
-        if isinstance(text, list | tuple):
-            return [replaced(each) for each in text]
-        if not isinstance(text, str) or text == path:
-            return place if text == path else text
-        code = place if text.startswith(f"{path}:") else ""
-        rest = text.removeprefix(path) if code else text
-        return code + re.sub(rf"(['\"]){re.escape(path)}\1", lambda match: repr(place), rest)
-
-    holder[name] = replaced(holder[name])

@@ -43,11 +43,11 @@ from seqgan.training.inputs import (
     OF_INPUT,
     Input,
     located,
+    move_code,
     place_now,
     read_inputs,
     record_inputs,
     remember_places,
-    with_moved_code,
 )
 from seqgan.training.moved import present_settings
 from seqgan.training.networks import build_discriminator, build_generator, load_weights
@@ -246,7 +246,7 @@ def open_run(
 ) -> tuple[RunFolder, TrainConfig]:
     """An existing run and its configuration.
 
-    A file of the user's own that holds the class of a slot is found where it has moved to.
+    Code that has moved is named where it lies now, before anybody has to trust it.
 
     Args:
         trust_run_code, runs, flags: see `load_config`.
@@ -259,7 +259,7 @@ def open_run(
         if not file.is_file():
             raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
     plain = read_settings(folder.config)
-    with_moved_code(plain, _read_task(folder).inputs, folder.path)
+    move_code(plain, _read_task(folder).inputs, folder.path, runs)
     return folder, checked_settings(plain, folder.config, trust_run_code, runs, flags)
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from seqgan.system.errors import DataError
 from seqgan.tasks.files.text import TextConfig
-from seqgan.training.config_files import plain_settings
+from seqgan.training.config_files import plain_settings, settings_of
 from seqgan.training.identity import differences
 from seqgan.training.inputs import (
     Input,
     located,
+    move_code,
     read_inputs,
     record_inputs,
     remember_places,
@@ -72,6 +73,12 @@ def recorded(config: TrainConfig) -> list[Input]:
 
 def find(config: TrainConfig, inputs: list[Input], **more: bool) -> TrainConfig:
     return located(config, inputs, Path("runs/a"), EVERYTHING, **more)
+
+
+def with_moved_code(config: TrainConfig, inputs: list[Input], folder: Path) -> TrainConfig:
+    plain = plain_settings(config)
+    move_code(plain, inputs, folder, ("reward",))
+    return settings_of(plain, folder)
 
 
 def text_config(path: str = "d.txt", *reward: str) -> TrainConfig:
@@ -164,7 +171,8 @@ def test_a_project_that_moved_as_a_whole_is_found(
     new = place.parent / "new"
     monkeypatch.chdir(place.parent / "elsewhere")
     os.rename(place, new)
-    found = located(config, inputs, new / "runs" / "a", EVERYTHING)
+    opened = with_moved_code(config, inputs, new / "runs" / "a")
+    found = located(opened, inputs, new / "runs" / "a", EVERYTHING)
     assert (found.task.path, found.reward) == (str(new / "d.txt"), (f"{new / 'r.py'}:score",))
 
 
@@ -226,12 +234,25 @@ def test_a_reward_that_moved_keeps_its_attribute_and_arguments(
     config = text_config("", *specs)
     inputs = recorded(config)
     monkeypatch.chdir(place.parent / "elsewhere")
-    found = located(config, inputs, place / "runs" / "a", EVERYTHING)
+    opened = with_moved_code(config, inputs, place / "runs" / "a")
+    found = located(opened, inputs, place / "runs" / "a", EVERYTHING)
     assert found.reward == (
         f"{place}/r.py:score",
         f"{place}/r.py:score(x='{place}/r.py')",
         f"{place}/own_judge.py:score(path='{place}/list.txt', n=2)",
     )
+
+
+def test_code_that_changed_is_not_exchanged_for_other_code(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, r__py=REWARD)
+    config = text_config("", "./r.py:score")
+    inputs = recorded(config)
+    monkeypatch.chdir(place.parent / "elsewhere")
+    write(Path(), r__py="def score(text):\n    return 2.0\n")
+    with pytest.raises(DataError, match=r"reward of .* got r.py with another content"):
+        located(config, inputs, place / "runs" / "a", EVERYTHING)
 
 
 def test_what_a_reward_imports_counts_as_the_reward(place: Path) -> None:
