@@ -15,8 +15,6 @@ from seqgan.rewards.base import (
     RewardError,
     RewardModel,
     SomeFailed,
-    head_returns,
-    increments,
     returns,
     text_of,
 )
@@ -80,89 +78,42 @@ def careful_returns(
         RewardError: the policy is to stop, and a row failed; the error names the first such row.
             It names none if rows pass alone but fail together, and are not to be asked again.
     """
-    return _Asking(returns, reward_model, sequences, policy, watch, on_skip, on_change).values(())
+    policy = policy or FailurePolicy()
+    return Asking(returns, reward_model, sequences, policy, watch, on_skip, on_change).values(())
 
 
-def careful_increments(
-    reward_model: RewardModel,
-    sequences: Sequences,
-    policy: FailurePolicy | None = None,
-    watch: Watch = nullcontext,
-    on_skip: Callable[[RewardError], object] = lambda error: None,
-    on_change: Tell | None = None,
-) -> Float[Tensor, "batch time"]:
-    """Returns the reward of each token, as `increments` does, from a model that may fail.
+@dataclass
+class Asking:
+    """One batch and the answers about it so far; the arguments are those of `careful_returns`."""
 
-    Arguments and errors are those of `careful_returns`.
-
-    Returns:
-        (batch, time): 0 on padding; NaN in the whole row where the reward does not apply or a
-        failing row was skipped.
-    """
-    shape = tuple(sequences.tokens.shape[1:])
-    return _Asking(increments, reward_model, sequences, policy, watch, on_skip, on_change).values(
-        shape
-    )
-
-
-def careful_heads(
-    reward_model: RewardModel,
-    sequences: Sequences,
-    policy: FailurePolicy | None = None,
-    watch: Watch = nullcontext,
-    on_skip: Callable[[RewardError], object] = lambda error: None,
-    on_change: Tell | None = None,
-) -> Float[Tensor, "batch head"]:
-    """Returns the reward of each sequence by each head, from a model that may fail.
-
-    Arguments and errors are those of `careful_returns`.
-
-    Returns:
-        (batch, head): one column for a model with a single reward.
-    """
-    asking = _Asking(head_returns, reward_model, sequences, policy, watch, on_skip, on_change)
-    values = asking.values(None)
-    heads = getattr(reward_model, "heads", ())  # known by now, if there are any
-    return values.expand(-1, max(len(heads), 1))
-
-
-class _Asking:
-    """One batch, and the answers about it so far."""
-
-    def __init__(
-        self,
-        judge: Judge,
-        reward_model: RewardModel,
-        sequences: Sequences,
-        policy: FailurePolicy | None,
-        watch: Watch,
-        on_skip: Callable[[RewardError], object],
-        on_change: Tell | None,
-    ) -> None:
-        if "texts" in vars(sequences):  # decoded already: attempts need not decode again
-            sequences = replace(sequences, given_texts=sequences.texts)
-        self.judge, self.reward_model, self.sequences = judge, reward_model, sequences
-        self.policy = FailurePolicy() if policy is None else policy
-        self.watch, self.on_skip, self.on_change = watch, on_skip, on_change
-        self.device = sequences.tokens.device
-        self.alone = False  # True once a batch failed without saying on which rows
+    judge: Judge  # `returns`, `increments` or `head_returns`
+    reward_model: RewardModel
+    sequences: Sequences
+    policy: FailurePolicy
+    watch: Watch
+    on_skip: Callable[[RewardError], object]
+    on_change: Tell | None
+    alone: bool = False  # True once a batch failed without saying on which rows
 
     def values(self, shape: tuple[int, ...] | None) -> Float[Tensor, "batch *shape"]:
-        """Returns the values of all rows.
+        """Returns the values of all rows, NaN in those that were skipped.
 
         Args:
             shape: of one row's values; None for the widest of the answers.
         """
         policy, started = self.policy, time.monotonic()
+        if "texts" in vars(self.sequences):  # decoded already: attempts need not decode again
+            self.sequences = replace(self.sequences, given_texts=self.sequences.texts)
+        device = self.sequences.tokens.device
         answers: list[tuple[Tensor, Tensor]] = []
-        batches = [torch.arange(len(self.sequences), device=self.device)]
+        batches = [torch.arange(len(self.sequences), device=device)]
         for attempt in range(policy.retries + 1):
             failures: list[tuple[Tensor, RewardError]] = []
             last = attempt == policy.retries
             for batch in batches:
                 for rows, outcome in self._outcomes(batch):
                     if isinstance(outcome, Tensor):
-                        answers.append((rows, outcome.to(self.device)))
+                        answers.append((rows, outcome.to(device)))
                         continue
                     if len(rows) == 0 and policy.retries:
                         continue  # asking its rows again, alone, was the first retry
@@ -178,13 +129,15 @@ class _Asking:
             if policy.on_failure == "stop":
                 raise error
             self.on_skip(error)
-        return self._together(answers, shape)
+        if shape is None:
+            shape = (max((values.shape[1] for _, values in answers), default=1),)
+        together = torch.full((len(self.sequences), *shape), torch.nan, device=device)
+        for rows, values in answers:
+            together[rows] = values.float()
+        return together
 
     def _paused(
-        self,
-        failures: list[tuple[Tensor, RewardError]],
-        attempt: int,
-        started: float,
+        self, failures: list[tuple[Tensor, RewardError]], attempt: int, started: float
     ) -> bool:
         """Waits before rows are asked again; False where no time is left for that."""
         asked = max(asked_pause(error.__cause__) for _, error in failures)
@@ -260,17 +213,6 @@ class _Asking:
             failure = RewardError(together.name, problem + together.problem)
             failure.__cause__ = together.__cause__ or together
             yield rows[:0], failure
-
-    def _together(
-        self, answers: list[tuple[Tensor, Tensor]], shape: tuple[int, ...] | None
-    ) -> Float[Tensor, "batch *shape"]:
-        """One tensor of all answers; NaN in rows without one."""
-        if shape is None:
-            shape = (max((values.shape[1] for _, values in answers), default=1),)
-        together = torch.full((len(self.sequences), *shape), torch.nan, device=self.device)
-        for rows, values in answers:
-            together[rows] = values.float()
-        return together
 
     def _blaming(self, failure: RewardError, rows: Int[Tensor, " rows"]) -> RewardError:
         """The failure with the row's number in the whole batch, and the row's text."""

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from seqgan.data.sequences import Sequences
 from seqgan.functional.rescaling import weighted_sum
-from seqgan.rewards.base import Reward, RewardError, RewardModel, TrainableReward
-from seqgan.rewards.guard import FailurePolicy, Watch, careful_heads, careful_increments
+from seqgan.rewards.base import (
+    Reward,
+    RewardError,
+    RewardModel,
+    TrainableReward,
+    head_returns,
+    increments,
+)
+from seqgan.rewards.guard import Asking, FailurePolicy, Judge, Watch
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.surroundings import Tell, kept_surroundings
 
@@ -129,8 +136,8 @@ class WeightedSum(Reward):
         """
 
         def ask(part: RewardModel) -> Float[Tensor, "head batch"]:
-            listeners = (self.watch, self.on_skip, self.on_change)
-            return careful_heads(part, sequences, self.failures, *listeners).T
+            values = self._asking(head_returns, part, sequences).values(None)
+            return values.expand(-1, len(_names(part))).T  # its heads are known by now
 
         waiting = [part for part in self.parts if getattr(part, "is_async", False)]
         if len(waiting) < 2:
@@ -167,18 +174,16 @@ class WeightedSum(Reward):
         places = [place for place, part in enumerate(self.parts) if part.per_token]
         if not places:
             return None
+        width = sequences.tokens.shape[1]
         by_part = [
-            careful_increments(
-                self.parts[place],
-                sequences,
-                self.failures,
-                self.watch,
-                self.on_skip,
-                self.on_change,
-            )
+            self._asking(increments, self.parts[place], sequences).values((width,))
             for place in places
         ]
         return weighted_sum(torch.stack(by_part), self.part_weights[places]).nan_to_num(nan=0.0)
+
+    def _asking(self, judge: Judge, part: RewardModel, sequences: Sequences) -> Asking:
+        listeners = (self.watch, self.on_skip, self.on_change)
+        return Asking(judge, part, sequences, self.failures, *listeners)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of the parts that have one, by their names."""
