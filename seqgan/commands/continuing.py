@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def resume(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
-    """Goes on with a run; flags may say where its inputs lie now, or change no number of it."""
+    """Goes on with a run; flags may say where its inputs lie now, or change no number of it.
+
+    A finished run remembers where its inputs lie, for commands that read them, and is shown.
+    """
     from seqgan.system.runtime import launched_rank
     from seqgan.training.runs import (
         EVERYTHING,
@@ -39,11 +42,17 @@ def resume(path: Path, flags: list[str], device: str | None, trusted: bool) -> i
 
     with reported_once():
         folder, read = open_run(path, trusted, TRAINING, flags)
-        if folder.results.is_file():
-            return present_stored(folder) if launched_rank() == 0 else 0
-        given = with_flags(read, flags, f"--resume {path}") if flags else read
-        given = usable(folder, given, EVERYTHING, device)
-        _check_continued(folder, read, given)
+        finished = folder.results.is_file()
+        if flags or not finished:
+            given = with_flags(read, flags, f"--resume {path}") if flags else read
+            given = usable(folder, given, EVERYTHING, device)
+            _check_continued(folder, read, given)
+        if finished:
+            if launched_rank() > 0:
+                return 0
+            if flags:
+                remember_inputs(folder, given)
+            return present_stored(folder)
     runtime, config = processes(given)
     with locked(folder, runtime):
         checkpoint, state = main_first(runtime, lambda: _newest_state(folder, read))

