@@ -27,7 +27,7 @@ import tyro
 from seqgan.data.sequences import Sequences
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.metrics.ngrams import bleu, distinct, self_bleu
-from seqgan.learning.collection import collect, make_env
+from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.learning.updates import pretrain_epoch, train_discriminator
 from seqgan.models.sampling import sample
@@ -105,7 +105,7 @@ class Paper:
         self.rng = torch.Generator().manual_seed(1)
         self.generator = build_generator(self.config, self.task.vocabulary, self.rng)
         self.reward = build_discriminator_reward(self.config, self.task, self.rng)
-        env = make_env(self.task, self.reward, batch)
+        env = make_task_env(self.task, self.reward, batch)
         self.trajectories = collect(
             env, self.generator, self.task.vocabulary, self.task.max_length, self.rng
         )

@@ -1,7 +1,10 @@
 """Text generation as reinforcement learning, with adversaries.
 
-The names below are imported when they are first used, so that `import seqgan` costs nothing.
+The names below are imported when they are first used, so that `import seqgan` costs nothing. It
+registers the environments: `gymnasium.make("seqgan/TextGeneration-v0")` works after it.
 """
+
+import sys
 
 TYPE_CHECKING = False  # of `typing`, whose import takes longer than all else here
 
@@ -10,17 +13,18 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from seqgan.commands.notebook import Run, evaluate, load_run, sample, train
+    from seqgan.commands.notebook import Run, evaluate, load, sample, train
     from seqgan.data.sequences import Sequences, Trajectories
     from seqgan.data.vocabulary import Vocabulary
     from seqgan.functional import advantages, losses
     from seqgan.learning import rollouts
-    from seqgan.learning.environments import MonteCarloReward
+    from seqgan.learning.environments import MonteCarloReward, dense_reward, make_env
     from seqgan.learning.players import Players
     from seqgan.learning.rules.base import LearningRule
     from seqgan.models.discriminators.base import Discriminator
     from seqgan.models.generators.base import Generator
     from seqgan.rewards.adapters.functions import as_reward
+    from seqgan.rewards.adapters.trl import as_trl
     from seqgan.rewards.base import RewardModel
     from seqgan.rewards.conformance import check_reward
     from seqgan.rewards.weighted import WeightedSum
@@ -53,10 +57,13 @@ _PLACES = {
     "WeightedSum": "seqgan.rewards.weighted",
     "advantages": "seqgan.functional.advantages",
     "as_reward": "seqgan.rewards.adapters.functions",
+    "as_trl": "seqgan.rewards.adapters.trl",
     "check_reward": "seqgan.rewards.conformance",
+    "dense_reward": "seqgan.learning.environments",
     "evaluate": "seqgan.commands.notebook",
-    "load_run": "seqgan.commands.notebook",
+    "load": "seqgan.commands.notebook",
     "losses": "seqgan.functional.losses",
+    "make_env": "seqgan.learning.environments",
     "presets": "seqgan.training.presets",
     "rollouts": "seqgan.learning.rollouts",
     "sample": "seqgan.commands.notebook",
@@ -84,10 +91,13 @@ __all__ = [
     "WeightedSum",
     "advantages",
     "as_reward",
+    "as_trl",
     "check_reward",
+    "dense_reward",
     "evaluate",
-    "load_run",
+    "load",
     "losses",
+    "make_env",
     "presets",
     "rollouts",
     "sample",
@@ -109,3 +119,34 @@ def __getattr__(name: str) -> "Any":
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _WithGymnasium:
+    """Registers the environments in the moment in which gymnasium is imported.
+
+    Gymnasium 1.x asks no entry points, and importing it here would take most of the time of
+    `seqgan --help`.
+    """
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
+        if name != "gymnasium":
+            return None
+        from importlib.util import find_spec
+
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: "Any") -> None:
+                execute(module)
+                import seqgan_envs  # noqa: F401
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "gymnasium" in sys.modules:
+    import seqgan_envs  # noqa: F401
+else:
+    sys.meta_path.insert(0, _WithGymnasium())

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.one_hot import one_hot
 from seqgan_envs.picture import draw
-from seqgan_envs.rewards import Reward, checked_judgement
+from seqgan_envs.rewards import Judge, checked_judgement
 from seqgan_envs.rules import ActionMask, Observation, Rules
 
 
@@ -97,20 +97,33 @@ class Episodes:
             self._prompt_indices[rows] = prompt_indices
         self._update_masks(rows)
 
+    def copies(self, rows: NDArray[np.int64], count: int) -> "Episodes":
+        """The texts of these rows as they are now, in new rows that go on by themselves.
+
+        The `count` copies of one row are neighbours.
+        """
+        source = rows.repeat(count)
+        copies = Episodes(self._rules, len(source))
+        copies.tokens[:] = self.tokens[source]
+        copies.lengths[:] = self.lengths[source]
+        copies.ended[:] = self.ended[source]
+        copies._prompt_indices[:] = self._prompt_indices[source]
+        if self._ask_mask is not None:
+            copies.allowed[:] = self.allowed[source]
+        return copies
+
     def advance(
         self,
         rows: NDArray[np.int64],
         actions: NDArray[np.integer[Any]],
-        reward: Reward,
-        by_index: bool = False,
+        judge: Judge,
     ) -> Outcome:
         """Takes one action in each of these rows, none of which has ended.
 
         Args:
             rows: indices (K,) of the unfinished rows that act.
             actions: one action per row of the state, (rows,); those of other rows are ignored.
-            reward: called at most once, with the rows that an allowed action ended.
-            by_index: True also passes `reward` the indices of the rows' prompts.
+            judge: called at most once, with the rows that an allowed action ended.
 
         Raises:
             ValueError: an action lies outside the space (the state is then unchanged), or the
@@ -137,8 +150,7 @@ class Episodes:
         judged, parts = taken[finished], None
         if judged.size:
             self.ended[judged] = True
-            numbers = {"prompt_index": self.prompt_indices(judged)} if by_index else {}
-            judgement = reward(*self.texts(judged), **numbers)
+            judgement = judge(*self.texts(judged), self.prompt_indices(judged))
             rewards[judged], parts = checked_judgement(judgement, judged)
         self._update_masks(rows)
         return Outcome(rewards, invalid, judged, parts)

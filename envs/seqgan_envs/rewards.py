@@ -131,6 +131,32 @@ def wants_prompt_index(reward: Reward) -> bool:
         return False
 
 
+class Judge:
+    """A reward function as the environments call it: with all that is known of finished texts.
+
+    Attributes:
+        function: the reward function.
+    """
+
+    def __init__(self, function: Reward) -> None:
+        self.function = function
+        self._by_index = wants_prompt_index(function)
+
+    def __call__(
+        self,
+        tokens: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        prompts: NDArray[np.int64] | None,
+        prompt_index: NDArray[np.int64] | None,
+    ) -> Judgement:
+        """The function's judgement of K texts: the arguments of `Reward`, and the prompts' index.
+
+        `checked_judgement` checks it.
+        """
+        numbers = {"prompt_index": prompt_index} if self._by_index else {}
+        return self.function(tokens, lengths, prompts, **numbers)
+
+
 def checked_judgement(
     judgement: Judgement, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]] | None]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
 from seqgan_envs.picture import RENDER_MODES, check_render_mode
-from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
+from seqgan_envs.rewards import DEFAULT_REWARD, Judge, Reward, load_reward
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
@@ -120,8 +120,12 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
 
         Gymnasium deep-copies the arguments of `make`, so pass a live object to this method instead.
         """
-        self._reward = load_reward(reward)
-        self._by_index = wants_prompt_index(self._reward)
+        self._judge = Judge(load_reward(reward))
+
+    @property
+    def judge(self) -> Judge:
+        """The reward as the environment asks it, for wrappers that judge texts of their own."""
+        return self._judge
 
     @property
     def episodes(self) -> Episodes:
@@ -162,7 +166,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
         checked = checked_actions(action, shape=())
         if self._episode.append(0, checked.item()):
             return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}
-        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._reward, self._by_index)
+        outcome = self._episode.advance(_THE_ROW, checked.reshape(1), self._judge)
         terminated = bool(self._episode.ended[0])
         info: dict[str, Any] = {"action_mask": self._mask_for_sampling()}
         if terminated:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, Outcome, checked_actions, observation_of_row
 from seqgan_envs.picture import check_render_mode
-from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward, wants_prompt_index
+from seqgan_envs.rewards import DEFAULT_REWARD, Judge, Reward, load_reward
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
@@ -106,8 +106,12 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
         Gymnasium deep-copies the arguments of `make_vec`, so pass a live object to this method.
         """
-        self._reward = load_reward(reward)
-        self._by_index = wants_prompt_index(self._reward)
+        self._judge = Judge(load_reward(reward))
+
+    @property
+    def judge(self) -> Judge:
+        """The reward as the environment asks it, for wrappers that judge texts of their own."""
+        return self._judge
 
     def single_env(self) -> TextGenerationEnv:
         """Makes a single environment with the rules and the reward of a row."""
@@ -117,7 +121,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             max_length=rules.max_length,
             eos=rules.eos_id is not None,
             pad_id=rules.pad_id,
-            reward=self._reward,
+            reward=self._judge.function,
             prompts=rules.prompts,
             action_mask=rules.action_mask,
             invalid_action_penalty=rules.invalid_action_penalty,
@@ -184,7 +188,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         (waiting,) = episodes.ended.nonzero()
         (active,) = (~episodes.ended).nonzero()
         outcome = episodes.advance(
-            active, checked_actions(actions, shape=(self.num_envs,)), self._reward, self._by_index
+            active, checked_actions(actions, shape=(self.num_envs,)), self._judge
         )
         ending = active[episodes.ended[active]]
         terminated = episodes.ended.copy()

@@ -4,9 +4,10 @@ The command line does the same with a folder, a report and wandb for each run; h
 memory unless `output` names its folder.
 """
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from seqgan.tasks.files.text import task_of_texts
 from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
 from seqgan.tracking.jsonl import JsonlTracker, read_rows
 from seqgan.tracking.progress import Progress, silent_progress
+from seqgan.tracking.table import MetricTable
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.identity import identity_of
 from seqgan.training.presets import PRESETS
@@ -49,7 +51,7 @@ from seqgan.training.start import make_measures, make_trainer
 from seqgan.training.trust import MEASURING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A generator that was trained, and the record of its training.
 
@@ -58,7 +60,7 @@ class Run:
         generator: the generator after training.
         vocabulary: its words.
         max_length: tokens of the longest text.
-        metrics: the logged metrics in their order, a dictionary for each time of logging.
+        metrics: the logged metrics in their order, a row for each time of logging.
         task: the real texts; None where the run was loaded, until they are needed.
         result: the final evaluation; None for a run that was loaded.
         folder: the run's folder; None for one in memory.
@@ -68,10 +70,24 @@ class Run:
     generator: Generator
     vocabulary: Vocabulary
     max_length: int
-    metrics: Sequence[Mapping[str, float | int]] = field(repr=False)
-    task: Task | None = field(default=None, repr=False)
-    result: Result | None = field(default=None, repr=False)
+    metrics: MetricTable
+    task: Task | None = None
+    result: Result | None = None
     folder: Path | None = None
+
+    def __repr__(self) -> str:
+        place = "in memory" if self.folder is None else str(self.folder)
+        return (
+            f"<run {place}: {type(self.generator).__name__} of {len(self.vocabulary.words)} words,"
+            f" texts of at most {self.max_length} tokens, {self.metrics!r}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the run in a line, its final evaluation where it has one, some texts."""
+        results = self._results()
+        ended = "" if results is None else _results_html(results)
+        texts = "".join(f"<li>{html.escape(text)}</li>" for text in self.sample(5))
+        return f"<p>{html.escape(repr(self))}</p>{ended}<p>Some texts:</p><ul>{texts}</ul>"
 
     def sample(
         self,
@@ -136,16 +152,20 @@ class Run:
         Raises:
             ConfigurationError: the run in the folder has not come to its end.
         """
-        if self.result is not None:
-            results = results_dict(self.result)
-        elif self.folder is not None and RunFolder(self.folder).results.is_file():
-            results = read_results(RunFolder(self.folder))
-        else:
+        results = self._results()
+        if results is None:
             raise ConfigurationError(
-                f"a summary is of a run that came to its end, got {self.folder} without"
-                " results.json"
+                f"{self.folder} has no results.json: a summary is of a run that came to its end"
             )
         return "\n".join([*stored_table(results).lines(), *closing_sentences(results)])
+
+    def _results(self) -> Mapping[str, Any] | None:
+        """The final evaluation; None of a run that has not come to its end."""
+        if self.result is not None:
+            return results_dict(self.result)
+        if self.folder is not None and RunFolder(self.folder).results.is_file():
+            return read_results(RunFolder(self.folder))
+        return None
 
     def _task(self) -> Task:
         if self.task is not None:
@@ -258,14 +278,14 @@ def train(
         trainer.players.generator.eval(),
         real.vocabulary,
         real.max_length,
-        memory.logged,
+        MetricTable(memory.logged),
         real,
         result,
         None if folder is None else folder.path,
     )
 
 
-def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool = False) -> Run:
+def load(folder: str | Path, device: str | None = None, trust_run_code: bool = False) -> Run:
     """A run that the command line or `train` left in a folder, as of its newest checkpoint.
 
     Args:
@@ -281,13 +301,13 @@ def load_run(folder: str | Path, device: str | None = None, trust_run_code: bool
     place, config = open_run(Path(folder).expanduser(), trust_run_code, MEASURING)
     config = usable(place, config, GENERATOR, device)
     trained = load_generator(place, config)
-    rows = list(read_rows(place.path / "metrics.jsonl"))
+    metrics = MetricTable(list(read_rows(place.path / "metrics.jsonl")))
     return Run(
         config,
         trained.generator,
         trained.vocabulary,
         trained.max_length,
-        rows,
+        metrics,
         folder=place.path,
     )
 
@@ -299,7 +319,7 @@ def sample(
     trust_run_code: bool = False,
     **settings: Any,
 ) -> list[str]:
-    """Draws texts from a run, or from the run in a folder; see `Run.sample` and `load_run`."""
+    """Draws texts from a run, or from the run in a folder; see `Run.sample` and `load`."""
     return _opened(run, device, trust_run_code).sample(n, **settings)
 
 
@@ -310,15 +330,28 @@ def evaluate(
     trust_run_code: bool = False,
     **settings: Any,
 ) -> dict[str, float]:
-    """Measures a run, or the run in a folder; see `Run.evaluate` and `load_run`."""
+    """Measures a run, or the run in a folder; see `Run.evaluate` and `load`."""
     return _opened(run, device, trust_run_code).evaluate(n, **settings)
 
 
 def _opened(run: Run | str | Path, device: str | None, trust_run_code: bool) -> Run:
     if not isinstance(run, Run):
-        return load_run(run, device, trust_run_code)
+        return load(run, device, trust_run_code)
     if device is not None:
         raise ConfigurationError(
             f"device goes with a run's folder, got {device!r} beside a run that is loaded already"
         )
     return run
+
+
+def _results_html(results: Mapping[str, Any]) -> str:
+    """The final table and its sentences."""
+    table = stored_table(results)
+    right = "style='text-align:right'"
+    heads = "".join(f"<th {right}>{html.escape(name)}</th>" for name, _ in table.rows)
+    lines = [f"<tr><th></th>{heads}</tr>"]
+    for index, column in enumerate(table.columns):
+        cells = "".join(f"<td {right}>{values[index]:.4g}</td>" for _, values in table.rows)
+        lines.append(f"<tr><td style='text-align:left'>{html.escape(column)}</td>{cells}</tr>")
+    sentences = "".join(f"<p>{html.escape(each)}</p>" for each in closing_sentences(results))
+    return f"<table>{''.join(lines)}</table>{sentences}"

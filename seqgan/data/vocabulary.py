@@ -23,8 +23,10 @@ from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Level = Literal["word", "character", "subword"]
 
+SHOWN = 6  # words in a vocabulary's representation
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """The emittable words and the special ids around them.
 
@@ -65,6 +67,14 @@ class Vocabulary:
             raise ConfigurationError(f"bos_word is the id of a word, got {self.bos_word}")
         if self.unk_word is not None and self.unk_word not in self._ids:
             raise ConfigurationError(f"unk_word is one of the words, got {self.unk_word!r}")
+
+    def __repr__(self) -> str:
+        """The number of words and the first of them, so that a large vocabulary fits in a line."""
+        first = ", ".join(map(repr, self.words[:SHOWN]))
+        more = ", ..." if len(self.words) > SHOWN else ""
+        rest = f", tokenizer {self.tokenizer!r}" if self.tokenizer else ""
+        ending = "" if self.has_eos else ", no eos"
+        return f"<vocabulary of {len(self.words)} {self.level}s: {first}{more}{ending}{rest}>"
 
     @cached_property
     def _ids(self) -> dict[str, int]:

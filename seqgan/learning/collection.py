@@ -25,7 +25,7 @@ from seqgan.tasks.base import Task
 from seqgan_envs import TextGenerationVectorEnv
 
 
-def make_env(
+def make_task_env(
     task: Task, reward_model: RewardModel, num_envs: int, device: torch.device | str = "cpu"
 ) -> TextGenerationVectorEnv:
     """Makes the vector environment of the task's texts, with one row per episode.

@@ -1,6 +1,6 @@
-"""Monte Carlo values as an environment's reward: SeqGAN's signal for every token, for any agent.
+"""The environment from Python: made in one call, and its reward spread over the tokens.
 
-The environment rewards a finished text. These wrappers reward each token with what it changed:
+The environment rewards a finished text. `dense_reward` rewards each token with what it changed:
 
     reward_t = Q_t - Q_{t-1},    Q_{-1} = 0
 
@@ -11,68 +11,217 @@ an episode add up to the environment's own, whatever the rollouts say, so the be
 the best ones. The running sum of an episode's rewards is Q_t.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import gymnasium
 import numpy as np
-import torch
-from gymnasium.vector import VectorWrapper
-from jaxtyping import Float, Int
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
-from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.functional.rescaling import weighted_sum
-from seqgan.learning.rollouts import judge
-from seqgan.models.generators.base import Generator, State
-from seqgan.models.sampling import complete, rows_in_flight
-from seqgan.rewards.adapters.environment import as_env_reward, as_sequences
+from seqgan.data.words import split_words
+from seqgan.learning.policies import completer
+from seqgan.rewards.adapters.coding import coding_of
+from seqgan.rewards.adapters.environment import as_env_reward
+from seqgan.rewards.adapters.finding import find_reward
+from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
-from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.system.errors import ConfigurationError
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
-from seqgan_envs.rules import Observation, Rules
+from seqgan_envs.rewards import DEFAULT_REWARD, checked_judgement
+from seqgan_envs.rules import DEFAULT_WORDS, Observation
+
+
+@overload
+def make_env(
+    words: Vocabulary | Sequence[str] = ...,
+    reward: RewardModel | Callable[..., Any] | str | None = ...,
+    *,
+    max_length: int = ...,
+    num_envs: None = ...,
+    prompts: Sequence[str] | ArrayLike | None = ...,
+    device: str = ...,
+    **settings: Any,
+) -> TextGenerationEnv: ...
+
+
+@overload
+def make_env(
+    words: Vocabulary | Sequence[str] = ...,
+    reward: RewardModel | Callable[..., Any] | str | None = ...,
+    *,
+    max_length: int = ...,
+    num_envs: int,
+    prompts: Sequence[str] | ArrayLike | None = ...,
+    device: str = ...,
+    **settings: Any,
+) -> TextGenerationVectorEnv: ...
+
+
+def make_env(
+    words: Vocabulary | Sequence[str] = DEFAULT_WORDS,
+    reward: RewardModel | Callable[..., Any] | str | None = None,
+    *,
+    max_length: int = 8,
+    num_envs: int | None = None,
+    prompts: Sequence[str] | ArrayLike | None = None,
+    device: str = "cpu",
+    **settings: Any,
+) -> TextGenerationEnv | TextGenerationVectorEnv:
+    """Makes an environment in which an action is a word and an episode is a text.
+
+    `seqgan.make_env(words=["a", "dog", "barks"], reward=lambda text: float("dog" in text))`
+
+    Args:
+        words: the words that the agent may say. Of strings with white space in them, such as
+            texts, the words are taken, in lower case and each once. Or a vocabulary, such as
+            `run.vocabulary`.
+        reward: judges finished texts: a function, whose parameters' names say what it gets
+            (`text`, `texts`, `tokens`, ...; docs/rewards.md), a module, a reward model, or a name
+            as `--reward` takes it. None counts distinct words.
+        max_length: tokens of the longest text, the end of the text included.
+        num_envs: None makes a single environment, a number one vector environment of so many rows.
+        prompts: texts to go on from, one of which is drawn for each episode; as strings, or as ids
+            (number of prompts, P), left-padded.
+        device: of a reward that is a network.
+        settings: other arguments of `TextGenerationEnv`: `observation`, `action_mask`,
+            `invalid_action_penalty`, `render_mode`; of the vector environment also
+            `autoreset_mode`, by default "SameStep".
+
+    Raises:
+        ConfigurationError: the words, the prompts or the reward cannot be used.
+        ValueError: another argument breaks its rule.
+    """
+    vocabulary = words if isinstance(words, Vocabulary) else Vocabulary(_words_of(words))
+    if reward is None:
+        judge: Any = DEFAULT_REWARD
+    else:
+        model = find_reward(reward) if isinstance(reward, str) else as_reward(reward)
+        judge = as_env_reward(model, vocabulary, device)
+    arguments = {
+        "words": vocabulary.words,
+        "eos": vocabulary.has_eos,
+        "pad_id": vocabulary.pad_id,
+        "max_length": max_length,
+        "reward": judge,
+        "prompts": _prompt_ids(prompts, vocabulary),
+        "separator": " " if vocabulary.level == "word" else "",
+        "decode": vocabulary.decode if vocabulary.level == "subword" else None,
+    }
+    if num_envs is None:
+        return TextGenerationEnv(**arguments, **settings)
+    settings = {"autoreset_mode": AutoresetMode.SAME_STEP, **settings}
+    return TextGenerationVectorEnv(num_envs, **arguments, **settings)
+
+
+def _words_of(words: Sequence[str]) -> tuple[str, ...]:
+    """Distinct words in the order of their first use; texts are cut into theirs."""
+    found: dict[str, None] = {}
+    for each in [words] if isinstance(words, str) else words:
+        if not isinstance(each, str):
+            raise ConfigurationError(f"{each!r} is no word: words are strings")
+        parts = each.split()
+        found |= dict.fromkeys(split_words(each) if len(parts) > 1 else [each])
+    return tuple(found)
+
+
+def _prompt_ids(
+    prompts: Sequence[str] | ArrayLike | None, vocabulary: Vocabulary
+) -> NDArray[Any] | None:
+    """Prompts as ids (number of prompts, P), left-padded."""
+    if prompts is None:
+        return None
+    if not (isinstance(prompts, list | tuple) and prompts and isinstance(prompts[0], str)):
+        return np.asarray(prompts)
+    coding = coding_of(vocabulary)
+    rows = []
+    for prompt in prompts:
+        try:
+            rows.append(coding.text(prompt))
+        except KeyError as error:
+            raise ConfigurationError(
+                f"the prompt {prompt!r} has the word {error}, which is not among the words"
+            ) from error
+    width = max(map(len, rows))
+    return np.array([[vocabulary.pad_id] * (width - len(row)) + row for row in rows])
+
+
+@overload
+def dense_reward(
+    env: gymnasium.Env[Any, Any], num_rollouts: int = ..., policy: Any = ...
+) -> "MonteCarloReward": ...
+
+
+@overload
+def dense_reward(
+    env: VectorEnv[Any, Any, Any], num_rollouts: int = ..., policy: Any = ...
+) -> "VectorMonteCarloReward": ...
+
+
+def dense_reward(
+    env: gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any],
+    num_rollouts: int = 8,
+    policy: Any = None,
+) -> "MonteCarloReward | VectorMonteCarloReward":
+    """Rewards each token with what it changed in the mean reward of completions.
+
+    `env = seqgan.dense_reward(seqgan.make_env(...), num_rollouts=8)`
+
+    The completions are of the policy that is followed. An agent that learns is made after its
+    environment: `env.follow(agent)` before `agent.learn()`.
+
+    Args:
+        env: a `TextGenerationEnv`, single or vector, perhaps in wrappers.
+        num_rollouts: completions of each token's text.
+        policy: completes the texts:
+            None: all tokens that may come next are equally likely;
+            a function of `tokens`, `texts`, ... that gives weights of the next token, or next
+            tokens: see `FunctionPolicy`;
+            an agent or a policy of Stable-Baselines3 or sb3-contrib;
+            a policy of TorchRL, such as a `ProbabilisticActor`;
+            a `Generator` over the environment's words, or a `Run`.
+
+    Returns:
+        A `MonteCarloReward`, or a `VectorMonteCarloReward` of a vector environment.
+
+    Raises:
+        ConfigurationError: another kind of environment, a policy that cannot complete its texts,
+            or fewer than one rollout.
+    """
+    if isinstance(env, VectorEnv):
+        return VectorMonteCarloReward(env, policy, num_rollouts)
+    return MonteCarloReward(env, policy, num_rollouts)
 
 
 class MonteCarloReward(gymnasium.Wrapper[Observation, Any, Observation, Any]):
     """Rewards each token of a `TextGenerationEnv` with the change of the Monte Carlo value.
 
-    The reward model takes the place of the environment's own reward, so that both judge alike.
-    Completions obey an action mask that is fixed, and ignore one that is a function. A completion
-    to which the reward does not apply counts 0, as in the environment.
+    Completions obey the action mask. They are judged by the environment's own reward; one to which
+    it does not apply counts 0, as in the environment. Arguments and errors are those of
+    `dense_reward`.
 
     All randomness comes from a child of the environment's `np_random`. The environment's own draws
     (of prompts) are the same as without the wrapper.
-
-    Args:
-        env: a `TextGenerationEnv`, perhaps wrapped, with the vocabulary's words, eos and pad.
-        policy: completes the texts, and is put in evaluation mode. It may learn between episodes;
-            a text in progress keeps the recurrent state from before.
-        reward_model: judges finished texts, and becomes the environment's reward.
-        num_rollouts: completions per token, N.
-        device: the policy's and the reward model's.
-
-    Raises:
-        ValueError: another kind of environment, or one of another vocabulary; a policy with other
-            actions; fewer than one rollout.
     """
 
     def __init__(
-        self,
-        env: gymnasium.Env[Observation, Any],
-        policy: Generator,
-        reward_model: RewardModel,
-        vocabulary: Vocabulary,
-        num_rollouts: int,
-        *,
-        device: torch.device | str = "cpu",
+        self, env: gymnasium.Env[Observation, Any], policy: Any = None, num_rollouts: int = 8
     ) -> None:
-        super().__init__(env)
-        inner = env.unwrapped
+        inner = getattr(env, "unwrapped", None)
         if not isinstance(inner, TextGenerationEnv):
-            raise ValueError(f"MonteCarloReward wraps a TextGenerationEnv, got {env}")
+            raise ConfigurationError(f"{env} is no TextGenerationEnv, which dense rewards are for")
+        super().__init__(env)
         self._inner = inner
-        self._values = _PrefixValues(inner, policy, reward_model, vocabulary, num_rollouts, device)
+        self._values = _PrefixValues(inner, policy, num_rollouts)
+
+    def follow(self, policy: Any) -> None:
+        """Completes texts with this policy from now on; see `dense_reward` for what it may be.
+
+        Raises:
+            ConfigurationError: it cannot complete the environment's texts.
+        """
+        self._values.follow(policy)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """True for the tokens that may come next, (V,)."""
@@ -88,7 +237,7 @@ class MonteCarloReward(gymnasium.Wrapper[Observation, Any, Observation, Any]):
         return observation, info
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Emits one token. Raises ValueError where the reward model fails on a completion."""
+        """Emits one token. Raises ValueError where the reward or the policy fails."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         change = self._values.advance()
         return observation, float(reward) + float(change[0]), terminated, truncated, info
@@ -100,26 +249,28 @@ class VectorMonteCarloReward(
     """`MonteCarloReward` for a `TextGenerationVectorEnv`, in all its autoreset modes.
 
     The completions of all rows are drawn and judged together. A row earns 0 in a step that only
-    resets it, or while it waits. Arguments and errors are those of `MonteCarloReward`.
+    resets it, or while it waits.
     """
 
     def __init__(
         self,
-        env: gymnasium.vector.VectorEnv[Observation, ArrayLike, NDArray[Any]],
-        policy: Generator,
-        reward_model: RewardModel,
-        vocabulary: Vocabulary,
-        num_rollouts: int,
-        *,
-        device: torch.device | str = "cpu",
+        env: VectorEnv[Observation, ArrayLike, NDArray[Any]],
+        policy: Any = None,
+        num_rollouts: int = 8,
     ) -> None:
         super().__init__(env)
         inner = env.unwrapped
         if not isinstance(inner, TextGenerationVectorEnv):
-            raise ValueError(f"VectorMonteCarloReward wraps a TextGenerationVectorEnv, got {env}")
+            raise ConfigurationError(
+                f"{env} is no TextGenerationVectorEnv, which dense rewards are for"
+            )
         self._inner = inner
-        self._values = _PrefixValues(inner, policy, reward_model, vocabulary, num_rollouts, device)
+        self._values = _PrefixValues(inner, policy, num_rollouts)
         self.autoreset_mode = inner.autoreset_mode  # TorchRL looks for it here
+
+    def follow(self, policy: Any) -> None:
+        """Completes texts with this policy from now on; see `MonteCarloReward.follow`."""
+        self._values.follow(policy)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """True for the tokens that may come next, (num_envs, V)."""
@@ -151,123 +302,55 @@ class _PrefixValues:
     """
 
     def __init__(
-        self,
-        env: TextGenerationEnv | TextGenerationVectorEnv,
-        policy: Generator,
-        reward_model: RewardModel,
-        vocabulary: Vocabulary,
-        num_rollouts: int,
-        device: torch.device | str,
+        self, env: TextGenerationEnv | TextGenerationVectorEnv, policy: Any, num_rollouts: int
     ) -> None:
-        _check_vocabulary(env.rules, policy, vocabulary)
         if num_rollouts < 1:
-            raise ValueError(f"num_rollouts is at least 1, got {num_rollouts}")
-        env.set_reward(as_env_reward(reward_model, vocabulary, device))
+            raise ConfigurationError(f"num_rollouts is {num_rollouts}, but must be at least 1")
+        self._env = env
         self._episodes = env.episodes
-        self._policy = policy
-        self._rewards = as_weighted_sum(reward_model)
-        self._vocabulary = vocabulary
         self._num_rollouts = num_rollouts
-        self._device = device
-        self._forbidden: Tensor | None = None
-        mask = env.rules.action_mask
-        if isinstance(mask, np.ndarray) and not mask.all():
-            self._forbidden = torch.from_numpy(np.flatnonzero(~mask)).to(device)
         num_rows = len(self._episodes.ended)
         self._values = np.zeros(num_rows)
         self._lengths = np.zeros(num_rows, dtype=np.int64)  # the lengths of the valued texts
-        self._rows = np.arange(0)  # the rows of the states, in order
-        self._state: State
-        self._rng: torch.Generator
+        self._rng = np.random.default_rng(0)  # until the first reset
+        self.follow(policy)
+
+    def follow(self, policy: Any) -> None:
+        self._completer = completer(policy, self._episodes, self._env.rules)
+        self._completer.reseed(self._rng)
 
     def reseed(self, np_random: np.random.Generator) -> None:
         """Draws from a child of `np_random` from now on, without a draw from `np_random`."""
-        (child,) = np_random.spawn(1)
-        self._rng = torch.Generator().manual_seed(int(child.integers(2**62)))
+        (self._rng,) = np_random.spawn(1)
+        self._completer.reseed(self._rng)
 
-    @torch.no_grad()
     def advance(self) -> NDArray[np.float64]:
         """Values the rows' present texts, and returns the change of each row's value, (rows,)."""
         lengths = self._episodes.lengths
         values = np.where(self._episodes.ended | (lengths == 0), 0.0, self._values)
-        (rows,) = (~self._episodes.ended).nonzero()
-        longer = lengths[rows] > self._lengths[rows]
+        (active,) = (~self._episodes.ended).nonzero()
+        rows = active[lengths[active] > self._lengths[active]]
+        self._completer.read(active)
         if rows.size:
-            self._policy.eval()
-            texts = as_sequences(*self._episodes.texts(rows), self._vocabulary).to(self._device)
-            logits, self._state = self._read(rows, texts)
-            if longer.any():
-                places = torch.from_numpy(np.flatnonzero(longer)).to(self._device)
-                estimates = self._estimate(texts, places, logits, self._state)
-                values[rows[longer]] = estimates.cpu().numpy()
+            values[rows] = self._estimate(rows)
         change = values - self._values
-        self._values, self._lengths, self._rows = values, lengths.copy(), rows
+        self._values, self._lengths = values, lengths.copy()
         return change
 
-    def _read(
-        self, rows: NDArray[np.int64], texts: Sequences
-    ) -> tuple[Float[Tensor, "row vocab"], State]:
-        """Logits and states after the texts of the given rows.
-
-        If each row has one more token, one step is enough. If some rows start anew, their states
-        cannot be put beside the others', and one pass reads all texts.
-        """
-        lengths = self._episodes.lengths[rows]
-        places = torch.arange(len(rows), device=texts.tokens.device)
-        if np.array_equal(lengths, self._lengths[rows] + 1):
-            still = torch.from_numpy(np.searchsorted(self._rows, rows)).to(places.device)
-            return self._policy.step(
-                texts.tokens[places, texts.lengths - 1], self._state.select(still)
-            )
-        return self._policy.encode(texts.trimmed()).gather(places, texts.lengths)
-
-    def _estimate(
-        self,
-        texts: Sequences,
-        places: Int[Tensor, " place"],
-        logits: Float[Tensor, "row vocab"],
-        state: State,
-    ) -> Float[Tensor, " place"]:
-        """The mean reward of the completions of the texts at the given places, in float64."""
-        together = max(rows_in_flight(self._policy) // self._num_rollouts, 1)
-        completed = [
-            complete(
-                self._policy,
-                self._vocabulary,
-                texts.tokens[some],
-                texts.lengths[some],
-                logits[some],
-                state.select(some),
-                self._rng,
-                forbidden=self._forbidden,
-                num_completions=self._num_rollouts,
-            )
-            for some in places.split(together)
-        ]
-        origin = places.repeat_interleave(self._num_rollouts)
-        scores = judge(self._rewards, texts, origin, joined(completed))
-        rewards = weighted_sum(scores, self._rewards.weights)
-        # The completions of one text are neighbours, so this view only splits their axis.
-        return rewards.double().nan_to_num(nan=0.0).view(-1, self._num_rollouts).mean(dim=1)
-
-
-def _check_vocabulary(rules: Rules, policy: Generator, vocabulary: Vocabulary) -> None:
-    """Raises ValueError if the environment or the policy has other tokens."""
-    if rules.words != vocabulary.words:
-        raise ValueError(
-            f"the environment's words are the vocabulary's {len(vocabulary.words)}, in their order,"
-            f" got {len(rules.words)} that differ"
+    def _estimate(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The mean reward of the completions of these rows' texts; equal ones are judged once."""
+        tokens, lengths = self._completer.complete(rows, self._num_rollouts)
+        origin = rows.repeat(self._num_rollouts)
+        numbers = self._episodes.prompt_indices(origin)
+        keys = tokens if numbers is None else np.column_stack([numbers, tokens])
+        _, first, position = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        _, _, prompts = self._episodes.texts(origin[first])
+        judgement = self._env.judge(
+            tokens[first], lengths[first], prompts, None if numbers is None else numbers[first]
         )
-    if rules.eos_id != vocabulary.eos_id:
-        raise ValueError(
-            f"the environment's eos is the vocabulary's, {vocabulary.eos_id}, got {rules.eos_id}"
+        rewards, _ = checked_judgement(judgement, origin[first])
+        # The completions of one text are neighbours, so this only splits their axis.
+        mean: NDArray[np.float64] = (
+            rewards[position.reshape(-1)].reshape(-1, self._num_rollouts).mean(axis=1)
         )
-    if rules.pad_id != vocabulary.pad_id:
-        raise ValueError(
-            f"the environment's pad_id is the vocabulary's, {vocabulary.pad_id}, got {rules.pad_id}"
-        )
-    if policy.num_actions != vocabulary.num_actions:
-        raise ValueError(
-            f"the policy emits the vocabulary's {vocabulary.num_actions} tokens,"
-            f" got one that emits {policy.num_actions}"
-        )
+        return mean

@@ -12,7 +12,7 @@ from torch import nn
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.evaluation.game.adversary import heldout_information
-from seqgan.learning.collection import collect, make_env
+from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.replay import Replay
 from seqgan.learning.reward_failures import RewardFailures
 from seqgan.models.generators.base import Generator
@@ -82,7 +82,7 @@ class Players:
         self.discriminator = next(
             (part for part in self.rewards.parts if isinstance(part, DiscriminatorReward)), None
         )
-        self.env = make_env(task, self.rewards, batch_size, device)
+        self.env = make_task_env(task, self.rewards, batch_size, device)
         # Modules that learn besides the reward's; a rule or a phase adds its own when it is built,
         # and they are joined over the processes before training begins.
         self.learning: list[nn.Module] = [generator]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_commands import TEXTS, TINY, run
 
-from seqgan import evaluate, load_run, sample
+from seqgan import evaluate, load, sample
 from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.system.files import digest_of
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
@@ -301,7 +301,7 @@ def test_two_words_that_changed_places_are_noticed(
 
 
 def test_python_refuses_the_same(project: Path) -> None:
-    loaded = load_run("a")
+    loaded = load("a")
     (project / "texts.txt").write_text(OTHERS["shorter"])
     with pytest.raises(DataError, match=r"task\.path of a is as it was"):
         loaded.evaluate(20)
@@ -309,7 +309,7 @@ def test_python_refuses_the_same(project: Path) -> None:
         evaluate("a", 20)
     edit("a/config.yaml", *EDITS["seed"])
     with pytest.raises(ConfigurationError, match="seed was 1, got 2"):
-        load_run("a")
+        load("a")
 
 
 def test_a_run_without_digests_is_read_and_its_networks_are_compared(

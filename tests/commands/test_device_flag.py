@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_commands import TEXTS, TINY, run
 
-from seqgan import evaluate, load_run, sample, train
+from seqgan import evaluate, load, sample, train
 from seqgan.system.errors import ConfigurationError
 
 pytestmark = [
@@ -117,13 +117,13 @@ def test_it_is_resumed_here(
 
 
 def test_it_is_loaded_from_python(made: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert len(sample(made, 3)) == len(load_run(made, device="cpu").sample(3)) == 3
+    assert len(sample(made, 3)) == len(load(made, device="cpu").sample(3)) == 3
     assert evaluate(made, 20, device="cpu")["eval/temperature"] == 1
     assert [SAID in message for message in caplog.messages] == [True] * 3
     with pytest.raises(ConfigurationError, match="got 'cuda:7'"):
-        load_run(made, device="cuda:7")
+        load(made, device="cuda:7")
     with pytest.raises(ConfigurationError, match="device goes with a run's folder, got 'cpu'"):
-        sample(load_run(made), device="cpu")
+        sample(load(made), device="cpu")
 
 
 def test_training_on_a_device_that_is_not_here_makes_nothing(

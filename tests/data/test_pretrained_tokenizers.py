@@ -12,7 +12,7 @@ import torch
 from seqgan.data.model_folders import context_window, load_tokenizer
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
-from seqgan.learning.collection import make_env
+from seqgan.learning.collection import make_task_env
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.system.errors import ModelFolderError
@@ -176,7 +176,7 @@ def test_no_eos_is_one_line(tmp_path: Path, data: Path) -> None:
 
 def test_the_environment_shows_prompt_and_continuation_as_text(place: str, data: Path) -> None:
     task = prompts_task(config_of(data, place))
-    env = make_env(task, as_reward(lambda text: float(len(text)), name="length"), 2)
+    env = make_task_env(task, as_reward(lambda text: float(len(text)), name="length"), 2)
     env.render_mode = "ansi"
     rows = task.rows("train", torch.tensor([1, 0]))
     env.reset(options={"prompt_index": [1, 0]})

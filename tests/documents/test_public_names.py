@@ -35,6 +35,26 @@ def test_nothing_heavy_is_imported_before_it_is_used() -> None:
     assert done.stdout.split() == ["False", "True", "False"], done.stderr
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "import seqgan; import gymnasium",
+        "import gymnasium; import seqgan",
+        "import seqgan; from gymnasium import spaces; import gymnasium",
+    ],
+)
+def test_importing_it_registers_the_environments(lines: str) -> None:
+    script = f"{lines}; print(gymnasium.make('seqgan/TextGeneration-v0').spec.id)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["seqgan/TextGeneration-v0"], done.stderr
+
+
+def test_importing_it_imports_no_gymnasium() -> None:
+    script = "import seqgan, sys; print('gymnasium' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False"], done.stderr
+
+
 def test_five_lines_train_on_a_list_of_strings() -> None:
     texts = [f"the {a} {b}" for a in ("dog", "cat", "bird", "horse") for b in ("runs", "sleeps")]
     small = {
@@ -74,7 +94,7 @@ def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
     run = seqgan.train(
         "captions", reward="constant", output=tmp_path / "run", progress=False, **small
     )
-    loaded = seqgan.load_run(tmp_path / "run")
+    loaded = seqgan.load(tmp_path / "run")
     assert loaded.sample(4, seed=2) == run.sample(4, seed=2)
     assert loaded.summary() == run.summary()
     assert "nll_heldout" in run.summary()

@@ -1,7 +1,6 @@
 """Monte Carlo values as an environment reward: exact values, sums that telescope, all modes."""
 
 import math
-import re
 import warnings
 from dataclasses import dataclass, field, replace
 
@@ -24,10 +23,11 @@ from toys import (
 )
 
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.learning.environments import MonteCarloReward, VectorMonteCarloReward
+from seqgan.learning.environments import MonteCarloReward, VectorMonteCarloReward, dense_reward
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.adapters.environment import as_env_reward
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
 
@@ -87,8 +87,7 @@ def policy_for(kind, vocabulary, certain=False):
         policy = TableGenerator(vocabulary)
         if certain:
             with torch.no_grad():
-                best = policy.logits.argmax(dim=1, keepdim=True)
-                policy.logits.fill_(-torch.inf).scatter_(1, best, 0.0)
+                policy.logits.mul_(1e6)
         return policy
     config = RecurrentGeneratorConfig(
         kind=kind, embedding_size=4, hidden_size=5, num_layers=2, init_std=1.0
@@ -113,15 +112,17 @@ def arguments_for(vocabulary, **arguments):
 
 
 def single(vocabulary, policy, reward, num_rollouts, **arguments):
+    arguments["reward"] = as_env_reward(reward, vocabulary)
     env = TextGenerationEnv(**arguments_for(vocabulary, **arguments))
-    return MonteCarloReward(env, policy, reward, vocabulary, num_rollouts)
+    return MonteCarloReward(env, policy, num_rollouts)
 
 
 def vector(vocabulary, policy, reward, num_rollouts, num_envs, mode, **arguments):
+    arguments["reward"] = as_env_reward(reward, vocabulary)
     env = TextGenerationVectorEnv(
         num_envs, autoreset_mode=mode, **arguments_for(vocabulary, **arguments)
     )
-    return VectorMonteCarloReward(env, policy, reward, vocabulary, num_rollouts)
+    return VectorMonteCarloReward(env, policy, num_rollouts)
 
 
 def forced_values(sequences, policy, reward, num_rollouts, **arguments):
@@ -333,7 +334,8 @@ def test_the_seed_decides_and_nothing_global_does():
 def test_gymnasium_accepts_the_wrapped_environment(prompts):
     policy = policy_for("lstm", ENDING)
     made = gymnasium.make(ENV_ID, **arguments_for(ENDING, prompts=prompts))
-    env = MonteCarloReward(made.unwrapped, policy, TableReward(ENDING.num_actions), ENDING, 2)
+    made.unwrapped.set_reward(as_env_reward(TableReward(ENDING.num_actions), ENDING))
+    env = MonteCarloReward(made.unwrapped, policy, 2)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
         # The two checks left out make the environment again from its spec, without live objects.
@@ -523,39 +525,21 @@ def test_episode_statistics_give_the_reward_of_the_text(mode):
     assert episodes > 20
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"words": ("a", "c", "b")}, "words are the vocabulary's 3, in their order, got 3 that"),
-        ({"words": ("a", "b")}, "words are the vocabulary's 3, in their order, got 2 that differ"),
-        ({"eos": False}, "the environment's eos is the vocabulary's, 3, got None"),
-        ({"pad_id": 4}, "the environment's pad_id is the vocabulary's, 5, got 4"),
-    ],
-)
-def test_an_environment_of_another_vocabulary(arguments, message):
-    policy, reward = TableGenerator(ENDING), TableReward(ENDING.num_actions)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        single(ENDING, policy, reward, 1, **arguments)
-    with pytest.raises(ValueError, match=re.escape(message)):
-        vector(ENDING, policy, reward, 1, 2, AutoresetMode.DISABLED, **arguments)
-
-
-def test_a_policy_of_another_vocabulary():
-    with pytest.raises(ValueError, match="emits the vocabulary's 4 tokens, got one that emits 3"):
+def test_a_generator_of_other_tokens():
+    with pytest.raises(ConfigurationError, match="emits 3 tokens, but the environment has 4"):
         single(ENDING, TableGenerator(FIXED), TableReward(4), 1)
 
 
 def test_no_rollouts():
-    with pytest.raises(ValueError, match="num_rollouts is at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_rollouts is 0, but must be at least 1"):
         single(ENDING, TableGenerator(ENDING), TableReward(4), 0)
 
 
 def test_another_environment():
-    policy, reward = TableGenerator(ENDING), TableReward(4)
-    with pytest.raises(ValueError, match="MonteCarloReward wraps a TextGenerationEnv, got"):
-        MonteCarloReward(gymnasium.make("CartPole-v1"), policy, reward, ENDING, 1)
-    with pytest.raises(ValueError, match="wraps a TextGenerationVectorEnv, got"):
-        VectorMonteCarloReward(gymnasium.make_vec("CartPole-v1"), policy, reward, ENDING, 1)
+    with pytest.raises(ConfigurationError, match=r"CartPole.* is no TextGenerationEnv"):
+        dense_reward(gymnasium.make("CartPole-v1"))
+    with pytest.raises(ConfigurationError, match=r"CartPole.* is no TextGenerationVectorEnv"):
+        dense_reward(gymnasium.make_vec("CartPole-v1"))
 
 
 @dataclass
@@ -587,7 +571,7 @@ class TestStableBaselines3:
         if not dense:
             return env
         policy = policy_for("lstm", self.vocabulary)
-        return MonteCarloReward(env, policy, FirstWordReward(), self.vocabulary, 4)
+        return MonteCarloReward(env, policy, 4)
 
     def learned(self, dense, seed):
         """Mean reward of the texts that PPO writes after 2,000 steps."""

@@ -22,7 +22,7 @@ from toys import (
 
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.learning.collection import collect, make_env
+from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.rollouts import (
     between_strides,
     monte_carlo_action_values,
@@ -398,7 +398,7 @@ class TestEnvironmentPath:
     """The environment and the rollouts are two ways to the same reward."""
 
     def environment(self, vocabulary, reward, num_envs, max_length=MAX_LENGTH):
-        return make_env(FixedTask(vocabulary, max_length, {}), reward, num_envs)
+        return make_task_env(FixedTask(vocabulary, max_length, {}), reward, num_envs)
 
     @VOCABULARIES
     @pytest.mark.parametrize("per_token", [False, True], ids=["whole", "per_token"])

@@ -21,7 +21,7 @@ from toys import (
 
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.functional.losses import reinforce
-from seqgan.learning.collection import collect, make_env
+from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.learning.updates import (
     GeneratorUpdate,
@@ -453,7 +453,7 @@ def one_round(seed):
     """Collect, roll out, update the generator, train the discriminator; all weights after it."""
     rng, generator, reward = seeded(seed), recurrent_generator(), discriminator_reward()
     frozen = weights(reward.discriminator)
-    env = make_env(FixedTask(ENDING, MAX_LENGTH, {}), reward, 16)
+    env = make_task_env(FixedTask(ENDING, MAX_LENGTH, {}), reward, 16)
     trajectories = collect(env, generator, ENDING, MAX_LENGTH, rng)
     values = monte_carlo_action_values(generator, reward, trajectories, 2, rng)
     before = weights(generator)

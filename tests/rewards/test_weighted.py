@@ -18,7 +18,7 @@ from toys import (
 
 from seqgan.data.sequences import Sequences
 from seqgan.functional.advantages import at_their_tokens
-from seqgan.learning.collection import collect, make_env
+from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
 from seqgan.rewards.base import RewardError
 from seqgan.rewards.guard import FailurePolicy
@@ -297,7 +297,7 @@ class TestIncrements:
         """Put where they were earned, they leave each row with the return it was paid."""
         parts = [TableReward(ENDING.num_actions, True), ShortOnly()]
         rewards = WeightedSum(parts, [2.0, 0.5])
-        env = make_env(FixedTask(ENDING, 4, {}), rewards, 40)
+        env = make_task_env(FixedTask(ENDING, 4, {}), rewards, 40)
         paid = collect(env, TableGenerator(ENDING), ENDING, 4, seeded(1))
         increments = rewards.increments(paid.sequences)
         spread = at_their_tokens(paid.rewards, increments, paid.mask)
@@ -313,7 +313,7 @@ class TestPartsInRollouts:
 
     def trajectories(self, policy, rewards, count=40):
         task = FixedTask(ENDING, 4, {})
-        return collect(make_env(task, rewards, count), policy, ENDING, 4, seeded(1))
+        return collect(make_task_env(task, rewards, count), policy, ENDING, 4, seeded(1))
 
     def test_collection_keeps_what_each_part_gave(self):
         policy = TableGenerator(ENDING)
@@ -385,7 +385,7 @@ class TestPartsInRollouts:
 
 def test_environments_get_numbers_and_see_parts():
     rewards = WeightedSum([ShortOnly(), Fixed("b", [NAN] * 3)], [3.0, 1.0])
-    env = make_env(FixedTask(ENDING, 4, {}), rewards, 3)
+    env = make_task_env(FixedTask(ENDING, 4, {}), rewards, 3)
     env.reset()
     eos = ENDING.eos_id
     env.step(np.array([0, eos, 0]))

@@ -21,7 +21,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.metrics.rouge import rouge_pairs
 from seqgan.learning.adversary import adversary_round
-from seqgan.learning.collection import collect, env_arguments, make_env, training_prompts
+from seqgan.learning.collection import collect, env_arguments, make_task_env, training_prompts
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.transformer import TransformerDiscriminatorConfig
@@ -118,7 +118,7 @@ def test_the_environment_starts_from_the_training_prompts_in_their_order() -> No
     assert [[i for i in row if i != COPYING.pad_id] for row in prompts.tolist()] == prompt_rows(
         whole
     )
-    env = make_env(task, as_reward(right), 2)
+    env = make_task_env(task, as_reward(right), 2)
     env.reset(options={"prompt_index": np.array([3, 219])})
     shown = env.single_env()
     shown.reset(options={"prompt_index": 5})
@@ -129,7 +129,7 @@ def test_the_environment_starts_from_the_training_prompts_in_their_order() -> No
 def test_prompts_are_none_for_a_task_without() -> None:
     task = FixedTask(COPYING, 3, {})
     assert training_prompts(task) is None
-    assert make_env(task, as_reward(right), 2).rules.prompts is None
+    assert make_task_env(task, as_reward(right), 2).rules.prompts is None
 
 
 def test_collected_rows_keep_prompts_columns_and_their_own_rewards() -> None:

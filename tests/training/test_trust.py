@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from seqgan import cli, load_run
+from seqgan import cli, load
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.system import plugins
 from seqgan.system.errors import ConfigurationError
@@ -119,7 +119,7 @@ def test_a_measure_is_not_imported(folder: Path, capsys: pytest.CaptureFixture[s
     named = f"evaluation.measures evil:judge, evaluation.measures {folder}/evil.py:judge"
     assert_refused(capsys, named, "evaluate", "run", "-n", "20")
     with pytest.raises(ConfigurationError, match="names code that would run here"):
-        load_run("run")
+        load("run")
 
 
 @pytest.mark.parametrize(
