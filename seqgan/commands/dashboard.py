@@ -21,13 +21,14 @@ class _Run:
     Args:
         names: of the metrics that it logged; None stands for those of the metric list.
         axes: of the metrics of the user's own among them.
-        project: in Weights & Biases; empty for that of the environment.
+        project, entity: in Weights & Biases; empty for those of the environment.
         results: the table of a finished run in Markdown, else empty.
     """
 
     names: frozenset[str] | None = None
     axes: Mapping[str, str] = field(default_factory=dict)
     project: str = ""
+    entity: str = ""
     results: str = ""
 
 
@@ -38,7 +39,9 @@ def run(given: list[str]) -> int:
         "run", type=given_path, nargs="?", help="folder of a run, for the panels of what it logged"
     )
     parser.add_argument("--project", default="", help="wandb project (the run's, or seqgan)")
-    parser.add_argument("--entity", default="", help="owner of the project (that of the login)")
+    parser.add_argument(
+        "--entity", default="", help="owner of the project (the run's, or that of the login)"
+    )
     parser.add_argument(
         "--control", default="", help="folder or wandb id of a run that each panel compares with"
     )
@@ -66,6 +69,7 @@ def run(given: list[str]) -> int:
 
     sections = plan(about.names, about.axes)
     project = options.project or about.project or os.environ.get("WANDB_PROJECT") or PROJECT
+    owner = options.entity or about.entity or os.environ.get("WANDB_ENTITY") or ""
 
     def build(entity: str) -> Dashboard:
         return Dashboard(
@@ -78,13 +82,13 @@ def run(given: list[str]) -> int:
         problem = "saving needs a wandb login: `wandb login`, then this command again"
     elif options.save:
         try:
-            workspace, report = build(options.entity or default_entity()).save()
+            workspace, report = build(owner or default_entity()).save()
         except ConnectionError as error:
             problem = f"the dashboard was not saved: {error}"
         else:
             print(f"workspace: {workspace}\nreport: {report}")
     if (problem or options.output or not options.save) and not output.exists():
-        write_text(output, build(options.entity).specification())
+        write_text(output, build(owner).specification())
         panels = sum(len(section.panels) for section in sections)
         print(f"{output}: a workspace and a report, {panels} panels in {len(sections)} sections")
     if problem:
@@ -122,7 +126,7 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
         plain = read_results(opened)
         results = results_table(folder.resolve().name, plain)
         names |= summary_metrics(plain).keys()
-    return _Run(_listed(names), axes, config.tracker.project, results)
+    return _Run(_listed(names), axes, config.tracker.project, config.tracker.entity, results)
 
 
 def _listed(names: Iterable[str]) -> frozenset[str]:

@@ -26,6 +26,7 @@ LONGEST = 60  # characters of a value that a message repeats
 # wandb's names of our settings.
 NAMES = {
     "project": "project",
+    "entity": "entity",
     "name": "run_name",
     "group": "run_group",
     "job_type": "run_job_type",
@@ -40,7 +41,8 @@ class TrackerConfig:
 
     mode: Mode = "auto"  # auto: as WANDB_MODE says, else online with an API key, else offline
     project: str = ""  # the project that the run belongs to; empty: WANDB_PROJECT, else seqgan
-    name: str = ""  # the run's display name; empty: WANDB_NAME, else one that wandb invents
+    entity: str = ""  # the user or team that owns it; empty: WANDB_ENTITY, else that of the login
+    name: str = ""  # the run's display name; empty: WANDB_NAME, else the name of its folder
     group: str = ""  # groups runs, say the seeds of one experiment; empty: WANDB_RUN_GROUP, if any
     job_type: str = ""  # what the run is in its group; empty: WANDB_JOB_TYPE, else train
     tags: tuple[str, ...] = ()  # labels to filter runs by; none: those of WANDB_TAGS, if any

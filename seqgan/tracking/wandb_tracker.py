@@ -39,6 +39,7 @@ FINISH_TIMEOUT = 300.0  # seconds to wait for uploads at the end; the rest stays
 FLUSH_INTERVAL = 1.0  # seconds of an offline record that a machine which dies may take along
 OFFLINE = ("offline", "dryrun")  # modes without a server
 MAX_TITLE = 63  # characters of an alert's title
+MAX_NAME = 128  # characters of a run's name
 RUN_FILES = ("config.yaml", "task.json")  # of the run folder: what a checkpoint is useless without
 CODE_VARIABLES = {"WANDB_DISABLE_CODE", "WANDB_SAVE_CODE"}  # how a person decides about source
 PACKAGE = Path(__file__).parents[1]  # the source of the library
@@ -81,6 +82,11 @@ class WandbTracker:
         self.offline_record: Path | None = None  # its folder, where the record is offline
         if not is_disabled(config):
             self._attempt("starting", lambda: self._start(run_config, code, data or {}))
+
+    @property
+    def _name(self) -> str:
+        """The name of the run's folder, as far as wandb takes it."""
+        return self._run_folder.name.encode("utf-8", "replace").decode()[:MAX_NAME]
 
     @property
     def url(self) -> str:
@@ -198,14 +204,17 @@ class WandbTracker:
         import wandb
 
         config, known = self._config, settings_now()
-        continuation = continuation_of(self._position, (mode or known.mode) in OFFLINE)
+        offline = (mode or known.mode) in OFFLINE
+        continuation = continuation_of(self._position, offline)
         if continuation:  # the checkpoint says what goes on, not WANDB_RESUME and its like
             everyones = wandb.setup().settings
             everyones.resume = everyones.resume_from = everyones.fork_from = None
             if "fork_from" not in continuation or everyones.run_id == self._position["run_id"]:
                 everyones.run_id = None
+        # A run that a server knows has a name already, perhaps another one by now.
+        named = None if "resume" in continuation and not offline else self._name
         ours: dict[str, Any] = {
-            "console": "off",
+            "console": "wrap",  # what the run prints is its log; their "redirect" moves descriptors
             "silent": True,
             "init_timeout": INIT_TIMEOUT,
             "finish_timeout": FINISH_TIMEOUT,
@@ -215,7 +224,8 @@ class WandbTracker:
             config=dict(run_config),
             allow_val_change=True,  # a run may be continued under another version
             project=config.project or self._position.get("project") or known.project or PROJECT,
-            name=config.name or known.run_name,
+            entity=config.entity or self._position.get("entity") or known.entity,
+            name=config.name or known.run_name or named,
             group=config.group or known.run_group,
             job_type=config.job_type or known.run_job_type or JOB_TYPE,
             tags=config.tags or known.run_tags,
@@ -232,6 +242,8 @@ class WandbTracker:
         )
         begun = self._position.get("step", -1) if continuation else -1
         self._position = {"run_id": run.id, "step": begun, "project": run.project}
+        if run.entity:
+            self._position["entity"] = run.entity
         return run
 
     def _use_data(self, run: "wandb.Run", file: Path, digest: str) -> None:
