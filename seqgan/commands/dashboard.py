@@ -63,7 +63,7 @@ def run(given: list[str]) -> int:
         raise InputError('a dashboard needs wandb-workspaces: pip install "seqgan[dashboards]"')
     about = _read(options.run, options.trust_run_code) if options.run else _Run()
     control = _run_id(options.control) if options.control else ""
-    from seqgan.tracking.panels import plan
+    from seqgan.tracking.plan import plan
     from seqgan.tracking.wandb_settings import PROJECT, logged_in
     from seqgan.tracking.workspace import Dashboard, build_report, build_workspace, default_entity
 

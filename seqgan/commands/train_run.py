@@ -23,7 +23,7 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
 
     Of several processes, only the main one touches the folder.
     """
-    from seqgan.report.summary import results_dict, summary_metrics
+    from seqgan.report.summary import ending, results_dict
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.shortage import shortage_in_one_line
     from seqgan.tracking.base import Trackers
@@ -45,6 +45,8 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
         progress.message(f"run {folder.path}")
         progress.message(getattr(players.task, "description", ""))
         tracker = _tracker(prepared, placed, state) if is_main else Trackers({})
+        if progress.is_live:
+            progress.log_to(tracker.line)
         try:
             trainer = trainer_for(
                 config,
@@ -79,7 +81,7 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                 _save(placed, result)
                 files = {"report": placed.page, "report_picture": placed.picture}
                 there = {name: file for name, file in files.items() if file.is_file()}
-                tracker.results(summary_metrics(results_dict(result)), there)
+                tracker.results(ending(results_dict(result), there))
             code = 0
         except Interrupted:
             code = 128 + trainer.stop_signal

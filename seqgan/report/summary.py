@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from seqgan.evaluation.changes import Change
 from seqgan.evaluation.metrics.intervals import bootstrap_intervals
 from seqgan.evaluation.planes.points import Point
 from seqgan.system.tables import aligned
+from seqgan.tracking.base import Ending
 from seqgan.training.final import Price, Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
@@ -34,6 +36,7 @@ COLUMNS = (
 # that the metric list has for them.
 ROWS = ("start", "control", "final", "best")
 CURVES = {"mle": "curve", "game": "game_curve"}
+DIVERSITY = "nll_heldout"  # upwards in a plane, with the quality of the task to the right
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,7 @@ def summary_metrics(results: Mapping[str, Any]) -> dict[str, float | str]:
     low, high = comparison.get("interval") or (None, None)
     known: dict[str, float | str | None] = {
         "result/verdict": comparison.get("verdict"),
+        "result/sentence": comparison.get("sentence"),
         "result/difference": comparison.get("difference"),
         "result/difference_low": low,
         "result/difference_high": high,
@@ -226,6 +230,32 @@ def summary_metrics(results: Mapping[str, Any]) -> dict[str, float | str]:
             place = f"result/{curve}/{float(temperature):g}"
             known |= {f"{place}/{_short(name)}": value for name, value in point.items()}
     return {name: value for name, value in known.items() if value is not None}
+
+
+def ending(results: Mapping[str, Any], files: Mapping[str, Path]) -> Ending:
+    """The end of a run for its trackers.
+
+    Args:
+        results: what `results_dict` has stored.
+        files: pages and pictures about the run.
+    """
+    quality = results["comparison"]["quality"]
+    curve: list[dict[str, float | str]] = []
+    for generator, key in CURVES.items():
+        for temperature, point in results[key].items():
+            values = {_short(name): value for name, value in point.items()}
+            if quality in values and DIVERSITY in values:
+                curve.append(
+                    {
+                        "generator": generator,
+                        "temperature": float(temperature),
+                        "quality": values[quality],
+                        "diversity": values[DIVERSITY],
+                        **values,
+                    }
+                )
+    lines = [*stored_table(results).lines(), *closing_sentences(results)]
+    return Ending(summary_metrics(results), lines, curve, files)
 
 
 def _short(metric: str) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from seqgan.data.metrics import Metrics
 from seqgan.system.errors import ConfigurationError
@@ -21,13 +21,32 @@ class Histogram:
     edges: tuple[float, ...]
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Records a run's numbers and texts."""
+@dataclass(frozen=True)
+class Ending:
+    """The end of a run, for whoever looks at its record.
+
+    Args:
+        metrics: numbers and words by names of the metric list.
+        lines: the table and the sentences that the run prints.
+        curve: a row for each generator and temperature: `generator`, `temperature`, `quality`,
+            `diversity`, and the same and others by the names of their metrics.
+        files: pages and pictures about the run, by names of their own.
+    """
+
+    metrics: Mapping[str, float | int | str]
+    lines: Sequence[str] = ()
+    curve: Sequence[Mapping[str, float | str]] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Tracker:
+    """Records a run's numbers and texts. What a kind of tracker has no place for, it leaves out.
+
+    One of your own overrides the methods that it has a place for: see docs/extending.md.
+    """
 
     def log(self, metrics: Metrics) -> None:
         """Records one set of values that belong together. NaN and infinities are values too."""
-        ...
 
     def samples(self, rows: Sequence[SampleRow]) -> None:
         """Records generated texts.
@@ -36,7 +55,6 @@ class Tracker(Protocol):
         of floats beside them, such as `reward` and `log_prob`. All rows of a run have the same
         keys. A list, such as `tokens`, is for a tracker that has a place for it.
         """
-        ...
 
     def histograms(self, histograms: Mapping[str, Histogram], axes: Metrics) -> None:
         """Records histograms by their names.
@@ -44,7 +62,6 @@ class Tracker(Protocol):
         Args:
             axes: where they belong: `global_step` and `iteration`.
         """
-        ...
 
     def checkpoint(
         self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
@@ -55,39 +72,28 @@ class Tracker(Protocol):
             aliases: names that point to this checkpoint from here on, say `best`.
             metadata: what is known about it, in JSON types.
         """
-        ...
 
     def alert(self, title: str, text: str) -> None:
         """Tells whoever watches that something is wrong."""
-        ...
+
+    def line(self, text: str) -> None:
+        """Records lines that the run prints, for a tracker that keeps its log."""
+
+    def results(self, ending: Ending) -> None:
+        """Records the end of a run."""
 
     def position(self) -> dict[str, Any]:
         """The record's present length, in JSON types, for a checkpoint.
 
         A tracker made with this position continues from here, and drops later records.
         """
-        ...
+        return {}
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the record; 0 says that the run succeeded. Closing twice does nothing more."""
-        ...
 
 
-@runtime_checkable
-class TakesResults(Protocol):
-    """A tracker with a place for the end of a run, beside the numbers of its steps."""
-
-    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
-        """Records the end of a run.
-
-        Args:
-            metrics: numbers and words by names of the metric list.
-            files: pages and pictures about the run, by names of their own.
-        """
-        ...
-
-
-class MemoryTracker:
+class MemoryTracker(Tracker):
     """Keeps everything in lists: for tests and notebooks."""
 
     def __init__(self) -> None:
@@ -96,6 +102,7 @@ class MemoryTracker:
         self.histogram_rows: list[dict[str, object]] = []  # `name`, `histogram` and the axes
         self.checkpoints: list[tuple[Path, tuple[str, ...], dict[str, object]]] = []
         self.alerts: list[tuple[str, str]] = []
+        self.lines: list[str] = []
         self.end: dict[str, object] = {}  # the metrics of the run's end
         self.exit_code: int | None = None  # None until closed
 
@@ -117,12 +124,11 @@ class MemoryTracker:
     def alert(self, title: str, text: str) -> None:
         self.alerts.append((title, text))
 
-    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
-        self.end = dict(metrics)
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
-    def position(self) -> dict[str, Any]:
-        """Empty: what is in memory ends with the process."""
-        return {}
+    def results(self, ending: Ending) -> None:
+        self.end = dict(ending.metrics)
 
     def close(self, exit_code: int = 0) -> None:
         self.exit_code = exit_code
@@ -132,7 +138,7 @@ class MemoryTracker:
         return [metrics[name] for metrics in self.logged if name in metrics]
 
 
-class Trackers:
+class Trackers(Tracker):
     """Passes everything on to several named trackers. Here, once, every name is checked.
 
     Args:
@@ -184,16 +190,19 @@ class Trackers:
         for tracker in self._trackers.values():
             tracker.alert(title, text)
 
-    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
-        """Records the end of a run wherever there is a place for it.
+    def line(self, text: str) -> None:
+        for tracker in self._trackers.values():
+            tracker.line(text)
+
+    def results(self, ending: Ending) -> None:
+        """Records the end of a run everywhere.
 
         Raises:
             ConfigurationError: a name is neither in the metric list nor of the user's own.
         """
-        self._check(metrics)
+        self._check(ending.metrics)
         for tracker in self._trackers.values():
-            if isinstance(tracker, TakesResults):
-                tracker.results(metrics, files)
+            tracker.results(ending)
 
     @property
     def offline_record(self) -> Path | None:

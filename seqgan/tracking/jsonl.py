@@ -11,14 +11,14 @@ from seqgan.data.metrics import Metrics
 from seqgan.system.errors import DataError
 from seqgan.system.files import append_to, cut
 from seqgan.system.reading import parse_row, read_lines
-from seqgan.tracking.base import Histogram, SampleRow
+from seqgan.tracking.base import Histogram, SampleRow, Tracker
 
 ANYTHING: Mapping[str, Any] = MappingProxyType({})
 OF_METRICS = MappingProxyType({"*": (float, bool, str, type(None))})  # shape of a row
 KINDS = ("metrics", "samples", "histograms", "alerts")  # a file `<kind>.jsonl` each
 
 
-class JsonlTracker:
+class JsonlTracker(Tracker):
     """Appends to the files of `KINDS` in a folder, one JSON object a line.
 
     Every line reaches the operating system before the call returns, so a killed process loses at
@@ -60,11 +60,6 @@ class JsonlTracker:
                 for name, each in histograms.items()
             ],
         )
-
-    def checkpoint(
-        self, folder: Path, aliases: Sequence[str], metadata: Mapping[str, object]
-    ) -> None:
-        """Nothing: it lies beside these files already."""
 
     def alert(self, title: str, text: str) -> None:
         self._append("alerts", [{"title": title, "text": text}])

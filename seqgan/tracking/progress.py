@@ -3,12 +3,13 @@
 Everything goes to standard error, so that standard output stays the run's result.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, Timer
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.columns import Columns
 from rich.console import Console, RenderableType
@@ -21,6 +22,7 @@ from seqgan.data.metrics import Metrics
 from seqgan.system.errors import ConfigurationError
 
 SECONDS_UNTIL_SHOWN = 2.0  # of a wait, in live bars
+SECONDS_BETWEEN_LOGGED = 30.0  # lines of a phase in a log
 
 
 class Display(Protocol):
@@ -56,14 +58,28 @@ class Progress:
         seconds_between_lines: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        console = Console(stderr=True, emoji=False) if console is None else console
+        if console is None:
+            console = Console(stderr=True, emoji=False)
+            if console.is_interactive:
+                console = Console(file=_Unhooked(sys.stderr), emoji=False)  # type: ignore[arg-type]
+        self._clock = clock
         self._display: Display = (
             LiveDisplay(console, clock)
             if console.is_interactive
-            else PlainDisplay(console, seconds_between_lines, clock)
+            else PlainDisplay(_lines_of(console), seconds_between_lines, clock)
         )
+        self._log: PlainDisplay | None = None
         self._completed: float | int | None = None  # None before the first phase
         self._metrics: dict[str, float | int] = {}
+
+    @property
+    def is_live(self) -> bool:
+        """True where bars are drawn again and again, of which a log makes nothing."""
+        return isinstance(self._display, LiveDisplay)
+
+    def log_to(self, write: Callable[[str], object]) -> None:
+        """From here on `write` gets plain lines, too: every message, and now and then the state."""
+        self._log = PlainDisplay(write, SECONDS_BETWEEN_LOGGED, self._clock)
 
     def __enter__(self) -> "Progress":
         self._display.start()
@@ -82,6 +98,8 @@ class Progress:
         self._completed = completed
         self._metrics = {}
         self._display.phase(name, total, completed)
+        if self._log is not None:
+            self._log.phase(name, total, completed)
 
     def advance(self, steps: float | int = 1, metrics: Metrics | None = None) -> None:
         """Some steps of the phase are done. Metrics stay on show until they are given anew.
@@ -94,10 +112,14 @@ class Progress:
         self._completed += steps
         self._metrics |= metrics or {}
         self._display.update(self._completed, self._metrics)
+        if self._log is not None:
+            self._log.update(self._completed, self._metrics)
 
     def message(self, text: str) -> None:
         """A line of its own, above the live bars."""
         self._display.message(text)
+        if self._log is not None:
+            self._log.message(text)
 
     def waiting(self, what: str) -> AbstractContextManager[None]:
         """A context in which something else is waited for; shown if it takes long.
@@ -106,6 +128,24 @@ class Progress:
         it took when it is over.
         """
         return self._display.waiting(what)
+
+
+class _Unhooked:
+    """A stream below the hook with which wandb sees what is printed.
+
+    wandb gives the stream another `write`, and keeps what comes by. It would keep every picture of
+    live bars, ten a second; they are no log.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        written: int = type(self._stream).write(self._stream, text)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def silent_progress() -> Progress:
@@ -152,12 +192,19 @@ class LiveDisplay:
 
 
 class PlainDisplay:
-    """Lines such as `pretrain 12/40  nll_dev 2.31`: for log files and pipes."""
+    """Lines such as `pretrain 12/40  nll_dev 2.31`: for log files and pipes.
+
+    Args:
+        write: gets each line.
+    """
 
     def __init__(
-        self, console: Console, seconds_between_lines: float, clock: Callable[[], float]
+        self,
+        write: Callable[[str], object],
+        seconds_between_lines: float,
+        clock: Callable[[], float],
     ) -> None:
-        self._console = console
+        self._write = write
         self._seconds = seconds_between_lines
         self._clock = clock
         self._name = ""
@@ -185,7 +232,7 @@ class PlainDisplay:
             self._shown_at = now
 
     def message(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+        self._write(text)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -218,6 +265,10 @@ class PlainDisplay:
         if self._waiting:
             self.message(self._waiting)
         self._waiting = ""
+
+
+def _lines_of(console: Console) -> Callable[[str], object]:
+    return lambda text: console.print(Text(text), soft_wrap=True)
 
 
 class _BarsWithMetrics(Bars):

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.data.metrics import Metrics
-from seqgan.tracking.base import Histogram, SampleRow
+from seqgan.tracking.base import Ending, Histogram, SampleRow, Tracker
 from seqgan.tracking.metrics import axis_of, find_metric
+from seqgan.tracking.positions import pictures_by_position, position_of
 from seqgan.tracking.wandb_settings import (
     JOB_TYPE,
     PROJECT,
@@ -45,7 +46,7 @@ CODE_VARIABLES = {"WANDB_DISABLE_CODE", "WANDB_SAVE_CODE"}  # how a person decid
 PACKAGE = Path(__file__).parents[1]  # the source of the library
 
 
-class WandbTracker:
+class WandbTracker(Tracker):
     """Records a run in Weights & Biases; everything it writes lies below the run folder.
 
     Args:
@@ -133,11 +134,19 @@ class WandbTracker:
             run = self._run
             self._attempt("alerting", lambda: run.alert(title[:MAX_TITLE], text, level="WARN"))
 
-    def results(self, metrics: Mapping[str, object], files: Mapping[str, Path]) -> None:
-        """Puts the numbers and words of the run's end into its summary, and shows its files."""
+    def results(self, ending: Ending) -> None:
+        """Puts the end into the run's summary, and shows the curve, the files and what is said."""
         if self._run is not None:
             run = self._run
-            self._attempt("recording the results", lambda: self._log_results(run, metrics, files))
+            self._attempt("recording the results", lambda: self._log_results(run, ending))
+            self.line("\n".join(ending.lines))
+
+    def line(self, text: str) -> None:
+        """Adds lines to the run's log, beside those that wandb sees on their way to a stream."""
+        if self._run is not None:
+            run, printable = self._run, text.encode("utf-8", "replace").decode() + "\n"
+            # Their write_logs is left out of an offline record's own log, and of what leet shows.
+            self._attempt("logging a line", lambda: run._console_raw_callback("stderr", printable))
 
     def position(self) -> dict[str, Any]:
         """The run's id, project and the step of its last row; empty if there never was a run."""
@@ -214,7 +223,7 @@ class WandbTracker:
         # A run that a server knows has a name already, perhaps another one by now.
         named = None if "resume" in continuation and not offline else self._name
         ours: dict[str, Any] = {
-            "console": "wrap",  # what the run prints is its log; their "redirect" moves descriptors
+            "console": "wrap",  # what the run prints is its log; "redirect" moves descriptors
             "silent": True,
             "init_timeout": INIT_TIMEOUT,
             "finish_timeout": FINISH_TIMEOUT,
@@ -293,6 +302,8 @@ class WandbTracker:
                 step_metric=axis if axis != name else None,
                 summary=f"{best},last" if best else None,
                 overwrite=name in self._axes,
+                # One picture shows what would fill a panel for each group of positions.
+                hidden=True if position_of(name)[0] else None,
             )
             self._axes[name] = axis
 
@@ -302,11 +313,13 @@ class WandbTracker:
         import numpy as np
         import wandb
 
-        shown = {
+        shown: dict[str, Any] = {
             name: wandb.Histogram(np_histogram=(np.array(each.counts), np.array(each.edges)))
             for name, each in histograms.items()
         }
         self._define(run, shown, axes)
+        for area, picture in pictures_by_position(histograms, axes).items():
+            shown[f"by_position/{area}"] = wandb.Image(picture)
         run.log({**axes, **shown})
 
     def _log_checkpoint(
@@ -344,16 +357,24 @@ class WandbTracker:
             self._table.add_data(*(row.get(column) for column in self._columns))
         run.log({"samples": self._table})
 
-    def _log_results(
-        self, run: "wandb.Run", metrics: Mapping[str, object], files: Mapping[str, Path]
-    ) -> None:
+    def _log_results(self, run: "wandb.Run", ending: Ending) -> None:
         import wandb
 
-        run.summary.update(dict(metrics))
+        run.summary.update(dict(ending.metrics))
         shown: dict[str, Any] = {
             name: wandb.Html(file, inject=False) if file.suffix == ".html" else wandb.Image(file)
-            for name, file in files.items()
+            for name, file in ending.files.items()
         }
+        if ending.curve:
+            columns: list[str | int] = list(ending.curve[0])
+            rows = [list(row.values()) for row in ending.curve]
+            shown["curve"] = wandb.plot.line(
+                wandb.Table(columns=columns, data=rows),
+                "quality",
+                "diversity",
+                stroke="generator",
+                title="Quality and diversity over temperatures",
+            )
         if shown:
             run.log(shown)
 

@@ -1,4 +1,4 @@
-"""The dashboard in Weights & Biases, as code: a workspace and a report of `panels.plan`.
+"""The dashboard in Weights & Biases, as code: a workspace and a report of `plan.plan`.
 
 The only file that imports wandb-workspaces, of the extra `dashboards`, and only when something is
 built. Building calls no server. The package has no public way to write a workspace down, so the
@@ -12,10 +12,13 @@ from typing import Any
 
 from seqgan.system.markdown import plain_name
 from seqgan.tracking.metrics import find_metric
-from seqgan.tracking.panels import Bars, Media, Panel, Plane, Section, entry_of
+from seqgan.tracking.panels import Bars, Chart, Media, Panel, Plane, Section, entry_of
+from seqgan.tracking.sections import QUALITY, SAMPLES, SPEED
 
 TITLE = "seqgan"
-SAMPLES = "samples"  # the table that the tracker logs
+TABLE = "samples"  # that the tracker logs
+# Columns of the table of runs that stay in sight.
+COLUMNS_OF_RUNS = ("summary:result/verdict", "summary:result/difference")
 COLUMNS = 3  # panels in a row; a report is 24 units wide
 REPORT_WIDTH = 24
 
@@ -81,7 +84,7 @@ def build_workspace(
     Args:
         project: whose runs it shows.
         entity: the user or team that owns the project; empty while nobody has logged in.
-        sections: what `panels.plan` gives.
+        sections: what `plan` gives.
         results: `results_table` of a finished run, shown beside quality and diversity.
         control: id of a run that every panel shows as the baseline, say one with a constant
             reward; empty for none.
@@ -95,20 +98,20 @@ def build_workspace(
     made = []
     for section in sections:
         panels = [wr.MarkdownPanel(markdown=section.note)]
-        if results and section.name == "Quality and diversity":
+        if results and section.name == QUALITY:
             panels.append(wr.MarkdownPanel(markdown=results))
         panels += [_panel(panel) for panel in section.panels]
         columns = COLUMNS
-        if section.name == "Samples":
-            panels.append(wr.WeavePanelSummaryTable(table_name=SAMPLES))
+        if section.name == SAMPLES:
+            panels.append(wr.WeavePanelSummaryTable(table_name=TABLE))
             columns = len(panels)
-        if section.name == "Learning":
+        if section.name == SPEED:
             panels.append(wr.RunComparer(diff_only=True))  # of the runs' settings
         made.append(
             ws.Section(
                 name=section.name,
                 panels=panels,
-                is_open=True,
+                is_open=not section.folded,
                 layout_settings=ws.SectionLayoutSettings(
                     columns=columns, rows=-(-len(panels) // columns)
                 ),
@@ -119,7 +122,9 @@ def build_workspace(
         project=project,
         name=TITLE,
         sections=made,
-        runset_settings=ws.RunsetSettings(baseline_run=control or None),
+        runset_settings=ws.RunsetSettings(
+            baseline_run=control or None, pinned_columns=list(COLUMNS_OF_RUNS)
+        ),
     )
 
 
@@ -135,14 +140,18 @@ def build_report(project: str, entity: str, sections: Iterable[Section], results
 
     blocks: list[Any] = [wr.TableOfContents()]
     for section in sections:
-        blocks += [wr.H1(section.name), wr.MarkdownBlock(section.note)]
-        if results and section.name == "Quality and diversity":
-            blocks.append(wr.MarkdownBlock(results))
+        inside: list[Any] = [wr.MarkdownBlock(section.note)]
+        if results and section.name == QUALITY:
+            inside.append(wr.MarkdownBlock(results))
         panels = _laid_out([_panel(panel) for panel in section.panels])
-        if section.name == "Samples":
+        if section.name == SAMPLES:
             whole = wr.Layout(w=REPORT_WIDTH, h=14)
-            panels.append(wr.WeavePanelSummaryTable(table_name=SAMPLES, layout=whole))
-        blocks.append(wr.PanelGrid(panels=panels))
+            panels.append(wr.WeavePanelSummaryTable(table_name=TABLE, layout=whole))
+        inside.append(wr.PanelGrid(panels=panels))
+        if section.folded:
+            blocks.append(wr.H1(section.name, collapsed_blocks=inside))
+        else:
+            blocks += [wr.H1(section.name), *inside]
     return wr.Report(
         project=project,
         entity=entity,
@@ -187,13 +196,24 @@ def _panel(panel: Panel) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     if isinstance(panel, Media):
-        return wr.MediaBrowser(title=panel.title, media_keys=list(panel.names))
+        by_step: dict[str, Any] = {"mode": "gallery", "gallery_axis": "step"}
+        chosen = by_step if panel.slider else {}
+        return wr.MediaBrowser(
+            title=panel.title, num_columns=1, media_keys=list(panel.names), **chosen
+        )
+    if isinstance(panel, Chart):
+        return wr.CustomChart(
+            query={"summaryTable": {"tableKey": f"{panel.table}_table"}},
+            chart_name="wandb/line/v0",
+            chart_fields={"x": panel.x, "y": panel.y, "stroke": "generator"},
+            chart_strings={"title": panel.title},
+        )
     if isinstance(panel, Bars):
         return wr.BarPlot(title=panel.title, metrics=[*map(_latest, panel.metrics)])
     if isinstance(panel, Plane):
         x, y = (wr.SummaryMetric(_latest(name)) for name in (panel.x, panel.y))
         return wr.ScatterPlot(title=panel.title, x=x, y=y)
-    chosen: dict[str, Any] = {"y": list(panel.metrics)}
+    chosen = {"y": list(panel.metrics)}
     if panel.expression:
         chosen = {"metric_regex": panel.expression}
     if panel.axis:  # else wandb's own count of steps

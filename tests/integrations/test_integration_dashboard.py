@@ -23,7 +23,8 @@ from wandb_workspaces.workspaces import Workspace  # noqa: E402
 from wandb_workspaces.workspaces import internal as workspace_models  # noqa: E402
 
 from seqgan.tracking.metrics import METRICS, find_metric  # noqa: E402
-from seqgan.tracking.panels import Bars, Curves, Media, Plane, entry_of, plan  # noqa: E402
+from seqgan.tracking.panels import Bars, Chart, Curves, Media, Plane, entry_of  # noqa: E402
+from seqgan.tracking.plan import plan  # noqa: E402
 from seqgan.tracking.workspace import (  # noqa: E402
     Dashboard,
     build_report,
@@ -140,10 +141,22 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
         assert note["config"]["value"] == section.note
         for panel, sent in zip(section.panels, panels, strict=False):
             config = sent["config"]
+            if isinstance(panel, Chart):
+                assert sent["viewType"] == "Vega2"
+                assert config["fieldSettings"] == {
+                    "x": "quality",
+                    "y": "diversity",
+                    "stroke": "generator",
+                }
+                assert config["stringSettings"] == {"title": panel.title}
+                assert '"curve_table"' in json.dumps(config["userQuery"])
+                continue
             assert config["chartTitle"] == panel.title
             if isinstance(panel, Media):
                 assert sent["viewType"] == "Media Browser"
                 assert tuple(config["mediaKeys"]) == panel.names
+                by_step = ("gallery", {"axis": "step"}) if panel.slider else (None, None)
+                assert (config.get("mode"), config.get("gallerySettings")) == by_step
                 continue
             if isinstance(panel, Bars):
                 assert sent["viewType"] == "Bar Chart"
@@ -162,8 +175,10 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
             if "metricRegex" not in config:
                 assert tuple(config["metrics"]) == panel.metrics
         others = [sent["viewType"] for sent in panels[len(section.panels) :]]
-        assert others == {"Samples": ["Weave"], "Learning": ["Run Comparer"]}.get(section.name, [])
+        assert others == {"Samples": ["Weave"], "Speed": ["Run Comparer"]}.get(section.name, [])
     assert '"samples"' in json.dumps(written["Samples"][-1])
+    bank = whole["workspace"]["spec"]["section"]["panelBankConfig"]["sections"]
+    assert [section["isOpen"] for section in bank] == [not section.folded for section in plan()]
     (pretraining,) = [
         p for p in written["Learning"] if "pretrain/nll_dev" in str(p["config"].get("metrics"))
     ]
@@ -171,12 +186,19 @@ def test_panels_are_those_of_the_plan_over_their_own_axes(whole):
 
 
 def test_the_report_has_the_same_panels_in_rows_without_overlap(whole):
-    grids = [b for b in whole["report"]["spec"]["blocks"] if b["type"] == "panel-grid"]
+    blocks = whole["report"]["spec"]["blocks"]
+    folded = [block["collapsedChildren"] for block in blocks if "collapsedChildren" in block]
+    assert len(folded) == len([section for section in plan() if section.folded])
+    blocks = [*blocks, *(inner for inside in folded for inner in inside)]
+    grids = [block for block in blocks if block["type"] == "panel-grid"]
     assert len(grids) == len(plan())
     for grid, section in zip(grids, plan(), strict=True):
         panels = grid["metadata"]["panelBankSectionConfig"]["panels"]
-        titles = [panel["config"].get("chartTitle") for panel in panels]
-        assert titles[: len(section.panels)] == [panel.title for panel in section.panels]
+        titles = [
+            panel["config"].get("chartTitle") or panel["config"].get("stringSettings", {})["title"]
+            for panel in panels[: len(section.panels)]
+        ]
+        assert titles == [panel.title for panel in section.panels]
         cells = [
             (column, row)
             for box in (panel["layout"] for panel in panels)
@@ -227,7 +249,7 @@ def test_without_a_login_the_specification_is_written_once(environment, run_fold
     first = command(environment, run_folder)
     assert (first.returncode, first.stderr) == (0, "")
     said = first.stdout.splitlines()
-    assert said[0] == f"{target}: a workspace and a report, 4 panels in 6 sections"
+    assert said[0] == f"{target}: a workspace and a report, 5 panels in 5 sections"
     assert said[1] == "to see it online: `wandb login`, then this command with --save"
     record = run_folder / "wandb" / "offline-run-20260101_000000-abcd1234"
     assert said[2] == f"to see the run online: wandb sync '{record}'"
@@ -398,7 +420,7 @@ def test_names_that_the_list_has_lost_are_left_out(environment, run_folder):
     ended = command(environment, run_folder)
     assert ended.returncode == 0
     assert ended.stderr == "left out, not in the metric list: losses/old, losses/older\n"
-    assert "5 panels" in ended.stdout  # the fifth is of the line that has been finished
+    assert "6 panels" in ended.stdout  # the sixth is of the line that has been finished
 
 
 def test_a_run_without_metrics_has_no_dashboard(environment, run_folder):

@@ -12,8 +12,11 @@ import pytest
 from seqgan.commands import dashboard
 from seqgan.commands.parsing import InputError
 from seqgan.tracking import metrics, panels
+from seqgan.tracking import plan as planning
 from seqgan.tracking.metrics import METRICS, Metric, find_metric
-from seqgan.tracking.panels import AREAS, LEFT_OUT, SECTIONS, SHIPPED, Curves, Plane, plan
+from seqgan.tracking.panels import Bars, Chart, Curves, Plane
+from seqgan.tracking.plan import plan
+from seqgan.tracking.sections import AREAS, LEFT_OUT, SECTIONS, SHIPPED
 
 REPORTS = (panels.Media("Reports of finished runs", ("report", "report_picture")),)  # in any plan
 LISTED = {metric.name for metric in METRICS}
@@ -86,14 +89,21 @@ def test_curves_of_a_panel_share_axis_and_unit(panel):
 
 
 def test_the_sections_are_those_that_the_documents_name():
-    assert [section.name for section in SECTIONS] == [
-        "Learning",
-        "Adversaries",
-        "Rewards",
+    assert [section.name for section in SECTIONS if not section.folded] == [
         "Quality and diversity",
+        "Rewards",
+        "Your metrics",
         "Samples",
+        "Learning",
+    ]
+    assert [section.name for section in SECTIONS if section.folded] == [
+        "Adversaries",
+        "Values by position",
+        "Quality in detail",
+        "Learning in detail",
         "Speed",
     ]
+    assert [section.folded for section in SECTIONS] == [False] * 5 + [True] * 5  # in this order
     assert set(AREAS.values()) <= {section.name for section in SECTIONS}
 
 
@@ -158,7 +168,7 @@ def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
         listed("eval/newer", "fraction"),
         listed("new/one"),
     )
-    for module in (metrics, panels):
+    for module in (metrics, panels, planning):
         monkeypatch.setattr(module, "METRICS", longer)
     names = {"time/new", "discriminator/new_a", "discriminator/new_b", "eval/new", "eval/newer"}
     names |= {"eval/entropy"}  # but not eval/distinct_2
@@ -169,14 +179,14 @@ def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
             Curves("discriminator/new_a", ("discriminator/new_a",)),
             Curves("discriminator/new_b", ("discriminator/new_b",)),
         ),
-        "Quality and diversity": (
+        "Quality in detail": (
             Curves("eval/entropy", ("eval/entropy",)),
             Curves("eval/new", ("eval/new", "eval/entropy")),
             Curves("eval/newer", ("eval/newer",)),
         ),
         "Speed": (Curves("time/new", ("time/new",)),),
     }
-    with pytest.raises(ValueError, match=r"area is one of charts, .*, got 'new/one'"):
+    with pytest.raises(ValueError, match=r"area is one of user, .*, got 'new/one'"):
         plan({"new/one"})
     with pytest.raises(ValueError, match="got 'new/one'"):
         plan()
@@ -184,19 +194,20 @@ def test_a_new_metric_falls_into_the_section_of_its_area(monkeypatch):
 
 def test_a_users_own_metrics_have_a_section_over_the_axis_of_their_phase():
     axes = {"user/margin": "global_step", "user/a/b": "pretrain/epoch"}
-    *_, last = plan({"user/margin", "user/a/b", "user/alone", "global_step"}, axes)
-    assert last.name == "Your metrics"
-    assert last.panels == (
+    names = {"user/margin", "user/a/b", "user/alone", "global_step", "rewards/short/mean"}
+    _, rewards, own, *_ = plan(names, axes)
+    assert (rewards.name, own.name) == ("Rewards", "Your metrics")
+    assert own.panels == (
         Curves("user/a/b", ("user/a/b",), over="pretrain/epoch"),
         Curves("user/alone", ("user/alone",)),
         Curves("user/margin", ("user/margin",), over="global_step"),
     )
-    assert [panel.axis for panel in last.panels] == ["pretrain/epoch", "", "global_step"]
+    assert [panel.axis for panel in own.panels] == ["pretrain/epoch", "", "global_step"]
     assert "Your metrics" not in {section.name for section in plan({"global_step"})}
 
 
 def test_without_a_run_one_panel_is_for_all_of_a_users_own_metrics():
-    (panel,) = plan()[-1].panels
+    (panel,) = next(section for section in plan() if section.name == "Your metrics").panels
     assert (panel.metrics, panel.axis) == (("user/<path>",), "")
     fitting = [
         n for n in ("user/a", "user/a/b", "user/", "user//b") if re.match(panel.expression, n)
@@ -228,32 +239,46 @@ def test_the_plan_of_a_few_names_by_hand():
     }
     found = {section.name: section.panels for section in plan(names)}
     assert found == {
-        "Learning": (
+        "Quality and diversity": (
+            Curves(
+                "Quality, diversity: the task's measures, distinct",
+                ("eval/metre", "eval/rhymes", "eval/distinct_2", "eval/duplicate_rate"),
+            ),
+            Curves("Duplicates and copies", ("eval/duplicate_rate",), (0, None)),
+            Plane("Each run a point: distinct pairs, measure", "eval/distinct_2", "eval/metre"),
+            Plane("Each run a point: distinct pairs, measure", "eval/distinct_2", "eval/rhymes"),
+        ),
+        "Rewards": (
+            Curves("Mean of each reward", ("rewards/discriminator/mean", "rewards/length/mean")),
+            Curves("rewards/length/words", ("rewards/length/words",)),
+        ),
+        "Samples": REPORTS,
+        # There is no BLEU beside it, so the panel of both is not there.
+        "Quality in detail": (Curves("eval/self_bleu_2", ("eval/self_bleu_2", "eval/distinct_2")),),
+        "Learning in detail": (
             Curves(
                 "Gradient norms before clipping",
                 ("losses/grad_norm_generator", "losses/grad_norm_discriminator"),
                 logarithmic=True,
             ),
         ),
-        "Adversaries": (),
-        "Rewards": (
-            Curves("Mean of each reward", ("rewards/discriminator/mean", "rewards/length/mean")),
-            Curves("rewards/length/words", ("rewards/length/words",)),
-        ),
-        "Quality and diversity": (
-            Curves(
-                "Quality, diversity: the task's measures, distinct",
-                ("eval/metre", "eval/rhymes", "eval/distinct_2", "eval/duplicate_rate"),
-            ),
-            Plane("Each run a point: distinct pairs, measure", "eval/distinct_2", "eval/metre"),
-            Plane("Each run a point: distinct pairs, measure", "eval/distinct_2", "eval/rhymes"),
-            Curves("Duplicates and copies", ("eval/duplicate_rate",), (0, None)),
-            # There is no BLEU beside it, so the panel of both is not there.
-            Curves("eval/self_bleu_2", ("eval/self_bleu_2", "eval/distinct_2")),
-        ),
-        "Samples": REPORTS,
-        "Speed": (),
     }
+
+
+def test_histograms_by_position_are_one_panel_with_a_slider():
+    names = {"action_value/01-02", "action_value/03-03", "advantage/01-02", "advantage/03-03"}
+    (panel,) = next(s for s in plan(names) if s.name == "Values by position").panels
+    assert panel.names == ("by_position/action_value", "by_position/advantage")
+    assert panel.slider
+    assert "Values by position" not in {section.name for section in plan({"losses/entropy"})}
+
+
+def test_the_end_of_a_run_has_its_curves():
+    (section, *_) = plan({"result/difference", "result/game/0.8/nll_heldout"})
+    chart, bars = section.panels
+    assert isinstance(chart, Chart)
+    assert isinstance(bars, Bars)
+    assert (chart.x, chart.y) == ("quality", "diversity")
 
 
 def test_quality_never_stands_without_diversity():
@@ -280,4 +305,10 @@ def test_a_real_run_fills_the_panels(logged):
     assert drawn(sections) <= logged
     assert logged - drawn(sections) <= set(LEFT_OUT)
     assert {"eval/grammatical", "rewards/length/mean", "time/rollout"} <= drawn(sections)
-    assert [section.name for section in sections if not section.panels] == []
+    assert [section.name for section in sections if not section.folded] == [
+        "Quality and diversity",
+        "Rewards",
+        "Samples",
+        "Learning",
+    ]
+    assert sum(len(section.panels) for section in sections if not section.folded) < 16

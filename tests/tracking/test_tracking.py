@@ -32,7 +32,7 @@ from wandb_records import (
 from seqgan.evaluation.metrics.embeddings import EMBEDDINGS
 from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.tracking import wandb_tracker
-from seqgan.tracking.base import Histogram, MemoryTracker, Trackers
+from seqgan.tracking.base import Ending, Histogram, MemoryTracker, Trackers
 from seqgan.tracking.jsonl import KINDS, JsonlTracker
 from seqgan.tracking.metrics import (
     METRICS,
@@ -43,6 +43,7 @@ from seqgan.tracking.metrics import (
     read_list,
     to_markdown,
 )
+from seqgan.tracking.positions import pictures_by_position, position_of, quantiles
 from seqgan.tracking.progress import LiveDisplay, Progress, format_rate
 from seqgan.tracking.wandb_settings import (
     TrackerConfig,
@@ -454,6 +455,7 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     config = TrackerConfig(
         project="words",
+        entity="lab",
         name="first",
         group="seeds",
         job_type="control",
@@ -492,7 +494,13 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     assert settings["tags"] == ["a", "b"]
     assert settings["notes"] == "with a constant reward"
     assert settings["config"]["update"]["generator"] == {"hidden_size": 32}
-    assert position == {"run_id": settings["run_id"], "step": 5, "project": "words"}
+    assert settings["entity"] == "lab"
+    assert position == {
+        "run_id": settings["run_id"],
+        "step": 5,
+        "project": "words",
+        "entity": "lab",
+    }
 
     assert definitions(records) == [
         ("global_step", None, ""),
@@ -512,6 +520,10 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     assert shown["advantage/01-02._type"] == "histogram"
     assert shown["advantage/01-02.values"] == [3, 1]
     assert shown["advantage/01-02.bins"] == [-0.5, 0, 2.5]
+    picture = run / "files" / shown["by_position/advantage.path"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    hidden = [metric["name"] for metric in of_kind(records, "metric") if is_hidden(metric)]
+    assert hidden == ["advantage/01-02"]
     (alert,) = of_kind(records, "alert")
     assert (alert["title"], alert["text"]) == ("mode collapse", "one text")
     assert table_rows(run, records) == [
@@ -555,9 +567,65 @@ def test_an_offline_run_reads_back(home: Path, tmp_path: Path) -> None:
     for path in staged:
         assert path.is_file()
         assert path.is_relative_to(folder)
-    assert files_below(home) == []
+    assert [path for path in files_below(home) if "matplotlib" not in path.parts] == []
     assert "WANDB_DATA_DIR" not in os.environ
     assert "WANDB_CACHE_DIR" not in os.environ
+
+
+def is_hidden(metric: dict[str, Any]) -> bool:
+    """From the panels that wandb makes by itself."""
+    return bool(metric.get("options", {}).get("hidden"))
+
+
+@pytest.mark.slow
+def test_a_run_is_named_as_its_folder_and_has_a_log(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "caf\u00e9 2"
+    tracker = WandbTracker(TrackerConfig(mode="offline"), folder, {})
+    tracker.log({"kl/weight": 1.0})
+    position = tracker.position()
+    tracker.line("pretrain 1/2\npretrain 2/2")
+    tracker.results(Ending({}, ["     MLE", "bleu  0.5"]))
+    tracker.close()
+    (run,) = wandb_runs(folder)
+    records = inspect(run)
+    (settings,) = of_kind(records, "run")
+    assert settings["display_name"] == "caf\u00e9 2"
+    assert (run / "files" / "output.log").read_text().splitlines() == [
+        "pretrain 1/2",
+        "pretrain 2/2",
+        "     MLE",
+        "bleu  0.5",
+    ]
+    assert "bleu" not in capfd.readouterr().err  # it is printed elsewhere
+    fork = WandbTracker(
+        TrackerConfig(mode="offline"), tmp_path / "other", {}, position | {"fork": True}
+    )
+    fork.close()
+    (settings,) = of_kind(inspect(wandb_runs(tmp_path / "other")[0]), "run")
+    assert settings["display_name"] == "other"
+
+
+def test_a_picture_has_a_box_for_each_group_of_positions() -> None:
+    histograms = {
+        "advantage/04-06": Histogram((0, 0), (0.0, 1.0, 2.0)),  # without a value
+        "advantage/01-03": Histogram((1, 3), (0.0, 1.0, 2.0)),
+        "action_value/22-22": HISTOGRAM,
+        "user/lengths": HISTOGRAM,
+    }
+    pictures = pictures_by_position(histograms, {"iteration": 3})
+    assert pictures.keys() == {"advantage", "action_value"}
+    assert pictures["advantage"].shape == (400, 800, 3)
+    assert pictures["advantage"].std() > 0
+    assert [position_of(name) for name in histograms] == [
+        ("advantage", "4-6"),
+        ("advantage", "1-3"),
+        ("action_value", "22"),
+        ("", ""),
+    ]
+    found = quantiles(histograms["advantage/01-03"], (0.125, 0.25, 0.5, 1.0))
+    assert found == pytest.approx([0.5, 1.0, 4 / 3, 2.0])
 
 
 @pytest.mark.slow
@@ -817,6 +885,46 @@ def test_live_progress_fits_sixty_columns() -> None:
         ["reward", "0.5", "nll_oracle", "9.125"],
         ["discriminator/information_heldout", "0.1"],
     ]
+
+
+def test_live_bars_leave_plain_lines_in_a_log() -> None:
+    console, clock, lines = live_console(), Clock(), list[str]()
+    with Progress(console, clock=clock) as progress:
+        assert progress.is_live
+        progress.message("before there is a log")
+        progress.log_to(lines.append)
+        progress.phase("pretrain", total=40)
+        for epoch in range(1, 41):
+            clock.now = epoch
+            progress.advance(1, {"nll_dev": epoch / 8})
+        progress.message("[saved]")
+    assert lines == [
+        "pretrain 1/40  nll_dev 0.125",
+        "pretrain 31/40  nll_dev 3.875",
+        "pretrain 40/40  nll_dev 5",
+        "[saved]",
+    ]
+    assert not Progress(plain_console()).is_live
+
+
+def test_bars_in_a_terminal_stay_out_of_what_wandb_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb puts a `write` of its own on the stream."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, kept = Terminal(), list[str]()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(terminal, "write", kept.append)
+    monkeypatch.setenv("TERM", "xterm")
+    with Progress() as progress:
+        assert progress.is_live
+        progress.phase("pretrain", total=2)
+        progress.message("[saved]")
+    assert "pretrain" in terminal.getvalue()
+    assert "[saved]" in terminal.getvalue()
+    assert kept == []
 
 
 def test_live_waits_are_shown_from_two_seconds_on() -> None:

@@ -13,6 +13,7 @@ from wandb_records import definitions, history, inspect, of_kind, summary, the_r
 from seqgan import cli
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking import wandb_tracker
+from seqgan.tracking.base import Ending
 from seqgan.tracking.wandb_settings import TrackerConfig, check_settings
 from seqgan.tracking.wandb_tracker import WandbTracker
 
@@ -131,6 +132,7 @@ ENVIRONMENT = {
 }
 FLAGS = {
     "project": "words",
+    "entity": "lab",
     "job_type": "probe",
     "name": "second",
     "tags": ("c",),
@@ -153,13 +155,14 @@ def test_flags_beat_the_environment_which_beats_our_defaults(
     WandbTracker(config, tmp_path, {}).close()
     found = the_run(tmp_path)
     expected: dict[str, list[Any]] = {
-        "nothing": ["seqgan", "train", None, None, None, None],
+        "nothing": ["seqgan", "train", tmp_path.name, None, None, None],
         "environment": ["thesis", "control", "first", ["a", "b"], "with patience", "seeds"],
         "environment and flags": ["words", "probe", "second", ["c"], "in haste", "others"],
     }
     assert [found.get(name) or None for name in RECORDED] == expected[given]
     if given != "nothing":
-        assert (found["entity"], found["run_id"]) == ("team", "abc123")
+        entity = "lab" if "flags" in given else "team"
+        assert (found["entity"], found["run_id"]) == (entity, "abc123")
 
 
 @pytest.mark.slow
@@ -234,7 +237,11 @@ def test_the_end_of_a_run_is_in_its_summary_and_beside_it(tmp_path: Path) -> Non
     for step, nll in ((10, 3.0), (20, 2.0), (30, 2.5)):
         tracker.log({"global_step": step, "eval/nll_heldout": nll, "eval/entropy": nll})
     ending = {"result/verdict": "better", "result/game/0.8/nll_heldout": 2.25}
-    tracker.results(ending, {"report": page})
+    curve = [
+        {"generator": generator, "temperature": 0.8, "quality": 0.5, "diversity": diversity}
+        for generator, diversity in (("mle", 2.5), ("game", 2.25))
+    ]
+    tracker.results(Ending(ending, curve=curve, files={"report": page}))
     tracker.close()
     (record,) = wandb_runs(tmp_path / "run")
     found = summary(record)
@@ -242,6 +249,9 @@ def test_the_end_of_a_run_is_in_its_summary_and_beside_it(tmp_path: Path) -> Non
     assert found["eval/entropy"] == 2.5
     assert {name: found[name] for name in ending} == ending
     assert (record / "files" / found["report"]["path"]).read_text() == page.read_text()
+    table = json.loads((record / "files" / found["curve_table"]["path"]).read_text())
+    assert table["columns"] == ["generator", "temperature", "quality", "diversity"]
+    assert table["data"] == [["mle", 0.8, 0.5, 2.5], ["game", 0.8, 0.5, 2.25]]
     records = inspect(record)
     assert ("eval/nll_heldout", "global_step", "last min") in definitions(records)
     (used,) = [one for one in of_kind(records, "artifact") if one["type"] == "dataset"]
