@@ -79,6 +79,7 @@ def _code_of(given: list[str]) -> int:
 
     from seqgan.system.errors import SeqganError, one_line
     from seqgan.system.shortage import shortage_in_one_line
+    from seqgan.system.terminal import say
 
     try:
         with shortage_in_one_line():
@@ -86,10 +87,10 @@ def _code_of(given: list[str]) -> int:
             sys.stdout.flush()  # here, where an error of it is still one line
         return code
     except SeqganError as error:
-        print(f"seqgan: {one_line(str(error))}", file=sys.stderr)
+        say(f"seqgan: {one_line(str(error))}", sys.stderr)
         return 2
     except OSError as error:  # a full disk
-        print(f"seqgan: {one_line(str(error))}", file=sys.stderr)
+        say(f"seqgan: {one_line(str(error))}", sys.stderr)
         return 1
     except KeyboardInterrupt as stop:  # before or after training, which stops by itself
         print("seqgan: stopped", file=sys.stderr)

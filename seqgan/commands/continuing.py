@@ -17,6 +17,7 @@ from seqgan.commands.prepared import (
     reported_once,
 )
 from seqgan.commands.train_run import present_stored, train_run
+from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
     from seqgan.learning.players import Players
@@ -128,12 +129,12 @@ def _say_where(folder: "RunFolder", checkpoint: Path | None) -> None:
     from seqgan.tracking.jsonl import KINDS
 
     if checkpoint is not None:
-        print(f"continuing from {checkpoint}", file=sys.stderr)
+        say(f"continuing from {checkpoint}", sys.stderr)
         return
     # Killed before its first checkpoint: nothing is lost by starting over.
     for kind in KINDS:
         (folder.path / f"{kind}.jsonl").unlink(missing_ok=True)
-    print(f"{folder.path} has no checkpoint yet; starting from the beginning", file=sys.stderr)
+    say(f"{folder.path} has no checkpoint yet; starting from the beginning", sys.stderr)
 
 
 def fork(path: Path, flags: list[str], device: str | None, trusted: bool) -> int:
@@ -216,5 +217,5 @@ def _branch_off(
         write_text(folder.fork, json.dumps(note))
 
     folder = create_run(config, players.task, fill)
-    print(f"branching off from {checkpoint}", file=sys.stderr)
+    say(f"branching off from {checkpoint}", sys.stderr)
     return prepared, folder, state

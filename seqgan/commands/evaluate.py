@@ -3,15 +3,18 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Samples, Seed, Temperature
+from seqgan.system.tables import aligned
+from seqgan.system.terminal import arrow, columns_of, say, wrapped
 
 if TYPE_CHECKING:
     from seqgan.evaluation.texts import Scores
+    from seqgan.tasks.base import Measure
 
 NUM_TEXTS = 4000  # drawn from a run
 FEW_KNOWN = 0.05  # share of words below which two files look like different things
@@ -43,7 +46,11 @@ COUNTS = ("_references", "_texts")
 def run(given: list[str]) -> int:
     """Prints the numbers, and gives the exit code."""
     options = _parse(given)
-    scores = _of_files(options) if options.run is None else _of_run(options)
+    measures: Mapping[str, Measure] = {}
+    if options.run is None:
+        scores = _of_files(options)
+    else:
+        scores, measures = _of_run(options)
     from seqgan.evaluation.metrics.intervals import bootstrap_intervals
 
     intervals = bootstrap_intervals(scores.per_text, options.seed)
@@ -51,7 +58,7 @@ def run(given: list[str]) -> int:
     if options.json:
         print(json.dumps(_flat(metrics, intervals)))
     else:
-        print("\n".join(_lines(metrics, intervals)))
+        print("\n".join(_lines(metrics, intervals, _better(metrics, measures), sys.stdout)))
     return 0
 
 
@@ -192,7 +199,8 @@ def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
         yield words
 
 
-def _of_run(options: argparse.Namespace) -> "Scores":
+def _of_run(options: argparse.Namespace) -> "tuple[Scores, dict[str, Measure]]":
+    """The scores of a run, and the measures whose direction its metrics do not have by name."""
     import torch
 
     from seqgan.evaluation.measure import measure, text_measures
@@ -213,6 +221,7 @@ def _of_run(options: argparse.Namespace) -> "Scores":
     texts = None
     if task.exact is None or not task.exact.full_support:
         texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
+    own = make_measures(config)
     measured = measure(
         trained.generator,
         task,
@@ -222,16 +231,17 @@ def _of_run(options: argparse.Namespace) -> "Scores":
         sampling,
         config.device,
         texts,
-        make_measures(config),
+        own,
     )
-    return Scores(
+    scores = Scores(
         {name.removeprefix("eval/"): value for name, value in measured.metrics.items()},
         {name.removeprefix("eval/"): part for name, part in measured.per_text.items()},
     )
+    return scores, {**task.measures, **own}
 
 
 def _note(message: str) -> None:
-    print(f"seqgan: {message}", file=sys.stderr)
+    say(f"seqgan: {message}", sys.stderr)
 
 
 def _flat(
@@ -246,22 +256,64 @@ def _flat(
     return flat
 
 
-def _lines(metrics: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[str]:
+def _better(metrics: Iterable[str], measures: "Mapping[str, Measure]") -> dict[str, str]:
+    """The better end of each metric's values, max or min; empty for one without.
+
+    Args:
+        measures: the task's and the user's own.
+    """
+    from seqgan.tracking.metrics import find_metric
+
+    ends = {}
+    for name in metrics:
+        if name.removeprefix("user/") in measures:
+            higher = measures[name.removeprefix("user/")].higher_is_better
+            ends[name] = "max" if higher else "min"
+        else:
+            ends[name] = find_metric(f"eval/{name}").best
+    return ends
+
+
+def _lines(
+    metrics: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    better: Mapping[str, str],
+    stream: Any,
+) -> list[str]:
     """Groups of numbers, with intervals where there are any. Counts stand in the headings."""
     shown = [name for name in metrics if not name.endswith(COUNTS)]
-    width = max(map(len, shown))
+    rows = {}
+    for name in shown:
+        head = f"  {name} {arrow(better[name], stream)}".rstrip()
+        interval = "[{:.4g}, {:.4g}]".format(*intervals[name]) if name in intervals else ""
+        rows[name] = (head, f"{metrics[name]:.4g}", interval)
+    columns = columns_of(stream)
+    lines = dict(zip(shown, _aligned(list(rows.values()), columns), strict=True))
     counts = {name: f"{value:.0f}" for name, value in metrics.items() if name not in shown}
-    lines: list[str] = []
+    found: list[str] = []
     for heading, starts in (*GROUPS, ("Other", ("",))):
         names = [name for start in starts for name in shown if name.startswith(start)]
         shown = [name for name in shown if name not in names]
         if names:
-            lines += ["", heading.format_map(counts)] if lines else [heading.format_map(counts)]
-        for name in names:
-            line = f"  {name.ljust(width)}  {metrics[name]:>9.4g}"
-            if name in intervals:
-                line += "  [{:.4g}, {:.4g}]".format(*intervals[name])
-            lines.append(line)
+            found += [""] if found else []
+            found += wrapped(heading.format_map(counts), columns)
+            found += [line for name in names for line in lines[name]]
     if intervals:
-        lines += ["", "In brackets: 95% intervals, by bootstrap over texts."]
-    return lines
+        found += ["", *wrapped("In brackets: 95% intervals, by bootstrap over texts.", columns)]
+    return found
+
+
+def _aligned(rows: Sequence[tuple[str, str, str]], columns: int | None) -> list[list[str]]:
+    """The lines of each row of a name, a number and perhaps its interval.
+
+    In a terminal that is too narrow for all three an interval stands on a line of its own.
+    """
+    whole = aligned(rows)
+    if columns is None or all(len(line) <= columns for line in whole):
+        return [[line] for line in whole]
+    short = aligned([row[:2] for row in rows])
+    width = max(map(len, short))
+    return [
+        [line, *([row[2].rjust(width)] if row[2] else [])]
+        for line, row in zip(short, rows, strict=True)
+    ]

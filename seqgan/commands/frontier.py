@@ -3,9 +3,10 @@
 import argparse
 import csv
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Samples, Seed, Temperature, TopP
@@ -13,6 +14,10 @@ from seqgan.system.errors import SeqganError
 from seqgan.system.files import writing
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
+from seqgan.system.terminal import arrow, columns_of, say
+
+if TYPE_CHECKING:
+    from seqgan.evaluation.planes.points import Panel
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -76,7 +81,9 @@ def run(given: list[str]) -> int:
         plain |= {"picture": str(picture), "table": str(table)}
         print(json_line(plain))
     else:
-        print("\n".join([*_lines(rows), "", *sentences, f"picture: {picture}  points: {table}"]))
+        print("\n".join([*_lines(rows, planes, sys.stdout), ""]))
+        for line in [*sentences, "", f"picture: {picture}", f"points: {table}"]:
+            say(line)
     return 0
 
 
@@ -145,9 +152,25 @@ def _write(table: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows as plain text in columns; a dash where a metric is not defined."""
-    return aligned([list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)])
+def _lines(rows: Sequence[dict[str, Any]], planes: Sequence["Panel"], stream: Any) -> list[str]:
+    """A table for each generator, a line for each point; a dash where a metric is not defined."""
+    axes = [axis for plane in planes for axis in (plane.quality, plane.diversity)]
+    better = {axis.name: "max" if axis.higher_is_better else "min" for axis in axes}
+    heads = {name: f"{name} {arrow(better.get(name, ''), stream)}".rstrip() for name in rows[0]}
+    keys = ["temperature"]
+    if any(row["top_p"] < 1 for row in rows):
+        keys.append("top_p")
+    named = [*keys, *(name for name in heads if name not in ("model", "temperature", "top_p"))]
+    cells = [[heads[name] for name in named]]
+    cells += [[_cell(row[name]) for name in named] for row in rows]
+    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells = [[cell.rjust(size) for cell, size in zip(row, width, strict=True)] for row in cells]
+    lines: list[str] = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        chosen = [line for row, line in zip(rows, cells[1:], strict=True) if row["model"] == model]
+        table = aligned([cells[0], *chosen], keys=len(keys), columns=columns_of(stream))
+        lines += [*([""] if lines else []), model, *table]
+    return lines
 
 
 def _cell(value: Any) -> str:

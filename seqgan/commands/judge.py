@@ -1,6 +1,7 @@
 """`seqgan judge`: a page on which people compare texts, and the numbers of what they chose."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from seqgan.system.errors import SeqganError
 from seqgan.system.files import making, write_text, writing
 from seqgan.system.streams import json_line
 from seqgan.system.tables import aligned
+from seqgan.system.terminal import columns_of, say, wrapped
 
 if TYPE_CHECKING:
     from seqgan.judging.scoring import Scores
@@ -140,9 +142,9 @@ def _prepare(given: list[str]) -> int:
         raise InputError(str(error)) from error
     _write(page, key, render(study), json.dumps(study.key(), indent=1, ensure_ascii=False))
     for line in _notes(study, sources, runs):
-        print(line)
-    print(f"page: {page}  (for the raters; it needs no server and names no system)")
-    print(f"key:  {key}  (not for the raters; `seqgan judge score` needs it)")
+        say(line)
+    say(f"page: {page}  (for the raters; it needs no server and names no system)")
+    say(f"key:  {key}  (not for the raters; `seqgan judge score` needs it)")
     return 0
 
 
@@ -225,11 +227,11 @@ def _score(given: list[str]) -> int:
     if options.json:
         print(json_line(asdict(scores)))
     else:
-        print("\n".join(_lines(scores)))
+        print("\n".join(_lines(scores, columns_of(sys.stdout))))
     return 0
 
 
-def _lines(scores: "Scores") -> list[str]:
+def _lines(scores: "Scores", columns: int | None) -> list[str]:
     """The report of a study: the sentences, then the numbers behind them."""
     pairs = [
         [
@@ -257,24 +259,27 @@ def _lines(scores: "Scores") -> list[str]:
         ]
         for one in scores.raters
     ]
-    lines = [f"question: {scores.question}", ""]
-    lines += [f"note: {note}" for note in scores.inattentive]
-    lines += [*(one.verdict for one in scores.pairs)]
-    lines += [scores.agreement]
+    said = [f"question: {scores.question}", ""]
+    said += [f"note: {note}" for note in scores.inattentive]
+    said += [*(one.verdict for one in scores.pairs)]
+    said += [scores.agreement]
     if scores.self_consistency is not None:
-        lines.append(f"Raters answered {scores.self_consistency:.0%} of the repeated pairs alike.")
-    lines += ["", *aligned([[*heads, "sign test p", "Holm p"], *pairs])]
-    lines += ["ties and both bad count one half for each; both bad are among the ties"]
+        said.append(f"Raters answered {scores.self_consistency:.0%} of the repeated pairs alike.")
+    lines = [line for one in said for line in wrapped(one, columns)]
+    lines += ["", *aligned([[*heads, "sign test p", "Holm p"], *pairs], columns=columns)]
+    about = "ties and both bad count one half for each; both bad are among the ties"
+    lines += wrapped(about, columns)
     if scores.strengths:
         strengths = [
             [one.system, f"{one.strength:+.2f}", _interval(one.interval, "+.2f")]
             for one in scores.strengths
         ]
-        lines += ["", *aligned([["Bradley-Terry", "log odds", "bootstrap 95%"], *strengths])]
+        strength_heads = ["Bradley-Terry", "log odds", "bootstrap 95%"]
+        lines += ["", *aligned([strength_heads, *strengths], columns=columns)]
     rater_heads = ["rater", "answered", "left", "consistent", "controls passed", "median seconds"]
-    lines += ["", *aligned([rater_heads, *raters])]
-    lines += ["", *(f"note: {note}" for note in scores.notes)] if scores.notes else []
-    return lines
+    lines += ["", *aligned([rater_heads, *raters], columns=columns)]
+    notes = [line for note in scores.notes for line in wrapped(f"note: {note}", columns)]
+    return [*lines, *([""] if notes else []), *notes]
 
 
 def _interval(interval: tuple[float, float] | None, form: str = ".3f") -> str:

@@ -1,12 +1,14 @@
 """`seqgan sample`: texts from a run's generator, one a line on standard output."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
 from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.streams import json_line
+from seqgan.system.terminal import columns_of, wrapped
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -86,13 +88,15 @@ def run(given: list[str]) -> int:
         prompts,
         forbidden,
     )
+    columns = columns_of(sys.stdout)
     scores = sequence_log_probs(trained.generator, drawn).tolist()
     for prompt, text, score in zip(drawn.prompt_texts, drawn.texts, scores, strict=True):
         before = {} if prompts is None else {"prompt": prompt}
         if options.json:
             print(json_line(before | {"text": text, "log_prob": score}))
         else:
-            print("\t".join(map(as_line, [*before.values(), text])))
+            between = "\t" if columns is None else " => "
+            print("\n".join(wrapped(between.join(map(as_line, [*before.values(), text])), columns)))
     return 0
 
 

@@ -18,6 +18,7 @@ from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.files import make_folder, write_bytes, write_text
 from seqgan.system.locks import lock
 from seqgan.system.reading import check_shape
+from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
     from seqgan.sweeps.reading import Sweep
@@ -239,22 +240,22 @@ def _run(sweep: "Sweep", study: Any, folder: Path, jobs: int, trust_run_code: bo
     needed = trusted or code_in_flags(flags)
     again = f"continue with: seqgan sweep --resume {folder}{f' {FLAG}' if needed else ''}"
     if runner.broken:
-        print(f"seqgan: {runner.broken}", file=sys.stderr)
+        say(f"seqgan: {runner.broken}", sys.stderr)
         return 1
     if stopped_by:
-        print(f"stopped; {again}", file=sys.stderr)
+        say(f"stopped; {again}", sys.stderr)
         return 128 + stopped_by
     if interrupted := sum(not trial.state.is_finished() for trial in trials):
-        print(f"{interrupted} interrupted; {again}", file=sys.stderr)
+        say(f"{interrupted} interrupted; {again}", sys.stderr)
     if all(trial.value is None for trial in trials):
-        print(f"seqgan: no trial has a value; see the logs in {folder}/trials", file=sys.stderr)
+        say(f"seqgan: no trial has a value; see the logs in {folder}/trials", sys.stderr)
         return 1
     return 0
 
 
 def _present(sweep: "Sweep", folder: Path, sweep_id: str, trials: Sequence[Any]) -> None:
     """The ranked table on standard output, and the files with the same content."""
-    from seqgan.sweeps.ranking import conclusion, draw_parallel, rank, table_lines
+    from seqgan.sweeps.ranking import conclusion, draw_parallel, failures, rank, table_lines
 
     rows = rank(sweep, folder, trials)
     results = folder / "sweep.json"
@@ -262,6 +263,8 @@ def _present(sweep: "Sweep", folder: Path, sweep_id: str, trials: Sequence[Any])
     text = json.dumps(content, indent=2, ensure_ascii=False)
     write_text(results, f"{text}\n")
     picture = draw_parallel(sweep, rows, folder / "parallel.png")
-    print("\n".join(table_lines(rows)))
-    print(conclusion(sweep, rows))
-    print(f"results: {results}" + (f"  picture: {picture}" if picture else ""))
+    print("\n".join(table_lines(sweep, rows, sys.stdout)))
+    for sentence in ("", *failures(rows), conclusion(sweep, rows), "", f"results: {results}"):
+        say(sentence)
+    if picture is not None:
+        say(f"picture: {picture}")

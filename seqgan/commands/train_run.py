@@ -1,15 +1,16 @@
-"""A run under way: its progress, its trackers, its signals, and the results that it prints."""
+"""A run under way: its progress, its trackers, its signals, and its results."""
 
 import os
 import signal
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from seqgan.commands.ending import present
 from seqgan.commands.prepared import Prepared
 from seqgan.system.errors import SeqganError
+from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
     from seqgan.tracking.base import Trackers
@@ -97,11 +98,11 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
             if is_main:
                 progress.message(f"seqgan: {message}")
             else:
-                print(f"seqgan: {message}", file=sys.stderr)
+                say(f"seqgan: {message}", sys.stderr)
         finally:
             tracker.close(code)
     if result is not None and is_main:
-        _present(folder, results_dict(result), tracker.offline_record)
+        present(folder, results_dict(result), tracker.offline_record)
     return code
 
 
@@ -149,24 +150,6 @@ def _draw(folder: "RunFolder") -> None:
             write_page([folder.path], path)
 
 
-def _present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:
-    """The end of a run on standard output: the table, and what it means in plain sentences.
-
-    Args:
-        results: what `results.json` holds.
-        record: of wandb, offline, where it may lie elsewhere.
-    """
-    from seqgan.report.summary import closing_sentences, stored_table
-
-    print("\n".join([*stored_table(results).lines(), *closing_sentences(results)]))
-    print(f"results: {folder.results}  report: {folder.page}")
-    records = sorted((folder.path / "wandb").glob("offline-run-*"))
-    if record is not None and record.parents[1] != folder.path.resolve():
-        records.append(record)
-    for offline in records:
-        print(f"wandb run, offline: {offline}")
-
-
 def present_stored(folder: "RunFolder") -> int:
     """Prints the stored results of a run that is finished already, and completes its folder."""
     from seqgan.training.runs import lock_run, read_results
@@ -175,8 +158,8 @@ def present_stored(folder: "RunFolder") -> int:
     if folder.undrawn() and os.access(folder.path, os.W_OK):  # killed before it had drawn them
         with lock_run(folder):
             _draw(folder)
-    print(f"{folder.path} is finished; --fork goes on from it", file=sys.stderr)
-    _present(folder, results)
+    say(f"{folder.path} is finished; --fork goes on from it", sys.stderr)
+    present(folder, results)
     return 0
 
 

@@ -10,7 +10,9 @@ from seqgan.evaluation.changes import Change
 from seqgan.evaluation.metrics.intervals import bootstrap_intervals
 from seqgan.evaluation.planes.points import Point
 from seqgan.system.tables import aligned
+from seqgan.system.terminal import arrow, columns_of, shows_bold
 from seqgan.tracking.base import Ending
+from seqgan.tracking.metrics import find_metric
 from seqgan.training.final import Price, Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
@@ -41,19 +43,48 @@ DIVERSITY = "nll_heldout"  # upwards in a plane, with the quality of the task to
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of numbers with a name each."""
+    """Rows of numbers with a name each.
+
+    Args:
+        better: the better end of each column's values, max or min; empty for one without.
+        metrics: the columns as the metric list names them.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...]], ...]
+    better: tuple[str, ...]
+    metrics: tuple[str, ...]
 
-    def lines(self) -> list[str]:
-        """Plain text, one metric a line and one generator a column: fits a narrow terminal."""
+    def best(self, index: int) -> list[bool]:
+        """The rows with the best value of a column, as it is shown; none where all are alike."""
+        shown = [float(f"{values[index]:.4g}") for _, values in self.rows]
+        if not self.better[index] or len(set(shown)) < 2 or any(map(math.isnan, shown)):
+            return [False] * len(shown)
+        best = max(shown) if self.better[index] == "max" else min(shown)
+        return [value == best for value in shown]
+
+    def lines(self, stream: Any = None) -> list[str]:
+        """Plain text, one metric a line and one generator a column: fits a narrow terminal.
+
+        Args:
+            stream: where the lines will be shown; None for nowhere in particular, which has every
+                character and any width, but no bold type.
+        """
         heads = ["", *(name for name, _ in self.rows)]
         body = [
-            [column, *(f"{values[index]:.4g}" for _, values in self.rows)]
+            [
+                f"{column} {arrow(self.better[index], stream)}".rstrip(),
+                *(f"{values[index]:.4g}" for _, values in self.rows),
+            ]
             for index, column in enumerate(self.columns)
         ]
-        return aligned([heads, *body])
+        strong = {
+            (1 + index, 1 + number)
+            for index in range(len(self.columns))
+            for number, is_best in enumerate(self.best(index))
+            if is_best and shows_bold(stream)
+        }
+        return aligned([heads, *body], columns=columns_of(stream), strong=strong)
 
 
 def result_table(result: Result) -> Table:
@@ -74,9 +105,14 @@ def stored_table(results: Mapping[str, Any]) -> Table:
     shown = [one for one in dict.fromkeys(metrics) if all(one in values for _, values in rows)]
     if comparison["quality"] in COLUMNS:  # in its own place among the others
         shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS), *own].index)
+    higher = comparison.get("higher_is_better", True)
+    ends = {one: find_metric(one).best for one in shown}
+    ends[quality] = ends.get(quality) or ("max" if higher else "min")
     return Table(
         tuple(_column(name) for name in shown),
         tuple((name, tuple(values[one] for one in shown)) for name, values in rows),
+        tuple(ends[one] for one in shown),
+        tuple(shown),
     )
 
 

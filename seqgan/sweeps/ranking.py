@@ -25,6 +25,8 @@ from seqgan.sweeps.trials import rows_with, trial_path
 from seqgan.system.files import writing
 from seqgan.system.reading import read_json
 from seqgan.system.tables import aligned
+from seqgan.system.terminal import arrow, columns_of, shows_bold
+from seqgan.tracking.metrics import find_metric
 
 STATUS = {
     TrialState.COMPLETE: "finished",
@@ -69,11 +71,34 @@ def rank(sweep: Sweep, folder: Path, trials: Sequence[Any]) -> list[Row]:
     return sorted(rows, key=lambda row: (row["rank"] or len(rows) + 1, row["trial"]))
 
 
-def table_lines(rows: Sequence[Row]) -> list[str]:
-    """A table with a line for each trial."""
+def table_lines(sweep: Sweep, rows: Sequence[Row], stream: Any = None) -> list[str]:
+    """A table with a line for each trial; the best values of the metric are bold on a terminal.
+
+    Args:
+        stream: where the lines will be shown; None for nowhere in particular.
+    """
     names = short_names([*rows[0]])
+    better: dict[str, str] = {name: find_metric(name).best for name in names if "/" in name}
+    better[sweep.metric] = sweep.goal.removesuffix("imize")
+    heads = [f"{names[name]} {arrow(better.get(name, ''), stream)}".rstrip() for name in names]
     cells = [["-" if row[name] is None else shown(row[name]) for name in names] for row in rows]
-    return aligned([[*names.values()], *cells], left=len(names) - 1)
+    for row in cells:
+        row[-1] = row[-1].partition(":")[0]  # reasons are longer than a column, and stand below
+    place = [*names].index(sweep.metric)
+    best = {(number, place) for number, row in enumerate(rows, 1) if row["rank"] == 1}
+    return aligned(
+        [heads, *cells],
+        left=len(names) - 1,
+        keys=2,
+        columns=columns_of(stream),
+        strong=best if shows_bold(stream) else (),
+    )
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each trial that failed."""
+    ended = [(row["trial"], row["status"].partition(": ")) for row in rows]
+    return [f"Trial {trial} {status}: {error}" for trial, (status, _, error) in ended if error]
 
 
 def conclusion(sweep: Sweep, rows: Sequence[Row]) -> str:

@@ -15,9 +15,9 @@ USUAL = 80  # columns of a terminal that does not say how many it has
 ARROWS = {"max": ("↑", "^"), "min": ("↓", "v")}  # and where the encoding lacks them
 
 
-def columns_of(stream: Stream) -> int | None:
+def columns_of(stream: Stream | None) -> int | None:
     """The width of a stream's terminal; None for a stream that is none."""
-    if not stream.isatty():
+    if stream is None or not stream.isatty():
         return None
     given = os.environ.get("COLUMNS", "")
     if given.isascii() and given.isdigit() and int(given) > 0:
@@ -64,7 +64,7 @@ def say(text: str, stream: Stream | None = None) -> None:
     print("\n".join(wrapped(text, columns_of(stream))), file=stream)
 
 
-def arrow(best: str, stream: Stream) -> str:
+def arrow(best: str, stream: Stream | None) -> str:
     """The direction of better values as a character that the stream can show.
 
     Args:
@@ -76,7 +76,7 @@ def arrow(best: str, stream: Stream) -> str:
     return sign if _can_show(stream, sign) else plain
 
 
-def _can_show(stream: Stream, text: str) -> bool:
+def _can_show(stream: Stream | None, text: str) -> bool:
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -84,10 +84,10 @@ def _can_show(stream: Stream, text: str) -> bool:
     return True
 
 
-def shows_bold(stream: Stream) -> bool:
+def shows_bold(stream: Stream | None) -> bool:
     """True for a terminal, unless NO_COLOR or TERM=dumb asks for plain text."""
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return stream.isatty() and not plain
+    return stream is not None and stream.isatty() and not plain
 
 
 def bold(text: str) -> str:

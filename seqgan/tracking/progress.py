@@ -16,10 +16,12 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.progress import TimeRemainingColumn as Remaining
+from rich.table import Column
 from rich.text import Text
 
 from seqgan.data.metrics import Metrics
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.terminal import wrapped
 
 SECONDS_UNTIL_SHOWN = 2.0  # of a wait, in live bars
 SECONDS_BETWEEN_LOGGED = 30.0  # lines of a phase in a log
@@ -33,6 +35,8 @@ class Display(Protocol):
     def phase(self, name: str, total: int, completed: float | int) -> None: ...
 
     def update(self, completed: float | int, metrics: Metrics) -> None: ...
+
+    def finish(self) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -70,6 +74,7 @@ class Progress:
         )
         self._log: PlainDisplay | None = None
         self._completed: float | int | None = None  # None before the first phase
+        self._name, self._total = "", 0
         self._metrics: dict[str, float | int] = {}
 
     @property
@@ -95,7 +100,7 @@ class Progress:
 
     def phase(self, name: str, total: int, completed: float | int = 0) -> None:
         """Begins a phase of `total` steps, of which a resumed run has `completed` behind it."""
-        self._completed = completed
+        self._name, self._total, self._completed = name, total, completed
         self._metrics = {}
         self._display.phase(name, total, completed)
         if self._log is not None:
@@ -115,8 +120,19 @@ class Progress:
         if self._log is not None:
             self._log.update(self._completed, self._metrics)
 
+    def finish(self, why_early: str = "") -> None:
+        """Ends the phase, with a full bar however many of its steps were done.
+
+        Args:
+            why_early: said where steps are left over.
+        """
+        self._display.finish()
+        if why_early and self._completed is not None and self._completed < self._total:
+            place = f"{self._completed:g}/{self._total}"
+            self.message(f"{self._name} stopped early at {place}: {why_early}")
+
     def message(self, text: str) -> None:
-        """A line of its own, above the live bars."""
+        """A line of its own above the live bars, broken between words where it is too long."""
         self._display.message(text)
         if self._log is not None:
             self._log.message(text)
@@ -175,8 +191,13 @@ class LiveDisplay:
         if self._task is not None:
             self._bars.update(self._task, completed=completed)
 
+    def finish(self) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, total=self._bars.tasks[self._task].completed)
+
     def message(self, text: str) -> None:
-        self._bars.console.print(Text(text))
+        console = self._bars.console
+        console.print(Text("\n".join(wrapped(text, console.width))), soft_wrap=True)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -231,6 +252,10 @@ class PlainDisplay:
             self._show_waiting()
             self._shown_at = now
 
+    def finish(self) -> None:
+        """Shows the last update, also that of a phase that ended early."""
+        self._show_waiting()
+
     def message(self, text: str) -> None:
         self._write(text)
 
@@ -282,11 +307,11 @@ class _BarsWithMetrics(Bars):
         self.clock = clock
         self.waits: list[tuple[str, float]] = []  # for what, and since when
         super().__init__(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=_whole()),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            Remaining(compact=True, elapsed_when_finished=True),
+            MofNCompleteColumn(table_column=_whole()),
+            _RateColumn(table_column=_whole()),
+            Remaining(compact=True, elapsed_when_finished=True, table_column=_whole()),
             console=console,
             expand=True,
             redirect_stdout=False,
@@ -301,6 +326,11 @@ class _BarsWithMetrics(Bars):
             seconds = self.clock() - began
             if seconds >= SECONDS_UNTIL_SHOWN:
                 yield Text(f"waiting for {what} ({seconds:.0f} s)", style="dim")
+
+
+def _whole() -> Column:
+    """A column that a narrow terminal does not break: the bar gets shorter."""
+    return Column(no_wrap=True)
 
 
 class _RateColumn(ProgressColumn):

@@ -24,7 +24,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.observers import Observer
 from seqgan.training.own_parts import kept_unit, watching
-from seqgan.training.phases.base import Phase, ShowsMeanwhile
+from seqgan.training.phases.base import EndsEarly, Phase, ShowsMeanwhile
 
 
 class Trainer:
@@ -95,6 +95,7 @@ class Trainer:
                     self.log(observer.before(phase))
             while not phase.done():
                 self.unit(phase)
+            self.progress.finish(phase.why_early() if isinstance(phase, EndsEarly) else "")
 
     @contextmanager
     def alerting(self, phase: Phase | None = None) -> Iterator[None]:

@@ -659,7 +659,7 @@ def test_a_bug_shows_its_traceback(
     with pytest.raises(ValueError, match="operands could not be"):
         cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "before")])
     monkeypatch.undo()
-    monkeypatch.setattr("seqgan.commands.train_run._present", broken)
+    monkeypatch.setattr("seqgan.commands.train_run.present", broken)
     with pytest.raises(ValueError, match="operands could not be"):
         cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "after")])
     assert "seqgan: operands" not in capsys.readouterr().err

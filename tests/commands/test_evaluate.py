@@ -237,7 +237,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], files: dict[str, Path]) -
     lines = capsys.readouterr().out.splitlines()
     assert run("evaluate", *pair(files), "--train", files["train"], "--json") == 0
     numbers = json.loads(capsys.readouterr().out)
-    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}
+    shown = [line.replace("↑", "").replace("↓", "").split() for line in lines if line[:2] == "  "]
+    rows = {words[0]: words[1:] for words in shown}
     counts = {"bleu_references", "self_bleu_references"}
     assert rows.keys() == without_intervals(numbers) - counts - {"lm_texts"}
     for name, (value, *interval) in rows.items():

@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from recorded_runs import results as recorded_results
+from terminals import Terminal
 from toys import ENDING
 
 from seqgan.data.sequences import Sequences
@@ -26,6 +28,7 @@ from seqgan.report.summary import (
     reward_sentence,
     stored_table,
 )
+from seqgan.system.terminal import bold
 from seqgan.training.final import NO_GAME, About, Price, Result, Row
 
 VALID = Axis("valid", "valid rate", "share of samples", True)
@@ -133,11 +136,52 @@ def test_a_quality_that_is_a_column_anyway_appears_once_in_its_place():
 def test_lines_are_aligned():
     assert result_table(finished()).lines() == [
         "                 MLE  MLE at 0.5    game  game at 0.5",
-        "valid            0.5        0.75  0.7512        0.875",
-        "nll_heldout        2         2.5    2.25        2.375",
+        "valid ↑          0.5        0.75  0.7512        0.875",
+        "nll_heldout ↓      2         2.5    2.25        2.375",
         "distinct_2      0.25        0.25    0.25         0.25",
         "duplicate_rate   0.5         0.5     0.5          0.5",
     ]
+
+
+def test_a_narrow_terminal_has_the_last_generators_below(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "42")
+    lines = result_table(finished()).lines(Terminal())
+    assert lines[0] == "                 MLE  MLE at 0.5    game"
+    assert lines[5:8] == [
+        "",
+        "                game at 0.5",
+        f"valid ↑               {bold('0.875')}",
+    ]
+    assert len(lines) == 11
+
+
+def test_the_best_of_a_row_is_bold_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    table = result_table(finished())
+    on_terminal = table.lines(Terminal())
+    strong = [re.findall("\x1b\\[1m(.*?)\x1b\\[22m", line) for line in on_terminal]
+    assert strong == [[], ["0.875"], ["2"], [], []]  # no end of distinct_2 is the better one
+    assert [re.sub("\x1b.*?m", "", line) for line in on_terminal] == table.lines()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert table.lines(Terminal()) == table.lines()
+
+
+def test_the_best_are_those_that_look_alike():
+    rows = (("x", (1.00001, 3.0)), ("y", (1.00002, 3.0)), ("z", (2.0, 3.0)))
+    table = Table(("a", "b"), rows, ("min", "max"), ("eval/a", "eval/b"))
+    assert table.best(0) == [True, True, False]
+    assert table.best(1) == [False, False, False]
+    broken = replace(table, rows=(*rows, ("w", (math.nan, 3.0))))
+    assert broken.best(0) == [False] * 4
+
+
+def test_a_quality_of_which_less_is_better_points_down():
+    results = results_dict(finished())
+    assert stored_table(results).better[0] == "max"
+    results["comparison"]["higher_is_better"] = False
+    assert stored_table(results).better[0] == "min"
 
 
 def test_results_of_older_versions_are_shown():
@@ -209,7 +253,7 @@ def test_several_rewards_are_listed():
 
 
 def test_numbers_wider_than_their_head():
-    table = Table(("a",), (("x", (-0.00001234,)), ("y", (math.inf,))))
+    table = Table(("a",), (("x", (-0.00001234,)), ("y", (math.inf,))), ("",), ("eval/a",))
     assert table.lines() == ["            x    y", "a  -1.234e-05  inf"]
 
 

@@ -163,8 +163,8 @@ def test_a_real_sweep_is_one_of_offline_runs(
     extra = ("--", *SMALL, "--seed", "4")
     assert run("sweep", file, "--jobs", "2", "--output", folder, *extra) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split()[:4] == ["rank", "trial", "nll_heldout", "kl_weight"]
-    assert table[3].startswith("Best: trial")
+    assert table[0].split()[:5] == ["rank", "trial", "nll_heldout", "↓", "kl_weight"]
+    assert table[4].startswith("Best: trial")
     assert (folder / "parallel.png").is_file()
     result = json.loads((folder / "sweep.json").read_text())
     assert {trial["status"] for trial in result["trials"]} == {"finished"}

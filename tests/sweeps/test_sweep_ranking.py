@@ -11,9 +11,19 @@ from matplotlib.image import imread
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from sweeping import METRIC, sweep_of
+from terminals import Terminal
 
-from seqgan.sweeps.ranking import conclusion, draw_parallel, rank, scale, short_names, table_lines
+from seqgan.sweeps.ranking import (
+    conclusion,
+    draw_parallel,
+    failures,
+    rank,
+    scale,
+    short_names,
+    table_lines,
+)
 from seqgan.sweeps.trials import error_line, rows_with, trial_path
+from seqgan.system.terminal import bold
 
 SWEEP = sweep_of(
     {"a.rate": [0.001, 0.002], "b.rate": [0.1, 0.2, 0.3], "a.kind": ["x", "y"], "every": 3}
@@ -62,20 +72,37 @@ def test_ranks_go_by_the_value_and_numbers_against_collapse_stand_beside(tmp_pat
 
 def test_the_table_and_the_sentence(tmp_path: Path) -> None:
     rows = rank(SWEEP, tmp_path, made_trials(tmp_path))
-    table = table_lines(rows)
+    table = table_lines(SWEEP, rows)
     assert table[0].split() == [
-        *("rank", "trial", "nll_heldout", "a.rate", "b.rate", "kind", "entropy"),
+        *("rank", "trial", "nll_heldout", "↓", "a.rate", "b.rate", "kind", "entropy"),
         *("duplicate_rate", "against", "MLE", "status"),
     ]
     assert table[1].split() == "1 1 1.2 0.001 0.2 y 3 0.25 better finished".split()
     assert table[2].endswith("-  stopped early")
-    assert table[4].endswith("failed: no space left (exit code 1)")
+    assert table[4].endswith("-  failed")
+    assert failures(rows) == ["Trial 3 failed: no space left (exit code 1)"]
     assert table[5].split()[:3] == ["-", "4", "-"]
     assert conclusion(SWEEP, rows) == (
         "Best: trial 1 of 5, eval/nll_heldout 1.2 with a.rate 0.001, b.rate 0.2, a.kind y."
         " Beside the MLE temperature curve it is better."
     )
     assert conclusion(SWEEP, rows[3:]) == "No trial has ended with a value of the metric."
+
+
+def test_a_narrow_terminal_has_the_table_in_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rank(SWEEP, tmp_path, made_trials(tmp_path))
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    lines = table_lines(SWEEP, rows, Terminal())
+    blocks = "\n".join(lines).split("\n\n")
+    assert len(blocks) == 3
+    assert all(block.startswith("rank  trial") for block in blocks)
+    assert f"   1      1            {bold('1.2')}" in blocks[0]
+    assert max(map(len, blocks[1].splitlines())) <= 50
+    assert blocks[2].splitlines()[1] == "   1      1  finished"
 
 
 def test_equal_values_share_a_rank(tmp_path: Path) -> None:

@@ -3,25 +3,11 @@
 import io
 
 import pytest
+from terminals import Terminal
 
 from seqgan.system.terminal import arrow, columns_of, say, shows_bold, wrapped
 
 SENTENCE = "The game is above the MLE curve at some qualities and under it at others."
-
-
-class Terminal(io.TextIOWrapper):
-    """A stream that says it is a terminal of no known width."""
-
-    def __init__(self, encoding: str = "utf-8") -> None:
-        super().__init__(io.BytesIO(), encoding)
-
-    def isatty(self) -> bool:
-        return True
-
-    @property
-    def shown(self) -> str:
-        self.flush()
-        return self.buffer.getvalue().decode(self.encoding)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("columns", [20, 50, 80, 120])

@@ -1,10 +1,12 @@
 """Lines of progress show names as they were typed."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from seqgan.system.terminal import wrapped
 from seqgan.tracking.progress import Progress
 
 NAMES = ["x:fire:y", "[bold]x[/]", "cost_$x$", "{x} 50%", "a  b", "#1 'q' \"r\"", "[link=x]"]
@@ -39,3 +41,40 @@ def test_a_phase_and_a_wait_are_shown_as_they_are(name: str) -> None:
             progress._display._bars.refresh()  # type: ignore[attr-defined]
     assert name in file.getvalue()
     assert f"waiting for {name}" in file.getvalue()
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_a_message_breaks_between_words_on_a_terminal(columns: int) -> None:
+    sentence = "a long sentence of many words that says something about the run " * 3
+    file = io.StringIO()
+    with Progress(Console(file=file, force_terminal=True, width=columns)) as progress:
+        progress.message(f"  {sentence.strip()}")
+    shown = re.sub(r"\x1b\[.*?[a-zA-Z]", "", file.getvalue()).strip("\r\n")
+    assert shown.splitlines() == wrapped(f"  {sentence.strip()}", columns)
+    assert len(shown.splitlines()) > 1
+
+
+def test_a_bar_that_ends_early_is_full_and_says_why() -> None:
+    file = io.StringIO()
+    with Progress(Console(file=file, force_terminal=True, width=80)) as progress:
+        progress.phase("pretrain generator", 60)
+        progress.advance(23)
+        progress.finish("no better dev NLL for 3 epochs")
+        (task,) = progress._display._bars.tasks  # type: ignore[attr-defined]
+        assert task.finished
+    assert "generator stopped early at 23/60: no better dev NLL for 3 epochs" in file.getvalue()
+    assert "23/23" in file.getvalue()
+
+
+def test_plain_lines_say_that_a_phase_ended_early() -> None:
+    file = io.StringIO()
+    with Progress(Console(file=file), clock=lambda: 0.0) as progress:
+        progress.phase("pretrain", 60)
+        progress.advance()
+        progress.advance()
+        progress.finish("why")
+        progress.phase("game", 1)
+        progress.advance()
+        progress.finish("why")
+    lines = ["pretrain 1/60", "pretrain 2/60", "pretrain stopped early at 2/60: why", "game 1/1"]
+    assert file.getvalue().splitlines() == lines

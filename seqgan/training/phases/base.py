@@ -64,3 +64,12 @@ class ShowsMeanwhile(Protocol):
     def meanwhile(self) -> Metrics:
         """Metrics beside the progress bar; empty between two steps."""
         ...
+
+
+@runtime_checkable
+class EndsEarly(Protocol):
+    """A phase that may end before all its steps are done."""
+
+    def why_early(self) -> str:
+        """The reason in a few words; empty where it has not ended early."""
+        ...

@@ -109,6 +109,13 @@ class MaximumLikelihood:
         """The mean loss of the epoch in progress."""
         return {} if self._epoch is None else {"pretrain/nll_train": self._epoch.mean_nll}
 
+    def why_early(self) -> str:
+        """The patience that ran out; empty where it did not."""
+        count = self.settings.patience
+        return (
+            f"no better dev NLL for {count} epoch{'s' if count > 1 else ''}" if self.stopped else ""
+        )
+
     def _unit_steps(self, players: Players) -> int:
         """Minibatches of the next unit, by the pace of the last one: one, until that is known."""
         steps = 1

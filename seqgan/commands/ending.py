@@ -1,0 +1,50 @@
+"""The end of a run on standard output: its table, its sentences, and what to do next."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seqgan.system.terminal import say
+
+if TYPE_CHECKING:
+    from seqgan.training.runs import RunFolder
+
+
+def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:
+    """Prints the end of a run.
+
+    Args:
+        results: what `results.json` holds.
+        record: of wandb, offline, where it may lie elsewhere.
+    """
+    from seqgan.report.summary import closing_sentences, stored_table
+
+    print("\n".join(stored_table(results).lines(sys.stdout)))
+    print()
+    for sentence in closing_sentences(results):
+        say(sentence)
+    print()
+    say(f"results: {folder.results}")
+    records = sorted((folder.path / "wandb").glob("offline-run-*"))
+    if record is not None and record.parents[1] != folder.path.resolve():
+        records.append(record)
+    for offline in records:
+        say(f"wandb run, offline: {offline}")
+    for step in next_steps(folder):
+        say(f"next: {step}")
+
+
+def next_steps(folder: "RunFolder") -> list[str]:
+    """Commands for a finished run, and the page to look at."""
+    from seqgan.training.config_files import read_settings
+    from seqgan.training.trust import FLAG, code_in_settings
+
+    run = shlex.quote(str(folder.path))
+    flag = f" {FLAG}" if code_in_settings(read_settings(folder.config), ()) else ""
+    return [
+        f"seqgan sample {run}{flag}",
+        f"seqgan frontier {run}{flag}",
+        f"open {folder.page} in a browser",
+    ]
