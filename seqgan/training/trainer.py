@@ -59,8 +59,7 @@ class Trainer:
         self.runtime, self.observers = players.runtime, list[Observer]()
         self.identity: Mapping[str, Any] = {}  # of a run in a folder, as `identity_of` gives it
         self.stop_requested, self.stop_signal = False, 0
-        self._last_checkpoint = time.monotonic()
-        self._checkpoint_pause = checkpoint_seconds  # the least time between two
+        self._last_checkpoint, self._checkpoint_pause = time.monotonic(), checkpoint_seconds
         players.listen(progress.message, lambda name: progress.waiting(f"reward {name!r}"))
         self._use_own_rng()
 
