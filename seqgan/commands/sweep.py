@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path, number
 from seqgan.system.checks import Seed, Size, checked
 from seqgan.system.errors import ConfigurationError, SeqganError
-from seqgan.system.files import make_folder, write_bytes, write_text
+from seqgan.system.files import make_folder, write_text
 from seqgan.system.locks import lock
 from seqgan.system.reading import check_shape
 from seqgan.system.terminal import say
@@ -81,7 +81,7 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
     settings = {"id": sweep_id, "seed": seed, "runs": runs, "flags": list(extra)}
 
     def write(temporary: Path) -> None:
-        write_bytes(temporary / "sweep.yaml", options.file.read_bytes())
+        write_text(temporary / "sweep.yaml", sweep.text)
         study = optuna.create_study(
             storage=open_journal(temporary), study_name=sweep.name, direction=sweep.goal
         )

@@ -39,6 +39,7 @@ from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, closing_sentences, stored_table
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import write_text
+from seqgan.system.inputs import open_file
 from seqgan.tracking.metrics import OWN, find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
@@ -124,7 +125,7 @@ def check_target(target: Path) -> None:
     if target.is_dir():
         raise ConfigurationError(f"a report is a file, got {target}, which is a folder")
     if target.exists():
-        with target.open("rb") as file:
+        with open_file(target) as file:
             if MARK.encode() not in file.read(1000):
                 raise ConfigurationError(
                     f"a report overwrites only reports, got {target}, which is none"

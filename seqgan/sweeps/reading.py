@@ -6,14 +6,14 @@ A local sweep reads the keys of Weights & Biases that optuna can follow. It refu
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from seqgan.system.errors import ConfigurationError, DataError
-from seqgan.system.reading import clipped, read_yaml, shown
+from seqgan.system.reading import LARGEST_YAML, clipped, parse_yaml, read_text, shown
 from seqgan.tracking.metrics import METRICS, find_metric
 
 NEEDED = ("method", "metric", "parameters", "command")
@@ -45,6 +45,7 @@ class Sweep:
     hyperband: dict[str, Any]  # arguments of optuna's pruner, empty for none
     run_cap: int = 0  # trials at most; 0 for no limit
     project: str = ""
+    text: str = field(default="", compare=False)  # of the file
 
     def grid(self) -> dict[str, list[Any]]:
         """The values of each swept parameter, for a grid over all of them."""
@@ -59,11 +60,12 @@ def read_sweep(path: Path) -> Sweep:
             value of the wrong type or out of range, a distribution that no local sweep draws.
     """
     try:
-        plain = read_yaml(path)
+        text = read_text(path, LARGEST_YAML)  # once, since it may be a pipe
+        plain = parse_yaml(text, path)
     except DataError as error:
         raise ConfigurationError(f"a sweep is a YAML file, got {error}") from error
     try:
-        return parse_sweep(plain, path.stem)
+        return replace(parse_sweep(plain, path.stem), text=text)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
 

@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from seqgan.system.files import digest_of
@@ -158,36 +158,18 @@ def hub_revision(name: str) -> str:
     return ""
 
 
-def moved_files(name: str, num_bytes: int, folders: list[Path]) -> Iterator[Path]:
+def moved_files(name: str, num_bytes: int, folders: list[Path]) -> list[Path]:
     """Files of a size and of a name's ending, in these folders and in the folders in them.
 
     A person who looks for a file that has moved would look there first. A file of the same name
     comes before others.
     """
-    left, others = MOST_LOOKED_AT, []
-    suffix = Path(name).suffix
-    for folder in dict.fromkeys(folders):
-        for path in _nearby(folder):
-            left -= 1
-            if left < 0:
-                break
-            if path.suffix == suffix and path.is_file() and path.stat().st_size == num_bytes:
-                if path.name == name:
-                    yield path
-                else:
-                    others.append(path)
-    yield from others
-
-
-def _nearby(folder: Path) -> Iterator[Path]:
-    try:
-        here = sorted(folder.iterdir())
-    except OSError:
-        return
-    yield from here
-    for inner in here:
-        if inner.is_dir() and not inner.is_symlink():
-            try:
-                yield from sorted(inner.iterdir())
-            except OSError:
-                continue
+    seen = chain.from_iterable(
+        folder.glob(pattern) for folder in dict.fromkeys(folders) for pattern in ("*", "*/*")
+    )
+    found = [
+        path
+        for path in islice(seen, MOST_LOOKED_AT)
+        if path.suffix == Path(name).suffix and path.is_file() and path.stat().st_size == num_bytes
+    ]
+    return sorted(found, key=lambda path: (path.name != name, path))

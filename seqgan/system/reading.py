@@ -143,13 +143,17 @@ def parse_row(line: bytes, place: str, shape: Shape) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value in a YAML file.
+    """The value in a YAML file; raises as `read_bytes` and `parse_yaml` do."""
+    return parse_yaml(read_text(path, LARGEST_YAML), path)
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """The value of a YAML file's text.
 
     Raises:
-        DataError: as `read_bytes`; it is no YAML, it is too large with its aliases written out, or
-            it holds something else than texts, numbers, true, false, null, lists and mappings.
+        DataError: it is no YAML, it is too large with its aliases written out, or it holds
+            something else than texts, numbers, true, false, null, lists and mappings.
     """
-    text = read_text(path, LARGEST_YAML)
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

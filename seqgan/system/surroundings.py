@@ -43,7 +43,7 @@ class Surrounding:
     read: Callable[[], Any]
     write: Callable[[Any], object]
     same: Callable[[Any, Any], bool] = operator.eq
-    harmless: Callable[[Any, Any], bool] = operator.eq  # of a change that is not worth a word
+    silent: bool = False  # changes are put back without a word
 
 
 @contextmanager
@@ -70,11 +70,11 @@ def kept_surroundings(who: str, tell: Tell | None = None, draws: Draws = "told")
     finally:
         changed = []
         for one, value in before:
-            if one.same(now := one.read(), value):
+            if one.same(one.read(), value):
                 continue
             one.write(value)
             told = draws == "told" or one not in RANDOM_STATES
-            if told and not one.harmless(value, now):
+            if told and not one.silent:
                 changed.append(one.name)
         if changed:
             listed = " and ".join(filter(None, (", ".join(changed[:-1]), changed[-1])))
@@ -101,24 +101,6 @@ def _device() -> str:
 
 def _to_device(device: str) -> None:
     torch.set_default_device(None if device == "cpu" else device)
-
-
-def _only_drawn(before: Any, after: Any) -> bool:
-    """Tells a state of Python's generator after some draws from one that was seeded.
-
-    Python draws for itself now and then, say where it mixes files or names. Its generator makes 624
-    numbers at a time, from those before; only a few thousand numbers are followed.
-    """
-    copy = random.Random()
-    copy.setstate(before)
-    (*numbers, place), (*wanted, _) = before[1], after[1]
-    copy.getrandbits(32 * (625 - place))  # the last of these is of the next 624
-    for _ in range(8):
-        if numbers == wanted:
-            return True
-        (*numbers, _) = copy.getstate()[1]
-        copy.getrandbits(32 * 624)
-    return False
 
 
 def _same_arrays(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -176,20 +158,9 @@ SETTINGS = (
     ),
 )
 RANDOM_STATES = (
-    Surrounding("Python's random state", random.getstate, random.setstate, harmless=_only_drawn),
-    Surrounding(
-        "NumPy's random state",
-        np.random.get_state,
-        np.random.set_state,
-        _same_arrays,
-        _same_arrays,
-    ),
-    Surrounding(
-        "PyTorch's random state",
-        torch.get_rng_state,
-        torch.set_rng_state,
-        torch.equal,
-        torch.equal,
-    ),
+    # Python draws for itself now and then, say where it mixes files or names.
+    Surrounding("Python's random state", random.getstate, random.setstate, silent=True),
+    Surrounding("NumPy's random state", np.random.get_state, np.random.set_state, _same_arrays),
+    Surrounding("PyTorch's random state", torch.get_rng_state, torch.set_rng_state, torch.equal),
 )
 HANDLERS = Surrounding("the handlers of signals", _handlers, _to_handlers)

@@ -25,6 +25,7 @@ from seqgan.system.digests import (
 )
 from seqgan.system.errors import DataError
 from seqgan.system.files import write_text
+from seqgan.system.reading import read_json
 from seqgan.training.config_files import plain_settings, settings_of
 from seqgan.training.places import code_of, named, named_in, place_of, replace_place
 from seqgan.training.settings import TrainConfig
@@ -290,11 +291,10 @@ def _changed(one: Input, place: str, folder: Path, change: str) -> "_ChangedErro
 
 
 def _remembered(folder: Path) -> dict[str, str]:
-    try:
-        plain = json.loads((folder / MOVED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # of no run that has moved; a digest decides in any case
-        return {}
-    return plain if isinstance(plain, dict) else {}
+    places: dict[str, str] = {}
+    if (folder / MOVED).exists():
+        places = read_json(folder / MOVED, {"*": str})
+    return places
 
 
 def _key(one: Input) -> str:

@@ -1,5 +1,6 @@
 """Sweep files: their values, their errors, and the command that they make."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,12 @@ def test_the_environment_makes_offline_runs_of_one_sweep(
 def test_no_two_trials_have_the_record_of_one_run(name: str, tmp_path: Path) -> None:
     sweep = parse_sweep(changed(project="mine"))
     assert name not in trial_environment({name: "abc"}, sweep, "id", 7, tmp_path / "7.yaml")
+
+
+def test_a_file_from_a_pipe_is_read_once_and_kept() -> None:
+    text = yaml.safe_dump(BASE)
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    assert read_sweep(Path(f"/dev/fd/{reading}")).text == text
+    os.close(reading)

@@ -11,6 +11,7 @@ import pytest
 from seqgan.evaluation.planes.published import read_points
 from seqgan.judging.ratings import read_ratings
 from seqgan.judging.study import Key, read_key
+from seqgan.report.page import check_target
 from seqgan.rewards.shipped.texts import read_weights
 from seqgan.system.errors import DataError, SeqganError
 from seqgan.system.files import digest_of
@@ -34,6 +35,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "oracle": lambda path: Oracle.load(path, 20),
     "hash": digest_of,
     "settings": read_yaml,
+    "a page in the way": check_target,
 }
 
 

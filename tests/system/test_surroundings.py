@@ -55,11 +55,7 @@ ALL = (*SETTINGS, HANDLERS, *RANDOM_STATES)
 def nothing_stays() -> Iterator[None]:
     before = [(one, one.read()) for one in ALL]
     yield
-    left = [
-        one.name
-        for one, value in before
-        if not (one.same(now := one.read(), value) or one.harmless(value, now))
-    ]
+    left = [one.name for one, value in before if not (one.silent or one.same(one.read(), value))]
     for one, value in before:
         one.write(value)
     assert not left
@@ -84,7 +80,8 @@ def test_what_a_reward_changes_is_put_back_and_said(what: str, fails: bool) -> N
     values = careful_returns(as_reward(judge), BATCH, policy, on_change=told.append)
     assert values.dtype == torch.float32
     line = f"reward 'judge' changed {what}: put back as it was before the call"
-    assert {*told} == {line}
+    # Python's own libraries draw from its generator: that is put back without a word.
+    assert {*told} == ({line} if what != "Python's random state" else set())
 
 
 def test_several_changes_are_one_line() -> None:
@@ -92,9 +89,9 @@ def test_several_changes_are_one_line() -> None:
     with kept_surroundings("it", told.append):
         os.chdir("/")
         torch.set_num_threads(torch.get_num_threads() + 1)
-        random.seed(1)
+        torch.manual_seed(1)
     assert told == [
-        "it changed the working directory, PyTorch's number of threads and Python's random state:"
+        "it changed the working directory, PyTorch's number of threads and PyTorch's random state:"
         " put back as it was before the call"
     ]
 
@@ -155,22 +152,15 @@ def test_without_a_listener_the_log_warns(caplog: pytest.LogCaptureFixture) -> N
     ]
 
 
-@pytest.mark.parametrize("draws", [1, 300, 623, 624, 625, 1300, 4000])
-def test_draws_of_pythons_generator_are_taken_back_without_a_word(draws: int) -> None:
+def test_pythons_random_state_is_put_back_without_a_word() -> None:
     told: list[str] = []
-    before = random.getstate()
     random.seed(5)
     random.random()
-    numbers = random.getstate()[1][:-1]
-    with kept_surroundings("it", told.append):
-        for _ in range(draws):
-            random.getrandbits(32)
-    assert random.getstate()[1][:-1] == numbers
+    numbers = random.getstate()[1][:-1]  # without the place among them: tests' checks of types draw
     with kept_surroundings("it", told.append):
         random.seed(6)
     assert random.getstate()[1][:-1] == numbers
-    assert told == ["it changed Python's random state: put back as it was before the call"]
-    random.setstate(before)
+    assert told == []
 
 
 class Own(BaseException):

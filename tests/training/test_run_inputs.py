@@ -219,6 +219,17 @@ def test_another_place_may_be_named_and_is_remembered(
         find(moved, inputs)
 
 
+@pytest.mark.parametrize("content", ["[]", '{"task.path d.txt": 1}', "[" * 9000, ""])
+def test_remembered_places_of_another_shape_are_one_line(place: Path, content: str) -> None:
+    write(place, d__txt="one\n")
+    config = text_config()
+    inputs = recorded(config)
+    os.remove("d.txt")
+    Path("runs/a/places.json").write_text(content)
+    with pytest.raises(DataError, match=r"places\.json"):
+        find(config, inputs)
+
+
 def test_nothing_is_remembered_of_what_has_not_moved(place: Path) -> None:
     write(place, d__txt="one\n")
     config = text_config()
