@@ -1,17 +1,69 @@
-"""The settings that `seqgan train` is given: a preset or a file, changed by flags."""
+"""The settings that `seqgan train` is given: a preset, or a file of texts or of settings."""
 
-import contextlib
-import io
-import os
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from seqgan.commands.parsing import InputError, given_path, take, unknown_flag
+from seqgan.commands.flags import asks_help, with_flags
+from seqgan.commands.parsing import InputError, given_path, take
+from seqgan.commands.short_names import long_names
 from seqgan.system.plugins import nearest
 
 if TYPE_CHECKING:
     from seqgan.training.settings import TrainConfig
+
+WAYS = "--config FILE (YAML), --resume RUN or --fork RUN"
+# Files by the ends of their names; those with columns are told apart by them.
+PRESET_OF = {".txt": "text", ".npz": "oracle"}
+TABLES = (".jsonl", ".csv")
+SETTINGS = (".yaml", ".yml")
+CONTINUATIONS = ("continuation", "completion")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The first argument of `seqgan train`, and the flags after it.
+
+    Args:
+        preset: empty where there is none.
+        config: a file of settings; empty where there is none.
+        flags: with the settings' own names; a file of texts is `--task.path` among them.
+        note: a line about the preset that was chosen for a file; empty where nobody wonders.
+    """
+
+    preset: str = ""
+    config: str = ""
+    flags: list[str] = field(default_factory=list)
+    note: str = ""
+
+
+def read_given(given: list[str]) -> Given:
+    """Tells presets from files, and gives each setting its own name.
+
+    Raises:
+        SeqganError: the first argument is neither a preset nor a file that can be read.
+    """
+    if not given or given[0].startswith("-"):
+        config, flags = take(long_names(given), "--config")
+        return Given(config=config or "", flags=flags)
+    from seqgan.training.presets import PRESETS
+
+    first, flags = given[0], long_names(given[1:])
+    if first in PRESETS:
+        read = Given(first, flags=_with_path(first, flags))
+    elif _is_path(first):
+        read = _of_file(first, flags)
+    else:
+        raise InputError(
+            f"unknown preset {first!r}{nearest(first, PRESETS)}; train takes a file of texts or"
+            f" one of {', '.join(PRESETS)}"
+        )
+    config, flags = take(read.flags, "--config")
+    if config is not None:
+        raise InputError(f"{first} and --config {config} together; train takes one of them")
+    return replace(read, flags=flags)
 
 
 def configuration(given: list[str]) -> "TrainConfig":
@@ -20,10 +72,9 @@ def configuration(given: list[str]) -> "TrainConfig":
     Raises:
         SeqganError: what `seqgan train` would report.
     """
-    preset = given[0] if given and not given[0].startswith("-") else None
-    path, flags = take(given if preset is None else given[1:], "--config")
-    trusted, flags = trusted_flags(flags)
-    return parse_config(preset, path, flags, trusted)
+    read = read_given(given)
+    trusted, flags = trusted_flags(read.flags)
+    return parse_config(replace(read, flags=flags), trusted)
 
 
 def trusted_flags(flags: list[str]) -> tuple[bool, list[str]]:
@@ -33,176 +84,145 @@ def trusted_flags(flags: list[str]) -> tuple[bool, list[str]]:
     return is_trusted(FLAG in flags), [flag for flag in flags if flag != FLAG]
 
 
-def parse_config(
-    preset: str | None, path: str | None, flags: list[str], trusted: bool
-) -> "TrainConfig":
+def parse_config(given: Given, trusted: bool) -> "TrainConfig":
+    """The settings of a preset or a file, with what the flags change.
+
+    Raises:
+        SeqganError: nothing is given, or a setting or a flag cannot be used.
+    """
     from seqgan.training.config_files import load_config
     from seqgan.training.presets import PRESETS
     from seqgan.training.trust import TRAINING
 
-    asks_help = any(flag in ("-h", "--help") for flag in flags)
-    if preset is None and path is None and not asks_help:
+    if not given.preset and not given.config and not asks_help(given.flags):
+        late = next((flag for flag in given.flags if flag in PRESETS or _is_file(flag)), "")
+        hint = f"; {late} comes first: seqgan train {late} ..." if late else ""
         raise InputError(
-            f"train takes a preset ({', '.join(PRESETS)}), --config FILE, --resume RUN or"
-            " --fork RUN"
+            f"nothing to train on; train takes a file of texts (captions.txt), a preset"
+            f" ({', '.join(PRESETS)}), {WAYS}{hint}"
         )
-    if preset is not None and preset not in PRESETS:
-        raise InputError(
-            f"a preset is one of {', '.join(PRESETS)}, got {preset!r}{nearest(preset, PRESETS)}"
-        )
-    if path:
-        config = load_config(given_path(path), trusted, TRAINING, flags)
-    else:
-        config = PRESETS[preset or "captions"]()
-    return with_flags(config, flags, preset or "PRESET")
+    if given.config:
+        config = load_config(given_path(given.config), trusted, TRAINING, given.flags)
+        return with_flags(config, given.flags, f"--config {given.config}")
+    return with_flags(PRESETS[given.preset or "text"](), given.flags, given.preset or "FILE")
 
 
-def with_flags(config: "TrainConfig", flags: list[str], what: str) -> "TrainConfig":
-    """The configuration with what the flags change."""
-    import tyro
-
-    from seqgan.training.moved import present_flags
-    from seqgan.training.presets import PRESETS
-    from seqgan.training.settings import TrainConfig
-
-    config, flags = _with_kinds(config, present_flags(flags))
-    _check_given(config, flags)
-    errors = io.StringIO()
-    asks_help = any(flag in ("-h", "--help") for flag in flags)
-    unbroken = contextlib.nullcontext() if asks_help else _wide_terminal()
-    try:
-        with contextlib.redirect_stderr(errors), unbroken:
-            parsed, unknown = tyro.cli(
-                TrainConfig,
-                prog=f"seqgan train {what}",
-                description=(
-                    f"Presets: {', '.join(PRESETS)}. Instead of a preset: --config FILE (YAML),"
-                    " --resume RUN, or --fork RUN for a new run that goes on from RUN's newest"
-                    " checkpoint with RUN's settings. --trust-run-code runs the files and"
-                    " modules of Python that FILE or RUN names."
-                ),
-                default=config,
-                args=flags,
-                config=(tyro.conf.AvoidSubcommands,),
-                return_unknown_args=True,
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise InputError(_first_line_of_box(errors.getvalue())) from stop
-    if unknown:
-        raise InputError(unknown_flag(unknown[0], _flag_names(config)))
-    return parsed
-
-
-@contextlib.contextmanager
-def _wide_terminal() -> Iterator[None]:
-    """Lets tyro write an error without breaking its lines, within a path for example."""
-    before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100000"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = before
-
-
-def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig", list[str]]:
-    """The configuration with the classes that flags choose for its slots, and the other flags.
-
-    `--task.kind KIND` and `--task KIND` are the same. Of the kinds that come with the package, the
-    flag stays: one class may stand for several kinds.
-    """
-    from dataclasses import replace
-
-    from seqgan.training.slots import SLOTS, settings_class
-
-    for slot, kinds in SLOTS.items():
-        kind, flags = _take_last(flags, f"--{slot}", f"--{slot}.kind")
-        if kind is None:
-            continue
-        chosen = settings_class(slot, kind)
-        if type(getattr(config, slot)) is not chosen:
-            config = replace(config, **{slot: _defaults(chosen)})
-        if kind in kinds:
-            flags = [*flags, f"--{slot}.kind", kind]
-    return config, flags
-
-
-def _take_last(flags: list[str], *names: str) -> tuple[str | None, list[str]]:
-    """As `take`, of a flag with several names that may be given again; the last value counts."""
-    last = None
-    for name in names:
-        value, others = take(flags, name)
-        while value is not None:
-            last, flags = value, others
-            value, others = take(flags, name)
-    return last, flags
-
-
-def _defaults(chosen: type) -> Any:
-    """The settings of a class with its defaults, and with tyro's mark for what has to be given.
-
-    `__post_init__` is left out: it checks settings that are complete.
-    """
-    from dataclasses import MISSING, fields
-
-    import tyro
-
-    settings: Any = object.__new__(chosen)
-    for item in fields(chosen):
-        if item.default_factory is not MISSING:
-            default = item.default_factory()
-        else:
-            default = tyro.MISSING if item.default is MISSING else item.default
-        object.__setattr__(settings, item.name, default)
-    return settings
-
-
-def _check_given(config: "TrainConfig", flags: list[str]) -> None:
-    """Checks that flags set all the fields without a default, where no help is asked for.
+def _with_path(preset: str, flags: list[str]) -> list[str]:
+    """The flags, a file in front of them as `--task.path`.
 
     Raises:
-        InputError: one is not set; its name may have been misspelt.
+        InputError: there is no such file, or the preset reads none.
     """
-    import tyro
+    from seqgan.training.presets import PRESETS
 
-    from seqgan.training.slots import SLOTS, kind_of
+    if not flags or flags[0].startswith("-"):
+        return flags
+    path, *others = flags
+    if not hasattr(PRESETS[preset]().task, "path"):
+        own = f"; your own texts: seqgan train {path}" if _is_path(path) else ""
+        raise InputError(f"the preset {preset} takes no file, got {path}{own}")
+    if not (preset == "prompts" and _is_hub_name(path)):
+        _check_exists(path)
+    return ["--task.path", path, *others]
 
-    names = [flag.partition("=")[0].replace("_", "-") for flag in flags if flag.startswith("-")]
-    if "-h" in names or "--help" in names:
+
+def _of_file(path: str, flags: list[str]) -> Given:
+    """The preset for a file, or the file of settings itself."""
+    place, suffix = given_path(path), given_path(path).suffix.lower()
+    _check_exists(path)
+    if place.is_dir():
+        return _of_folder(path, flags)
+    if suffix in SETTINGS:
+        return Given(config=path, flags=flags)
+    flags = ["--task.path", path, *flags]
+    if suffix in TABLES:
+        return _of_table(place, flags)
+    return Given(PRESET_OF.get(suffix, "text"), flags=flags)
+
+
+def _of_folder(path: str, flags: list[str]) -> Given:
+    """The preset for a data set of Hugging Face's `datasets`.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    place = given_path(path)
+    if any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+        return Given("prompts", flags=["--task.path", path, *flags], note=f"{path}: preset prompts")
+    if (place / "config.yaml").is_file():
+        raise InputError(
+            f"{path} is a run; --resume {path} continues it, --fork {path} begins another there"
+        )
+    if (place / "config.json").is_file():
+        raise InputError(f"{path} is a language model; seqgan train FILE --model {path} trains it")
+    raise InputError(f"{path} is a folder; train takes a file of texts (.txt, .jsonl or .csv)")
+
+
+def _of_table(place: Path, flags: list[str]) -> Given:
+    """The preset for a file with columns, by the columns of its first record.
+
+    Raises:
+        InputError: the columns do not tell.
+        TextFileError: the file cannot be read.
+    """
+    from seqgan.tasks.files.text_files import stream_records
+
+    named = {flag.partition("=")[0].replace("_", "-") for flag in flags}
+    if "--task.column" in named:
+        return Given("text", flags=flags)
+    if named & {"--task.prompt-column", "--task.continuation-column"}:
+        return Given("prompts", flags=flags)
+    columns = next(stream_records(place), ("", {}))[1]
+    if "prompt" in columns or "messages" in columns:
+        return _of_prompts(place, columns, flags)
+    if "text" in columns or len(columns) == 1:
+        column = "text" if "text" in columns else next(iter(columns))
+        chosen = [] if column == "text" else ["--task.column", column]
+        note = f"{place}: texts in the column {column!r} (preset text)"
+        return Given("text", flags=[*flags, *chosen], note=note)
+    listed = ", ".join(map(repr, columns)) or "none"
+    raise InputError(
+        f"{place} has the columns {listed}, but none is called text or prompt; name that of the"
+        " texts (--task.column NAME), or those of prompts and continuations (--task.prompt-column"
+        " NAME --task.continuation-column NAME)"
+    )
+
+
+def _of_prompts(place: Path, columns: Mapping[str, object], flags: list[str]) -> Given:
+    """The preset for prompts, whose continuations have one of two names."""
+    found = [name for name in CONTINUATIONS if name in columns]
+    chosen = ["--task.continuation-column", found[0]] if found[:1] == ["completion"] else []
+    prompts = "prompt" if "prompt" in columns else "messages"
+    listed = " and ".join(map(repr, [prompts, *found[:1]]))
+    note = f"{place}: prompts in the columns {listed} (preset prompts)"
+    if not found:
+        note = f"{place}: prompts in the column {listed} (preset prompts)"
+    return Given("prompts", flags=[*flags, *chosen], note=note)
+
+
+def _is_path(text: str) -> bool:
+    """Tells a file, also a missing one, from a misspelt preset."""
+    return bool("/" in text or "\\" in text or re.search(r"\.\w+$", text)) or _is_file(text)
+
+
+def _is_file(text: str) -> bool:
+    return not text.startswith("-") and given_path(text).exists()
+
+
+def _is_hub_name(text: str) -> bool:
+    """True for `user/name` and `user/name:split`, which is no path of anything here."""
+    name = re.fullmatch(r"[\w.-]+/[\w.-]+(:\w+)?", text)
+    return bool(name) and not text.startswith(".") and Path(text).suffix.lower() not in TABLES
+
+
+def _check_exists(path: str) -> None:
+    """Raises InputError for a file that is not there, with a name like it in its folder."""
+    place = given_path(path)
+    if place.exists():
         return
-    for slot in SLOTS:
-        settings = getattr(config, slot)
-        for name, value in vars(settings).items():
-            flag = f"--{slot}.{name.replace('_', '-')}"
-            if value is tyro.MISSING and flag not in names:
-                known = _flag_names(config)
-                for other in names:
-                    if other.startswith(f"--{slot}.") and other not in known:
-                        raise InputError(unknown_flag(other, known))
-                raise InputError(f"{kind_of(slot, settings)} needs {flag}, got none")
-
-
-def _flag_names(config: Any, prefix: str = "--") -> list[str]:
-    from dataclasses import fields, is_dataclass
-
-    names = []
-    for item in fields(config):
-        value, name = getattr(config, item.name), prefix + item.name.replace("_", "-")
-        names += _flag_names(value, f"{name}.") if is_dataclass(value) else [name]
-    return names
-
-
-def _first_line_of_box(text: str) -> str:
-    """The message inside the frame that tyro draws around an error."""
-    lines = [line.strip("│ ").strip() for line in text.splitlines() if line.startswith("│")]
-    message = []
-    for line in lines:
-        if not line.strip("─"):
-            break
-        message.append(line)
-    line = " ".join(message) or " ".join(text.split())
-    return re.sub(r"^Error parsing [\w.-]+: (?=.* (is|are|has|names) )", "", line)  # our own rule
+    folder = place.parent
+    names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
+    hint = nearest(place.name, names)
+    if not hint and _is_hub_name(path) and not place.suffix:
+        hint = f"; a data set of the Hugging Face hub: seqgan train prompts {path}"
+    raise InputError(f"cannot read {path}: no such file{hint}")

@@ -11,6 +11,9 @@ from typing import Any, NoReturn, get_args
 from seqgan.system.checks import broken_rule
 from seqgan.system.errors import SeqganError
 
+ALIKE = 0.8  # likeness of two names of which one may be meant for the other
+NUM_NEAR = 4  # known flags that an error lists
+
 
 class InputError(SeqganError):
     """Arguments of a command that do not go together, or of which it knows nothing."""
@@ -38,16 +41,32 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def unknown_flag(flag: str, known: Sequence[str]) -> str:
-    """The error about a flag that is none; a setting that moved is near by its own last name."""
+    """The error about a flag that is none, with the known one that it may stand for.
+
+    A setting is known by its last name alone: one that moved, or whose section was left out.
+    """
     if not flag.startswith("-"):
         return f"unexpected argument {flag!r}"
-    name = flag.split("=")[0]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    lasts = {each.rpartition(".")[2]: each for each in known}
-    wanted = name.rpartition(".")[2]
-    if not (near and difflib.get_close_matches(wanted, [near[0].rpartition(".")[2]])):
-        near = [lasts[last] for last in difflib.get_close_matches(wanted, lasts, n=1)] or near
-    return f"unknown flag {flag}" + (f"; the nearest known one is {near[0]}" if near else "")
+    lasts: dict[str, list[str]] = {}
+    for each in known:
+        lasts.setdefault(_last_name(each), []).append(each)
+    wanted = _last_name(flag.partition("=")[0].replace("_", "-"))
+    near = difflib.get_close_matches(wanted, lasts, n=1, cutoff=ALIKE)
+    if not near and len(wanted) > 2:
+        near = [last for last in lasts if f"-{wanted}" in f"-{last}"]  # a part of its words
+    flags = [each for last in near for each in lasts[last]][:NUM_NEAR]
+    if len(flags) < 2:
+        return f"unknown flag {flag}" + (f"; the nearest known one is {flags[0]}" if near else "")
+    section = flag.rpartition(".")[0]
+    same = [each for each in flags if section and each.startswith(f"{section}.")]
+    if same:
+        return f"unknown flag {flag}; the nearest known one is {same[0]}"
+    return f"unknown flag {flag}; there is {', '.join(flags[:-1])} or {flags[-1]}"
+
+
+def _last_name(flag: str) -> str:
+    """A flag's name without its section and its dashes."""
+    return flag.lstrip("-").rpartition(".")[2]
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

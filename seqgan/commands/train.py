@@ -1,9 +1,11 @@
 """`seqgan train`: a preset or a file, changed by flags; or a run to continue or fork."""
 
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqgan.commands.continuing import fork, resume
-from seqgan.commands.given import parse_config, trusted_flags
+from seqgan.commands.given import Given, parse_config, read_given, trusted_flags
 from seqgan.commands.parsing import InputError, given_path, take
 from seqgan.commands.prepared import locked, main_first, prepare, processes, reported_once
 from seqgan.commands.train_run import train_run
@@ -17,25 +19,23 @@ if TYPE_CHECKING:
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
     with reported_once():
-        preset = given[0] if given and not given[0].startswith("-") else None
-        flags = given if preset is None else given[1:]
-        path, flags = take(flags, "--config")
-        resumed, flags = take(flags, "--resume")
+        read = read_given(given)
+        resumed, flags = take(read.flags, "--resume")
         parent, flags = take(flags, "--fork")
         profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
         trusted, flags = trusted_flags(flags)
-        if sum(choice is not None for choice in (preset, path, resumed, parent)) > 1:
-            raise InputError(
-                "train takes one of a preset, --config, --resume and --fork, got more than one"
-            )
-        continued = "--resume" if resumed is not None else "--fork" if parent is not None else ""
-        if profiled and continued:
-            raise InputError(f"--profile is for a preset or --config, got it beside {continued}")
+        ways = {"--config": read.config, "--resume": resumed, "--fork": parent}
+        chosen = [read.preset] * bool(read.preset) + [way for way, path in ways.items() if path]
+        if len(chosen) > 1:
+            raise InputError(f"{' and '.join(chosen)} together; train takes one of them")
+        if profiled and (resumed or parent):
+            raise InputError(f"--profile and {chosen[0]} together; --profile is for new runs")
         device, others = take(flags, "--device")
         if profiled:
             _check_alone()
-        if not continued:
-            config = parse_config(preset, path, flags, trusted)
+        if not (resumed or parent):
+            config = parse_config(replace(read, flags=flags), trusted)
+            _say_preset(read)
     if resumed is not None:
         return resume(given_path(resumed), others, device, trusted)
     if parent is not None:
@@ -43,11 +43,19 @@ def run(given: list[str]) -> int:
     return _profile(config, trusted) if profiled else _start(config, trusted)
 
 
+def _say_preset(read: Given) -> None:
+    """Says which preset a file's columns chose."""
+    from seqgan.system.runtime import launched_rank
+
+    if read.note and launched_rank() == 0:
+        print(read.note, file=sys.stderr)
+
+
 def _check_alone() -> None:
     from seqgan.system.runtime import launched_processes
 
     if launched_processes() > 1:
-        raise InputError(f"--profile is for one process, got {launched_processes()}")
+        raise InputError(f"--profile in {launched_processes()} processes; it is for one")
 
 
 def _start(config: "TrainConfig", trusted: bool) -> int:

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 GRAMMAR = "NAME, module:attribute or file.py:attribute, and (key=literal, ...) after it"
 
+ALIKE = 0.7  # likeness of two names of which one may be meant for the other
+
 # The module of a user's file; cannot be the name of an installed one.
 FILE_PREFIX = "user_file:"
 
@@ -352,7 +354,7 @@ def _importable(folder: Path) -> None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at the nearest known name, to stand at the end of an error; empty where none is."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=ALIKE)
     return f"; the nearest is {near[0]}" if near else ""
 
 

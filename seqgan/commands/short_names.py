@@ -1,0 +1,102 @@
+"""Names of `seqgan train`'s flags: the short ones, and those that other programs have for them."""
+
+from collections.abc import Mapping, Sequence
+
+# Each is short for one setting, and sets nothing else. The second text is its line in the help.
+SHORT: Mapping[str, tuple[str, str]] = {
+    "--epochs": ("pretrain.epochs", "passes over the texts before the game, at most"),
+    "--iterations": ("adversarial.iterations", "rounds of the game"),
+    "--batch-size": ("adversarial.batch_size", "texts in each update in the game"),
+    "--learning-rate": ("rule.learning_rate", "the generator's, in the game"),
+    "--rollouts": ("rule.num_rollouts", "completions that give each token its value; 0: none"),
+    "--kl-weight": ("rule.kl_weight", "how strongly the generator is held to its start"),
+    "--max-length": ("task.max_length", "tokens of the longest text; longer ones are dropped"),
+    "--hidden-size": ("generator.hidden_size", "width of the generator"),
+    "--eval-every": ("evaluation.every", "rounds of the game between two evaluations"),
+}
+# A language model is two settings: the kind of the generator, and its folder.
+MODEL = "--model"
+MODEL_HELP = "a language model of transformers to start from: its folder, or a hub name"
+
+# Flags of TRL, transformers, CleanRL, Stable-Baselines3's zoo and others, and how they are called
+# here. An unknown flag of such a name is answered with it.
+ELSEWHERE: Mapping[str, str] = {
+    "num-train-epochs": "--epochs",
+    "num-epochs": "--epochs",
+    "total-timesteps": "--iterations (rounds of the game)",
+    "n-timesteps": "--iterations (rounds of the game)",
+    "timesteps": "--iterations (rounds of the game)",
+    "max-steps": "--iterations (rounds of the game)",
+    "steps": "--iterations (rounds of the game)",
+    "num-iterations": "--iterations",
+    "per-device-train-batch-size": "--batch-size",
+    "bs": "--batch-size",
+    "lr": "--learning-rate",
+    "num-generations": "--rollouts",
+    "beta": "--kl-weight",
+    "kl-coef": "--kl-weight",
+    "init-kl-coef": "--kl-weight",
+    "ent-coef": "--rule.update.entropy-weight",
+    "entropy-coef": "--rule.update.entropy-weight",
+    "max-completion-length": "--max-length",
+    "max-new-tokens": "--max-length",
+    "max-seq-length": "--max-length",
+    "max-prompt-length": "--task.max-prompt-length",
+    "max-grad-norm": "--rule.update.max-grad-norm (before the game: --pretrain.max-grad-norm)",
+    "weight-decay": "--pretrain.weight-decay",
+    "temperature": "--evaluation.temperatures (those of the final comparison)",
+    "model-name": "--model",
+    "model-name-or-path": "--model",
+    "use-peft": "--generator.adapter lora",
+    "lora-r": "--generator.lora-rank",
+    "gradient-checkpointing": "--generator.gradient-checkpointing",
+    "bf16": "--generator.precision bfloat16",
+    "data": "--task.path",
+    "dataset": "--task.path",
+    "dataset-name": "--task.path",
+    "file": "--task.path",
+    "path": "--task.path",
+    "input": "--task.path",
+    "train-file": "--task.path",
+    "text-column": "--task.column",
+    "reward-funcs": "--reward",
+    "reward-model": "--reward",
+    "rewards": "--reward",
+    "out": "--output",
+    "output-dir": "--output",
+    "save-dir": "--output",
+    "log-dir": "--output",
+    "logging-dir": "--output",
+    "eval-steps": "--eval-every",
+    "save-steps": "--checkpoint-seconds",
+    "early-stopping": "--pretrain.patience",
+    "cuda": "--device cuda",
+    "gpu": "--device cuda",
+    "wandb-project": "--tracker.project",
+    "wandb-project-name": "--tracker.project",
+    "wandb-entity": "--tracker.entity",
+    "no-wandb": "--tracker.mode disabled",
+    "run-name": "--output (the run is named as its folder)",
+    "exp-name": "--output (the run is named as its folder)",
+    "estimate": "--estimate-time",
+}
+
+
+def long_names(flags: Sequence[str]) -> list[str]:
+    """The flags with the settings' own names in place of short ones, their values as they are."""
+    given: list[str] = []
+    for flag in flags:
+        written, equals, value = flag.partition("=")
+        name = written.replace("_", "-")
+        if name == MODEL:
+            given += ["--generator.kind", "pretrained", f"--generator.path{equals}{value}"]
+        elif name in SHORT:
+            given.append(f"{setting_flag(SHORT[name][0])}{equals}{value}")
+        else:
+            given.append(flag)
+    return given
+
+
+def setting_flag(dotted: str) -> str:
+    """The flag of a setting, by its dotted name."""
+    return f"--{dotted.replace('_', '-')}"
