@@ -114,8 +114,8 @@ def _dispatch(given: list[str]) -> int:
 
     if given[0] not in COMMANDS:
         raise InputError(
-            f"a command is one of {', '.join(COMMANDS)}, got {given[0]!r}"
-            f"{nearest(given[0], COMMANDS)}"
+            f"unknown command {given[0]!r}{nearest(given[0], COMMANDS)}; a command is one of"
+            f" {', '.join(COMMANDS)}"
         )
     check_limit()
     command = importlib.import_module(f"seqgan.commands.{given[0]}")

@@ -11,7 +11,8 @@ from typing import Any, NoReturn, get_args
 from seqgan.system.checks import broken_rule
 from seqgan.system.errors import SeqganError
 
-ALIKE = 0.8  # likeness of two names of which one may be meant for the other
+# Likeness of two names of which one may be meant for the other: anywhere, and in the same section.
+ALIKE, ALIKE_THERE = 0.8, 0.7
 NUM_NEAR = 4  # known flags that an error lists
 
 
@@ -41,27 +42,30 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def unknown_flag(flag: str, known: Sequence[str]) -> str:
-    """The error about a flag that is none, with the known one that it may stand for.
+    """The error about a flag that is none, with the known ones that it may stand for.
 
     A setting is known by its last name alone: one that moved, or whose section was left out.
     """
     if not flag.startswith("-"):
         return f"unexpected argument {flag!r}"
-    lasts: dict[str, list[str]] = {}
-    for each in known:
-        lasts.setdefault(_last_name(each), []).append(each)
-    wanted = _last_name(flag.partition("=")[0].replace("_", "-"))
-    near = difflib.get_close_matches(wanted, lasts, n=1, cutoff=ALIKE)
-    if not near and len(wanted) > 2:
-        near = [last for last in lasts if f"-{wanted}" in f"-{last}"]  # a part of its words
-    flags = [each for last in near for each in lasts[last]][:NUM_NEAR]
-    if len(flags) < 2:
-        return f"unknown flag {flag}" + (f"; the nearest known one is {flags[0]}" if near else "")
-    section = flag.rpartition(".")[0]
-    same = [each for each in flags if section and each.startswith(f"{section}.")]
-    if same:
-        return f"unknown flag {flag}; the nearest known one is {same[0]}"
-    return f"unknown flag {flag}; there is {', '.join(flags[:-1])} or {flags[-1]}"
+    section, _, wanted = flag.partition("=")[0].replace("_", "-").lstrip("-").rpartition(".")
+    there = [each for each in known if section and each.startswith(f"--{section}.")]
+    near = _alike(wanted, there, ALIKE_THERE)[:1] or _alike(wanted, known, ALIKE)
+    if not near and len(wanted) > 2:  # a part of its words
+        near = [each for each in known if f"-{wanted}" in f"-{_last_name(each)}"]
+    if not near:
+        return f"unknown flag {flag}"
+    *several, last = near[:NUM_NEAR]
+    if not several:
+        return f"unknown flag {flag}; the nearest known one is {last}"
+    return f"unknown flag {flag}; there is {', '.join(several)} or {last}"
+
+
+def _alike(wanted: str, known: Sequence[str], likeness: float) -> list[str]:
+    """The flags whose last names are most like a name, if any is so much like it."""
+    lasts = [_last_name(each) for each in known]
+    nearest = difflib.get_close_matches(wanted, lasts, n=1, cutoff=likeness)
+    return [each for each, last in zip(known, lasts, strict=True) if last in nearest]
 
 
 def _last_name(flag: str) -> str:

@@ -74,7 +74,6 @@ ELSEWHERE: Mapping[str, str] = {
     "gpu": "--device cuda",
     "wandb-project": "--tracker.project",
     "wandb-project-name": "--tracker.project",
-    "wandb-entity": "--tracker.entity",
     "no-wandb": "--tracker.mode disabled",
     "run-name": "--output (the run is named as its folder)",
     "exp-name": "--output (the run is named as its folder)",

@@ -1,9 +1,11 @@
 """Reads model folders of transformers; a folder that cannot be read gives an error of one line.
 
 transformers is imported on first use, because importing it takes seconds. A path is read from disk
-only. A hub name is looked up in the local cache first, then downloaded.
+only. The hub is asked about a hub name once, and briefly; where it cannot be reached, the local
+cache stands in.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,7 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from seqgan.system.errors import ModelFolderError
+from seqgan.system.errors import ModelFolderError, one_line
+from seqgan.system.plugins import nearest
+
+SECONDS_FOR_HUB = 5.0  # until its first answer; transformers would ask again for half a minute
 
 
 def package(name: str, extra: str = "pretrained") -> ModuleType:
@@ -41,10 +46,12 @@ def load_tokenizer(place: str) -> Any:
     Raises:
         ModelFolderError: the place holds no tokenizer, or one without ordinary tokens.
     """
-    check_place(place)
+    where = found(place)
     transformers = package("transformers")
     with refusals(place, "tokenizer"):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            place, trust_remote_code=False, **where
+        )
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         # transformers builds such an empty tokenizer from a folder with a config.json alone.
         raise ModelFolderError(
@@ -74,11 +81,11 @@ def load_model(place: str, auto_class: str, **arguments: Any) -> Any:
     Raises:
         ModelFolderError: the place holds no model, or none of that class.
     """
-    check_place(place)
+    where = found(place)
     transformers = package("transformers")
     with refusals(place, "model"), quietly(transformers):
         loader = getattr(transformers, auto_class)
-        return loader.from_pretrained(place, trust_remote_code=False, **arguments)
+        return loader.from_pretrained(place, trust_remote_code=False, **where, **arguments)
 
 
 def load_settings(place: str) -> Any:
@@ -87,10 +94,10 @@ def load_settings(place: str) -> Any:
     Raises:
         ModelFolderError: the place holds no configuration.
     """
-    check_place(place)
+    where = found(place)
     transformers = package("transformers")
     with refusals(place, "model"):
-        return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(place, trust_remote_code=False, **where)
 
 
 def context_window(place: str) -> int | None:
@@ -106,26 +113,57 @@ def context_window(place: str) -> int | None:
     return int(window) if window else None
 
 
+def found(place: str) -> dict[str, Any]:
+    """Finds a model folder or a hub name, without waiting for a hub that does not answer.
+
+    Returns:
+        Arguments with which `from_pretrained` reads it.
+
+    Raises:
+        ModelFolderError: it is no folder with a config.json, and the hub does not have it.
+    """
+    check_place(place)
+    if Path(place).is_dir():
+        return {}
+    cached = package("huggingface_hub").try_to_load_from_cache(place, "config.json")
+    problem = _hub_problem(place)
+    if problem and not isinstance(cached, str):
+        raise ModelFolderError(f"cannot read {place}: no such folder, and {problem}")
+    return {"local_files_only": True} if problem else {}
+
+
+@lru_cache(maxsize=32)
+def _hub_problem(place: str) -> str:
+    """Asks the hub for a name; the reason why it cannot be read from there, empty where it can."""
+    hub = package("huggingface_hub")
+    if hub.constants.is_offline_mode():
+        return "HF_HUB_OFFLINE forbids asking the Hugging Face hub"
+    try:
+        hub.HfApi().model_info(place, timeout=SECONDS_FOR_HUB)
+    except hub.errors.RepositoryNotFoundError:
+        return "the Hugging Face hub has no such model that may be read here"
+    except Exception as error:  # of its HTTP library, another one in each of its versions
+        return f"the Hugging Face hub cannot be reached ({one_line(str(error))[:100]})"
+    return ""
+
+
 def check_place(place: str) -> None:
     """Checks that a place looks like a model folder (it has a config.json) or like a hub name.
 
     Raises:
         ModelFolderError: the place looks like neither.
     """
-    if not place:
-        raise ModelFolderError("a pretrained model is a folder or a hub name, got nothing")
     path = Path(place)
+    if not place:
+        raise ModelFolderError("no model is named; a model is a folder or a hub name")
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ModelFolderError(f"a model folder has a config.json, got {place} without one")
+            raise ModelFolderError(f"{place} is no model folder: it has no config.json")
     elif path.exists():
-        raise ModelFolderError(
-            f"a pretrained model is a folder or a hub name, got the file {place}"
-        )
-    elif place.startswith((".", "/", "~", "\\")) or place.count("/") > 1:
-        raise ModelFolderError(
-            f"a pretrained model is a folder or a hub name, got {place}: no such folder"
-        )
+        raise ModelFolderError(f"{place} is a file; a model is a folder or a hub name")
+    elif not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", place):  # no hub name
+        near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ModelFolderError(f"cannot read {place}: no such folder{nearest(path.name, near)}")
 
 
 @contextmanager
@@ -142,10 +180,10 @@ def refusals(place: str, what: str) -> Iterator[None]:
     except Exception as error:  # parsers and the folder's own code raise errors of any type
         if not Path(place).is_dir():
             raise ModelFolderError(
-                f"{place!r} is no local folder, and as a hub name it is neither in the local cache"
-                " nor can it be fetched; without a network, give the path of a model folder"
+                f"cannot read the {what} {place} of the Hugging Face hub:"
+                f" {one_line(str(error))[:200]}"
             ) from error
-        reason = " ".join(str(error).split())
+        reason = one_line(str(error))
         if "trust_remote_code" in reason:
             raise ModelFolderError(
                 f"a model folder needs no code of its own, got {place}, whose {what} is Python"

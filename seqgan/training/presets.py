@@ -21,7 +21,9 @@ from seqgan.training.settings import (
 
 
 def captions_preset() -> TrainConfig:
-    """The demo: a caption grammar of which everything is known, in minutes on a laptop.
+    """The demo: captions of a grammar, in minutes on a laptop.
+
+    Everything is known of the grammar: what is a sentence, and how likely it is.
 
     The generator is small on purpose. A larger one learns from the same data nearly all that a
     discriminator could tell it; the smaller the generator, the more an adversary can teach.
@@ -40,7 +42,7 @@ def captions_preset() -> TrainConfig:
 
 
 def oracle_preset() -> TrainConfig:
-    """The paper's oracle and protocol, with a discriminator schedule for a CPU."""
+    """The paper's synthetic task and protocol, with a discriminator schedule for a CPU."""
     return replace(
         oracle_paper_preset(),
         pretrain=PretrainConfig(epochs=60, patience=1, learning_rate=1e-2),
@@ -57,7 +59,7 @@ def oracle_preset() -> TrainConfig:
 
 
 def oracle_paper_preset() -> TrainConfig:
-    """The settings of Yu et al. (2017) and their code. Days on a CPU."""
+    """The paper's own settings, of Yu et al. (2017) and their code: days on a CPU."""
     return TrainConfig(
         task=OracleConfig(train_size=9984),
         generator=RecurrentGeneratorConfig(
@@ -91,7 +93,7 @@ def oracle_paper_preset() -> TrainConfig:
 
 
 def text_preset() -> TrainConfig:
-    """Your own file: `--task.path FILE`."""
+    """Your own texts: `seqgan train text FILE`."""
     return TrainConfig(
         task=TextConfig(),
         generator=RecurrentGeneratorConfig(embedding_size=128, hidden_size=256, dropout=0.4),
@@ -102,7 +104,7 @@ def text_preset() -> TrainConfig:
 
 
 def prompts_preset() -> TrainConfig:
-    """Your own prompts and their continuations: `--task.path FILE`."""
+    """Your own prompts and what follows them: `seqgan train prompts FILE`."""
     return replace(
         text_preset(),
         task=PromptsConfig(),

@@ -84,7 +84,7 @@ def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
         ({}, ("--", "--tracker.mode", "online"), "a local sweep is recorded offline"),
         ({}, ("--", "--rule.kl-weight=1"), "--rule.kl-weight is in the sweep"),
         ({}, ("--", "--adversarial.kl-weight=1"), "--adversarial.kl-weight is in the sweep"),
-        ({"command": ["seqgan", "train", "caption", "${args}"]}, (), "a preset is one of captions"),
+        ({"command": ["seqgan", "train", "caption", "${args}"]}, (), "unknown preset 'caption'"),
         ({"command": ["sh", "train.sh"]}, (), "command is [seqgan, train, ..., ${args}]"),
     ],
 )

@@ -159,13 +159,13 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
     place.mkdir()
     given, rule = str(place), ""
     if kind == "empty":
-        rule = f"a model folder has a config.json, got {place} without one"
+        rule = f"{place} is no model folder: it has no config.json"
     if kind == "none":
         given, rule = "", "generator.path is a model folder or a hub name, got nothing"
     if kind == "missing":
-        given, rule = "./nowhere", "got ./nowhere: no such folder"
+        given, rule = "./nowhere", "cannot read ./nowhere: no such folder"
     if kind == "hub":
-        given, rule = "somebody/no-such-model", "without a network, give the path of a model folder"
+        given, rule = "somebody/no-such-model", "no such folder, and HF_HUB_OFFLINE forbids"
     if kind in ("words", "eos", "window", "weights"):
         tokens = ("<|end|>", *(words[1:] if kind == "words" else words))
         special = {} if kind == "eos" else {"eos_token": "<|end|>"}
