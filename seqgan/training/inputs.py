@@ -308,5 +308,7 @@ def _pairs(plain: Mapping[str, Any], inputs: Sequence[Input]) -> Iterator[tuple[
         now.setdefault(setting, []).append(path)
     for setting, paths in now.items():
         mine = [one for one in inputs if one.setting == setting]
+        if len(mine) < len(paths):  # a text may have become the name of a file since
+            paths = [path for path in paths if path in {one.path for one in mine}]
         if len(mine) == len(paths):  # else the setting has become another, as a fork's may
             yield from zip(mine, paths, strict=True)

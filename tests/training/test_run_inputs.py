@@ -266,6 +266,18 @@ def test_code_that_changed_is_not_exchanged_for_other_code(
         located(config, inputs, place / "runs" / "a", EVERYTHING)
 
 
+def test_a_text_that_has_become_the_name_of_a_file_hides_no_change(place: Path) -> None:
+    write(place, r__py=REWARD)
+    config = text_config("", "./r.py:score(x='sub/file')")
+    inputs = recorded(config)
+    (place / "sub").mkdir()
+    write(place / "sub", file="new")
+    assert find(config, inputs) == config
+    write(place, r__py="def score(text):\n    return 2.0\n")
+    with pytest.raises(DataError, match=r"reward of runs/a .* got r.py with another content"):
+        find(config, inputs)
+
+
 def test_what_a_reward_imports_counts_as_the_reward(place: Path) -> None:
     write(place, r__py=f"import helper\n{REWARD}", helper__py="WEIGHT = 1\n")
     config = text_config("", "./r.py:score")
