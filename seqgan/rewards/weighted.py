@@ -36,11 +36,6 @@ class WeightedSum(Reward):
         parts: any number of reward models with distinct names; at most one of them learns.
         weights: one per part; 1 each by default.
         failures: the policy for parts that fail.
-        watch: makes a context around each call of a part, from the part's name. A progress display
-            uses it to name the reward that takes long.
-        on_skip: called with each failure that was skipped.
-        on_change: called with a line if a part changed what the whole process shares, which is
-            then put back; by default it is a warning of the log.
 
     Raises:
         ConfigurationError: no parts, another number of weights, a weight that is not finite, a name
@@ -52,9 +47,6 @@ class WeightedSum(Reward):
         parts: Sequence[RewardModel],
         weights: Sequence[float] | None = None,
         failures: FailurePolicy | None = None,
-        watch: Watch = nullcontext,
-        on_skip: Callable[[RewardError], object] = lambda error: None,
-        on_change: Tell | None = None,
     ) -> None:
         self.parts = tuple(parts)
         for part in self.parts:
@@ -67,9 +59,9 @@ class WeightedSum(Reward):
         given = torch.ones(len(self.parts)) if weights is None else torch.tensor([*weights])
         self.part_weights = given
         self.failures = failures or FailurePolicy()
-        self.watch = watch
-        self.on_skip = on_skip
-        self.on_change = on_change
+        self.watch: Watch = nullcontext
+        self.on_skip: Callable[[RewardError], object] = lambda error: None
+        self.on_change: Tell | None = None
         if not self.parts:
             raise ConfigurationError("a weighted sum has at least one reward, got none")
         if len(given) != len(self.parts):
@@ -108,15 +100,17 @@ class WeightedSum(Reward):
     def observed(
         self, watch: Watch, on_skip: Callable[[RewardError], object], on_change: Tell | None = None
     ) -> "WeightedSum":
-        """Returns a copy with other listeners, and with the same parts and weights.
+        """Returns a copy with listeners, and with the same parts and weights.
 
         Each run listens to a copy of its own. Two runs can then share one sum of rewards, and each
         hears of its own calls alone.
 
         Args:
-            watch: makes a context around each call of a part, from the part's name.
+            watch: makes a context around each call of a part, from the part's name. A progress
+                display uses it to name the reward that takes long.
             on_skip: called with each failure that was skipped.
-            on_change: called with a line if a part changed what the whole process shares.
+            on_change: called with a line if a part changed what the whole process shares, which is
+                then put back; by default it is a warning of the log.
         """
         observed = copy(self)
         observed.watch, observed.on_skip, observed.on_change = watch, on_skip, on_change

@@ -142,8 +142,7 @@ def test_a_failing_part_stops_or_is_skipped():
     rewards = WeightedSum(
         [ByText("a", [0.0]), Fixed("b", [10.0] * 121)],
         failures=FailurePolicy(on_failure="skip"),
-        on_skip=heard.append,
-    )
+    ).observed(nullcontext, heard.append)
     everything = every_sequence(ENDING)
     bad = everything.tokens[:, 0] == 1
     assert torch.equal(rewards.score(everything), torch.where(bad, 10.0, 11.0))
@@ -177,7 +176,8 @@ def test_each_call_is_watched():
         def __exit__(self, *error):
             seen.append(f"out {self.name}")
 
-    WeightedSum([Fixed("a", [1.0]), Fixed("b", [1.0])], watch=Context).score(some(1))
+    rewards = WeightedSum([Fixed("a", [1.0]), Fixed("b", [1.0])])
+    rewards.observed(Context, seen.append).score(some(1))
     assert seen == ["in a", "out a", "in b", "out b"]
 
 
@@ -191,15 +191,12 @@ def test_two_listeners_of_one_sum_do_not_disturb_each_other():
 
         return watch, lambda error: heard[listener].append(f"skips {error.name}")
 
-    watch, on_skip = listen("own")
     learning = Learning("learning", [1.0, 2.0])
     rewards = WeightedSum(
         [learning, Fixed("endless", [math.inf, 1.0])],
         [2.0, 3.0],
         FailurePolicy(on_failure="skip"),
-        watch,
-        on_skip,
-    )
+    ).observed(*listen("own"))
     first = rewards.observed(*listen("first"))
     second = rewards.observed(*listen("second"))
     for listener, observed in {"first": first, "second": second, "own": rewards}.items():
@@ -288,7 +285,7 @@ class TestIncrements:
             WeightedSum(parts).increments(unpadded(3))
         skipped = []
         skip = FailurePolicy(on_failure="skip")
-        rewards = WeightedSum(parts, failures=skip, on_skip=skipped.append)
+        rewards = WeightedSum(parts, failures=skip).observed(nullcontext, skipped.append)
         expected = [[11.0, 12.0, 13.0, 14.0], [10.0] * 4, [15.0, 16.0, 17.0, 18.0]]
         assert rewards.increments(unpadded(3)).tolist() == expected
         assert [(error.name, error.row) for error in skipped] == [("a", 1)]

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ def test_rewards_that_are_asked_at_the_same_time() -> None:
     async def second(text: str) -> float:
         return 2.0
 
-    rewards = WeightedSum([as_reward(first), as_reward(second)], on_change=told.append)
+    rewards = WeightedSum([as_reward(first), as_reward(second)])
+    rewards = rewards.observed(nullcontext, print, told.append)
     assert rewards.score(BATCH).tolist() == [3, 3, 3]
     assert len(told) == 1
     assert told[0].startswith("reward 'first+second' changed the working directory")
