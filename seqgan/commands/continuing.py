@@ -115,7 +115,9 @@ def _newest_state(folder: "RunFolder", config: "TrainConfig") -> tuple[Path | No
         checkpoint, state = load_checkpoint(folder.checkpoints)
         check_state(state, checkpoint)
     except CheckpointError:
-        if folder.checkpoints.is_dir() and any(folder.checkpoints.glob("[0-9]*")):
+        if folder.checkpoints.exists() and not folder.checkpoints.is_dir():
+            raise
+        if any(folder.checkpoints.glob("[0-9]*")):
             raise  # all are damaged: not ours to throw away
         if folder.fork.is_file():
             raise  # from the beginning, it would be another run
@@ -172,6 +174,7 @@ def _branch_off(
     from seqgan.training.runs import (
         EVERYTHING,
         before_edits,
+        check_new,
         check_task_of,
         check_vocabulary,
         checkpoint_state,
@@ -184,6 +187,7 @@ def _branch_off(
 
     parent, before = open_run(path, trusted, TRAINING, flags)
     config = with_flags(before, flags, f"--fork {path}")
+    check_new(config)
     config = usable(parent, config, EVERYTHING, device, forking=True)
     checkpoint, state = checkpoint_state(parent)
     check_task_of(parent, state)

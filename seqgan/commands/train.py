@@ -59,8 +59,10 @@ def _check_alone() -> None:
 
 
 def _start(config: "TrainConfig", trusted: bool) -> int:
-    from seqgan.training.runs import create_run
+    from seqgan.training.runs import check_new, create_run
 
+    with reported_once():
+        check_new(config)
     runtime, config = processes(config)
     prepared = main_first(runtime, lambda: prepare(config, runtime, trusted, tried=True))
     made = main_first(

@@ -220,7 +220,7 @@ def _opened(
     """Opens a run; of `runs` with the same settings it takes over the task."""
     folder, config = open_run(wanted.folder, trust_run_code)
     config = usable(folder, config, (*GENERATOR, "task"), device)
-    if wanted.which != "real":
+    if wanted.which != "real" or any(folder.checkpoints.glob("[0-9]*")):
         check_settings(folder, config, checkpoint_state(folder)[1])
     alike = [run.task for run in runs.values() if run.config.task == config.task]
     task = alike[0] if alike else config.task.build(config.generator)

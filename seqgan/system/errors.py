@@ -42,7 +42,11 @@ class Interrupted(RuntimeError):
 
 def described(error: BaseException) -> str:
     """`TypeName: message`; without the colon where there is no message."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    try:
+        message = str(error)
+    except Exception:  # the message of somebody else's error is somebody else's code
+        message = "(its message cannot be read)"
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def one_line(text: str) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -96,7 +97,14 @@ def making(target: Path) -> Iterator[Path]:
     temporary = _temporary_beside(target)
     try:
         if missing:
-            target.parent.mkdir(parents=True)
+            try:
+                target.parent.mkdir(
+                    parents=True, exist_ok=True
+                )  # `a/../b` makes a, and .. is there
+            except FileExistsError as error:  # a link that leads nowhere
+                raise NotADirectoryError(
+                    errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent)
+                ) from error
         temporary.mkdir()
         yield temporary
         settle(temporary)
@@ -249,11 +257,12 @@ def seal(folder: Path) -> None:
     settle(folder)
 
 
-def find_fault(folder: Path, names: Collection[str]) -> str:
+def find_fault(folder: Path, names: Collection[str], largest: int = sys.maxsize) -> str:
     """The damage of a sealed folder; "" where there is none.
 
     Args:
         names: files that the manifest lists, perhaps among others.
+        largest: bytes of a file; a longer one is damaged, and not read.
 
     Raises:
         PermissionError: a file may not be read, so there is no telling.
@@ -266,6 +275,8 @@ def find_fault(folder: Path, names: Collection[str]) -> str:
         for name, digest in digests.items():
             if name in ("", ".", "..") or "/" in name or not (folder / name).is_file():
                 return f"{MANIFEST} lists files beside it, got {shown(name)}"
+            if (size := (folder / name).stat().st_size) > largest:
+                return f"{name} has {size} bytes, more than {largest}"
             if digest_of(folder / name) != digest:
                 return f"{name} was altered or truncated"
     except PermissionError:

@@ -62,6 +62,13 @@ class Unfailing(io.RawIOBase):
         return os.isatty(self._descriptor)
 
 
+class Lasting(io.TextIOWrapper):
+    """A text stream that nobody closes: a user's code would close it for the whole process."""
+
+    def close(self) -> None:
+        self.flush()
+
+
 def secure_streams() -> None:
     """Puts safe streams in the place of this process' `sys.stdout` and `sys.stderr`.
 
@@ -89,7 +96,7 @@ def _stream(
     encoding = "utf-8" if before is None else before.encoding
     errors = AS_TYPED if before is None or before.errors in DEFAULTS else before.errors
     raw = io.BufferedWriter(Unfailing(descriptor, forgiven))
-    return io.TextIOWrapper(raw, encoding, errors, line_buffering=lines)
+    return Lasting(raw, encoding, errors, line_buffering=lines)
 
 
 def _encode_as_typed(error: UnicodeError) -> tuple[str | bytes, int]:

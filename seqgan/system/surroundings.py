@@ -11,6 +11,7 @@ import operator
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -133,10 +134,36 @@ def _to_handlers(handlers: tuple[tuple[int, Any], ...]) -> None:
             signal.signal(number, handler)
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _autocast() -> tuple[tuple[bool, torch.dtype], ...]:
+    return tuple(
+        (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in AUTOCAST
+    )
+
+
+def _to_autocast(modes: tuple[tuple[bool, torch.dtype], ...]) -> None:
+    for device, (enabled, dtype) in zip(AUTOCAST, modes, strict=True):
+        torch.set_autocast_enabled(device, enabled)
+        torch.set_autocast_dtype(device, dtype)
+
+
+def _to_streams(streams: tuple[Any, ...]) -> None:
+    sys.stdin, sys.stdout, sys.stderr = streams
+
+
+AUTOCAST = ("cpu", "cuda")
 NAMES = ("HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT")
 SIGNALS = tuple(getattr(signal, f"SIG{n}") for n in NAMES if hasattr(signal, f"SIG{n}"))
 SETTINGS = (
     Surrounding("the working directory", _folder, _to_folder),
+    Surrounding("the mode of new files", _umask, os.umask),
+    Surrounding("the standard streams", lambda: (sys.stdin, sys.stdout, sys.stderr), _to_streams),
+    Surrounding("NumPy's treatment of errors", np.geterr, lambda modes: np.seterr(**modes)),
     Surrounding(
         "PyTorch's default type",
         torch.get_default_dtype,
@@ -144,6 +171,7 @@ SETTINGS = (
     ),
     Surrounding("PyTorch's default device", _device, _to_device),
     Surrounding("PyTorch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
+    Surrounding("PyTorch's automatic precision", _autocast, _to_autocast),
     Surrounding("PyTorch's number of threads", torch.get_num_threads, torch.set_num_threads),
     Surrounding("PyTorch's deterministic mode", _deterministic, _to_deterministic),
     Surrounding(

@@ -68,6 +68,7 @@ def check_settings(config: TrackerConfig) -> None:
     if is_disabled(config):
         return
     import wandb
+    from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
 
     variables = {name: os.environ[name] for name in os.environ if name.startswith("WANDB_")}
     for name, value in sorted(variables.items()):
@@ -76,7 +77,13 @@ def check_settings(config: TrackerConfig) -> None:
         if value := getattr(config, ours):
             _ask(f"tracker.{ours}", value, lambda given: wandb.Settings(**given), {theirs: value})
     # Each for itself is right; now all of them together, and wandb's files of settings.
-    _ask("the settings together", "", lambda given: settings_now(), {})
+    try:
+        _ask("the settings together", "", lambda given: settings_now(), {})
+    except WandbServiceConnectionError as error:  # left behind by a program that has ended
+        service = os.environ["WANDB_SERVICE"]
+        raise ConfigurationError(
+            f"WANDB_SERVICE is {service!r}, where no process of wandb's answers: unset it"
+        ) from error
     settings = settings_now()
     if (chosen_mode(config) or settings.mode) == "online" and not has_credentials(settings):
         raise ConfigurationError(

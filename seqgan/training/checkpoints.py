@@ -21,7 +21,8 @@ from torch import Tensor
 
 from seqgan.system.errors import CheckpointError, DataError, SeqganError, described
 from seqgan.system.files import find_fault, name_of, replace_folder, seal, standing
-from seqgan.system.reading import check_shape, clipped, read_json, shown
+from seqgan.system.inputs import open_file
+from seqgan.system.reading import LARGEST, check_shape, clipped, parse_json, read_json, shown
 from seqgan.training.old_checkpoints import up_to_date
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ OF_TRAINER = {
     "observers": {"*": dict},
     "identity?": {"settings?": dict, "task.json?": str},
 }
+LONGEST_HEADER = 100_000_000  # bytes, of safetensors
 STEP = re.compile("[0-9]{1,18}")  # the name of a checkpoint
 
 
@@ -214,11 +216,31 @@ def _fault(path: Path) -> str:
         CheckpointError: a file may not be read, as another user's.
     """
     try:
-        return find_fault(path, (TENSORS, STATE))
+        return find_fault(path, (TENSORS, STATE), _largest(path / TENSORS))
     except PermissionError as error:
         raise CheckpointError(
             f"a checkpoint can be read by whoever uses it, got {error.filename}: {error.strerror}"
         ) from error
+
+
+def _largest(tensors: Path) -> int:
+    """A bound on the bytes of a checkpoint's files: what its tensors take by their own header.
+
+    A file that somebody made up may pretend to have so many that its digest takes hours.
+
+    Raises:
+        PermissionError: the file may not be read.
+    """
+    try:
+        with open_file(tensors) as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = parse_json(file.read(min(length, LONGEST_HEADER)), str(tensors))
+        ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+        return max(LARGEST, 8 + length + max(ends, default=0))
+    except PermissionError:
+        raise
+    except (OSError, DataError, LookupError, TypeError, AttributeError):  # damaged
+        return LARGEST
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -249,7 +271,7 @@ def _all(folder: Path) -> list[Path]:
 def _newest(folder: Path) -> Path | None:
     for path in _all(folder):
         with suppress(PermissionError):
-            if not find_fault(path, (TENSORS, STATE)):
+            if not find_fault(path, (TENSORS, STATE), _largest(path / TENSORS)):
                 return path
     return None
 

@@ -188,7 +188,7 @@ def create_run(
     Raises:
         ConfigurationError: the folder exists, or cannot be made; or a setting cannot be written.
     """
-    config_text(config)  # says what cannot be written before there is a folder
+    check_new(config)
     mark = fingerprint(task)
     name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
     target = Path(config.output) if config.output else Path("runs") / name
@@ -211,11 +211,28 @@ def create_run(
     try:
         return RunFolder(make_folder(target, write, numbered=not config.output))
     except FileExistsError as error:
-        raise ConfigurationError(
-            f"a run gets a folder of its own, got {target}, which exists (--resume continues a run)"
-        ) from error
+        raise _taken(target) from error
     except OSError as error:
-        raise ConfigurationError(f"a run's folder can be made, got {target}: {error}") from error
+        raise ConfigurationError(
+            f"a run's folder can be made, got {target}: {error.strerror or error}"
+        ) from error
+
+
+def check_new(config: TrainConfig) -> None:
+    """Checks that a run's folder is not there yet, and that its settings can be written.
+
+    Raises:
+        ConfigurationError: it is there, or a setting cannot be written.
+    """
+    config_text(config)
+    if config.output and os.path.lexists(config.output):
+        raise _taken(Path(config.output))
+
+
+def _taken(target: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{target} exists, but a run gets a folder of its own (--resume continues a run)"
+    )
 
 
 def check_own(folder: RunFolder) -> None:

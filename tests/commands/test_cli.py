@@ -226,9 +226,28 @@ def test_a_bad_configuration_file(
 def test_a_folder_that_exists_is_left_alone(error: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     said = error("train", *TASK, *TINY, "--output", tmp_path)
-    assert f"a run gets a folder of its own, got {tmp_path}, which exists" in said
+    assert f"{tmp_path} exists, but a run gets a folder of its own" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a file", "a dangling link"])
+@pytest.mark.parametrize("where", ["preset", "config"])
+def test_a_name_that_is_taken_is_refused_before_anything_is_built(
+    error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, where: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    taken, settings = tmp_path / "taken", tmp_path / "settings.yaml"
+    settings.write_text("task: {kind: text, path: nowhere.txt}\n")
+    if kind == "a folder":
+        taken.mkdir()
+    elif kind == "a file":
+        taken.write_text("mine")
+    else:
+        taken.symlink_to("nowhere")
+    first = ("text", "--task.path", "nowhere.txt") if where == "preset" else ("--config", settings)
+    said = error("train", *first, *TINY, "--output", "taken")
+    assert "taken exists, but a run gets a folder of its own" in said
 
 
 def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:

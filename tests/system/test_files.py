@@ -279,11 +279,20 @@ class TestMaking:
         assert names(tmp_path) == ["run"]
         assert (tmp_path / "run" / "precious").exists() == (kind == "folder")
 
-    def test_a_file_in_the_place_of_a_folder_above(self, tmp_path):
-        (tmp_path / "file").touch()
+    @pytest.mark.parametrize("kind", ["file", "dangling link", "link to itself"])
+    def test_what_is_no_folder_in_the_place_of_one_above(self, tmp_path, kind):
+        if kind == "file":
+            (tmp_path / "file").touch()
+        else:
+            (tmp_path / "file").symlink_to("nowhere" if kind == "dangling link" else "file")
         with pytest.raises(NotADirectoryError), making(tmp_path / "file" / "run"):
             pass
         assert names(tmp_path) == ["file"]
+
+    def test_a_way_through_a_folder_that_is_not_there_yet(self, tmp_path):
+        with making(tmp_path / "new" / ".." / "run") as folder:
+            (folder / "file").touch()
+        assert names(tmp_path) == ["new", "run"]
 
 
 class TestCutting:

@@ -67,6 +67,14 @@ def test_standard_output_may_lose_its_reader_but_not_its_disk() -> None:
     assert b"Exception ignored" not in full.stderr  # at the end, it does not try again
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("close", ["{}.close()", "with {}:\n    pass", "{}.close(); {}.close()"])
+def test_a_stream_that_code_of_a_user_closes_stays_open(stream: str, close: str) -> None:
+    closing = close.replace("{}", f"sys.{stream}")
+    ended = process(f"{closing}\nprint('all of it', file=sys.{stream})")
+    assert (ended.returncode, getattr(ended, stream)) == (0, b"all of it\n")
+
+
 def test_children_inherit_streams_that_were_closed() -> None:
     code = (
         "import subprocess\nsys.exit(subprocess.run(['sh', '-c', 'echo x; echo y >&2']).returncode)"

@@ -1,6 +1,8 @@
 """Code of the user's own that changes the whole process: put back, and said in one line."""
 
 import asyncio
+import contextlib
+import io
 import locale
 import os
 import random
@@ -37,9 +39,13 @@ def other_locale() -> object:
 
 CHANGES: dict[str, Callable[[], object]] = {
     "the working directory": lambda: os.chdir("/"),
+    "the mode of new files": lambda: os.umask(os.umask(0) ^ 0o777),
+    "the standard streams": lambda: contextlib.redirect_stdout(io.StringIO()).__enter__(),
+    "NumPy's treatment of errors": lambda: np.seterr(over="raise"),
     "PyTorch's default type": lambda: torch.set_default_dtype(torch.float64),
     "PyTorch's default device": lambda: torch.set_default_device("meta"),
     "PyTorch's gradient mode": lambda: torch.set_grad_enabled(not torch.is_grad_enabled()),
+    "PyTorch's automatic precision": lambda: torch.autocast("cpu", torch.bfloat16).__enter__(),
     "PyTorch's number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
     "PyTorch's deterministic mode": lambda: torch.use_deterministic_algorithms(True),
     "PyTorch's precision of products": lambda: torch.set_float32_matmul_precision("medium"),
@@ -169,7 +175,15 @@ class Own(BaseException):
     """No Exception, as in some libraries of tests and of tasks."""
 
 
-RAISED = [SystemExit(0), SystemExit("usage"), GeneratorExit(), asyncio.CancelledError(), Own("x")]
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+RAISED = [
+    *(SystemExit(0), SystemExit("usage"), GeneratorExit(), asyncio.CancelledError()),
+    *(Own("x"), Mute("x")),
+]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=repr)

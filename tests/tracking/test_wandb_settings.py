@@ -83,6 +83,23 @@ def test_settings_that_exclude_one_another_are_found(monkeypatch: pytest.MonkeyP
     assert "mutually exclusive" in refused(OFFLINE)
 
 
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("3-999999-unix-/nowhere/socket", "is '3-999999-unix-/nowhere/socket', where no process"),
+        ("3-999999-tcp-localhost-1", "is '3-999999-tcp-localhost-1', where no process"),
+        ("2-12345-tcp-localhost-1", "Failed to parse WANDB_SERVICE='2-12345-tcp-localhost-1'"),
+        ("rubbish", "Failed to parse WANDB_SERVICE='rubbish'"),
+    ],
+)
+def test_a_process_of_wandb_that_has_ended_is_named(
+    monkeypatch: pytest.MonkeyPatch, service: str, said: str
+) -> None:
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_SERVICE", service)
+    assert said in refused(OFFLINE)
+
+
 @pytest.mark.parametrize("variable", [False, True])
 def test_online_without_a_login_is_refused(monkeypatch: pytest.MonkeyPatch, variable: bool) -> None:
     if variable:

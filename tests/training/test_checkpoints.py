@@ -251,6 +251,17 @@ class TestDamage:
         assert "using the one before it" in record.getMessage()
         assert last_good_checkpoint(tmp_path).endswith("00000001")
 
+    @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "another file"])
+    def test_a_file_that_pretends_to_be_endless_is_not_read(self, tmp_path, name):
+        save_steps(tmp_path, 1)
+        place = tmp_path / "00000001"
+        with (place / name).open("ab") as file:
+            file.truncate(2**42)  # a hole, which takes no room and hours to digest
+        listed = json.loads((place / "manifest.json").read_text())
+        (place / "manifest.json").write_text(json.dumps({**listed, name: "0" * 64}))
+        with pytest.raises(CheckpointError, match=f"{name} has {2**42} bytes, more than"):
+            load_checkpoint(tmp_path)
+
     @pytest.mark.parametrize("content", ["[]", "{}", '{"state.json": "0"}', "5", "{"])
     def test_manifest_that_is_none(self, tmp_path, content):
         save_steps(tmp_path, 1)

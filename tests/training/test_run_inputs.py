@@ -237,6 +237,46 @@ def test_nothing_is_remembered_of_what_has_not_moved(place: Path) -> None:
     assert list(Path("runs/a").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[1]",
+        "[" * 100_000,
+        '{"task.path d.txt": 5}',
+        '{"task.path d.txt": ["d"]}',
+        b"\xff",
+        None,
+    ],
+    ids=["empty", "a list", "deep", "a number", "a list for a place", "no UTF-8", "a pipe"],
+)
+def test_remembered_places_that_are_none_are_one_line(
+    place: Path, content: str | bytes | None
+) -> None:
+    write(place, d__txt="one\n")
+    config = text_config()
+    inputs = recorded(config)
+    os.remove("d.txt")
+    remembered = Path("runs/a/places.json")
+    if content is None:
+        os.mkfifo(remembered)
+    else:
+        remembered.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=r"runs/a/places\.json") as error:
+        find(config, inputs)
+    assert "\n" not in str(error.value)
+
+
+def test_a_remembered_place_with_a_nul_is_none(place: Path) -> None:
+    write(place, d__txt="one\n")
+    config = text_config()
+    inputs = recorded(config)
+    os.remove("d.txt")
+    Path("runs/a/places.json").write_text('{"task.path d.txt": "a\\u0000b"}')
+    with pytest.raises(DataError, match="not there any more"):
+        find(config, inputs)
+
+
 def test_a_reward_that_moved_keeps_its_attribute_and_arguments(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
