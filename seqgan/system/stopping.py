@@ -23,15 +23,36 @@ class Stopped(KeyboardInterrupt):
 
 
 def stop_on_signals() -> None:
-    """Lets SIGINT and SIGTERM stop this process: at once in an import, else by `Stopped`."""
+    """Lets SIGINT and SIGTERM stop this process: at once in an import, else by `Stopped`.
+
+    A process that it forks, say the worker of a pool that a user's reward asks, has no handlers of
+    ours: its pool ends it by SIGTERM, and waits for that. Ctrl-C, which a terminal sends to all of
+    them, is left to this process.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    # Held back meanwhile: Python forgets a signal that comes while a child begins.
+    os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_as_child)
 
 
 def stop_at_once_on_signals() -> None:
     """Lets SIGINT and SIGTERM end this process, which has nothing left to clean up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
+
+
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _as_child() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # not SIG_IGN, which exec would keep
+    _release()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_commands import TEXTS, TINY
 
 STOPS = "from seqgan.system.stopping import stop_on_signals\nstop_on_signals()\n"
 KILL = "import os, signal\nos.kill(os.getpid(), signal.{name})\n"
@@ -51,6 +52,69 @@ def test_a_stop_that_is_lost_ends_the_process_a_little_later(tmp_path: Path) -> 
         + "except BaseException:\n    pass\ntime.sleep(60)\n"
     )
     assert process(code, tmp_path).returncode == NAMES["SIGTERM"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_pool_of_processes_ends_its_workers_without_a_word(method: str, tmp_path: Path) -> None:
+    (tmp_path / "pooled.py").write_text(
+        "import multiprocessing\n"
+        "def lengths(texts):\n"
+        f"    with multiprocessing.get_context({method!r}).Pool(2) as pool:\n"
+        "        return pool.map(len, texts)\n"
+    )
+    code = (
+        "import sys\nsys.path.insert(0, '.')\nif __name__ == '__main__':\n"
+        "    import pooled\n    print(pooled.lengths(['a', 'bcd']))\n"
+    )
+    ended = process(code, tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[1, 3]\n", "")
+
+
+def test_a_child_that_is_ended_before_it_begins_ends(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "for count in range(200):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        time.sleep(60)\n        os._exit(0)\n"
+        "    os.kill(child, signal.SIGTERM)\n"
+        "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -15\n"
+    )
+    ended = process(code, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_child_that_is_forked_leaves_ctrl_c_to_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    print('it goes on', flush=True)\n"
+        "    time.sleep(60)\n"
+        "time.sleep(0.2)\nos.kill(child, signal.SIGTERM)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    ended = process(code, tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "it goes on\n-15\n", "")
+
+
+@pytest.mark.slow
+def test_a_reward_may_ask_a_pool_of_processes(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text(TEXTS)
+    (tmp_path / "pooled.py").write_text(
+        "import multiprocessing\n"
+        "def lengths(texts):\n"
+        "    with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "        return pool.map(len, texts)\n"
+    )
+    train = ["train", "text", "--task.path", "texts.txt", *TINY, "--output", "run"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "seqgan", *train, "--reward", "./pooled.py:lengths"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.returncode, "Traceback" in ended.stderr) == (0, False)
 
 
 @pytest.mark.slow
