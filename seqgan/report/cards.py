@@ -3,15 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
-from seqgan.report.recorded import Recorded, Row
+from seqgan.report.recorded import END_OF_RUN, Recorded, Row
 
 NUM_CARDS = 8  # on either side
 MAX_TOKENS = 300  # of one card
 MAX_CHARACTERS = 2000  # of a text without tokens
 STEPS = 4  # shades on either side of the middle
+REWARD = "what the rewards say of the whole text, weighted and added up; higher is better"
+LOG = "of the whole text under its generator, in nats; nearer to 0 is likelier"
 REACH = 0.95  # share of the values that the outer shades begin beyond
 
 
@@ -51,7 +54,7 @@ class Card:
     prompt: str
     tokens: tuple[Token, ...]
     left_out: int  # tokens or characters
-    facts: tuple[tuple[str, str], ...]  # reward, log-probability, and what else the row holds
+    facts: tuple[tuple[str, str, str], ...]  # reward and the like: name, value, what it is
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def before_and_after(run: Recorded) -> tuple[Side, ...]:
     Both sides share a scale, unless the judge has changed between them: a discriminator's values
     spread out as it learns.
     """
-    batches = [(when, run.batch(when)[:NUM_CARDS]) for when in ("before", "after")]
+    before, after = (rows[:NUM_CARDS] for rows in run.batches())
+    batches = [("before", before), ("after", after)]
     shared = _scale([row for _, rows in batches for row in rows])
     sides = []
     for when, rows in batches:
@@ -78,6 +82,19 @@ def before_and_after(run: Recorded) -> tuple[Side, ...]:
             cards = tuple(_card(row, scale) for row in rows)
             sides.append(Side(_title(when, rows[0]), cards, scale))
     return tuple(sides)
+
+
+def paired(sides: Sequence[Side]) -> list[tuple[str, tuple[Card | None, ...]]]:
+    """The cards of all sides side by side, under the prompt that they share, if they share one.
+
+    Returns:
+        A prompt, perhaps empty, and a card for each side, None where one has no more.
+    """
+    rows = []
+    for cards in zip_longest(*(side.cards for side in sides)):
+        prompts = {card.prompt for card in cards if card is not None}
+        rows.append((prompts.pop() if len(prompts) == 1 else "", cards))
+    return rows
 
 
 def _scale(rows: Sequence[Row]) -> Scale | None:
@@ -112,7 +129,7 @@ def split_text(text: str, tokens: Sequence[str]) -> list[tuple[str, bool]]:
 def _title(when: str, row: Row) -> str:
     if when == "before":
         return "Before the game"
-    if row.get("phase") == "after the game":
+    if row.get("phase") == END_OF_RUN:
         return "After the game"
     return f"In the game, at step {row.get('step')}"
 
@@ -129,9 +146,17 @@ def _card(row: Row, scale: Scale | None) -> Card:
         ]:
             shade = 0 if value is None or scale is None else scale.shade(value)
             shown.append(Token(gap, token, value, shade, not inside))
-    known = [("reward", row.get("reward")), ("log-probability", row.get("log_prob"))]
-    known += [(name, value) for name, value in row.items() if name.startswith("reward_")]
-    facts = tuple((name, f"{value:.3g}") for name, value in known if isinstance(value, int | float))
+    known = [("reward", row.get("reward"), REWARD), ("log-probability", row.get("log_prob"), LOG)]
+    known += [
+        (name, value, f"of the reward {name.removeprefix('reward_')} alone")
+        for name, value in row.items()
+        if name.startswith("reward_")
+    ]
+    facts = tuple(
+        (name, f"{value:.3g}", meaning)
+        for name, value, meaning in known
+        if isinstance(value, int | float)
+    )
     return Card(text[:MAX_CHARACTERS], str(row.get("prompt") or ""), tuple(shown), left_out, facts)
 
 

@@ -1,6 +1,8 @@
 """The style of all pictures: colours that colour-blind readers can tell apart, and fonts."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from matplotlib import font_manager
@@ -48,16 +50,31 @@ def drawable_name(name: str) -> str:
 
 def drawable(text: str, families: Sequence[str]) -> str:
     """The text with characters that no font of the families has as [XXXX], not as empty boxes."""
+    without = undrawable(text, families)
+    return "".join(f"[{ord(one):04X}]" if one in without else one for one in text)
+
+
+def undrawable(text: str, families: Sequence[str]) -> list[str]:
+    """The characters of a text that no font of the families has, each once."""
     fonts = [font_manager.get_font(font_manager.findfont(name)) for name in families]
+    return [
+        character
+        for character in dict.fromkeys(text)
+        if not any(font.get_char_index(ord(character)) for font in fonts)
+    ]
 
-    def shown(character: str) -> str:
-        if any(font.get_char_index(ord(character)) for font in fonts):
-            return character
-        return f"[{ord(character):04X}]"
 
-    return "".join(shown(character) for character in text)
+@cache
+def _add_new_fonts() -> None:
+    """Tells matplotlib of fonts that were installed after it made its list of them."""
+    known = {entry.fname for entry in font_manager.fontManager.ttflist}
+    for path in font_manager.findSystemFonts():
+        if path not in known:
+            with suppress(RuntimeError, OSError):  # a font of bitmaps, say
+                font_manager.fontManager.addfont(path)
 
 
 def _installed(families: Sequence[str]) -> list[str]:
+    _add_new_fonts()
     known = {entry.name for entry in font_manager.fontManager.ttflist}
     return [family for family in families if family in known]

@@ -21,8 +21,9 @@ from seqgan.report import frontier_chart
 from seqgan.report.charts import BLACK, GREEN, GREY, MARKERS, SERIES
 from seqgan.report.frontier_chart import Kind, Series
 from seqgan.report.recorded import Recorded, Row
+from seqgan.system.terminal import arrow
 from seqgan.tasks.base import SHARE
-from seqgan.tracking.metrics import axis_of
+from seqgan.tracking.metrics import axis_of, find_metric
 
 DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
 MAX_POINTS = 1000  # of one curve, as many as a screen shows
@@ -52,6 +53,7 @@ class Chart:
         label: what the y-axis says, with its unit.
         healthy: the range that a good run stays in, shaded; an end may be infinite.
         mark: a value with a meaning of its own, drawn as a line, and that meaning.
+        end: the better end of its values, max or min; empty for what the metric list says.
     """
 
     title: str
@@ -60,6 +62,18 @@ class Chart:
     axis: str = "iteration"
     healthy: tuple[float, float] | None = None
     mark: tuple[float, str] | None = None
+    end: str = ""
+
+    @property
+    def better(self) -> str:
+        """The better end of all its curves, max or min; empty where there is none for all."""
+        ends = {find_metric(curve.metric).best for curve in self.curves}
+        return self.end or (ends.pop() if len(ends) == 1 else "")
+
+    @property
+    def heading(self) -> str:
+        """Its title, and an arrow to what is better."""
+        return f"{self.title} {arrow(self.better, None)}".rstrip()
 
 
 PRETRAINING = Chart(
@@ -77,7 +91,7 @@ DISCRIMINATOR_PRETRAINING = Chart(
 )
 DIVERSITY = Chart(
     "Diversity: held-out NLL",
-    "NLL (nats per token), lower is better",
+    "NLL (nats per token)",
     (Curve("eval/nll_heldout"),),
 )
 ACCURACY = Chart(
@@ -160,7 +174,8 @@ def quality_chart(runs: Sequence[Recorded]) -> Chart | None:
     axis = next((recorded_axis(run) for run in runs if run.quality), None)
     if axis is None:
         return None
-    return Chart(f"Quality: {axis.name}", axis.label, (Curve(f"eval/{axis.name}"),))
+    end = "max" if axis.higher_is_better else "min"
+    return Chart(f"Quality: {axis.name}", axis.label, (Curve(f"eval/{axis.name}"),), end=end)
 
 
 def pretraining_charts(runs: Sequence[Recorded]) -> list[Chart]:
@@ -244,7 +259,7 @@ def draw_chart(axes: Axes, chart: Chart, runs: Sequence[Recorded]) -> None:
             )
             if curve.error:
                 _band(axes, run, curve, chart.axis, SERIES[look])
-    axes.set(title=chart.title, xlabel=counted(chart.axis), ylabel=chart.label)
+    axes.set(title=chart.heading, xlabel=counted(chart.axis), ylabel=chart.label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _shade(axes, chart)
     _legend(axes, chart, len(runs))

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqgan.report.cards import STEPS, before_and_after
+from seqgan.report.cards import STEPS, before_and_after, paired
 from seqgan.report.charts import GREY, SERIES
 from seqgan.report.curves import (
     Chart,
@@ -33,6 +33,7 @@ from seqgan.report.curves import (
     pretraining_charts,
 )
 from seqgan.report.hints import hints
+from seqgan.report.picture import font_hint
 from seqgan.report.positions import draw_positions, early_and_late, positions_in_words
 from seqgan.report.recorded import Recorded, Row, read_runs
 from seqgan.report.settings import compared_settings
@@ -40,10 +41,12 @@ from seqgan.report.summary import Table, closing_sentences, stored_table
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import write_text
 from seqgan.system.inputs import open_file
+from seqgan.system.terminal import arrow
 from seqgan.tracking.metrics import OWN, find_metric
 
 MARK = '<meta name="generator" content="seqgan report">'  # a page of ours, to be overwritten
 MAX_RUNS = len(SERIES)
+NUM_OPEN = 4  # pairs of samples above the fold
 BADGES = {
     "better": "beats maximum likelihood",
     "level": "level with maximum likelihood",
@@ -86,13 +89,24 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class NumberRow:
+    """A metric in the table of a run's end; its cells are numbers, True where one is the best."""
+
+    name: str
+    unit: str
+    meaning: str
+    cells: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The end of a run in words and numbers."""
 
     name: str
     badges: tuple[tuple[str, str], ...]  # colour, and a few words
     sentences: tuple[str, ...]
-    table: Table | None
+    heads: tuple[str, ...] = ()  # of the table: the generators
+    numbers: tuple[NumberRow, ...] = ()
 
 
 def write_page(folders: Sequence[Path], target: Path) -> Path:
@@ -161,7 +175,8 @@ def render(runs: Sequence[Recorded]) -> str:
         "missing": [(run.name, missing(run)) for run in runs],
         "frontier": frontier(runs),
         "positions": position_drawings(runs),
-        "samples": [before_and_after(run) for run in runs],
+        "samples": [(sides := before_and_after(run), paired(sides)) for run in runs],
+        "num_open": NUM_OPEN,
         "steps": range(-STEPS, STEPS + 1),
         "preset": preset,
         "settings": settings,
@@ -186,11 +201,26 @@ def verdict(run: Recorded) -> Verdict:
     """The last words of `seqgan train`, from `results.json`."""
     if run.results is None:
         sentence = "The run has no end: it was stopped, or is still going."
-        return Verdict(run.name, (("unfinished", "unfinished"),), (sentence,), None)
+        return Verdict(run.name, (("unfinished", "unfinished"),), (sentence,))
     results = run.results
     word = results["comparison"]["verdict"]
     badges = (*reward_badges(results), (word, BADGES[word]))
-    return Verdict(run.name, badges, tuple(closing_sentences(results)), stored_table(results))
+    table = stored_table(results)
+    numbers = [number_row(table, index, results) for index in range(len(table.columns))]
+    heads = tuple(name for name, _ in table.rows)
+    return Verdict(run.name, badges, tuple(closing_sentences(results)), heads, tuple(numbers))
+
+
+def number_row(table: Table, index: int, results: Row) -> NumberRow:
+    """A metric of the final table, with the metric list's words on it."""
+    name, listed = table.metrics[index], find_metric(table.metrics[index])
+    unit, meaning = listed.unit, listed.meaning
+    if name == f"eval/{results['comparison']['quality']}":
+        unit = results["comparison"].get("unit", unit)
+    values = [f"{row[index]:.4g}" for _, row in table.rows]
+    sign = arrow(table.better[index], None)
+    cells = tuple(zip(values, table.best(index), strict=True))
+    return NumberRow(f"{table.columns[index]} {sign}".rstrip(), unit, meaning, cells)
 
 
 def reward_badges(results: Row) -> list[tuple[str, str]]:
@@ -210,6 +240,8 @@ def missing(run: Recorded) -> list[str]:
     sentences = list(run.missing)
     if not adversary_charts([run]):
         sentences.append("No discriminator was in this run, so there is no balance of adversaries.")
+    if hint := font_hint(run):
+        sentences.append(f"In report.png some characters are numbers. {hint}")
     if early_and_late(run, "action_value") is None:
         sentences.append("No values by position were recorded (histograms.jsonl).")
     sides = before_and_after(run)
@@ -226,7 +258,7 @@ def drawing(chart: Chart, runs: Sequence[Recorded]) -> Drawing:
     """A chart of metrics with the metric list's words on it."""
     listed = [(curve.metric, find_metric(curve.metric)) for curve in chart.curves]
     return Drawing(
-        chart.title,
+        chart.heading,
         picture(partial(draw_chart, chart=chart, runs=runs)),
         curves_in_words(chart, runs),
         tuple((name, metric.healthy) for name, metric in listed if metric.name != OWN),

@@ -1,5 +1,6 @@
 """One picture of a finished run: `report.png`, from the files in its folder alone."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from seqgan.report.charts import drawable, drawable_name, font_families, plain_style
+from seqgan.report.charts import drawable, drawable_name, font_families, plain_style, undrawable
 from seqgan.report.curves import (
     ACCURACY,
     DIVERSITY,
@@ -27,6 +28,16 @@ from seqgan.system.files import writing
 
 NUM_SAMPLES = 5
 MAX_CHARACTERS = 140
+PACKAGE = "fonts-noto-cjk"
+SCRIPTS_OF_PACKAGE = (
+    "CJK",
+    "IDEOGRAPHIC",
+    "FULLWIDTH",
+    "HIRAGANA",
+    "KATAKANA",
+    "HANGUL",
+    "BOPOMOFO",
+)
 
 
 def draw_report(folder: Path) -> Path:
@@ -77,14 +88,30 @@ def _texts(axes: Axes, run: Recorded) -> None:
     axes.axis("off")
     families = font_families()
     lines = []
-    for when in ("before", "after"):
+    for when, rows in zip(("before", "after"), run.batches(), strict=True):
         lines.append(f"Samples {when} the game")
-        for row in run.batch(when)[:NUM_SAMPLES]:
-            lines.append("    " + _short(str(row["text"]), families))
+        for row in rows[:NUM_SAMPLES]:
+            prompt = f"{_short(str(row['prompt']), families)} => " if row.get("prompt") else ""
+            lines.append("    " + prompt + _short(str(row["text"]), families))
+    if hint := font_hint(run):
+        lines += ["", hint]
     # A wide script may run over the edge; the layout would shrink every other axes to fit it in.
     axes.text(
         0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes, in_layout=False
     )
+
+
+def font_hint(run: Recorded) -> str:
+    """The package with a font that the picture of a run lacks; empty where none is known."""
+    families = font_families()
+    texts = [str(row["text"]) for rows in run.batches() for row in rows[:NUM_SAMPLES]]
+    for character in undrawable(" ".join(texts), families):
+        if unicodedata.name(character, "").startswith(SCRIPTS_OF_PACKAGE):
+            return (
+                f"No font here has {drawable(character, families)}, for one: Chinese, Japanese and"
+                f" Korean take a font, such as those of Debian's and Ubuntu's package {PACKAGE}."
+            )
+    return ""
 
 
 def _short(text: str, families: Sequence[str]) -> str:

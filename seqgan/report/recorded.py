@@ -45,6 +45,7 @@ OF_SAMPLE = {
     "phase?": str,
 }
 OF_HISTOGRAM = {"name": str, "iteration": int, "counts": [float], "edges": [float]}
+END_OF_RUN = "after the game"  # the phase of the last samples of a run
 _NOTHING = (np.zeros(0, dtype=int), np.zeros(0))
 MEASURE = find_metric("eval/<measure>")  # the entry of all measures of a task
 
@@ -142,21 +143,31 @@ class Recorded:
             for name, (numbers, values) in columns.items()
         }
 
-    def batch(self, when: str) -> list[Row]:
-        """The samples that were logged together, `before` the first generator update or `after`.
+    def batches(self) -> tuple[list[Row], list[Row]]:
+        """The samples before the first generator update and after the last one, as they were shown.
 
-        Before: those at step 0 that were logged last, when a discriminator that judges them has
-        been trained. After: the last ones, of the game if the run has no end.
+        After: those that were logged last, of the game if the run has no end. Before: those at step
+        0 that continue the same prompts; of several, the ones that the run showed at its start.
         """
-        before = [row for row in self.samples if not row.get("step")]
-        before = [row for row in before if row.get("phase") != "after the game"]
-        chosen = before
-        if when == "after":
-            chosen = [row for row in self.samples if row not in before]
-        if not chosen:
-            return []
-        last = (chosen[-1].get("phase"), chosen[-1].get("step"))
-        return [row for row in chosen if (row.get("phase"), row.get("step")) == last]
+        at_start = [row for row in self.samples if not row.get("step")]
+        at_start = [row for row in at_start if row.get("phase") != END_OF_RUN]
+        later = [row for row in self.samples if row not in at_start]
+        befores, after = _moments(at_start), (_moments(later) or [[]])[-1]
+        same = [rows for rows in befores if _prompts(rows) == _prompts(after)] or befores
+        shown = [rows for rows in same if str(rows[0].get("phase")).startswith("before the ")]
+        return (shown or same or [[]])[-1], after
+
+
+def _moments(rows: Sequence[Row]) -> list[list[Row]]:
+    """Samples that were logged together, moment after moment."""
+    moments: dict[tuple[Any, Any], list[Row]] = {}
+    for row in rows:
+        moments.setdefault((row.get("phase"), row.get("step")), []).append(row)
+    return [*moments.values()]
+
+
+def _prompts(rows: Sequence[Row]) -> list[str]:
+    return [str(row.get("prompt") or "") for row in rows]
 
 
 def read_runs(paths: Sequence[Path]) -> list[Recorded]:

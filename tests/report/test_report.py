@@ -15,9 +15,17 @@ from recorded_runs import samples_of_both_ends, write_lines, write_run
 
 from seqgan.evaluation.axes import NLL_HELDOUT, NLL_ORACLE
 from seqgan.evaluation.planes.points import Panel
-from seqgan.report.charts import WIDE_FONTS, drawable, plain_style
+from seqgan.report.charts import (
+    WIDE_FONTS,
+    _add_new_fonts,
+    drawable,
+    font_families,
+    plain_style,
+)
 from seqgan.report.frontier_chart import Series, frontier_figure
-from seqgan.report.picture import draw_report
+from seqgan.report.page import missing
+from seqgan.report.picture import draw_report, font_hint
+from seqgan.report.recorded import read_run
 
 QUATRAIN = "床前明月光。疑是地上霜。举头望明月。低头思故乡。"
 INFORMATION = "What it knows of unseen text"
@@ -71,7 +79,7 @@ def test_report_is_a_picture(make_run):
 
 def test_the_curves_are_the_files(make_run, drawn):
     axes = drawn(make_run())
-    dev, train = axes["Pretraining of the generator"].lines
+    dev, train = axes["Pretraining of the generator ↓"].lines
     assert list(train.get_xdata()) == [1, 2, 3]
     assert list(train.get_ydata()) == [4, 2, 4 / 3]
     assert list(dev.get_ydata()) == [5, 2.5, 5 / 3]
@@ -79,17 +87,17 @@ def test_the_curves_are_the_files(make_run, drawn):
     assert list(curve.get_xdata()) == pytest.approx([0.75, 0.5, 0.4])  # in order of temperature
     assert list(curve.get_ydata()) == pytest.approx([2.5, 2.0, 1.8])
     assert (list(final.get_xdata()), list(final.get_ydata())) == ([0.6], [2.2])
-    (quality,) = axes["Quality: bleu_4"].lines
+    (quality,) = axes["Quality: bleu_4 ↑"].lines
     assert list(quality.get_xdata()) == [0, 5, 10]
     assert list(quality.get_ydata()) == pytest.approx([0.5, 0.55, 0.6])
-    (nll,) = axes["Diversity: held-out NLL"].lines
+    (nll,) = axes["Diversity: held-out NLL ↓"].lines
     assert list(nll.get_ydata()) == pytest.approx([2.0, 2.1, 2.2])
 
 
 def test_a_check_is_labelled_as_a_share(make_run, drawn):
     axes = drawn(make_run(quality="grammatical"))
     frontier = axes["grammatical rate against held-out NLL"]
-    assert axes["Quality: grammatical"].get_ylabel() == "grammatical rate (share of samples)"
+    assert axes["Quality: grammatical ↑"].get_ylabel() == "grammatical rate (share of samples)"
     assert frontier.get_xlabel() == "grammatical rate (share of samples)\nbetter →"
 
 
@@ -120,6 +128,39 @@ def test_samples_of_both_phases_at_most_five_each(make_run, drawn):
     lines = sample_lines(drawn(make_run([f"text {i}" for i in range(7)])))
     expected = [f"    text {i}" for i in range(5)]
     assert lines == ["Samples before the game", *expected, "Samples after the game", *expected]
+
+
+def test_the_picture_and_the_page_name_the_package_that_has_a_font(make_run, drawn, monkeypatch):
+    folder = make_run([QUATRAIN, "a man ."])
+    monkeypatch.setattr("seqgan.report.charts.WIDE_FONTS", ())
+    lines = sample_lines(drawn(folder))
+    assert lines[1].startswith("    [5E8A][524D]")
+    assert lines[-1].startswith("No font here has [5E8A], for one: ")
+    assert lines[-1].endswith("Debian's and Ubuntu's package fonts-noto-cjk.")
+    assert font_hint(read_run(folder)) == lines[-1]
+    assert f"In report.png some characters are numbers. {lines[-1]}" in missing(read_run(folder))
+    # No package is known for every character, and none is needed for these.
+    for texts in (["\U0001f600 \ue000"], ["Ж é"]):
+        write_lines(folder / "samples.jsonl", samples_of_both_ends(texts))
+        assert font_hint(read_run(folder)) == ""
+
+
+def test_a_font_that_was_installed_after_the_list_was_made_is_found(monkeypatch):
+    entries = [e for e in font_manager.fontManager.ttflist if e.name == "DejaVu Sans"]
+    others = [e for e in font_manager.fontManager.ttflist if e.name != "DejaVu Sans"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", others)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [e.fname for e in entries])
+    _add_new_fonts.cache_clear()
+    assert font_families()[-1] == "DejaVu Sans"
+    assert "DejaVu Sans" in {entry.name for entry in font_manager.fontManager.ttflist}
+    _add_new_fonts.cache_clear()
+
+
+def test_prompts_stand_before_their_texts(make_run, drawn):
+    folder = make_run()
+    rows = samples_of_both_ends(["in the park ."])
+    write_lines(folder / "samples.jsonl", [row | {"prompt": "where ?"} for row in rows])
+    assert sample_lines(drawn(folder))[1] == "    where ? => in the park ."
 
 
 def test_a_run_without_samples(make_run):
@@ -164,13 +205,13 @@ def test_chinese_is_drawn_without_warnings(make_run, monkeypatch, fonts):
 
 def test_samples_that_are_too_wide_do_not_shrink_the_curves(make_run, drawn):
     narrow = make_run()
-    width = drawn(narrow)["Pretraining of the generator"].get_position().width
+    width = drawn(narrow)["Pretraining of the generator ↓"].get_position().width
     write_lines(
         narrow / "samples.jsonl",
         samples_of_both_ends([QUATRAIN * 20, "W" * 500]),
     )
     axes = drawn(narrow)
-    assert axes["Pretraining of the generator"].get_position().width == pytest.approx(width)
+    assert axes["Pretraining of the generator ↓"].get_position().width == pytest.approx(width)
     assert all(len(line) <= 4 + 140 + 4 for line in sample_lines(axes))
     assert sample_lines(axes)[2].endswith("WW ...")
 

@@ -246,7 +246,7 @@ def test_charts_are_turned_around_in_the_dark_scheme(full_run):
 def test_a_screen_reader_is_told_where_a_curve_starts_and_ends(full_run):
     told = [shown.attributes["alt"] for shown in page_of(full_run).find("img")]
     assert (
-        "Diversity: held-out NLL. full, eval/nll_heldout: 2 at iteration 0, 2.2 at iteration 10"
+        "Diversity: held-out NLL ↓. full, eval/nll_heldout: 2 at iteration 0, 2.2 at iteration 10"
         in told
     )
     assert "Quality against held-out NLL. A sentence of bleu_4." in told
@@ -263,7 +263,7 @@ def test_each_run_has_a_colour_and_a_mark():
 def test_the_verdict_is_that_of_the_results(full_run):
     said = section(page_of(full_run), "verdict")
     assert said.find("span", class_="badge")[0].text == "worse than maximum likelihood"
-    assert [p.text for p in said.find("p")][1:] == [
+    assert [p.text for p in said.find("p")][1:-1] == [
         "A sentence of bleu_4.",
         "Mean reward 'polite': 0.25 before the game, 0.8125 after it.",
         "A sentence of information.",
@@ -271,9 +271,12 @@ def test_the_verdict_is_that_of_the_results(full_run):
     rows = [[cell.text for cell in row.children] for row in said.find("tr")]
     assert rows == [
         ["metric", "MLE", "MLE at 0.78", "after game"],
-        ["nll_heldout", "2", "2.1", "2.2"],
-        ["bleu_4", "0.5", "0.61", "0.6"],
+        ["nll_heldout ↓ nats per token", "2", "2.1", "2.2"],
+        ["bleu_4 ↑ fraction", "0.5", "0.61", "0.6"],
     ]
+    assert [cell.text for cell in said.find("td", class_="best")] == ["2", "0.61"]
+    heads = said.find("th", scope="row")
+    assert heads[0].attributes["title"].startswith("negative log-likelihood of held-out real text")
 
 
 def test_curves_are_those_of_the_metrics(full_run):
@@ -293,8 +296,8 @@ def test_a_chart_for_every_metric_that_is_there(full_run):
         for name in ("pretraining", "game", "frontier", "adversary", "positions")
     }
     assert titles == {
-        "pretraining": ["Pretraining of the generator"],
-        "game": ["Quality: bleu_4", "Diversity: held-out NLL", "Entropy of the generator"],
+        "pretraining": ["Pretraining of the generator ↓"],
+        "game": ["Quality: bleu_4 ↑", "Diversity: held-out NLL ↓", "Entropy of the generator"],
         "frontier": ["Quality against held-out NLL"],
         "adversary": ["What it knows of unseen text"],
         "positions": ["Value of a token", "Advantage of a token"],
@@ -427,10 +430,15 @@ def test_facts_of_a_sample(tmp_path):
         "log-probability -12.3",
         "reward_polite 0.5",
     ]
-    assert card.find("p", class_="prompt")[0].text == "<q>"
+    told = [fact.attributes["title"] for fact in facts.children]
+    assert "higher is better" in told[0]
+    assert "in nats" in told[1]
+    assert told[2] == "of the reward polite alone"
+    (prompt,) = section(page, "samples").find("p", class_="prompt")
+    assert prompt.text == "prompt <q>"
 
 
-def test_before_is_what_a_trained_discriminator_has_judged_and_after_what_came_last(tmp_path):
+def test_the_texts_are_those_that_the_run_showed(tmp_path):
     first, judged = sample("first", "before the game"), sample("judged", "game")
     middle, last = sample("middle", "game", 50), sample("last", "game", 90)
     end = sample("end", "after the game", 90)
@@ -441,19 +449,59 @@ def test_before_is_what_a_trained_discriminator_has_judged_and_after_what_came_l
         return [(side.title, [card.text for card in side.cards]) for side in found]
 
     assert sides([first, judged, middle, last, end]) == [
-        ("Before the game", ["judged"]),
+        ("Before the game", ["first"]),
         ("After the game", ["end"]),
     ]
     assert sides([first, judged, middle, last]) == [
-        ("Before the game", ["judged"]),
+        ("Before the game", ["first"]),
         ("In the game, at step 90", ["last"]),
     ]
     assert sides([first]) == [("Before the game", ["first"])]
+    assert sides([judged, last]) == [
+        ("Before the game", ["judged"]),
+        ("In the game, at step 90", ["last"]),
+    ]
     # Without a game, both ends are at step 0.
     assert sides([first, sample("end", "after the game")]) == [
         ("Before the game", ["first"]),
         ("After the game", ["end"]),
     ]
+
+
+def test_both_sides_continue_the_same_prompts(tmp_path):
+    shown = [sample(f"first {q}", "before the game", prompt=q) for q in ("a ?", "b ?")]
+    judged = [sample(f"judged {q}", "game", prompt=q) for q in ("c ?", "d ?")]
+    last = [sample(f"last {q}", "game", 90, prompt=q) for q in ("c ?", "d ?")]
+    end = [sample(f"end {q}", "after the game", 90, prompt=q) for q in ("a ?", "b ?")]
+
+    def pairs(samples):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        page = page_of(write_run(tmp_path / "run", samples=samples))
+        found = section(page, "samples").find("div", class_="pair")[1:]
+        return [
+            [p.text for kind in ("prompt", "text") for p in one.find("p", class_=kind)]
+            for one in found
+        ]
+
+    assert pairs([*shown, *judged, *last, *end]) == [
+        ["prompt a ?", "first a ?", "end a ?"],
+        ["prompt b ?", "first b ?", "end b ?"],
+    ]
+    assert pairs([*shown, *judged, *last]) == [  # the run goes on
+        ["prompt c ?", "judged c ?", "last c ?"],
+        ["prompt d ?", "judged d ?", "last d ?"],
+    ]
+
+
+def test_texts_come_first_and_four_pairs_are_open(tmp_path):
+    samples = samples_of_both_ends([f"text {i}" for i in range(6)])
+    page = page_of(write_run(tmp_path / "run", samples=samples))
+    assert [h.attributes["id"] for h in page.find("h2")][:2] == ["samples", "verdict"]
+    shown = section(page, "samples")
+    assert len(shown.find("article")) == 12
+    (folded,) = shown.find("details")
+    assert [p.text for p in folded.find("p", class_="text")] == ["text 4"] * 2 + ["text 5"] * 2
+    assert folded.find("summary")[0].text == "2 more"
 
 
 # Texts of all kinds
@@ -511,7 +559,7 @@ def test_a_run_that_has_no_end(full_run):
     assert not section(page, "frontier").children
     assert "there is no complete results.json" in missing(page)[0]
     titles = [figure.find("h3")[0].text for figure in section(page, "game").find("figure")]
-    assert titles[0] == "Quality: bleu_4"
+    assert titles[0] == "Quality: bleu_4 ↑"
 
 
 def test_the_quality_of_a_run_without_an_end_is_the_one_that_an_evaluation_chooses(tmp_path):
@@ -779,7 +827,7 @@ def test_several_runs_share_charts(tmp_path, drawn):
     assert [entry.text for entry in legend.find("li")] == ["● one", "■ two"]
     diversity = section(page, "game").find("figure")[1]
     assert diversity.find("img")[0].attributes["alt"] == (
-        "Diversity: held-out NLL. one, eval/nll_heldout: 2 at iteration 0, 2.2 at iteration 10;"
+        "Diversity: held-out NLL ↓. one, eval/nll_heldout: 2 at iteration 0, 2.2 at iteration 10;"
         " two, eval/nll_heldout: 2 at iteration 0, 2.2 at iteration 10"
     )
     (code,) = pictures(diversity)
