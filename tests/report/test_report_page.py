@@ -271,8 +271,8 @@ def test_the_verdict_is_that_of_the_results(full_run):
     rows = [[cell.text for cell in row.children] for row in said.find("tr")]
     assert rows == [
         ["metric", "MLE", "MLE at 0.78", "after game"],
-        ["nll_heldout ↓ nats per token", "2", "2.1", "2.2"],
-        ["bleu_4 ↑ fraction", "0.5", "0.61", "0.6"],
+        ["nll_heldout\N{NO-BREAK SPACE}↓ nats per token", "2", "2.1", "2.2"],
+        ["bleu_4\N{NO-BREAK SPACE}↑ fraction", "0.5", "0.61", "0.6"],
     ]
     assert [cell.text for cell in said.find("td", class_="best")] == ["2", "0.61"]
     heads = said.find("th", scope="row")
