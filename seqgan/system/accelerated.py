@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SECONDS_TO_MEET = 10.0  # after which a line says for whom this process waits
 MEETING = ("MASTER_ADDR", "MASTER_PORT", "RANK")  # variables by which processes find each other
+NUMBERS = {"MASTER_PORT": 65535, "RANK": 10**6, "LOCAL_RANK": 10**6}  # and the largest of each
 
 # Parts of the messages of gloo, and of PyTorch around it, after another process has ended.
 LOST = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -160,8 +161,15 @@ def _meeting() -> Iterator[None]:
     """Says how to train alone where the other processes may be those of a launcher long gone.
 
     Raises:
-        ConfigurationError: the environment does not say where to meet them.
+        ConfigurationError: the environment does not say where to meet them, or nonsense.
     """
+    for name, most in NUMBERS.items():
+        value = os.environ.get(name, "0")
+        if not (value.isdecimal() and int(value) <= most):
+            raise ConfigurationError(
+                f"{name} is {value!r}, but a launcher sets a number up to {most};"
+                f" {how_to_train_alone()}"
+            )
     processes = f"the {launched_processes()} processes of this run"
     late = Timer(
         SECONDS_TO_MEET,

@@ -118,6 +118,21 @@ class TestLaunchers:
         with pytest.raises(ConfigurationError, match=said):
             launched_processes()
 
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("MASTER_PORT", "http"), ("MASTER_PORT", "-1"), ("MASTER_PORT", "99999")),
+            *(("RANK", "1e1"), ("LOCAL_RANK", "x"), ("LOCAL_RANK", "")),
+        ],
+    )
+    def test_what_a_launcher_never_sets_is_one_line(self, name, value, monkeypatch):
+        pytest.importorskip("accelerate")
+        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+        for each, number in {**meeting, "RANK": "0", "LOCAL_RANK": "0", name: value}.items():
+            monkeypatch.setenv(each, number)
+        with pytest.raises(ConfigurationError, match=f"{name} is '{value}', but a launcher sets"):
+            runtime_for("cpu")
+
     def test_processes_that_nobody_launched(self, monkeypatch):
         """The message is accelerate's, which would fill a page."""
 
