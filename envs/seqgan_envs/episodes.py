@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from seqgan_envs.judges import Judge
 from seqgan_envs.one_hot import one_hot
 from seqgan_envs.picture import draw
-from seqgan_envs.rewards import Judge, checked_judgement
+from seqgan_envs.rewards import checked_judgement
 from seqgan_envs.rules import ActionMask, Observation, Rules
 
 

@@ -1,6 +1,5 @@
 """The contract of rewards for finished texts, a small default, and the checks of the contract."""
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -18,16 +17,20 @@ NaN in a part means that the part does not apply to the row. Parts are for inspe
 show them as `reward_components`. The function itself combines the parts to the reward.
 """
 
-Reward = Callable[..., Judgement]
-"""`reward(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K,)` finite floats.
+Reward = Callable[..., Any]
+"""A function that judges finished texts. The names of its parameters say what it gets.
 
+`reward(text)`, `reward(texts)`, `reward(token_ids)`, ... see `seqgan_envs.functions`; with `prompt`
+or `prompts` beside it. It returns a number for each text, or None where it does not apply.
+
+`reward(tokens (K, L), lengths (K,), prompts (K, P) or None) -> (K,)` finite floats: arrays.
 Or a pair `(rewards, parts)`, see `Judgement`. `tokens` are right-padded, `lengths` count the eos,
 `prompts` are left-padded. The K rows are the texts that have just ended. The arrays are copies, so
 the function may write to them.
 
 A function with a parameter `prompt_index` also gets the index of each row's prompt among the
-environment's prompts, (K,), or None without prompts. With it, the function can look up further data
-of a prompt, for instance a reference answer.
+environment's prompts: of arrays (K,), or None without prompts. With it, the function can look up
+further data of a prompt, for instance a reference answer.
 """
 
 DEFAULT_REWARD = "seqgan_envs.rewards:distinct_token_fraction"
@@ -121,40 +124,6 @@ def _checked_function(loaded: object, named: object) -> Reward:
             f" got {named!r}"
         )
     return loaded
-
-
-def wants_prompt_index(reward: Reward) -> bool:
-    """True if a reward function has a parameter `prompt_index`."""
-    try:
-        return "prompt_index" in inspect.signature(reward).parameters
-    except (TypeError, ValueError):  # a function of a compiled module may have no signature
-        return False
-
-
-class Judge:
-    """A reward function as the environments call it: with all that is known of finished texts.
-
-    Attributes:
-        function: the reward function.
-    """
-
-    def __init__(self, function: Reward) -> None:
-        self.function = function
-        self._by_index = wants_prompt_index(function)
-
-    def __call__(
-        self,
-        tokens: NDArray[np.int64],
-        lengths: NDArray[np.int64],
-        prompts: NDArray[np.int64] | None,
-        prompt_index: NDArray[np.int64] | None,
-    ) -> Judgement:
-        """The function's judgement of K texts: the arguments of `Reward`, and the prompts' index.
-
-        `checked_judgement` checks it.
-        """
-        numbers = {"prompt_index": prompt_index} if self._by_index else {}
-        return self.function(tokens, lengths, prompts, **numbers)
 
 
 def checked_judgement(

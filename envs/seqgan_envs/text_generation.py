@@ -10,8 +10,9 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, checked_actions, observation_of_row
+from seqgan_envs.judges import Judge, judge_of
 from seqgan_envs.picture import RENDER_MODES, check_render_mode
-from seqgan_envs.rewards import DEFAULT_REWARD, Judge, Reward, load_reward
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
@@ -120,7 +121,8 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
 
         Gymnasium deep-copies the arguments of `make`, so pass a live object to this method instead.
         """
-        self._judge = Judge(load_reward(reward))
+        self._reward = load_reward(reward)
+        self._judge = judge_of(self._reward, self.rules)
 
     @property
     def judge(self) -> Judge:

@@ -10,8 +10,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from seqgan_envs.episodes import Episodes, Outcome, checked_actions, observation_of_row
+from seqgan_envs.judges import Judge, judge_of
 from seqgan_envs.picture import check_render_mode
-from seqgan_envs.rewards import DEFAULT_REWARD, Judge, Reward, load_reward
+from seqgan_envs.rewards import DEFAULT_REWARD, Reward, load_reward
 from seqgan_envs.rules import (
     DEFAULT_WORDS,
     ActionMask,
@@ -106,7 +107,8 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
 
         Gymnasium deep-copies the arguments of `make_vec`, so pass a live object to this method.
         """
-        self._judge = Judge(load_reward(reward))
+        self._reward = load_reward(reward)
+        self._judge = judge_of(self._reward, self.rules)
 
     @property
     def judge(self) -> Judge:
@@ -121,7 +123,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             max_length=rules.max_length,
             eos=rules.eos_id is not None,
             pad_id=rules.pad_id,
-            reward=self._judge.function,
+            reward=self._reward,
             prompts=rules.prompts,
             action_mask=rules.action_mask,
             invalid_action_penalty=rules.invalid_action_penalty,

@@ -25,7 +25,7 @@ from seqgan.learning.policies import completer
 from seqgan.rewards.adapters.coding import coding_of
 from seqgan.rewards.adapters.environment import as_env_reward
 from seqgan.rewards.adapters.finding import find_reward
-from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.adapters.functions import FunctionReward, as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
@@ -94,17 +94,12 @@ def make_env(
         ValueError: another argument breaks its rule.
     """
     vocabulary = words if isinstance(words, Vocabulary) else Vocabulary(_words_of(words))
-    if reward is None:
-        judge: Any = DEFAULT_REWARD
-    else:
-        model = find_reward(reward) if isinstance(reward, str) else as_reward(reward)
-        judge = as_env_reward(model, vocabulary, device)
-    arguments = {
+    arguments: dict[str, Any] = {
         "words": vocabulary.words,
         "eos": vocabulary.has_eos,
         "pad_id": vocabulary.pad_id,
         "max_length": max_length,
-        "reward": judge,
+        "reward": _env_reward(reward, vocabulary, device),
         "prompts": _prompt_ids(prompts, vocabulary),
         "separator": " " if vocabulary.level == "word" else "",
         "decode": vocabulary.decode if vocabulary.level == "subword" else None,
@@ -113,6 +108,18 @@ def make_env(
         return TextGenerationEnv(**arguments, **settings)
     settings = {"autoreset_mode": AutoresetMode.SAME_STEP, **settings}
     return TextGenerationVectorEnv(num_envs, **arguments, **settings)
+
+
+def _env_reward(
+    reward: RewardModel | Callable[..., Any] | str | None, vocabulary: Vocabulary, device: str
+) -> Callable[..., Any] | str:
+    """A function as it is, if the environment can ask it; else what makes one of a reward model."""
+    if reward is None:
+        return DEFAULT_REWARD
+    model = find_reward(reward) if isinstance(reward, str) else as_reward(reward)
+    if isinstance(model, FunctionReward) and not model.signature.tensors:
+        return model.function
+    return as_env_reward(model, vocabulary, device)
 
 
 def _words_of(words: Sequence[str]) -> tuple[str, ...]:

@@ -21,7 +21,6 @@ from seqgan.models.sampling import LOGITS_IN_FLIGHT, complete, rows_in_flight
 from seqgan.rewards.adapters.environment import as_sequences
 from seqgan.system.errors import ConfigurationError
 from seqgan_envs.episodes import Episodes
-from seqgan_envs.rewards import Judge
 from seqgan_envs.rules import Rules
 
 Choose = Callable[[Episodes, NDArray[np.int64]], NDArray[Any]]
@@ -33,7 +32,11 @@ The rows are unfinished texts. Weights need not add up to 1.
 # Arguments that a function may take; see `FunctionPolicy`.
 PARAMETERS = ("observation", "tokens", "lengths", "prompts", "texts", "action_mask")
 
-_UNJUDGED = Judge(lambda tokens, lengths, prompts: np.zeros(len(tokens)))
+
+def _unjudged(
+    tokens: NDArray[np.int64], lengths: NDArray[np.int64], *prompts: object
+) -> NDArray[np.float64]:
+    return np.zeros(len(tokens))
 
 
 @runtime_checkable
@@ -266,7 +269,7 @@ class ChoiceCompleter:
         (going,) = (~texts.ended).nonzero()
         while going.size:
             actions[going] = self._draw(self._choose(texts, going), texts.allowed[going])
-            texts.advance(going, actions, _UNJUDGED)
+            texts.advance(going, actions, _unjudged)
             going = going[~texts.ended[going]]
         return texts
 

@@ -13,7 +13,7 @@ import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
-from seqgan_envs.rewards import load_reward, wants_prompt_index
+from seqgan_envs.rewards import load_reward
 
 SOURCE = """
 from __future__ import annotations
@@ -116,7 +116,6 @@ def test_the_copy_needs_neither_the_file_nor_the_working_directory(file, monkeyp
 @pytest.mark.parametrize("way", WAYS)
 def test_a_reward_that_reads_the_prompts_number_still_does(way, file):
     reward = WAYS[way](load_reward(f"{file}:judge"))
-    assert wants_prompt_index(reward)
     env = small(reward=reward, prompts=[[0], [1]])
     env.reset(options={"prompt_index": 1})
     assert env.step(2)[1] == 11.0

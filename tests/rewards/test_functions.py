@@ -20,7 +20,7 @@ from seqgan.models.discriminators.recurrent import (
     RecurrentDiscriminator,
     RecurrentDiscriminatorConfig,
 )
-from seqgan.rewards.adapters.functions import ROWS_IN_FLIGHT, as_reward
+from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.adapters.modules import ModuleReward
 from seqgan.rewards.base import (
     Reporting,
@@ -34,6 +34,7 @@ from seqgan.rewards.conformance import check_reward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
 from seqgan.rewards.shipped.controls import ConstantReward
 from seqgan.rewards.weighted import WeightedSum
+from seqgan_envs.functions import ROWS_IN_FLIGHT
 
 VOCABULARY = Vocabulary(("a", "b", "c", "d"))  # eos 4, bos 5, pad 6
 ROWS = [[0, 1, 2, 3, 0], [4], [3, 3, 4]]
@@ -221,8 +222,9 @@ class TestWhatAFunctionIsCalledWith:
 
 class TestWhatIsUnclear:
     FORMS = (
-        r"a function of texts takes \(text\), \(texts\), \(token_ids\), \(sequences\),"
-        r" \(tokens, mask\) or any of \(prompts, completions, completion_ids\), got"
+        r"a function of texts takes \(text\), \(texts\), \(token_ids\),"
+        r" \(tokens, lengths, prompts\), \(tokens, mask\), \(sequences\) or any of"
+        r" \(prompts, completions, completion_ids\), got"
     )
 
     @pytest.mark.parametrize(
@@ -393,7 +395,7 @@ class TestValues:
             (None, "gives one value per text, 3, got a NoneType"),
             ("abc", "gives one value per text, 3, got a str"),
             ({"a": 1, "b": 2, "c": 3}, "gives one value per text, 3, got a dict"),
-            (torch.tensor(1.0), r"gives a tensor of one value per text, \(3,\), got \(\)"),
+            (torch.tensor(1.0), r"gives one value per text, 3, got a Tensor of shape \(\)"),
             (torch.zeros(4), "gives one value per text, 3, got 4"),
             (np.float64(2.0), "gives one value per text, 3, got a float64"),
         ],

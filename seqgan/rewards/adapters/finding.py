@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from seqgan.rewards.adapters.functions import as_reward
-from seqgan.rewards.adapters.signature import Takes, read_signature
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.plugins import Spec, call, check_arguments, load, parse_spec, wrong
 from seqgan.tasks.base import Task
+from seqgan_envs.signature import SignatureError, Takes, read_signature
 
 # The rewards that have a short name.
 SHIPPED = {
@@ -159,7 +159,7 @@ def _judges_texts(function: Callable[..., Any]) -> bool:
     """Tells by the parameters' names if a function judges texts; `**kwargs` alone says nothing."""
     try:
         signature = read_signature(function)
-    except ConfigurationError:
+    except SignatureError:
         return False
     return bool(signature.places or signature.names)
 

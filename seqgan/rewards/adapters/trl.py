@@ -6,7 +6,7 @@ completion, None where the reward does not apply. Nothing of TRL is imported her
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.rewards.adapters.coding import Coding, Message, TokenizerCoding, coding_of
+from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel, returns
 from seqgan.system.errors import ConfigurationError
 
@@ -50,7 +51,8 @@ class TrlFunction:
     left out: a prompt is context, and is not judged.
 
     Args:
-        reward_model: judges finished completions; `__name__`, which TRL logs, is its name.
+        reward: judges finished completions: a reward model, or a function or a module, of which
+            `as_reward` makes one. `__name__`, which TRL logs, is its name.
         vocabulary: the reward model's, if it reads numbers and not texts.
         max_length: tokens that are judged at most, eos included, and the width of each batch; by
             default a batch is as wide as its longest row.
@@ -72,7 +74,7 @@ class TrlFunction:
 
     def __init__(
         self,
-        reward_model: RewardModel,
+        reward: RewardModel | Callable[..., Any],
         vocabulary: Vocabulary | None = None,
         max_length: int | None = None,
         remember: int = 0,
@@ -89,8 +91,8 @@ class TrlFunction:
             raise ConfigurationError(f"max_length is at least 1, got {max_length}")
         if remember < 0:
             raise ConfigurationError(f"remember is at least 0, got {remember}")
-        self.__name__ = reward_model.name
-        self.reward_model = reward_model
+        self.reward_model = as_reward(reward)
+        self.__name__ = self.reward_model.name
         self.vocabulary = vocabulary
         self.max_length = max_length
         self.remember = remember

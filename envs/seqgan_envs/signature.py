@@ -7,18 +7,20 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from seqgan.system.errors import ConfigurationError
-
 Takes = Literal["text", "texts", "token_ids", "tokens", "completions"]
 
 FORMS = (
-    "(text), (texts), (token_ids), (sequences), (tokens, mask) or any of (prompts, completions,"
-    " completion_ids)"
+    "(text), (texts), (token_ids), (tokens, lengths, prompts), (tokens, mask), (sequences) or any"
+    " of (prompts, completions, completion_ids)"
 )
 
 # Arguments about a single row, and about a batch. Columns of the data may have any other name.
 OF_A_ROW = ("text", "token_ids", "prompt")
 OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask", "sequences")
+# Beside `lengths`, tokens, mask and prompts are NumPy arrays of ids.
+OF_ARRAYS = ("tokens", "lengths", "mask", "prompts", "texts", "completions", "completion_ids")
+# Tensors, or things of them, without `lengths`.
+OF_TENSORS = ("tokens", "mask", "sequences")
 REPORTING = ("trainer_state", "log_metric", "log_extra")
 
 # Names that other libraries give these arguments (verifiers, verl, trlx, RL4LMs). A column of the
@@ -30,7 +32,13 @@ ALIASES_OF_A_BATCH = ("outputs", "responses", "gen_texts", "prompt_texts", "samp
 # A function with a parameter in _ROW_MARKS is called once per row, a function with a parameter in
 # _BATCH_MARKS once per batch.
 _ROW_MARKS = {"text", "token_ids"}
-_BATCH_MARKS = {"texts", "tokens", "prompts", "completions", "completion_ids", "sequences"}
+_BATCH_MARKS = {
+    *("texts", "tokens", "lengths", "prompts", "completions", "completion_ids", "sequences")
+}
+
+
+class SignatureError(ValueError):
+    """The names of a function's parameters do not say what it gets."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,21 @@ class Signature:
     messages: bool | None = None
 
     @property
+    def arrays(self) -> bool:
+        """True for a function of NumPy arrays: one with a parameter `lengths`."""
+        return not self.by_row and "lengths" in (*self.places, *self.names)
+
+    @property
+    def tensors(self) -> bool:
+        """True for a function that takes tensors, which exist where PyTorch does."""
+        return not self.arrays and any(name in OF_TENSORS for name in (*self.places, *self.names))
+
+    @property
     def offered(self) -> tuple[str, ...]:
         """Names of the arguments that exist besides the columns of the data."""
-        return OF_A_ROW if self.by_row else (*OF_A_BATCH, *REPORTING)
+        if self.by_row:
+            return OF_A_ROW
+        return (*(OF_ARRAYS if self.arrays else OF_A_BATCH), *REPORTING)
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -70,14 +90,14 @@ class Signature:
         """Names of the arguments passed by name if the data has these columns.
 
         Raises:
-            ConfigurationError: a required parameter gets no argument.
+            SignatureError: a required parameter gets no argument.
         """
         own = self.offered
         known = {*own, *columns, *self.aliases}
         for name in (*self.places, *self.required):
             if name not in known:
                 existing = ", ".join(columns) or "none"
-                raise ConfigurationError(
+                raise SignatureError(
                     f"a parameter is one of {', '.join(own)} or a column of the data"
                     f" (here {existing}), got {name!r}"
                 )
@@ -85,7 +105,7 @@ class Signature:
         if not self.everything:
             return named
         # These repeat the completions.
-        spare = () if self.by_row else ("texts", "tokens", "mask", "sequences")
+        spare = () if self.by_row else ("texts", "tokens", "lengths", "mask", "sequences")
         implied = (name for name in (*own, *columns) if name not in (*spare, *self.bound))
         return tuple(dict.fromkeys(n for n in (*named, *implied) if n not in self.places))
 
@@ -98,15 +118,15 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
             its first two parameters tokens and mask.
 
     Raises:
-        ConfigurationError: neither the parameters' names nor `takes` identify the arguments.
+        SignatureError: neither the parameters' names nor `takes` identify the arguments.
     """
     if takes is not None and takes not in get_args(Takes):
-        raise ConfigurationError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
+        raise SignatureError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
     try:
         parameters = _parameters(function)
     except (ValueError, TypeError) as error:
         if takes is None:
-            raise ConfigurationError(
+            raise SignatureError(
                 f"a function of texts takes {FORMS}, got one without a readable signature"
                 " (say what its first parameter is: takes='text')"
             ) from error
@@ -130,14 +150,15 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     if not rows and not batches:
         rows = {*places, *required} & {*ALIASES_OF_A_ROW}
         batches = {*places, *required} & {*ALIASES_OF_A_BATCH}
+    batches -= {"lengths"} if rows else set()  # there it is a column of the data
     if rows and batches:
-        raise ConfigurationError(
+        raise SignatureError(
             "a function of texts takes one row or a batch of them, got"
             f" {', '.join(sorted(rows))} and {', '.join(sorted(batches))}"
         )
     if not rows and not batches and (required or places or not everything):
         got = ", ".join((*places, *names))
-        raise ConfigurationError(f"a function of texts takes {FORMS}, got ({got})")
+        raise SignatureError(f"a function of texts takes {FORMS}, got ({got})")
     return Signature(bool(rows), tuple(places), names, required, everything, bound, messages)
 
 

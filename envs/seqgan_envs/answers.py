@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from seqgan.data.sequences import Sequences
-from seqgan.rewards.base import RewardError
+import numpy as np
+from numpy.typing import NDArray
 
 RULE = "a value is a finite number, or None where the reward does not apply"
-LARGEST = torch.finfo(torch.float32).max  # rewards are float32
+LARGEST = float(np.finfo(np.float32).max)  # rewards are float32
 UNASKED = object()  # the answer of a row that was not asked about, since one before it failed
+
+
+class AnswerError(ValueError):
+    """A function's answer about a batch cannot be split into one for each row."""
 
 
 @dataclass(frozen=True)
@@ -30,40 +30,41 @@ class Answers:
         unasked: rows that were not asked about.
     """
 
-    values: Float[Tensor, "batch *shape"]
+    values: NDArray[np.float32]
     heads: tuple[str, ...]
     per_token: bool
     failures: Mapping[int, BaseException | str]
     unasked: tuple[int, ...]
 
 
-def split_answer(answer: Any, size: int, name: str) -> list[Any]:
+def split_answer(answer: Any, size: int) -> list[Any]:
     """Splits a function's answer about a batch into one entry for each row.
 
     The answer is a sequence, an array or a tensor with an entry for each row, or a mapping with one
     of these for each of several heads.
 
     Raises:
-        RewardError: there are more or fewer entries than rows.
+        AnswerError: there are more or fewer entries than rows.
     """
     rule = f"gives one value per text, {size}"
     if isinstance(answer, Mapping):
         columns = {head: _listed(values) for head, values in answer.items()}
         if columns and all(c is not None and len(c) == size for c in columns.values()):
             return [{head: c[row] for head, c in columns.items() if c} for row in range(size)]
-    if isinstance(answer, Tensor) and answer.dim() == 0:
-        raise RewardError(name, f"gives a tensor of one value per text, ({size},), got ()")
     values = _listed(answer)
     if values is None:
-        raise RewardError(name, f"{rule}, got a {type(answer).__name__}")
+        scalar = getattr(answer, "ndim", None) == 0 and not isinstance(answer, np.generic)
+        shape = " of shape ()" if scalar else ""
+        raise AnswerError(f"{rule}, got a {type(answer).__name__}{shape}")
     if len(values) != size:
-        raise RewardError(name, f"{rule}, got {len(values)}")
+        raise AnswerError(f"{rule}, got {len(values)}")
     return values
 
 
 def read_answers(
     entries: Sequence[Any],
-    sequences: Sequences,
+    lengths: Sequence[int],
+    width: int,
     heads: tuple[str, ...] = (),
     per_token: bool = False,
 ) -> Answers:
@@ -76,10 +77,11 @@ def read_answers(
     - An exception says that the row failed, and so does anything else.
 
     Args:
+        lengths: the number of each row's tokens, eos included.
+        width: the number of columns of the padded batch.
         heads: those of earlier answers; other heads are a failure then.
         per_token: True where earlier answers were those of tokens.
     """
-    width, lengths = sequences.tokens.shape[1], sequences.lengths.tolist()
     failures: dict[int, BaseException | str] = {}
     rows: dict[int, Any] = {}
     for row, entry in enumerate(entries):
@@ -93,7 +95,7 @@ def read_answers(
         named = [value for value in rows.values() if isinstance(value, dict)]
         heads = tuple(dict.fromkeys(head for value in named for head in value))
     shape = (len(heads),) if heads else (width,) if per_token else ()
-    values = torch.full((len(entries), *shape), math.nan, dtype=torch.float32)
+    values = np.full((len(entries), *shape), math.nan, dtype=np.float32)
     for row, value in rows.items():
         read: list[float] | float | str
         if heads:
@@ -105,9 +107,9 @@ def read_answers(
         if isinstance(read, str):
             failures[row] = read
         else:
-            values[row] = torch.tensor(read, dtype=torch.float32)
+            values[row] = read
     return Answers(
-        values.to(sequences.tokens.device),
+        values,
         heads,
         per_token and not heads,
         dict(sorted(failures.items())),
