@@ -43,9 +43,9 @@ class Outcome:
             return f"a traceback: {last}"
         return "" if self.code in expected else f"exit {self.code}: {last}"
 
-    def refusal_fault(self) -> str:
-        """The reason why this is no refusal in one line; "" where it is one."""
-        if fault := self.fault(1, 2):
+    def refusal_fault(self, *codes: int) -> str:
+        """The reason why this is no refusal in one line, with such a code; "" where it is one."""
+        if fault := self.fault(*codes):
             return fault
         ours = [line for line in self.said if line.startswith("seqgan: ")]
         return "" if len(ours) == 1 and len(ours[0]) < 2000 else f"{len(ours)} lines of its own"

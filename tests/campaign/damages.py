@@ -115,7 +115,7 @@ def judge(
         names = [*names, str(file.parent)]
     named = [line for line in outcome.said if any(name in line for name in names)]
     if outcome.code != 0:
-        fault = outcome.refusal_fault()
+        fault = outcome.refusal_fault(1, 2)
         return fault or ("" if named else f"the file is not named: {outcome.said[-1][:200]}"), ""
     if fault := outcome.fault(0):
         return fault, ""

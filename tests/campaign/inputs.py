@@ -40,6 +40,8 @@ def flag_cases() -> list[Case]:
     cases = []
     for name, value in _numbers(PRESETS["captions"]()):
         for bad in ("nan", "", "x", "1e999", "-1e-400x"):
+            if bad == "1e999" and name.endswith("max-grad-norm"):
+                continue  # infinite: the norm has no bound
             arguments = ("train", *FLAGS, "--output", "new", f"--{name}={bad}")
             cases.append(Case("input: number", f"--{name}={bad}", _nothing, arguments))
         if isinstance(value, int):
@@ -333,7 +335,7 @@ def inputs(count: int, seed: int, folder: Path) -> Iterator[Verdict]:
         case.spoil(place)
         before = set(place.iterdir())
         outcome = command(case.command, place)
-        fault = outcome.refusal_fault()
+        fault = outcome.refusal_fault(2)
         if not fault and (new := set(place.iterdir()) - before):
             fault = f"left {', '.join(sorted(path.name for path in new))}"
         yield Verdict(case.kind, case.name, fault)

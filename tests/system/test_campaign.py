@@ -86,9 +86,13 @@ def test_every_other_end_is_another(run: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_is_one_line(code: int | None, error: str, fault: str) -> None:
-    found = Outcome(code, "", error).refusal_fault()
+    found = Outcome(code, "", error).refusal_fault(1, 2)
     assert found.startswith(fault)
     assert bool(found) == bool(fault)
+
+
+def test_bad_input_is_refused_with_exit_code_2() -> None:
+    assert Outcome(1, "", "seqgan: a rule, got a value\n").refusal_fault(2).startswith("exit 1: ")
 
 
 def writer(lose: bool) -> None:
@@ -154,7 +158,7 @@ def test_a_command_of_a_bug_has_a_traceback(tmp_path: Path) -> None:
 
     outcome = command(("5",), tmp_path, idle, main=main)
     assert outcome.output == "so far\n"
-    assert outcome.refusal_fault().startswith("a traceback: ZeroDivisionError")
+    assert outcome.refusal_fault(2).startswith("a traceback: ZeroDivisionError")
 
 
 def test_damage_is_found_or_does_no_harm(run: Path, tmp_path: Path) -> None:
