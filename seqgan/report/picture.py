@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from seqgan.report.curves import (
     present,
     quality_chart,
 )
-from seqgan.report.recorded import Recorded, read_run
+from seqgan.report.recorded import Recorded, Row, read_run
 from seqgan.system.files import writing
+from seqgan.system.terminal import wrapped
 
 NUM_SAMPLES = 5
-MAX_CHARACTERS = 140
+COLUMNS, NUM_LINES = 90, 2  # of a sample; the picture is twice as wide
+MAX_CHARACTERS = 100  # of a line without spaces
 PACKAGE = "fonts-noto-cjk"
 SCRIPTS_OF_PACKAGE = (
     "CJK",
@@ -57,15 +60,15 @@ def draw_report(folder: Path) -> Path:
     }
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(14, 9.5), layout="constrained")
-        grid = figure.add_gridspec(3, 3, height_ratios=[1, 1, 0.9])
-        _chart(figure.add_subplot(grid[0, 0]), PRETRAINING, run)
+        grid = figure.add_gridspec(3, 3, height_ratios=[0.65, 1, 1])
+        _texts(figure.add_subplot(grid[0, :]), run)
+        _chart(figure.add_subplot(grid[1, 0]), PRETRAINING, run)
         if frontier_series(run, 0):
-            draw_frontier(figure.add_subplot(grid[0, 1]), [run])
-        _chart(figure.add_subplot(grid[0, 2]), ACCURACY, run)
-        _chart(figure.add_subplot(grid[1, 0]), quality_chart([run]), run)
-        _chart(figure.add_subplot(grid[1, 1]), DIVERSITY, run)
-        _chart(figure.add_subplot(grid[1, 2]), INFORMATION, run)
-        _texts(figure.add_subplot(grid[2, :]), run)
+            draw_frontier(figure.add_subplot(grid[1, 1]), [run])
+        _chart(figure.add_subplot(grid[1, 2]), ACCURACY, run)
+        _chart(figure.add_subplot(grid[2, 0]), quality_chart([run]), run)
+        _chart(figure.add_subplot(grid[2, 1]), DIVERSITY, run)
+        _chart(figure.add_subplot(grid[2, 2]), INFORMATION, run)
         target = folder / "report.png"
         with writing(target) as temporary:
             about = {"Title": drawable_name(folder.name)}
@@ -85,20 +88,40 @@ def _chart(axes: Axes, chart: Chart | None, run: Recorded) -> None:
 
 
 def _texts(axes: Axes, run: Recorded) -> None:
+    """The first samples before and after the game, side by side, each pair beginning in one row."""
     axes.axis("off")
     families = font_families()
-    lines = []
-    for when, rows in zip(("before", "after"), run.batches(), strict=True):
-        lines.append(f"Samples {when} the game")
-        for row in rows[:NUM_SAMPLES]:
-            prompt = f"{_short(str(row['prompt']), families)} => " if row.get("prompt") else ""
-            lines.append("    " + prompt + _short(str(row["text"]), families))
+    sides: list[list[str]] = [["Samples before the game"], ["Samples after the game"]]
+    for pair in list(zip_longest(*run.batches()))[:NUM_SAMPLES]:
+        shown = [[] if row is None else _lines(row, families) for row in pair]
+        height = max(map(len, shown))
+        for side, lines in zip(sides, shown, strict=True):
+            side += [*lines, *[""] * (height - len(lines))]
     if hint := font_hint(run):
-        lines += ["", hint]
+        sides[0] += ["", hint]
     # A wide script may run over the edge; the layout would shrink every other axes to fit it in.
-    axes.text(
-        0, 1, "\n".join(lines), va="top", fontsize=9, transform=axes.transAxes, in_layout=False
-    )
+    for place, lines in zip((0.0, 0.51), sides, strict=True):
+        axes.text(
+            place,
+            1,
+            "\n".join(lines),
+            va="top",
+            fontsize=9,
+            transform=axes.transAxes,
+            in_layout=False,
+        )
+
+
+def _lines(row: Row, families: Sequence[str]) -> list[str]:
+    """A sample, after its prompt, in a few lines of a picture."""
+    words = [str(row[name]) for name in ("prompt", "text") if row.get(name) or name == "text"]
+    shown = " ".join(drawable(" => ".join(words), families).split())
+    lines = wrapped(f"    {shown}", COLUMNS)
+    if len(lines) > NUM_LINES:
+        lines = [*lines[: NUM_LINES - 1], f"{lines[NUM_LINES - 1]} ..."]
+    return [
+        line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]} ..." for line in lines
+    ]
 
 
 def font_hint(run: Recorded) -> str:
@@ -112,9 +135,3 @@ def font_hint(run: Recorded) -> str:
                 f" Korean take a font, such as those of Debian's and Ubuntu's package {PACKAGE}."
             )
     return ""
-
-
-def _short(text: str, families: Sequence[str]) -> str:
-    """One line of a picture."""
-    shown = " ".join(drawable(text, families).split())
-    return shown if len(shown) <= MAX_CHARACTERS else f"{shown[:MAX_CHARACTERS]} ..."

@@ -119,15 +119,34 @@ def test_information_is_drawn_with_two_standard_errors(make_run, drawn):
     assert corners == {(0, 0.08), (0, 0.12), (5, 0.13), (5, 0.17), (10, 0.18), (10, 0.22)}
 
 
-def sample_lines(axes):
-    (text,) = axes[""].texts
-    return text.get_text().splitlines()
+def sample_lines(axes, side=0):
+    """Lines of the samples before the game, or after it."""
+    return axes[""].texts[side].get_text().splitlines()
 
 
 def test_samples_of_both_phases_at_most_five_each(make_run, drawn):
-    lines = sample_lines(drawn(make_run([f"text {i}" for i in range(7)])))
+    axes = drawn(make_run([f"text {i}" for i in range(7)]))
     expected = [f"    text {i}" for i in range(5)]
-    assert lines == ["Samples before the game", *expected, "Samples after the game", *expected]
+    assert sample_lines(axes) == ["Samples before the game", *expected]
+    assert sample_lines(axes, 1) == ["Samples after the game", *expected]
+    before, after = axes[""].texts
+    assert before.get_position()[0] < after.get_position()[0]
+
+
+def test_samples_of_a_pair_begin_in_one_row(make_run, drawn):
+    folder = make_run()
+    long, rows = " ".join(["word"] * 60), []
+    for phase, step, texts in (
+        ("before the game", 0, ("a b", "c")),
+        ("after the game", 9, (long, "d", "e")),
+    ):
+        rows += [{"step": step, "phase": phase, "text": text} for text in texts]
+    write_lines(folder / "samples.jsonl", rows)
+    axes = drawn(folder)
+    assert sample_lines(axes)[1:] == ["    a b", "", "    c"]
+    after = sample_lines(axes, 1)[1:]
+    assert after[1].endswith("word ...")
+    assert after[2:] == ["    d", "    e"]
 
 
 def test_the_picture_and_the_page_name_the_package_that_has_a_font(make_run, drawn, monkeypatch):
@@ -212,8 +231,8 @@ def test_samples_that_are_too_wide_do_not_shrink_the_curves(make_run, drawn):
     )
     axes = drawn(narrow)
     assert axes["Pretraining of the generator ↓"].get_position().width == pytest.approx(width)
-    assert all(len(line) <= 4 + 140 + 4 for line in sample_lines(axes))
-    assert sample_lines(axes)[2].endswith("WW ...")
+    assert all(len(line) <= 100 + 4 for line in sample_lines(axes, 1))
+    assert "WW ..." in "".join(sample_lines(axes, 1))
 
 
 def test_characters_that_no_font_has():
