@@ -222,3 +222,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise ConfigurationError(
             f"an export's folder can be made, got {folder}: {error.strerror or error}"
         ) from error
+    except Exception as error:  # of libraries in Rust, which tell a full disk by the message alone
+        if "(os error " not in str(error):
+            raise
+        raise ConfigurationError(f"{folder} cannot be written: {error}") from error

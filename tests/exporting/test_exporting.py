@@ -22,12 +22,14 @@ from seqgan.data.model_folders import load_tokenizer, package
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.data.words import split_text
 from seqgan.exporting.card import Exported, Form, write_card
+from seqgan.exporting.exports import _new_folder
 from seqgan.exporting.tokenizers import exported_tokenizer
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
 from seqgan.models.sampling import sample
+from seqgan.system.errors import SeqganError
 from seqgan.tasks.base import whole_length
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig, text_task
@@ -432,3 +434,16 @@ def test_letters_of_an_exported_tokenizer_are_those_of_this_unicode() -> None:
             continue
         assert lower.normalize_str(letter) == letter.lower()
         assert nfc.normalize_str(letter) == unicodedata.normalize("NFC", letter)
+
+
+@pytest.mark.parametrize("kind", [Exception, RuntimeError])
+def test_a_full_disk_of_a_library_in_rust_is_one_line(tmp_path: Path, kind: type) -> None:
+    full = "Error while serializing: I/O error: File too large (os error 27)"
+    with (
+        pytest.raises(SeqganError, match="x cannot be written: Error while serializing"),
+        _new_folder(tmp_path / "x"),
+    ):
+        raise kind(full)
+    with pytest.raises(kind, match="a bug"), _new_folder(tmp_path / "x"):
+        raise kind("a bug")
+    assert list(tmp_path.iterdir()) == []
