@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 .PHONY: demo test test-slow test-integrations campaign check format clean
 
 demo: $(VENV)/.installed-core
-	$(BIN)/seqgan train captions
+	@$(BIN)/seqgan train captions
 
 test: $(VENV)/.installed-test
 	$(PYTEST) -m "not slow and not integration"
@@ -42,13 +42,19 @@ clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
-	$(PYTHON) -c "import sys; sys.exit('seqgan needs Python 3.11 or newer, got ' + sys.version) if sys.version_info < (3, 11) else None"
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c "import sys; sys.exit('seqgan needs Python 3.11 or newer, got ' + sys.version) if sys.version_info < (3, 11) else None"
+	@$(PYTHON) -m venv $(VENV)
+
+# Most of it is PyTorch, which brings 5 GB of CUDA libraries on Linux; the README says how to leave
+# them out.
+INSTALLING = installing into $(VENV), once; it takes some minutes (2 to 10 by the network) ...
 
 $(VENV)/.installed-core: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
-	touch $@
+	@echo "$(INSTALLING)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
-	touch $@
+	@echo "$(INSTALLING)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$*]"
+	@touch $@

@@ -16,10 +16,15 @@ usage: seqgan COMMAND ...
 Train text generators with reinforcement learning and adversaries.
 
 commands:
-  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text, prompts
+  train FILE        train on your own texts (.txt, .jsonl, .csv)
+  train PRESET      train; PRESET is one of captions, oracle, oracle-paper,
+                    text, prompts
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
-  train --fork R    a new run from R's newest checkpoint, its settings changed by flags
+  train --fork R    a new run from R's newest checkpoint, its settings changed
+                    by flags
+  train ... --estimate-time
+                    keep nothing: print how long the run will take
   train ... --profile
                     keep nothing: print where an iteration's time goes
   sample RUN        print texts, one a line
@@ -27,16 +32,26 @@ commands:
   evaluate --samples A --references B
                     measure a file of texts against another
   frontier RUN...   quality against diversity over temperatures, beside MLE's
-  export RUN        the generator or the discriminator as a folder of transformers
+  export RUN        the generator or the discriminator as a folder of
+                    transformers
   report RUN...     a page about one or several runs, for a browser
-  dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
+  dashboard [RUN]   a wandb workspace and report of the metrics, with their
+                    controls
   sweep FILE        train once for each point of a sweep, here, without a server
   sweep --resume S  continue a sweep that was stopped
   judge prepare RUN RUN
                     write a blinded page on which people compare texts
   judge score CSV   what they preferred, how surely, and whether they agree
 
-`seqgan COMMAND --help` lists the settings of a command; `seqgan --version` the version.
+`seqgan COMMAND --help` has a command's settings and examples;
+`seqgan --version` the version.
+
+examples:
+  seqgan train captions
+  seqgan train captions.txt --output runs/captions
+  seqgan train pairs.jsonl --model models/small --output runs/small
+  seqgan sample runs/captions -n 20 --temperature 0.8
+  seqgan frontier runs/captions
 """
 # A module each in seqgan/commands.
 COMMANDS = (

@@ -34,7 +34,13 @@ class _Run:
 
 def run(given: list[str]) -> int:
     """Writes or saves the dashboard, and gives the exit code."""
-    parser = Parser(prog="seqgan dashboard", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan dashboard",
+        examples=(
+            "seqgan dashboard runs/captions",
+            "seqgan dashboard --project seqgan --save",
+        ),
+    )
     parser.add_argument(
         "run", type=given_path, nargs="?", help="folder of a run, for the panels of what it logged"
     )

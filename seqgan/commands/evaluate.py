@@ -65,7 +65,11 @@ def run(given: list[str]) -> int:
 def _parse(given: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="seqgan evaluate",
-        allow_abbrev=False,
+        examples=(
+            "seqgan evaluate runs/captions",
+            "seqgan evaluate runs/captions --temperature 0.7 --json",
+            "seqgan evaluate --samples samples.txt --references captions.txt",
+        ),
         description="Measures a run's generator, or a file of texts against another one.",
     )
     parser.add_argument("run", type=given_path, nargs="?", help="folder of a run")

@@ -10,7 +10,14 @@ def run(given: list[str]) -> int:
     """Writes the folder, prints where, and gives the exit code."""
     from seqgan.exporting.card import What
 
-    parser = Parser(prog="seqgan export", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan export",
+        examples=(
+            "seqgan export runs/captions",
+            "seqgan export runs/small --merge-lora --out models/small-after",
+            "seqgan export runs/small --which discriminator",
+        ),
+    )
     parser.add_argument("run", type=given_path, help="folder of a run")
     parser.add_argument("--out", type=given_path, help="the new folder (export/WHICH in the run's)")
     parser.add_argument(

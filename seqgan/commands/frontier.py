@@ -90,7 +90,13 @@ def run(given: list[str]) -> int:
 def _options(given: list[str]) -> argparse.Namespace:
     from seqgan.evaluation.planes.points import TEMPERATURES
 
-    parser = Parser(prog="seqgan frontier", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan frontier",
+        examples=(
+            "seqgan frontier runs/captions",
+            "seqgan frontier runs/seed1 runs/seed2 runs/seed3 --temperatures 1 0.8 0.6",
+        ),
+    )
     parser.add_argument("runs", type=given_path, nargs="+", metavar="run", help="folders of runs")
     parser.add_argument(
         "--temperatures",

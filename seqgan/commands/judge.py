@@ -49,7 +49,10 @@ def run(given: list[str]) -> int:
 def _prepare(given: list[str]) -> int:
     parser = Parser(
         prog="seqgan judge prepare",
-        allow_abbrev=False,
+        examples=(
+            "seqgan judge prepare runs/game runs/control --output study.html",
+            "seqgan judge prepare runs/game runs/game:real --output study",
+        ),
         epilog="A system is [NAME=]RUN, RUN:pretrained (before the game) or RUN:real (the task's"
         " held-out texts), with @T behind it for texts at temperature T. Without NAME it"
         " is called as the run's folder; pretrained or real, where only one is.",
@@ -205,7 +208,10 @@ def _notes(study: "Study", sources: Sequence["Source"], runs: Sequence["OpenedRu
 
 
 def _score(given: list[str]) -> int:
-    parser = Parser(prog="seqgan judge score", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan judge score",
+        examples=("seqgan judge score answers-*.csv --key study-key.json",),
+    )
     parser.add_argument(
         "answers", type=given_path, nargs="+", metavar="CSV", help="what raters saved"
     )

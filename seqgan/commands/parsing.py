@@ -13,6 +13,7 @@ from seqgan.system.errors import SeqganError
 
 # Likeness of two names of which one may be meant for the other: anywhere, and in the same section.
 ALIKE, ALIKE_THERE = 0.8, 0.7
+EXAMPLES = "examples:"
 NUM_NEAR = 4  # known flags that an error lists
 
 
@@ -21,7 +22,17 @@ class InputError(SeqganError):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with one line per error and the nearest known flag."""
+    """argparse, with one line per error, known flags like an unknown one, and examples.
+
+    Args:
+        examples: command lines, at the end of the help.
+    """
+
+    def __init__(self, *, examples: Sequence[str] = (), epilog: str = "", **settings: Any) -> None:
+        listed = "\n".join([EXAMPLES, *(f"  {line}" for line in examples)])
+        super().__init__(
+            allow_abbrev=False, formatter_class=_Help, epilog=epilog + listed, **settings
+        )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(re.sub(r"^argument (\S+): is ", r"\1 is ", message))
@@ -31,6 +42,15 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             raise InputError(unknown_flag(unknown[0], list(self._option_string_actions)))
         return parsed
+
+
+class _Help(argparse.HelpFormatter):
+    """argparse's help, which leaves the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        said, mark, examples = text.partition(EXAMPLES)
+        filled = super()._fill_text(said, width, indent)
+        return "\n\n".join(filter(None, [filled, mark + examples]))
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

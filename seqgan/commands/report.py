@@ -6,7 +6,13 @@ from seqgan.system.errors import SeqganError
 
 def run(given: list[str]) -> int:
     """Writes the page, and gives the exit code."""
-    parser = Parser(prog="seqgan report", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan report",
+        examples=(
+            "seqgan report runs/captions",
+            "seqgan report runs/captions runs/control --output compared.html",
+        ),
+    )
     parser.add_argument("runs", type=given_path, nargs="+", metavar="run", help="folder of a run")
     parser.add_argument(
         "--output", type=given_path, help="the page (report.html in the folder of a single run)"

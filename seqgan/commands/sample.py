@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 def run(given: list[str]) -> int:
     """Prints texts, and gives the exit code."""
-    parser = Parser(prog="seqgan sample", allow_abbrev=False)
+    parser = Parser(
+        prog="seqgan sample",
+        examples=(
+            "seqgan sample runs/captions -n 20 --temperature 0.8",
+            "seqgan sample runs/captions -n 1000 > samples.txt",
+            'seqgan sample runs/pairs --prompt "where is the red dog ?" -n 3',
+        ),
+    )
     parser.add_argument("run", type=given_path, help="folder of a run")
     parser.add_argument(
         "-n", type=number(Size), help="number of texts (10); of each prompt that is given (1)"

@@ -35,8 +35,13 @@ def run(given: list[str]) -> int:
     given, extra = given[:place], given[place + 1 :]
     parser = Parser(
         prog="seqgan sweep",
-        usage="seqgan sweep FILE [options] [-- FLAGS of every trial] | --resume FOLDER [options]",
-        allow_abbrev=False,
+        examples=(
+            "seqgan sweep sweep.yaml --runs 20 --jobs 2",
+            "seqgan sweep sweep.yaml -- --epochs 5",
+            "seqgan sweep --resume sweeps/mine",
+        ),
+        usage="seqgan sweep FILE [options] [-- FLAGS of every trial]\n"
+        "       seqgan sweep --resume FOLDER [options]",
     )
     parser.add_argument("file", type=given_path, nargs="?", help="sweep, as `wandb sweep` takes it")
     parser.add_argument(

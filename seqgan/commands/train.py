@@ -1,6 +1,7 @@
 """`seqgan train`: a preset or a file, changed by flags; or a run to continue or fork."""
 
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from seqgan.system.errors import SeqganError
 if TYPE_CHECKING:
     from seqgan.training.runs import RunFolder
     from seqgan.training.settings import TrainConfig
+    from seqgan.training.trainer import Trainer
 
 
 def run(given: list[str]) -> int:
@@ -22,17 +24,18 @@ def run(given: list[str]) -> int:
         read = read_given(given)
         resumed, flags = take(read.flags, "--resume")
         parent, flags = take(flags, "--fork")
-        profiled, flags = "--profile" in flags, [flag for flag in flags if flag != "--profile"]
+        only = [flag for flag in flags if flag in ONLY]
+        flags = [flag for flag in flags if flag not in ONLY]
         trusted, flags = trusted_flags(flags)
         ways = {"--config": read.config, "--resume": resumed, "--fork": parent}
         chosen = [read.preset] * bool(read.preset) + [way for way, path in ways.items() if path]
         if len(chosen) > 1:
             raise InputError(f"{' and '.join(chosen)} together; train takes one of them")
-        if profiled and (resumed or parent):
-            raise InputError(f"--profile and {chosen[0]} together; --profile is for new runs")
+        if only and (resumed or parent):
+            raise InputError(f"{only[0]} and {chosen[0]} together; {only[0]} is for new runs")
         device, others = take(flags, "--device")
-        if profiled:
-            _check_alone()
+        if only:
+            _check_alone(only[0])
         if not (resumed or parent):
             config = parse_config(replace(read, flags=flags), trusted)
             _say_preset(read)
@@ -40,7 +43,7 @@ def run(given: list[str]) -> int:
         return resume(given_path(resumed), others, device, trusted)
     if parent is not None:
         return fork(given_path(parent), others, device, trusted)
-    return _profile(config, trusted) if profiled else _start(config, trusted)
+    return ONLY[only[0]](config, trusted) if only else _start(config, trusted)
 
 
 def _say_preset(read: Given) -> None:
@@ -51,11 +54,11 @@ def _say_preset(read: Given) -> None:
         print(read.note, file=sys.stderr)
 
 
-def _check_alone() -> None:
+def _check_alone(flag: str) -> None:
     from seqgan.system.runtime import launched_processes
 
     if launched_processes() > 1:
-        raise InputError(f"--profile in {launched_processes()} processes; it is for one")
+        raise InputError(f"{flag} in {launched_processes()} processes; it is for one")
 
 
 def _start(config: "TrainConfig", trusted: bool) -> int:
@@ -76,12 +79,7 @@ def _start(config: "TrainConfig", trusted: bool) -> int:
 
 def _profile(config: "TrainConfig", trusted: bool) -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
-    from seqgan.system.errors import DivergedError
-    from seqgan.system.runtime import ALONE
-    from seqgan.tracking.base import MemoryTracker
-    from seqgan.tracking.progress import Progress
     from seqgan.training.profiling import evaluated_phase, profile_iteration
-    from seqgan.training.start import trainer_for
 
     epochs = min(config.pretrain.epochs, 1)
     config = config.with_(
@@ -89,9 +87,43 @@ def _profile(config: "TrainConfig", trusted: bool) -> int:
             "pretrain.epochs": epochs,
             "discriminator_training.pretrain_rounds": 0,
             "evaluation.num_shown": 0,
-            "tracker.mode": "disabled",
         }
     )
+
+    def profile(trainer: "Trainer") -> list[str]:
+        before = trainer.phases.index(evaluated_phase(trainer))
+        for phase in trainer.phases[:before]:
+            trainer.run(phase)
+        return profile_iteration(trainer).lines()
+
+    return _print_only(config, trusted, profile)
+
+
+def _estimate(config: "TrainConfig", trusted: bool) -> int:
+    """Prints how long a run will take, and which of its parts takes most of it."""
+    from seqgan.training.estimate import estimate
+
+    return _print_only(config, trusted, lambda trainer: estimate(trainer).lines())
+
+
+# Flags that keep nothing of a run, and what they do in its place.
+ONLY: Mapping[str, Callable[["TrainConfig", bool], int]] = {
+    "--profile": _profile,
+    "--estimate-time": _estimate,
+}
+
+
+def _print_only(
+    config: "TrainConfig", trusted: bool, lines: "Callable[[Trainer], list[str]]"
+) -> int:
+    """Prints what a trainer is good for, without a run's folder; gives the exit code."""
+    from seqgan.system.errors import DivergedError
+    from seqgan.system.runtime import ALONE
+    from seqgan.tracking.base import MemoryTracker
+    from seqgan.tracking.progress import Progress
+    from seqgan.training.start import trainer_for
+
+    config = config.with_(**{"tracker.mode": "disabled"})
     prepared = prepare(config, ALONE, trusted)
     with Progress() as progress:
         trainer = trainer_for(
@@ -104,12 +136,9 @@ def _profile(config: "TrainConfig", trusted: bool) -> int:
             observers=prepared.observers,
         )
         try:
-            before = trainer.phases.index(evaluated_phase(trainer))
-            for phase in trainer.phases[:before]:
-                trainer.run(phase)
-            measured = profile_iteration(trainer)
+            said = lines(trainer)
         except (DivergedError, OSError, SeqganError) as error:
             progress.message(f"seqgan: {error}")
             return 1
-    print("\n".join(measured.lines()))
+    print("\n".join(said))
     return 0

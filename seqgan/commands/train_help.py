@@ -40,6 +40,7 @@ WHOLE = {
     "device": "cpu, cuda, ...",
 }
 ONCE = {
+    "--estimate-time": "keep nothing: print how long the run will take, and what takes most",
     "--profile": "keep nothing: print where the time of an iteration goes",
     "--trust-run-code": "run the Python files and modules that FILE or RUN names",
     "--help-all": "every setting, with what it does",

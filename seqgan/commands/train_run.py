@@ -67,14 +67,14 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                     trainer.load_state_dict(state)
             _stop_on_signals(trainer, progress)
             if is_main:
-                from seqgan.training.estimate import estimate, is_own, reward_calls
+                from seqgan.learning.pace import is_own
+                from seqgan.training.estimate import estimate, reward_calls
 
                 own = [part.name for part in players.rewards.parts if is_own(part)]
                 calls = reward_calls(config, players.task.max_length, runtime.world_size)
                 if own and calls is not None and not state:
                     progress.message(calls.sentence(own))
-                if config.estimate_time:
-                    progress.message(estimate(trainer.phases, players).sentence())
+                progress.message(estimate(trainer).sentence())
             with shortage_in_one_line():
                 trainer.train()
                 result = final_evaluation(trainer)

@@ -1,6 +1,5 @@
 """One round of training for a reward that learns: fresh generated texts against real ones."""
 
-import copy
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -8,10 +7,8 @@ import torch
 from seqgan.data.metrics import Metrics
 from seqgan.learning.players import Players
 from seqgan.learning.updates import train_discriminator
-from seqgan.models.sampling import sample
 from seqgan.system.seeding import seeded_from
-from seqgan.system.timing import fastest, profiled
-from seqgan.tasks.base import heldout_prompts
+from seqgan.system.timing import profiled
 
 
 @runtime_checkable
@@ -65,21 +62,9 @@ def adversary_round(
         )
 
 
-NUM_TIMED = 1000  # sequences drawn for an estimate
-
-
 def round_seconds(players: Players, settings: RoundSettings, epochs: int) -> float:
-    """The time that a round will take, from one minibatch on a copy of the reward that learns."""
-    rng, task = torch.Generator().manual_seed(0), players.task
-    reward, half = copy.deepcopy(players.rewards.learning), settings.batch_size // 2
-    assert reward is not None
-    prompts = heldout_prompts(task, NUM_TIMED, players.device, "train")
-    arguments = (players.generator, task.vocabulary, NUM_TIMED, task.max_length, rng, None, prompts)
-    generated = sample(*arguments)
-    draw = fastest(lambda: sample(*arguments)) / NUM_TIMED
-    real = players.real("train", half, rng)
-    with seeded_from(rng, players.device):
-        rows = torch.arange(half) % min(len(real), len(generated))
-        update = fastest(lambda: reward.update(real.select(rows), generated.select(rows)))
+    """The time that a round will take: its draws, and its minibatches."""
+    half = settings.batch_size // 2
     minibatches = max(settings.num_sequences // half, 1)
-    return settings.num_sequences * draw + epochs * minibatches * update
+    steps = epochs * minibatches * players.pace.teach(half)
+    return players.pace.draw(settings.num_sequences) + steps

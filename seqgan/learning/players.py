@@ -13,6 +13,7 @@ from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.evaluation.game.adversary import heldout_information
 from seqgan.learning.collection import collect, make_task_env
+from seqgan.learning.pace import Pace
 from seqgan.learning.replay import Replay
 from seqgan.learning.reward_failures import RewardFailures
 from seqgan.models.generators.base import Generator
@@ -86,6 +87,7 @@ class Players:
         # Modules that learn besides the reward's; a rule or a phase adds its own when it is built,
         # and they are joined over the processes before training begins.
         self.learning: list[nn.Module] = [generator]
+        self.pace = Pace(self)
 
     def listen(self, tell: Callable[[str], object], watch: Watch) -> None:
         """Sends messages for whoever watches the run to `tell`.

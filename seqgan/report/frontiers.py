@@ -51,7 +51,6 @@ INCIDENTAL = (
     "device",
     "threads",
     "checkpoint_seconds",
-    "estimate_time",
     "reward_retries",
     "reward_pause",
     "reward_seconds",

@@ -25,6 +25,29 @@ def fastest(action: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
+ENOUGH = 0.1  # seconds of a call that are told from noise
+MANY = 16  # below this size fixed costs weigh too much, if there is the time to find out
+LONG = 1.0  # seconds of a call that is not made again at a larger size
+
+
+def seconds_at(action: Callable[[int], object], size: int) -> float:
+    """Seconds that an action takes at a size, timed at that size or at a smaller one.
+
+    The size grows fourfold until a call takes long enough. Fixed costs then count as if they grew
+    along, so the result is rather too large.
+    """
+    action(1)  # warms up
+    tried = 1
+    while True:
+        started = time.perf_counter()
+        action(tried)
+        seconds = time.perf_counter() - started
+        told = seconds >= ENOUGH and (tried >= MANY or seconds >= LONG)
+        if tried >= size or told:
+            return seconds * size / tried
+        tried = min(4 * tried, size)
+
+
 class Clock:
     """Adds up the seconds of each named part.
 

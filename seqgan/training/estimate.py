@@ -2,16 +2,37 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import torch
+
+from seqgan.evaluation.measure import sample_scores, token_rows
+from seqgan.evaluation.metrics.likelihood import likelihood_report
+from seqgan.evaluation.texts import bleu_scores
+from seqgan.learning.pace import MOST, is_own
 from seqgan.learning.players import Players
-from seqgan.rewards.adapters.functions import FunctionReward
-from seqgan.rewards.base import RewardModel
-from seqgan.training.observers import RolloutSettings
-from seqgan.training.phases.base import Phase
-from seqgan.training.settings import TrainConfig
+from seqgan.system.timing import seconds_at
+from seqgan.training.observers import Evaluation, RolloutSettings
+from seqgan.training.settings import EvaluationConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from seqgan.training.trainer import Trainer
 
 FINAL_ROWS = 4  # generators in the final table, at most: before, after, at the match, and the best
+BLOCK = 32  # texts whose measurement is timed at a time; fewer cannot be measured in all ways
+SHORT = 120.0  # seconds of a run that nobody wants to make shorter
+LARGE = 0.1  # share of a part that is worth a hint
+
+EVALUATIONS, FINAL = "evaluations", "final evaluation"
+# What makes a part shorter, by its name.
+SHORTER = {
+    "pretraining": "fewer --epochs",
+    "discriminator pretraining": "fewer --discriminator-training.pretrain-rounds",
+    "generator in the game": "fewer --rollouts or --iterations",
+    "discriminator in the game": "fewer --iterations or --discriminator-training.num-sequences",
+    EVALUATIONS: "a larger --eval-every, fewer --evaluation.num-samples",
+    FINAL: "fewer --evaluation.num-final or --evaluation.temperatures",
+}
 
 
 @runtime_checkable
@@ -19,7 +40,7 @@ class Estimates(Protocol):
     """A phase that can say how long it takes."""
 
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
-        """Seconds of all of its units, by the names of their parts, measured just now.
+        """Seconds of the units that are left, by the names of their parts, measured just now.
 
         The players are left as they were.
         """
@@ -28,11 +49,11 @@ class Estimates(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """Expected seconds of a whole run on this machine.
+    """Expected seconds of the rest of a run on this machine.
 
     Args:
         parts: by their names.
-        unknown: titles of phases that cannot say.
+        unknown: phases, rewards and measures that cannot say.
     """
 
     parts: Mapping[str, float]
@@ -43,25 +64,108 @@ class Estimate:
         return sum(self.parts.values())
 
     def sentence(self) -> str:
+        """One line; of a run that takes long, with the part that takes most of it."""
         spelt = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in self.parts.items())
-        apart = " and ".join(["evaluations", *self.unknown])
-        return (
-            f"expected time of the whole run: {_duration(self.total)} at most ({spelt};"
-            f" {apart} apart)"
-        )
+        said = f"expected time: about {_duration(self.total)} ({spelt}{self._apart('; ')})"
+        if self.total < SHORT:
+            return said
+        most = max(self.parts, key=lambda name: self.parts[name])
+        hint = f" ({SHORTER[most]} make it shorter)" if most in SHORTER else ""
+        return f"{said}; most of it: {most}{hint}"
+
+    def lines(self) -> list[str]:
+        """A table of the parts, the longest first, with the settings that make them shorter."""
+        parts = sorted(self.parts.items(), key=lambda part: -part[1])
+        rows = [["", "time", "share", "made shorter by"]]
+        for name, seconds in parts:
+            share = seconds / max(self.total, 1e-9)
+            hint = SHORTER.get(name, "") if share >= LARGE else ""
+            rows.append([name, _duration(seconds), f"{share:.0%}", hint])
+        rows.append(["in all, about", _duration(self.total), "", ""])
+        return [*_table(rows), *[f"not in it: {self._apart('')}"] * bool(self.unknown)]
+
+    def _apart(self, before: str) -> str:
+        if not self.unknown:
+            return ""
+        return f"{before}{' and '.join(self.unknown)}{' apart' if before else ''}"
 
 
-def estimate(phases: Iterable[Phase], players: Players) -> Estimate:
-    """Times one step of each kind and multiplies; the players are left as they were."""
+def estimate(trainer: "Trainer") -> Estimate:
+    """Times a few steps of each kind and multiplies; the players are left as they were.
+
+    Code of the user's own is not asked: its time is unknown.
+    """
+    players = trainer.players
     parts: dict[str, float] = {}
-    unknown = []
-    for phase in phases:
+    evaluation: Evaluation = trainer.observer("evaluation")
+    players.pace.together = min(evaluation.settings.num_final, MOST)
+    unknown = [f"reward {part.name!r}" for part in players.rewards.parts if is_own(part)]
+    for phase in trainer.phases:
         if isinstance(phase, Estimates):
             for name, seconds in phase.expected_seconds(players).items():
                 parts[name] = parts.get(name, 0.0) + seconds
         else:
             unknown.append(phase.title)
+    left = sum(phase.total - phase.count for phase in trainer.phases if phase.evaluated)
+    played = any(phase.evaluated and phase.total for phase in trainer.phases)
+    parts |= _evaluations(evaluation, left, played)
+    unknown += [f"measure {name!r}" for name in evaluation.measures]
+    if evaluation.text_measures is not None and _takes_long(evaluation.settings):
+        unknown.append("comparisons by networks")
     return Estimate(parts, tuple(unknown))
+
+
+def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dict[str, float]:
+    """Seconds of the evaluations in the game, and of the one at the end.
+
+    Args:
+        left: steps that are left of phases that are evaluated.
+        played: whether there is any such phase.
+    """
+    players, settings, samples = evaluation.players, evaluation.settings, evaluation.samples
+    pace, task = players.pace, players.task
+    heldout = min(settings.num_heldout, task.size("test"))
+    measured = _measured(evaluation)
+
+    def drawn(n: int) -> float:
+        return pace.draw(n) + n * measured + pace.score(heldout)
+
+    shown = pace.value(
+        max(samples.num_shown, 1), samples.num_rollouts, samples.chunk_size, samples.stride
+    )
+    each = drawn(settings.num_samples) + pace.judge(2 * settings.num_samples)
+    each += pace.score(task.size("dev")) + shown
+    temperatures = len([t for t in {*settings.temperatures} if t != 1.0])
+    generators = 1 + played
+    points = (FINAL_ROWS if played else 1) + generators * temperatures
+    parts = {FINAL: points * drawn(settings.num_final) + shown}
+    if not played:
+        return parts
+    return {EVALUATIONS: (1 + -(-left // settings.every)) * each, **parts}
+
+
+def _measured(evaluation: Evaluation) -> float:
+    """Seconds to measure a generated text: its likelihoods, and its comparison with real ones."""
+    players, texts = evaluation.players, evaluation.text_measures
+    task, usual = players.task, not _takes_long(evaluation.settings)
+    num_blocks = max(players.pace.together // (4 * BLOCK), 1)
+    drawn = players.draw(num_blocks * BLOCK, torch.Generator().manual_seed(0))
+
+    def measure(blocks: int) -> None:
+        some = drawn.select(torch.arange(blocks * BLOCK))
+        likelihood_report(players.generator, some, some.select(torch.arange(1)), task.exact)
+        sample_scores(some, task)
+        if texts is not None and usual:
+            rows = token_rows(some)
+            bleu_scores(rows, texts.references)
+            texts.scores(rows, some.texts)
+
+    return seconds_at(measure, num_blocks) / (num_blocks * BLOCK)
+
+
+def _takes_long(settings: EvaluationConfig) -> bool:
+    """True for comparisons by networks, which are not tried."""
+    return settings.mauve or settings.toxicity or settings.embeddings != ("hashed",)
 
 
 @dataclass(frozen=True)
@@ -121,14 +225,19 @@ def reward_calls(config: TrainConfig, max_length: int, processes: int = 1) -> Re
     )
 
 
-def is_own(reward: RewardModel) -> bool:
-    """Tells code of the user's own, which may ask a server, from the rewards of this package."""
-    return isinstance(reward, FunctionReward) or not type(reward).__module__.startswith("seqgan.")
-
-
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Rows as lines: names and hints flush left, numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, seconds, share, hint in rows:
+        line = f"{name:{widths[0]}}  {seconds:>{widths[1]}}  {share:>{widths[2]}}  {hint}"
+        lines.append(line.rstrip())
+    return lines

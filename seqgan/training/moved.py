@@ -1,4 +1,4 @@
-"""Settings of version 0.1.0 that have another place now. Flags and files understand both."""
+"""Settings of earlier versions that have another place now, or none. Files understand them all."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +24,9 @@ MOVED = {
     },
     "reward_aggregation": "rule.aggregation",
 }
+
+
+REMOVED = ("estimate_time",)  # which changed no number
 
 
 def present_name(name: str) -> str:
@@ -62,6 +65,8 @@ def present_settings(plain: Mapping[Any, Any]) -> dict[Any, Any]:
     settings = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()
     }
+    for name in REMOVED:
+        settings.pop(name, None)
     if isinstance(settings.get("rule"), str):
         settings["rule"] = {"kind": settings["rule"]}
     for old, new in MOVED.items():

@@ -54,7 +54,6 @@ def oracle_preset() -> TrainConfig:
         ),
         rule=PolicyGradientConfig(num_rollouts=4, kl_weight=0.1),
         adversarial=AdversarialConfig(iterations=50, reward_shape="logit"),
-        estimate_time=True,
     )
 
 
@@ -88,7 +87,6 @@ def oracle_paper_preset() -> TrainConfig:
             iterations=200, g_steps=1, batch_size=64, reward_shape="probability"
         ),
         evaluation=EvaluationConfig(every=5, num_samples=9984, num_final=9984, num_heldout=10000),
-        estimate_time=True,
     )
 
 

@@ -164,7 +164,6 @@ class TrainConfig:
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: Few = 0  # CPU threads; 0 leaves PyTorch's choice
     checkpoint_seconds: Weight = 20.0  # least time between two checkpoints; 0: one after every unit
-    estimate_time: bool = False  # first measure a few steps (rewards are asked) and print the time
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
 
     def __post_init__(self) -> None:

@@ -304,10 +304,9 @@ def test_a_text_file_and_the_expected_time(
     path, folder = tmp_path / "texts.txt", tmp_path / "run"
     path.write_text(TEXTS)
     flags = ("--task.path", path, "--task.min-count", "1", "--task.test-fraction", "0.25")
-    flags += ("--estimate-time",)
     assert run("train", "text", *TINY, *flags, "--output", folder) == 0
     said = capsys.readouterr()
-    assert "expected time of the whole run:" in said.err
+    assert "expected time: about" in said.err
     assert "24 texts (24 distinct)" in said.err
     assert "bleu_4" in said.out
     assert run("sample", folder, "-n", "3") == 0
@@ -771,6 +770,17 @@ def test_profile_prints_where_the_time_goes_and_leaves_no_run(
     printed = capsys.readouterr().out
     assert "one iteration of the game:" in printed
     assert "update_discriminator" in printed
+    assert not folder.exists()
+
+
+def test_the_expected_time_is_printed_and_leaves_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run("train", *TASK, *TINY, "--output", folder, "--estimate-time") == 0
+    printed = capsys.readouterr().out
+    assert "made shorter by" in printed
+    assert re.search(r"^in all, about +\d+ s$", printed, flags=re.MULTILINE)
     assert not folder.exists()
 
 

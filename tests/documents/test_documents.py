@@ -31,6 +31,7 @@ SMALL_TASK = {
     "text": [],
     "prompts": ["--task.min-count", "1"],
 }
+OF_FILES = {"captions.txt": "text", "pairs.jsonl": "prompts"}
 
 
 def blocks(language: str, page: str) -> list[str]:
@@ -58,9 +59,10 @@ def commands(page: str = README) -> list[list[str]]:
 
 def reduced(arguments: list[str]) -> list[str]:
     """The command with its sizes reduced by flags; nothing else changes."""
-    if arguments[1] == "train" and arguments[2] in SMALL_TASK:
-        generator = SMALL_TRANSFORMER if arguments[2] == "prompts" else SMALL_GENERATOR
-        return [*arguments, *SMALL_TASK[arguments[2]], *generator, *SMALL_RUN]
+    preset = OF_FILES.get(arguments[2], arguments[2]) if len(arguments) > 2 else ""
+    if arguments[1] == "train" and preset in SMALL_TASK:
+        generator = SMALL_TRANSFORMER if preset == "prompts" else SMALL_GENERATOR
+        return [*arguments, *SMALL_TASK[preset], *generator, *SMALL_RUN]
     if arguments[1] == "evaluate" and "--samples" not in arguments:
         return [*arguments, "-n", "20"]
     if arguments[1] == "frontier":

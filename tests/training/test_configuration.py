@@ -167,7 +167,7 @@ class TestErrors:
             ("seed: true", "seed is of type int, got True"),
             ("seed: null", "seed is of type int, got None"),
             ("output: 5", "output is of type str, got 5"),
-            ("estimate_time: 1", "estimate_time is of type bool, got 1"),
+            ("evaluation: {mauve: 1}", "evaluation.mauve is of type bool, got 1"),
             ("pretrain: {learning_rate: fast}", "pretrain.learning_rate is a number, got 'fast'"),
             (
                 "pretrain: {learning_rate: true}",

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, make_trainer, toy_task, trained
 
+from seqgan.learning.pace import is_own
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.shipped.controls import ConstantReward
-from seqgan.training.estimate import RewardCalls, is_own, reward_calls
+from seqgan.training.estimate import RewardCalls, reward_calls
 from seqgan.training.settings import TrainConfig
 
 OWN = TINY.with_(reward=("constant",))

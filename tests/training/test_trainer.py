@@ -5,7 +5,6 @@ The worlds are the toys': three words, at most four tokens. A run takes a fracti
 
 import contextlib
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -50,7 +49,6 @@ from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
-from seqgan.training.estimate import estimate
 from seqgan.training.final import About, final_evaluation
 from seqgan.training.observers import Evaluation
 from seqgan.training.phases.base import Phase
@@ -166,22 +164,6 @@ def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
     found = trainer.observer("evaluation").measure(trainer.players.generator, 20).metrics
     assert not any(name.startswith(("eval/bleu", "eval/rouge", "eval/frechet")) for name in found)
     assert {"eval/grammatical", "eval/copied_spans"} <= found.keys()
-
-
-@pytest.mark.slow
-def test_estimating_the_time_does_not_change_training() -> None:
-    trainer, memory = make_trainer()
-    sentence = estimate(trainer.phases, trainer.players).sentence()
-    assert memory.logged == []
-    trainer.train()
-    assert torch.equal(weights_of(trainer), tiny_weights())
-    assert re.match(r"expected time of the whole run: \d+ s at most", sentence)
-
-
-def test_estimating_the_time_of_large_batches() -> None:
-    settings = {"pretrain.batch_size": 1100, "discriminator_training.batch_size": 2200}
-    trainer, _ = make_trainer(changed(TINY, settings))
-    assert estimate(trainer.phases, trainer.players).total > 0
 
 
 # No setting that does nothing
@@ -447,15 +429,6 @@ def test_short_epochs_are_counted_logged_and_followed_by_the_dev_nll() -> None:
     trainer.run(trainer.phase("maximum_likelihood"))
     assert memory.values("pretrain/epoch") == [1, 2, 3, 4, 5]
     assert len(set(memory.values("pretrain/nll_dev"))) == 5
-
-
-@pytest.mark.slow
-def test_the_estimate_knows_short_epochs() -> None:
-    settings = {"pretrain.epoch_size": 10**7, "pretrain.epochs": 100}
-    long, _ = make_trainer(changed(TINY, settings))
-    short, _ = make_trainer(changed(TINY, {**settings, "pretrain.epoch_size": 16}))
-    many, few = (estimate(trainer.phases, trainer.players) for trainer in (long, short))
-    assert many.parts["pretraining"] > 1000 * few.parts["pretraining"]
 
 
 def test_the_game_starts_from_the_pretrained_generator() -> None:

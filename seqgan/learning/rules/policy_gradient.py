@@ -35,7 +35,7 @@ from seqgan.learning.updates import GeneratorUpdate, set_learning_rate, update_g
 from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.timing import Clock, fastest
+from seqgan.system.timing import Clock
 from seqgan.tracking.base import Histogram
 
 
@@ -210,20 +210,12 @@ class PolicyGradient:
         return histograms
 
     def expected_seconds(self, players: Players) -> float:
-        """Seconds of a step's rollouts, which are most of it, from one rollout of each prefix."""
-        settings, rng = self.settings, torch.Generator().manual_seed(0)
-        trajectories = players.collect(rng)
-        one = fastest(
-            lambda: monte_carlo_action_values(
-                self.generator,
-                players.rewards,
-                trajectories,
-                min(settings.num_rollouts, 1),
-                rng,
-                stride=settings.rollout_stride,
-            )
+        """Seconds of a step: its texts, their rollouts, and the update."""
+        settings, pace, n = self.settings, players.pace, players.batch_size
+        rollouts = pace.value(
+            n, settings.num_rollouts, settings.rollout_chunk, settings.rollout_stride
         )
-        return one * max(settings.num_rollouts, 1)
+        return pace.draw(n) + rollouts + pace.score(2 * n) + pace.learn(n)
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""

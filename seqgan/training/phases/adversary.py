@@ -57,11 +57,13 @@ class Adversary:
         }
 
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
-        """Seconds of all rounds, from parts of one."""
+        """Seconds of the rounds that are left, each with its measurement."""
         if not self.total:
             return {}
         seconds = round_seconds(players, self.settings, self.settings.pretrain_epochs)
-        return {"discriminator pretraining": self.total * seconds}
+        measured = players.pace.draw(self.num_heldout) + players.pace.judge(2 * self.num_heldout)
+        left = self.total - self.rounds
+        return {"discriminator pretraining": left * (seconds + measured)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"rounds": self.rounds}

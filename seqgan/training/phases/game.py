@@ -94,14 +94,16 @@ class Game:
         return self.rule.histograms() if isinstance(self.rule, ShowsHistograms) else {}
 
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
-        """Seconds of all iterations: of the rule, where it can say, and of the discriminator."""
+        """Seconds of the iterations that are left: of the rule, where it can say, and of the
+        discriminator."""
         parts: dict[str, float] = {}
+        left = self.total - self.iterations
         if isinstance(self.rule, EstimatesStep):
-            steps = self.total * self.settings.g_steps
+            steps = left * self.settings.g_steps
             parts["generator in the game"] = steps * self.rule.expected_seconds(players)
         if players.rewards.learning is not None:
             seconds = round_seconds(players, self.training, self.training.d_epochs)
-            parts["discriminator in the game"] = self.total * self.training.d_steps * seconds
+            parts["discriminator in the game"] = left * self.training.d_steps * seconds
         return parts
 
     def forked(self, before: TrainConfig, after: TrainConfig) -> None:

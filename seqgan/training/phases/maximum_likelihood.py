@@ -1,6 +1,5 @@
 """Maximum likelihood on the training sequences: the start of the game, and its control."""
 
-import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -14,8 +13,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.learning.players import Players
 from seqgan.learning.updates import likelihood_step
 from seqgan.system.errors import ConfigurationError, DivergedError
-from seqgan.system.seeding import GlobalState, drawn_seed, seed_of, seeded_from
-from seqgan.system.timing import fastest
+from seqgan.system.seeding import GlobalState, drawn_seed, seed_of
 from seqgan.training.settings import PretrainConfig, TrainConfig
 
 SEED_OF_PASSES = 2  # apart from other draws that a run's seed gives
@@ -124,18 +122,11 @@ class MaximumLikelihood:
         return int(players.runtime.from_main(steps))
 
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
-        """Seconds of all epochs, from one step on a copy of the generator."""
-        settings, rng = self.settings, torch.Generator().manual_seed(0)
-        generator = copy.deepcopy(players.generator)
-        batch = players.real("train", settings.batch_size, rng)
-
-        def step() -> None:
-            generator.train()
-            generator.negative_log_likelihood(batch).backward()
-
-        with seeded_from(rng, players.device):
-            seconds = fastest(step)
-        return {"pretraining": settings.epochs * num_minibatches(players, settings) * seconds}
+        """Seconds of the epochs that are left, with the dev NLL after each."""
+        settings, pace = self.settings, players.pace
+        steps = num_minibatches(players, settings) * pace.learn(settings.batch_size)
+        epoch = steps + pace.score(players.task.size("dev"))
+        return {"pretraining": (settings.epochs - self.epochs) * epoch}
 
     def _compare(self, players: Players, nll_dev: float) -> None:
         """Keeps the generator if it is the best so far; on a plateau decays or stops."""
