@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Tiny networks gain nothing from a second thread, and lose much where cores are busy. Set before
@@ -10,10 +11,11 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("seqgan", "beartype.beartype")
+
+import tiny_commands  # noqa: E402
 
 # Where a shell started the tests in the background, they ignore Ctrl-C, which some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,10 +43,42 @@ def ctrl_c() -> Iterator[None]:
 
 @pytest.fixture
 def process_as_before() -> Iterator[None]:
-    """Restores signal handlers and threads, which the command line sets for the whole process."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
+    """The signal handlers and threads of this process, whatever a command sets in the test."""
+    with tiny_commands.process_as_before():
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_picture() -> Iterator[None]:
+    """No drawing, which takes longer than everything else in a tiny run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
+        yield
+
+
+@pytest.fixture
+def error(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command with a wrong input; gives its one line."""
+
+    def error(*arguments: object) -> str:
+        assert tiny_commands.run(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith("seqgan: ")
+        assert said.err.count("\n") == 1
+        assert said.err.endswith("\n")
+        return said.err.removeprefix("seqgan: ").rstrip("\n")
+
+    return error
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, in an interpreter that forgets what it imports from there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]

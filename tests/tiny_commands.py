@@ -1,11 +1,22 @@
-"""Commands in this process, on runs that take a second."""
+"""Commands in this process or in one of their own, on runs that take a second."""
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from seqgan import cli
 
+ORACLE = """
+    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
+    --task.train-size 60 --task.dev-size 30 --task.test-size 30
+""".split()
 TINY = """
     --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.hidden-size 4
     --discriminator.embedding-size 4 --pretrain.epochs 1
@@ -25,8 +36,25 @@ TEXTS = "\n".join(
 )
 
 
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command."""
-    with pytest.raises(SystemExit) as stop:
+@contextmanager
+def process_as_before() -> Iterator[None]:
+    """Restores signal handlers and threads, which the command line sets for the whole process."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command in this process."""
+    with process_as_before(), pytest.raises(SystemExit) as stop:
         cli.main([str(argument) for argument in arguments])
     return int(stop.value.code or 0)
+
+
+def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "seqgan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)

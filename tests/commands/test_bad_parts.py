@@ -176,6 +176,7 @@ assert memory.logged == []
 """
 
 
+@pytest.mark.slow
 def test_wrong_types_in_python() -> None:
     """In a process of its own, in which no test checks types."""
     done = subprocess.run(

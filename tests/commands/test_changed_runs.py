@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.system.files import digest_of
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("process_as_before")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
 
 REWARD = "import weights\n\n\ndef score(text):\n    return weights.OF_A_WORD * len(text.split())\n"
 PAIRS = "\n".join(
@@ -23,14 +23,6 @@ PAIRS = "\n".join(
         (f"{text.split()[1]} {text.split()[2]}", text) for text in TEXTS.splitlines()
     )
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_picture() -> Iterator[None]:
-    """Drawing takes longer than everything else here together."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -83,21 +75,6 @@ def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that is refused; gives its one line."""
-
-    def refused(*arguments: str | Path) -> str:
-        assert run(*arguments) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("seqgan: ")
-        assert said.err.count("\n") == 1
-        return said.err
-
-    return refused
-
-
 # Each computes with the run and its data.
 READERS = (
     ("train", "--resume", "a"),
@@ -116,11 +93,11 @@ OTHERS = {
 @pytest.mark.parametrize("text", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("command", READERS, ids=lambda command: command[0])
 def test_data_that_changed_are_refused(
-    command: tuple[str, ...], text: str, project: Path, refused: Callable[..., str]
+    command: tuple[str, ...], text: str, project: Path, error: Callable[..., str]
 ) -> None:
     before = {path: path.read_bytes() for path in project.rglob("*.json*")}
     (project / "texts.txt").write_text(text)
-    said = refused(*command)
+    said = error(*command)
     assert "task.path of a is as it was when the run was made, got texts.txt" in said
     assert "then, sha256" in said
     assert {path: path.read_bytes() for path in project.rglob("*.json*")} == before
@@ -134,23 +111,23 @@ def test_a_run_is_sampled_whatever_became_of_its_data(project: Path) -> None:
 
 
 def test_held_out_prompts_are_those_of_the_run(
-    project: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    project: Path, error: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("sample", "p", "-n", "2") == 0
     capsys.readouterr()
     (project / "pairs.jsonl").write_text(PAIRS.replace('"number": 7', '"number": 8'))
-    assert "task.path of p is as it was" in refused("sample", "p", "-n", "2")
-    assert "task.path of p is as it was" in refused("train", "--resume", "p")
+    assert "task.path of p is as it was" in error("sample", "p", "-n", "2")
+    assert "task.path of p is as it was" in error("train", "--resume", "p")
     assert run("sample", "p", "--prompt", "where is the big dog ?") == 0
 
 
 @pytest.mark.parametrize("file", ["r.py", "weights.py"])
 def test_a_reward_that_changed_is_refused(
-    file: str, project: Path, refused: Callable[..., str]
+    file: str, project: Path, error: Callable[..., str]
 ) -> None:
     with (project / file).open("a") as code:
         code.write("# a thought\n")
-    said = refused("train", "--resume", "a")
+    said = error("train", "--resume", "a")
     assert "reward of a is as it was when the run was made, got r.py with another content" in said
     assert (f"{file}: " in said) == (file != "r.py")
     assert run("evaluate", "a", "-n", "20") == 0  # no reward is asked
@@ -174,14 +151,14 @@ def test_a_run_goes_on_from_any_folder(
 
 
 def test_a_place_may_be_named_where_the_content_agrees(
-    project: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    project: Path, tmp_path: Path, error: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     far = tmp_path / "far" / "away"
     far.mkdir(parents=True)
     os.rename("texts.txt", far / "t.txt")
-    assert "texts.txt, which is not there any more" in refused("train", "--resume", "a")
+    assert "texts.txt, which is not there any more" in error("train", "--resume", "a")
     (far / "u.txt").write_text(OTHERS["shorter"])
-    said = refused("train", "--resume", "a", "--task.path", far / "u.txt")
+    said = error("train", "--resume", "a", "--task.path", far / "u.txt")
     assert f"got {far / 'u.txt'} with another content" in said
     assert run("train", "--resume", "a", "--task.path", far / "t.txt") == 0
     capsys.readouterr()
@@ -214,9 +191,9 @@ def test_a_finished_run_remembers_the_place_of_its_data(
     ],
 )
 def test_a_flag_that_would_change_numbers_is_refused(
-    flags: tuple[str, ...], said: str, project: Path, refused: Callable[..., str]
+    flags: tuple[str, ...], said: str, project: Path, error: Callable[..., str]
 ) -> None:
-    line = refused("train", "--resume", "a", *flags)
+    line = error("train", "--resume", "a", *flags)
     assert said in line
     assert "seqgan train --fork a" in line
 
@@ -251,10 +228,10 @@ EDITS = {
     "name", ["seed", "generator.hidden_size", "task.dev_fraction", "task.path"]
 )
 def test_an_edited_setting_is_named(
-    name: str, command: tuple[str, ...], project: Path, refused: Callable[..., str]
+    name: str, command: tuple[str, ...], project: Path, error: Callable[..., str]
 ) -> None:
     edit("a/config.yaml", *EDITS[name])
-    said = refused(*command)
+    said = error(*command)
     if name == "task.path" and command[0] != "sample":
         assert "task.path of a is as it was when the run was made, got pairs.jsonl" in said
     else:
@@ -264,10 +241,10 @@ def test_an_edited_setting_is_named(
 
 @pytest.mark.parametrize("name", ["reward", "rule.num_rollouts"])
 def test_a_setting_of_the_training_that_was_edited_is_named(
-    name: str, project: Path, refused: Callable[..., str]
+    name: str, project: Path, error: Callable[..., str]
 ) -> None:
     edit("a/config.yaml", *EDITS[name])
-    assert f"{name} was " in refused("train", "--resume", "a")
+    assert f"{name} was " in error("train", "--resume", "a")
 
 
 def test_an_edit_that_changes_no_number_is_taken(project: Path) -> None:
@@ -290,12 +267,12 @@ def test_a_fork_takes_over_what_was_edited_and_says_so(
     "command", [*READERS, ("sample", "a"), ("train", "--fork", "a", "--output", "f")], ids=" ".join
 )
 def test_two_words_that_changed_places_are_noticed(
-    command: tuple[str, ...], project: Path, refused: Callable[..., str]
+    command: tuple[str, ...], project: Path, error: Callable[..., str]
 ) -> None:
     edit("a/task.json", '"dog"', '"***"')
     edit("a/task.json", '"cat"', '"dog"')
     edit("a/task.json", '"***"', '"cat"')
-    said = refused(*command)
+    said = error(*command)
     assert "a/task.json is as it was when the run was made, got an edited one (sha256" in said
     assert not Path("f").exists()
 
@@ -313,7 +290,7 @@ def test_python_refuses_the_same(project: Path) -> None:
 
 
 def test_a_run_without_digests_is_read_and_its_networks_are_compared(
-    project: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    project: Path, error: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As runs are that an older version has made."""
     place, state = load_checkpoint(project / "a" / "checkpoints")
@@ -326,10 +303,10 @@ def test_a_run_without_digests_is_read_and_its_networks_are_compared(
     capsys.readouterr()
     edit("a/config.yaml", *EDITS["generator.hidden_size"])
     for command in (("sample", "a"), ("train", "--resume", "a")):
-        assert "a has networks of the sizes in its config.yaml, got" in refused(*command)
+        assert "a has networks of the sizes in its config.yaml, got" in error(*command)
     edit("a/config.yaml", *reversed(EDITS["generator.hidden_size"]))
     (project / "texts.txt").write_text(OTHERS["other words"])
-    assert "task.path of a is as it was" in refused("train", "--resume", "a")
+    assert "task.path of a is as it was" in error("train", "--resume", "a")
     (project / "texts.txt").write_text(TEXTS)
     assert run("train", "--resume", "a") == 0
 
@@ -337,7 +314,7 @@ def test_a_run_without_digests_is_read_and_its_networks_are_compared(
 def test_data_that_no_setting_names_are_known_by_a_sample_of_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    refused: Callable[..., str],
+    error: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -354,6 +331,6 @@ def test_data_that_no_setting_names_are_known_by_a_sample_of_them(
     capsys.readouterr()
     first, second, *others = TEXTS.splitlines()
     (tmp_path / "hidden").write_text("\n".join([second, first, *others]))  # the same words
-    assert "got other texts in its splits" in refused("evaluate", "a", "-n", "20")
+    assert "got other texts in its splits" in error("evaluate", "a", "-n", "20")
     (tmp_path / "a" / "results.json").unlink()
-    assert "got other texts in its splits" in refused("train", "--resume", "a")
+    assert "got other texts in its splits" in error("train", "--resume", "a")

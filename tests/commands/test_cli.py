@@ -12,70 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_commands
+from campaign.commands import command
 from markupsafe import escape
+from tiny_commands import ORACLE, TEXTS, process, run
 
 from seqgan import cli
 from seqgan.training.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 
-TASK = """
-    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
-    --task.train-size 60 --task.dev-size 30 --task.test-size 30
-""".split()
-TINY = """
-    --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.hidden-size 4
-    --discriminator.embedding-size 4 --pretrain.epochs 2
-    --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16
-    --adversarial.iterations 3 --adversarial.batch-size 4 --adversarial.num-rollouts 1
-    --evaluation.every 1 --evaluation.num-samples 20 --evaluation.num-final 20
-    --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
-    --threads 1 --tracker.mode disabled
-""".split()
-TEXTS = "\n".join(
-    f"the {size} {noun} {verb} ."
-    for size in ("small", "big", "old")
-    for noun in ("dog", "cat")
-    for verb in ("sits", "runs", "waits", "sleeps")
-)
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
-
-
-def process(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "seqgan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
+TINY = (*tiny_commands.TINY, "--pretrain.epochs", "2", "--adversarial.iterations", "3")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run; nothing may be written into it."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    ended = process("train", *TASK, *TINY, "--output", folder)
-    assert ended.returncode == 0, ended.stderr
+    assert run("train", *ORACLE, *TINY, "--output", folder) == 0
     return folder
-
-
-@pytest.fixture
-def error(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command with a wrong input; gives its one line."""
-
-    def error(*arguments: str | Path) -> str:
-        assert run(*arguments) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("seqgan: ")
-        assert said.err.count("\n") == 1
-        assert said.err.endswith("\n")
-        return said.err.removeprefix("seqgan: ").rstrip("\n")
-
-    return error
 
 
 # Help
@@ -143,7 +98,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--rule.num-rollouts"),
         (
-            ["train", *TASK, "--generator.hidden-size", "1000000000"],
+            ["train", *ORACLE, "--generator.hidden-size", "1000000000"],
             "there is not enough memory for",
         ),
         (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
@@ -225,7 +180,7 @@ def test_a_bad_configuration_file(
 
 def test_a_folder_that_exists_is_left_alone(error: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    said = error("train", *TASK, *TINY, "--output", tmp_path)
+    said = error("train", *ORACLE, *TINY, "--output", tmp_path)
     assert f"{tmp_path} exists, but a run gets a folder of its own" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     assert (tmp_path / "mine.txt").read_text() == "mine"
@@ -252,7 +207,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_built(
 
 def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    said = error("train", *TASK, *TINY, "--output", tmp_path / "file" / "run")
+    said = error("train", *ORACLE, *TINY, "--output", tmp_path / "file" / "run")
     assert "a run's folder can be made, got" in said
 
 
@@ -289,6 +244,7 @@ def test_its_configuration_makes_the_same_run(
     assert results[0]["information_sentence"] in said
 
 
+@pytest.mark.usefixtures("no_picture")
 def test_a_flag_beside_a_file_changes_it(finished: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     arguments = ("--config", finished / "config.yaml", "--seed", "2", "--output", again)
@@ -307,7 +263,7 @@ def test_a_text_file_and_the_expected_time(
     assert run("train", "text", *TINY, *flags, "--output", folder) == 0
     said = capsys.readouterr()
     assert "expected time: about" in said.err
-    assert "24 texts (24 distinct)" in said.err
+    assert "96 texts (96 distinct)" in said.err
     assert "bleu_4" in said.out
     assert run("sample", folder, "-n", "3") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -391,6 +347,7 @@ def test_sample_of_what_is_no_run(error: Any, finished: Path, tmp_path: Path) ->
     assert "a run is a folder with a task.json" in error("sample", folder)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
     """As in `seqgan sample RUN | head`: the pipe is closed before anything is written."""
     command = [sys.executable, "-m", "seqgan", "sample", str(finished), "-n", "5"]
@@ -402,6 +359,7 @@ def test_a_reader_that_leaves_is_no_error(finished: Path) -> None:
     assert (child.returncode, said) == (0, b"")
 
 
+@pytest.mark.slow
 def test_an_output_that_is_full_is_one_line(finished: Path) -> None:
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
@@ -451,7 +409,7 @@ def test_rewards_of_a_file_and_their_weights(
     Path("my_rewards.py").write_text(MY_REWARDS)
     rewards = ("./my_rewards.py:short", "my_rewards:first_word(word=3)", "discriminator")
     flags = ("--reward", *rewards, "--reward-weights", "1", "0.5", "2", "--output", "run")
-    assert run("train", *TASK, *TINY, *flags) == 0
+    assert run("train", *ORACLE, *TINY, *flags) == 0
     said = capsys.readouterr().out
     assert re.search(r"Reward 'short' [a-z ,]+ from -\d\S* to -\d\S* \(", " ".join(said.split()))
     assert "Reward 'first_word'" in said
@@ -470,7 +428,7 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     monkeypatch.chdir(tmp_path)
     Path("my_rewards.py").write_text(MY_REWARDS)
     flags = ("--reward", "./my_rewards.py:picky", "--adversarial.batch-size", "64")
-    assert run("train", *TASK, *TINY, *flags, "--output", "stopped") == 1
+    assert run("train", *ORACLE, *TINY, *flags, "--output", "stopped") == 1
     line = last_line(capfd.readouterr().err)
     assert re.match(
         r"seqgan: reward 'picky' failed on row \d+ \('[\d ]*2[\d ]*2[\d ]*'\):"
@@ -479,7 +437,7 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     )
     again = ("--reward-retries", "1", "--reward-pause", "0")
     skipped = ("--reward-failure", "skip", *again, "--output", "skipped")
-    assert run("train", *TASK, *TINY, *flags, *skipped) == 0
+    assert run("train", *ORACLE, *TINY, *flags, *skipped) == 0
     with Path("skipped/metrics.jsonl").open() as file:
         shares = [json.loads(line).get("rewards/picky/not_applicable", 0) for line in file]
     assert 0 < max(shares) < 1
@@ -524,9 +482,9 @@ def test_a_reward_that_changes_everything_changes_no_number_and_loses_no_file(
     monkeypatch.chdir(tmp_path)
     Path("wild.py").write_text(WILD)
     Path("tame.py").write_text(WILD[WILD.index("def tame") :])
-    assert run("train", *TASK, *TINY, "--reward", "./tame.py:tame", "--output", "tame") == 0
+    assert run("train", *ORACLE, *TINY, "--reward", "./tame.py:tame", "--output", "tame") == 0
     capfd.readouterr()
-    assert run("train", *TASK, *TINY, "--reward", "./wild.py:wild", "--output", "wild") == 0
+    assert run("train", *ORACLE, *TINY, "--reward", "./wild.py:wild", "--output", "wild") == 0
     said = capfd.readouterr().err
     assert Path.cwd() == tmp_path
     end = "put back as it was before the call"
@@ -677,11 +635,11 @@ def test_a_bug_shows_its_traceback(
 
     monkeypatch.setattr("seqgan.tasks.oracle.oracle_task", broken)
     with pytest.raises(ValueError, match="operands could not be"):
-        cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "before")])
+        cli.main(["train", *ORACLE, *TINY, "--output", str(tmp_path / "before")])
     monkeypatch.undo()
     monkeypatch.setattr("seqgan.commands.train_run.present", broken)
     with pytest.raises(ValueError, match="operands could not be"):
-        cli.main(["train", *TASK, *TINY, "--output", str(tmp_path / "after")])
+        cli.main(["train", *ORACLE, *TINY, "--output", str(tmp_path / "after")])
     assert "seqgan: operands" not in capsys.readouterr().err
 
 
@@ -699,7 +657,7 @@ def test_numbers_that_are_not_finite_stop_a_run_with_one_line(
     """The first step of the game is so large that the second meets an overflow."""
     flags = ("--generator.hidden-size", "64", "--adversarial.learning-rate", "1e38")
     flags += ("--checkpoint-seconds", "0")
-    assert run("train", *TASK, *TINY, *flags, "--output", tmp_path / "run") == 1
+    assert run("train", *ORACLE, *TINY, *flags, "--output", tmp_path / "run") == 1
     said = last_line(capfd.readouterr().err)
     assert said.startswith("seqgan: ")
     assert "finite" in said
@@ -712,7 +670,7 @@ def test_a_run_that_stops_before_any_checkpoint_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     flags = ("--generator.hidden-size", "64", "--pretrain.learning-rate", "1e37")
-    assert run("train", *TASK, *TINY, *flags, "--output", tmp_path / "run") == 1
+    assert run("train", *ORACLE, *TINY, *flags, "--output", tmp_path / "run") == 1
     said = last_line(capfd.readouterr().err)
     assert "finite, got" in said
     assert said.endswith("there is no checkpoint yet")
@@ -726,9 +684,9 @@ def limit_file_size() -> None:
 def test_a_full_disk_stops_a_run_with_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     flags = ("--generator.hidden-size", "64", "--checkpoint-seconds", "0", "--output", folder)
-    ended = process("train", *TASK, *TINY, *flags, preexec_fn=limit_file_size)
-    assert ended.returncode == 1
-    said = last_line(ended.stderr)
+    ended = command(("train", *ORACLE, *TINY, *flags), tmp_path, limit_file_size)
+    assert ended.code == 1
+    said = last_line(ended.error)
     assert said.startswith(f"seqgan: checkpoint {folder}/checkpoints/00000001 cannot be written")
     assert "File too large" in said
     assert said.endswith("there is no checkpoint yet")
@@ -755,7 +713,7 @@ def test_a_disk_that_fills_up_later_leaves_the_last_good_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "save", save)
         flags = ("--checkpoint-seconds", "0", "--output", folder)
-        assert run("train", *TASK, *TINY, *flags) == 1
+        assert run("train", *ORACLE, *TINY, *flags) == 1
     said = last_line(capfd.readouterr().err)
     assert said.count("the last good checkpoint is") == 1
     assert said.endswith(f"the last good checkpoint is {folder}/checkpoints/00000002")
@@ -766,7 +724,7 @@ def test_profile_prints_where_the_time_goes_and_leaves_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    assert run("train", *TASK, *TINY, "--output", folder, "--profile") == 0
+    assert run("train", *ORACLE, *TINY, "--output", folder, "--profile") == 0
     printed = capsys.readouterr().out
     assert "one iteration of the game:" in printed
     assert "update_discriminator" in printed

@@ -13,7 +13,7 @@ from seqgan.system.errors import ConfigurationError
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("process_as_before"),
+    pytest.mark.usefixtures("no_picture"),
     pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA"),
 ]
 

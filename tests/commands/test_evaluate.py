@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_commands import run
 from trainer_states import trainer_state
 
-from seqgan import cli
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tasks.files.text import TextConfig
@@ -43,12 +43,6 @@ a woman holds an umbrella in the rain .
 the cat sleeps on a warm blanket by the door ."""
 
 
-def run(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
-
-
 @pytest.fixture
 def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[dict[str, float], str]]:
     """Runs the command with --json; gives the numbers, and what was said beside them."""
@@ -62,20 +56,6 @@ def evaluated(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[dict[st
         return numbers, said.err
 
     return evaluated
-
-
-@pytest.fixture
-def error(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the command with a wrong input; gives its one line."""
-
-    def error(*arguments: str | Path) -> str:
-        assert run("evaluate", *arguments) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.count("\n") == 1
-        return said.err.removeprefix("seqgan: ").rstrip("\n")
-
-    return error
 
 
 def without_intervals(numbers: dict[str, float]) -> set[str]:
@@ -275,7 +255,7 @@ def test_a_wrong_input(
     arguments: list[str], message: str, error: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert message in error(*arguments)
+    assert message in error("evaluate", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -291,12 +271,14 @@ def test_a_file_that_is_none(
     content: bytes, message: str, error: Any, tmp_path: Path, files: dict[str, Path]
 ) -> None:
     (tmp_path / "bad.txt").write_bytes(content)
-    assert message in error("--samples", tmp_path / "bad.txt", "--references", files["references"])
-    assert message in error("--samples", files["samples"], "--references", tmp_path / "bad.txt")
+    bad = tmp_path / "bad.txt"
+    for samples, references in ((bad, files["references"]), (files["samples"], bad)):
+        said = error("evaluate", "--samples", samples, "--references", references)
+        assert message in said
 
 
 def test_pairs_that_do_not_match(error: Any, files: dict[str, Path]) -> None:
-    assert error(*pair(files), "--paired") == (
+    assert error("evaluate", *pair(files), "--paired") == (
         "with --paired both files hold as many texts, got 3 and 4"
     )
 
@@ -317,7 +299,7 @@ def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    assert f"pip install '{package}'" in error(*pair(files), *flags)
+    assert f"pip install '{package}'" in error("evaluate", *pair(files), *flags)
 
 
 # Runs

@@ -3,14 +3,12 @@
 import json
 import re
 import shutil
-import signal
 
 import matplotlib
 import numpy as np
 import pytest
-import torch
+from tiny_commands import ORACLE, TINY, run
 
-from seqgan import cli
 from seqgan.evaluation.axes import ENTROPY, NLL_HELDOUT, NLL_ORACLE, Axis
 from seqgan.evaluation.planes.points import Panel, Point, Rate
 from seqgan.evaluation.planes.published import PublishedCurve, read_points
@@ -111,8 +109,8 @@ def test_better_qualities_throughout_attain_those_of_mle():
 def test_no_point_in_the_plane_is_said():
     for one in (undefined := points(0)):
         del one.rates["nll_heldout"]
-    for run, control, who in ((undefined, points(0), "game"), (points(0), undefined, "MLE")):
-        found = compare(run, control, PLANE, "game")
+    for tuned, control, who in ((undefined, points(0), "game"), (points(0), undefined, "MLE")):
+        found = compare(tuned, control, PLANE, "game")
         assert (found.verdict, found.difference, found.plain()["interval"]) == (
             "unknown",
             None,
@@ -230,39 +228,18 @@ def test_numbers_stand_beside_points_and_not_upon_each_other():
 
 # The command, on small runs.
 
-TINY = """
-    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
-    --task.train-size 60 --task.dev-size 30 --task.test-size 30
-    --generator.hidden-size 8 --generator.embedding-size 8 --discriminator.hidden-size 4
-    --discriminator.embedding-size 4 --pretrain.epochs 2
-    --discriminator-training.pretrain-rounds 0 --discriminator-training.num-sequences 16
-    --adversarial.batch-size 4 --adversarial.num-rollouts 1
-    --evaluation.num-samples 20 --evaluation.num-final 20 --evaluation.every 9
-    --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
-    --threads 1 --tracker.mode disabled
-""".split()
+# Measured at both ends alone; a discriminator is not pretrained.
+SHORT = ("--discriminator-training.pretrain-rounds", "0", "--evaluation.every", "9")
 SMALL = ("--temperatures", "1", "0.5", "-n", "40")
-
-
-def run(*arguments):
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Two runs of one task that differ in their seed, and one without a game."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
     folder = tmp_path_factory.mktemp("runs")
     for name, seed, iterations in (("one", 1, 1), ("two", 2, 1), ("mle", 1, 0)):
         arguments = ("--seed", seed, "--adversarial.iterations", iterations)
-        assert run("train", *TINY, *arguments, "--output", folder / name) == 0
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
+        assert run("train", *ORACLE, *TINY, *SHORT, *arguments, "--output", folder / name) == 0
     return folder
 
 
@@ -321,21 +298,6 @@ def test_several_runs(runs, tmp_path, capsys):
     assert "two is " in said
     assert "Over 2 runs the game is " in said
     assert "mle: MLE" in said
-
-
-@pytest.fixture
-def error(capsys):
-    """Runs a command with a wrong input; gives its one line."""
-
-    def error(*arguments):
-        assert run(*arguments) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("seqgan: ")
-        assert said.err.count("\n") == 1
-        return said.err.removeprefix("seqgan: ").rstrip("\n")
-
-    return error
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_commands import run
 from trainer_states import trainer_state
 
-from seqgan import cli
 from seqgan.judging.sources import load_sources, parse_file
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.files.prompts import PromptsConfig, read_prompts
@@ -22,12 +22,6 @@ from seqgan.training.runs import create_run
 
 # Whatever ends a line somewhere, or is not shown, and what quotes and escapes are made of.
 HOSTILE = '\n\r\t\x00\x0b\x0c\x1b\x1c\x1e\x7f\x85\x9f\u2028\u2029\ufeff"\\nu00 a'
-
-
-def run(*arguments: str | Path) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    assert not stop.value.code
 
 
 def untrained_run(folder: Path, task: Any) -> Path:
@@ -61,9 +55,9 @@ def texts_run(tmp_path: Path) -> Path:
 def sampled(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[str, list[Any]]:
     """The lines that the command prints, and the rows of the same texts as JSON."""
     capfd.readouterr()
-    run("sample", *arguments)
+    assert run("sample", *arguments) == 0
     plain = capfd.readouterr().out
-    run("sample", *arguments, "--json")
+    assert run("sample", *arguments, "--json") == 0
     rows = capfd.readouterr().out
     assert len(rows.splitlines()) == rows.count("\n")
     return plain, [json.loads(row) for row in rows.splitlines()]
@@ -85,7 +79,7 @@ def test_each_text_is_a_line_and_is_read_as_it_was_drawn(
     sources, _ = load_sources([parse_file(f"{n}={samples}") for n in "ab"], 200, 0)
     assert sorted(sources[0].texts) == sorted(text.strip() for text in texts)
     for path in (samples, lines):
-        run("evaluate", "--samples", path, "--references", path, "--json")
+        assert run("evaluate", "--samples", path, "--references", path, "--json") == 0
         said = capfd.readouterr()
         assert json.loads(said.out)["self_bleu_references"] == 199
         assert json.loads(said.out)["bleu_references"] == 200

@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 from recorded_runs import results, write_lines, write_run
+from tiny_commands import run
 from trainer_states import trainer_state
 
-from seqgan import cli
 from seqgan.data.model_folders import load_tokenizer, package
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.data.words import split_text
@@ -45,13 +45,6 @@ TEXTS = "\n".join(
     for verb in ("sit", "run", "wait", "sleep")
 )
 CARD = Exported("generator", "code", "", "", False, 10, "00000018")
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def made_run(folder: Path, generator: Any, **task: Any) -> Path:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_commands import run
 from toys import seeded
 from trainer_states import trainer_state
 
-from seqgan import cli
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.judging.sources import (
@@ -33,28 +33,6 @@ from seqgan.training.runs import TrainedGenerator, create_run, load_generator, o
 from seqgan.training.settings import TrainConfig
 
 pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
-
-
-@pytest.fixture
-def error(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command with a wrong input; gives its one line."""
-
-    def error(*arguments: str | Path) -> str:
-        assert run(*arguments) == 2
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.startswith("seqgan: ")
-        assert said.err.count("\n") == 1
-        return said.err.removeprefix("seqgan: ").rstrip("\n")
-
-    return error
 
 
 @pytest.fixture(scope="module")

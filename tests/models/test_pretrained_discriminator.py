@@ -4,7 +4,6 @@ They need the integrations extra.
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,6 @@ def sequences() -> Sequences:
 
 PLAIN = DiscriminatorUpdate()
 WORDS = ("a", "b", "c", "d", "e", "0", "1", "2")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def save_tokenizer(

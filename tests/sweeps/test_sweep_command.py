@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from locked_folders import locked_elsewhere
+from tiny_commands import run
 
-from seqgan import cli
 from seqgan.commands.sweep import check_flags
 from seqgan.sweeps.reading import read_sweep
 
@@ -25,13 +25,6 @@ SMALL = """
     --evaluation.num-shown 1 --evaluation.temperatures 1.0 0.8
 """.split()
 FILES = sorted((Path(__file__).parents[2] / "experiments" / "sweeps").glob("*.yaml"))
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def write_sweep(path: Path, **given: Any) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from campaign.runs import FLAGS as TINY_FLAGS
 
 from seqgan import cli
 from seqgan.system.accelerated import runtime_for
@@ -23,19 +24,8 @@ accelerate = pytest.importorskip("accelerate")
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
 
 TESTS = Path(__file__).parents[1]
-# Sizes as in test_resume.py; a game without an end.
-FLAGS = """
-    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
-    --task.train-size 61 --task.dev-size 30 --task.test-size 30
-    --generator.hidden-size 8 --generator.embedding-size 8 --generator.dropout 0.2
-    --discriminator.hidden-size 4 --discriminator.embedding-size 4 --pretrain.epochs 2
-    --discriminator-training.pretrain-rounds 1 --discriminator-training.num-sequences 16
-    --adversarial.batch-size 4 --adversarial.num-rollouts 1
-    --adversarial.rollout-decay 0.5 --rule.baseline moving_average
-    --adversarial.kl-target 0.01 --evaluation.every 2 --evaluation.num-samples 20
-    --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8
-    --evaluation.num-shown 1 --threads 1 --checkpoint-seconds 0 --tracker.mode disabled
-""".split()
+# A game without an end; the two processes have unlike numbers of texts.
+FLAGS = (*TINY_FLAGS, "--task.train-size", "61", "--adversarial.iterations", "100000")
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ACCELERATE = (
     *("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
@@ -87,7 +77,7 @@ def change(folder: Path, number: int) -> None:
 
 def killed_in_the_game(folder: Path, rank: int) -> tuple[int, str]:
     """The launcher's exit code, and all that was printed."""
-    process = launch(TORCHRUN, *FLAGS, "--adversarial.iterations", "100000", "--output", folder)
+    process = launch(TORCHRUN, *FLAGS, "--output", folder)
     deadline = time.monotonic() + 600  # a net for what never happens
     while not (folder / "metrics.jsonl").is_file() or len(iterations(folder)) < 4:
         assert process.poll() is None, process.communicate()[0]

@@ -46,16 +46,10 @@ SHIPPED = {"rule": "mine:Rule", "two_words": "mine:callback", "with-dash": "mine
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """The working directory, with `mine.py` and an interpreter that forgets what it imports."""
-    (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def folder(own_code):
+    """The working directory, with `mine.py`."""
+    (own_code / "mine.py").write_text(MINE, encoding="utf-8")
+    return own_code
 
 
 spec_of_a_reward = functools.partial(Spec, what="reward")

@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import wandb
+from tiny_commands import run
 from wandb_records import summary
 
-from seqgan import cli
 from seqgan.tracking.metrics import METRICS, OWN, Metric, find_metric, moving_metrics
 from seqgan.training.runs import open_run
 from seqgan.training.settings import TrainConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
 
 SIZES = """
     --generator.hidden-size 4 --generator.embedding-size 4 --discriminator.embedding-size 3
@@ -117,26 +116,14 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def as_before() -> Iterator[None]:
-    """No picture, wandb's settings of its own, and the process's handlers put back."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+def wandb_as_before() -> Iterator[None]:
+    """Wandb's settings of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         for name in [name for name in os.environ if name.startswith("WANDB_")]:
             patch.delenv(name)
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         yield
     wandb.teardown()
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
-
-
-def run(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,12 @@ on from there to the weights and measurements that stand here.
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_commands import run
 
-from seqgan import cli
 from seqgan.commands.given import configuration
 from seqgan.training.checkpoints import load_checkpoint
 from seqgan.training.config_files import load_config
@@ -24,28 +23,12 @@ GENERATOR = (214, -7.191906868014485, 69.76716249948367, -216.63423167029396)
 DISCRIMINATOR = (178, -6.106633696705103, 54.24007152765989, -302.45632954407483)
 FINAL = {"eval/entropy": 1.7424792098999022, "eval/nll_heldout": 1.640100860595703}
 
-pytestmark = [pytest.mark.usefixtures("process_as_before"), pytest.mark.slow]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_picture() -> Iterator[None]:
-    """Drawing takes longer than everything else here together."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
-        yield
+pytestmark = [pytest.mark.usefixtures("no_picture"), pytest.mark.slow]
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     return Path(shutil.copytree(OLD, tmp_path / "run"))
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
 
 
 def numbers_of(weights: dict[str, torch.Tensor]) -> tuple[float, ...]:

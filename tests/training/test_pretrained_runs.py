@@ -8,8 +8,8 @@ from typing import Any
 import pretrained_models
 import pytest
 import torch
+from tiny_commands import run
 
-from seqgan import cli
 from seqgan.data.model_folders import load_model
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
@@ -27,7 +27,7 @@ from seqgan.training.settings import (
 from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("process_as_before")]
+pytestmark = pytest.mark.integration
 
 CAPTIONS = CaptionsConfig(train_size=80, dev_size=20, test_size=20)
 TINY = TrainConfig(
@@ -115,13 +115,6 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(
     )
     start, _ = trainer_of(model, adapter)
     assert not all(torch.equal(start.players.reference.state_dict()[n], names[n]) for n in names)
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def test_a_run_from_the_command_line_with_what_comes_after_it(

@@ -11,8 +11,8 @@ import torch
 from pretrained_models import BOS, EOS, UNKNOWN, save_model, save_tokenizer, small_config
 from recorded_runs import read_lines
 from safetensors.torch import load_file
+from tiny_commands import run
 
-from seqgan import cli
 from seqgan.models.sampling import sample
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.training.checkpoints import load_checkpoint
@@ -45,13 +45,6 @@ def no_pages() -> Iterator[None]:
         patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
         patch.setattr("seqgan.report.page.write_page", lambda runs, target: target)
         yield
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    return int(stop.value.code or 0)
 
 
 def train(model: Path, output: Path, *flags: str) -> int:

@@ -4,7 +4,6 @@ The world is a copying task: a prompt is two or three words, of which the last b
 said again.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -40,14 +39,6 @@ from seqgan.training.settings import TrainConfig
 
 WORDS = ("a", "b", "c", "d", "e", "f")
 COPYING = Vocabulary(WORDS)  # eos 6, bos 7, pad 8
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def rows_of(prompts: list[tuple[int, ...]]) -> PromptRows:

@@ -4,25 +4,28 @@
 duration, every logged sample.
 """
 
+import copy
 import json
 import math
 import os
+import pkgutil
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from campaign.commands import Outcome, command
+from campaign.runs import FLAGS as TINY_FLAGS
 from safetensors.torch import load_file
+from tiny_commands import run
 from tiny_runs import changed
 from toys import ENDING, every_sequence
 
-from seqgan import cli
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -32,7 +35,7 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, unflatten
-from seqgan.training.final import final_evaluation
+from seqgan.training.final import Result, final_evaluation
 from seqgan.training.forking import forked_state
 from seqgan.training.settings import (
     AdversarialConfig,
@@ -44,83 +47,40 @@ from seqgan.training.settings import (
 from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
-pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued
+# Whole runs, some of them stopped and continued.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
 
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
-FLAGS = """
-    captions --task.kind oracle --task.vocabulary-size 6 --task.hidden-size 4 --task.max-length 5
-    --task.train-size 60 --task.dev-size 30 --task.test-size 30
-    --generator.hidden-size 8 --generator.embedding-size 8 --generator.dropout 0.2
-    --discriminator.hidden-size 4 --discriminator.embedding-size 4 --pretrain.epochs 3
-    --discriminator-training.pretrain-rounds 2 --discriminator-training.num-sequences 16
-    --adversarial.iterations 4 --adversarial.batch-size 4 --adversarial.num-rollouts 1
-    --adversarial.rollout-decay 0.5 --rule.baseline moving_average
-    --adversarial.kl-target 0.01 --evaluation.every 2 --evaluation.num-samples 20
-    --evaluation.num-final 20 --evaluation.num-heldout 10 --evaluation.temperatures 1.0 0.8
-    --evaluation.num-shown 1 --threads 1 --checkpoint-seconds 0
-""".split()
+FLAGS = (
+    *TINY_FLAGS,
+    *("--pretrain.epochs", "3", "--discriminator-training.pretrain-rounds", "2"),
+    *("--adversarial.iterations", "4"),
+)
 NUM_LOGS = 10
-
-# Runs the command line, and ends the process at the n-th call of a function.
-DYING = """
-import os, pkgutil, sys
-from seqgan import cli
-place, number, calls = sys.argv[1], int(sys.argv[2]), []
-owner, name = place.rsplit(".", 1)
-owner = pkgutil.resolve_name(owner)
-original = getattr(owner, name)
-def dying(*arguments, **named):
-    calls.append(name)
-    if len(calls) == number:
-        os.kill(os.getpid(), int(sys.argv[3]))
-    return original(*arguments, **named)
-setattr(owner, name, dying)
-cli.main(sys.argv[4:])
-"""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_picture() -> Iterator[None]:
-    """Drawing takes longer than everything else here together."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def signals_and_threads_as_before() -> Iterator[None]:
-    """The command line sets both for its process, which here is that of all tests."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    for number, handler in zip(numbers, handlers, strict=True):
-        signal.signal(number, handler)
-
-
-def run(*arguments: str | Path) -> int:
-    """The exit code of a command in this process."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main([str(argument) for argument in arguments])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
+LOG = "seqgan.tracking.jsonl.JsonlTracker.log"
 
 
 def start(folder: Path, *more: str) -> int:
-    return run("train", *FLAGS, "--tracker.mode", "disabled", "--output", folder, *more)
+    return run("train", *FLAGS, "--output", folder, *more)
 
 
 def dying_process(
-    place: str, number: int, kind: signal.Signals, folder: Path, *more: str
-) -> subprocess.CompletedProcess[str]:
-    arguments = ["train", *FLAGS, "--tracker.mode", "disabled", "--output", str(folder), *more]
-    return subprocess.run(
-        [sys.executable, "-c", DYING, place, str(number), str(int(kind)), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    place: str, number: int, kind: signal.Signals, folder: Path, *given: str
+) -> Outcome:
+    """The end of a process that gets a signal at the n-th call of a function."""
+
+    def prepare() -> None:
+        owner, _, name = place.rpartition(".")
+        original, calls = pkgutil.resolve_name(place), count(1)
+
+        def dying(*arguments: Any, **named: Any) -> Any:
+            if next(calls) == number:
+                os.kill(os.getpid(), kind)
+            return original(*arguments, **named)
+
+        setattr(pkgutil.resolve_name(owner), name, dying)
+
+    return command(("train", *given, "--output", folder), folder.parent, prepare)
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
@@ -168,12 +128,11 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose process was killed in the game; copied before it is used."""
     folder = tmp_path_factory.mktemp("killed") / "run"
-    ended = dying_process("seqgan.tracking.jsonl.JsonlTracker.log", 9, signal.SIGKILL, folder)
-    assert ended.returncode == -signal.SIGKILL
+    ended = dying_process(LOG, 9, signal.SIGKILL, folder, *FLAGS)
+    assert ended.code == -signal.SIGKILL
     return folder
 
 
-@pytest.mark.slow
 def test_killed_in_the_game(killed: Path, uninterrupted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(killed, folder)
@@ -182,12 +141,11 @@ def test_killed_in_the_game(killed: Path, uninterrupted: Path, tmp_path: Path) -
     assert_same_end(folder, uninterrupted)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "number", "num_checkpoints"),
     [
-        ("seqgan.tracking.jsonl.JsonlTracker.log", 1, 0),
-        ("seqgan.tracking.jsonl.JsonlTracker.log", 2, 1),
+        (LOG, 1, 0),
+        (LOG, 2, 1),
         # Of the fourth, the content is there and the manifest is not.
         ("seqgan.training.checkpoints.seal", 4, 3),
     ],
@@ -202,7 +160,7 @@ def test_killed_at_any_moment(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "run"
-    assert dying_process(place, number, signal.SIGKILL, folder).returncode == -signal.SIGKILL
+    assert dying_process(place, number, signal.SIGKILL, folder, *FLAGS).code == -signal.SIGKILL
     whole = list((folder / "checkpoints").glob("[0-9]*"))
     assert len(whole) == num_checkpoints
     assert run("train", "--resume", folder) == 0
@@ -211,17 +169,15 @@ def test_killed_at_any_moment(
     assert_same_end(folder, uninterrupted)
 
 
-@pytest.mark.slow
 def test_sigterm_ends_with_143_and_says_how_to_continue(
     uninterrupted: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A real process; rare checkpoints, so that the one on stopping is the only one."""
     folder = tmp_path / "run"
-    place = "seqgan.tracking.jsonl.JsonlTracker.log"
-    ended = dying_process(place, 8, signal.SIGTERM, folder, "--checkpoint-seconds", "1000")
-    assert ended.returncode == 143
-    assert f"continue with: seqgan train --resume {folder}" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    ended = dying_process(LOG, 8, signal.SIGTERM, folder, *FLAGS, "--checkpoint-seconds", "1000")
+    assert ended.code == 143
+    assert f"continue with: seqgan train --resume {folder}" in ended.error
+    assert "Traceback" not in ended.error
     assert [path.name for path in checkpoints_of(folder)] == ["00000007"]
     assert len(lines_of(folder / "metrics.jsonl")) == 8
     assert run("train", "--resume", folder) == 0
@@ -361,7 +317,6 @@ def test_a_log_that_was_cut_is_one_line(
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_a_run_that_wandb_records_offline(
     uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,7 +324,7 @@ def test_a_run_that_wandb_records_offline(
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         signal_at_log(7, signal.SIGTERM, patch)
-        assert run("train", *FLAGS, "--output", folder) == 143
+        assert run("train", *FLAGS, "--tracker.mode", "offline", "--output", folder) == 143
     _, state = load_checkpoint(folder / "checkpoints")
     assert run("train", "--resume", folder) == 0
     assert_same_end(folder, uninterrupted)
@@ -432,6 +387,14 @@ def tensors_of(trainer: Trainer) -> dict[str, Any]:
     return {"plain": json.dumps(plain), **tensors}
 
 
+@cache
+def whole_run(config: TrainConfig) -> tuple[Trainer, Result]:
+    """A run that nothing stopped; read only."""
+    trainer = stoppable(StoppingTracker(), config)
+    trainer.train()
+    return trainer, final_evaluation(trainer)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 7, 10])
 @pytest.mark.parametrize(("patience", "epoch_size"), [(0, 0), (5, 0), (5, 25)])
 def test_the_state_is_everything_that_the_rest_depends_on(
@@ -440,9 +403,7 @@ def test_the_state_is_everything_that_the_rest_depends_on(
     """Through JSON, as a checkpoint goes; logs are 3 epochs, 2 rounds, a start, 5 iterations."""
     pretrain = replace(STATEFUL.pretrain, patience=patience, epoch_size=epoch_size)
     config = replace(STATEFUL, pretrain=pretrain)
-    whole = stoppable(StoppingTracker(), config)
-    whole.train()
-    whole_result = final_evaluation(whole)
+    whole, whole_result = whole_run(config)
     first = stoppable(StoppingTracker(stop_after), config)
     with pytest.raises(Interrupted):
         first.train()
@@ -493,22 +454,14 @@ def test_a_fork_goes_on_from_the_newest_checkpoint(uninterrupted: Path, tmp_path
     assert origin["global_step"] == lines_of(uninterrupted / "metrics.jsonl")[-1]["global_step"]
 
 
-@pytest.mark.slow
 def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> None:
     """Killed before any checkpoint of its own, it resumes as the fork that it is."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     flags = ("--adversarial.iterations", "6", "--adversarial.learning-rate", "0.01")
     assert fork(uninterrupted, whole, *flags) == 0
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-c", DYING, "seqgan.tracking.jsonl.JsonlTracker.log", "1"),
-            *(str(int(signal.SIGKILL)), "train", "--fork", str(uninterrupted)),
-            *("--output", str(broken), *flags),
-        ],
-        capture_output=True,
-        timeout=120,
-    )
-    assert ended.returncode == -signal.SIGKILL
+    forked = ("--fork", str(uninterrupted), *flags)
+    ended = dying_process(LOG, 1, signal.SIGKILL, broken, *forked)
+    assert ended.code == -signal.SIGKILL
     assert [path.name for path in checkpoints_of(broken)] == ["00000009"]
     assert run("train", "--resume", broken) == 0
     assert_same_end(broken, whole)
@@ -557,10 +510,8 @@ def test_a_fork_of_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
 
 def state_and_fork(change: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state of a finished run, and that of a fork of it with settings changed."""
-    trainer = stoppable(StoppingTracker())
-    trainer.train()
     after = changed(STATEFUL, {"adversarial.iterations": 9, **change})
-    state = trainer.state_dict()
+    state = copy.deepcopy(whole_run(STATEFUL)[0].state_dict())
     return state, forked_state(state, stoppable(StoppingTracker(), after), STATEFUL, after)
 
 
@@ -574,7 +525,6 @@ def rates(optimizer: dict[str, Any]) -> set[float]:
     return {group["lr"] for group in optimizer["param_groups"]}
 
 
-@pytest.mark.slow
 def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
     state, forked = state_and_fork({"rule.learning_rate": 0.25})
     assert rates(rule_of(state)["optimizer"]) == {1e-3}
@@ -665,7 +615,6 @@ def test_a_fork_may_add_a_reward() -> None:
     assert fork.phase("adversary").rounds == 2
 
 
-@pytest.mark.slow
 def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:
     """Pretraining once, for any number of games: the new discriminator is trained from nothing."""
     parent, folder = tmp_path / "mle", tmp_path / "game"

@@ -5,7 +5,7 @@ The worlds are the toys': three words, at most four tokens. A run takes a fracti
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
@@ -60,15 +60,6 @@ from seqgan.training.settings import (
     TrainConfig,
 )
 from seqgan.training.trainer import Trainer
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other on several threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache
