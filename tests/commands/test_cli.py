@@ -46,8 +46,8 @@ def test_help_is_quick_because_it_imports_no_other_package() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "seqgan\n")
     assert ended.stdout.startswith("usage: seqgan COMMAND")
-    for command in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
-        assert command in ended.stdout
+    for usage in ("train PRESET", "--resume", "--fork", "sample RUN", "evaluate RUN"):
+        assert usage in ended.stdout
 
 
 def test_module_and_version() -> None:
