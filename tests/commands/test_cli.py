@@ -490,7 +490,7 @@ def test_a_reward_that_changes_everything_changes_no_number_and_loses_no_file(
     end = "put back as it was before the call"
     parts = (
         "the working directory, PyTorch's default type, PyTorch's gradient mode, the handlers of"
-        " signals, Python's random state and PyTorch's random state"
+        " signals and PyTorch's random state"
     )
     assert " ".join(said.split()).count(f"reward 'wild' changed {parts}: {end}") == 1
     losses = []
