@@ -735,7 +735,7 @@ def test_the_expected_time_is_printed_and_leaves_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    assert run("train", *TASK, *TINY, "--output", folder, "--estimate-time") == 0
+    assert run("train", *ORACLE, *TINY, "--output", folder, "--estimate-time") == 0
     printed = capsys.readouterr().out
     assert "made shorter by" in printed
     assert re.search(r"^in all, about +\d+ s$", printed, flags=re.MULTILINE)
