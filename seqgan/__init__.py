@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from seqgan.rewards.conformance import check_reward
     from seqgan.rewards.weighted import WeightedSum
     from seqgan.tasks.base import FixedTask, Measure, Task
+    from seqgan.tracking.base import Tracker
     from seqgan.training import presets
     from seqgan.training.observers import Observer
     from seqgan.training.phases.base import Phase
@@ -51,6 +52,7 @@ _PLACES = {
     "Sequences": "seqgan.data.sequences",
     "Task": "seqgan.tasks.base",
     "TrainConfig": "seqgan.training.settings",
+    "Tracker": "seqgan.tracking.base",
     "Trainer": "seqgan.training.trainer",
     "Trajectories": "seqgan.data.sequences",
     "Vocabulary": "seqgan.data.vocabulary",
@@ -84,6 +86,7 @@ __all__ = [
     "Run",
     "Sequences",
     "Task",
+    "Tracker",
     "TrainConfig",
     "Trainer",
     "Trajectories",

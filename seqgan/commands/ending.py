@@ -32,6 +32,10 @@ def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None
         records.append(record)
     for offline in records:
         say(f"wandb run, offline: {offline}")
+    if any(folder.path.glob("events.out.tfevents.*")):
+        say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder.path))}")
+    if (tables := folder.path / "metrics.csv").is_file():
+        say(f"CSV: {tables}")
     for step in next_steps(folder):
         say(f"next: {step}")
 

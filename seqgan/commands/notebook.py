@@ -19,7 +19,7 @@ from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.models.sampling import sample as draw
-from seqgan.report.summary import closing_sentences, results_dict, stored_table
+from seqgan.report.summary import closing_sentences, ending, results_dict, stored_table
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.devices import check_device
@@ -27,12 +27,13 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
 from seqgan.tasks.files.text import task_of_texts
 from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
-from seqgan.tracking.jsonl import JsonlTracker, read_rows
+from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.tracking.table import MetricTable
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.identity import identity_of
 from seqgan.training.presets import PRESETS
+from seqgan.training.run_trackers import check_trackers, make_trackers
 from seqgan.training.runs import (
     GENERATOR,
     RunFolder,
@@ -47,7 +48,7 @@ from seqgan.training.runs import (
 )
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import built
-from seqgan.training.start import make_measures, make_trainer
+from seqgan.training.start import make_measures, make_players, trainer_for
 from seqgan.training.trust import MEASURING
 
 
@@ -211,12 +212,14 @@ def train(
         task: real texts, as a task or as strings; None for the task of the settings.
         reward: a function of a text, any reward, or names as `--reward` takes them; None for the
             rewards of the settings.
-        tracker: where metrics go besides the run's record.
+        tracker: one of your own, where metrics go besides the run's record.
         progress: False shows nothing.
         output: a new folder for the run's settings, record, checkpoints and results, of which
             `seqgan report` draws a page; empty keeps the run in memory. Settings name a task and
             rewards by a file or a module, objects cannot be written down.
-        changes: other settings by their dotted names: `seed=2, **{"pretrain.epochs": 3}`.
+        changes: other settings by their dotted names: `seed=2, **{"pretrain.epochs": 3}`. From
+            Python a run has no further tracker but for `trackers=("wandb", "tensorboard", "csv")`,
+            as `--trackers` takes them; they record a run that has an `output`.
 
     Raises:
         ConfigurationError: a setting is unknown or breaks a rule.
@@ -227,7 +230,15 @@ def train(
     if isinstance(settings, str) and settings not in PRESETS:
         raise ConfigurationError(f"a preset is one of {', '.join(PRESETS)}, got {settings!r}")
     config = PRESETS[settings]() if isinstance(settings, str) else settings
-    config = config.with_(**changes)
+    # The default is the command line's.
+    others = config.trackers if config.trackers != TrainConfig().trackers else ()
+    named = changes.get("trackers", others)
+    named = (named,) if isinstance(named, str) else tuple(named)
+    config = config.with_(**changes | {"trackers": named})
+    if config.trackers and not str(output):
+        raise ConfigurationError(
+            f"trackers is {config.trackers}, which write into a run's folder, but output is empty"
+        )
     if isinstance(reward, str | Sequence):
         config = config.with_(reward=(reward,) if isinstance(reward, str) else tuple(reward))
         reward = None
@@ -236,6 +247,7 @@ def train(
             "a run in a folder names its task and its rewards in its settings (task, reward), got"
             " objects beside output"
         )
+    check_trackers(config)
     check_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -244,35 +256,38 @@ def train(
     else:
         real = task if isinstance(task, Task) else task_of_texts(task)
     rewards = None if reward is None else as_reward(reward, vocabulary=real.vocabulary)
+    rng = torch.Generator().manual_seed(config.seed)
+    players = make_players(config, real, rng, rewards)
     folder = create_run(config.with_(output=str(output)), real) if str(output) else None
     memory = MemoryTracker()
-    trackers: dict[str, Tracker] = {"memory": memory}
-    if folder is not None:
-        trackers["jsonl"] = JsonlTracker(folder.path)
-    if tracker is not None:
-        trackers["own"] = tracker
-    everything, code = Trackers(trackers), 1
     held = nullcontext() if folder is None else lock_run(folder)
-    try:
-        with held, Progress() if progress else silent_progress() as shown:
-            trainer = make_trainer(
+    with held, Progress() if progress else silent_progress() as shown:
+        trackers: dict[str, Tracker] = {"memory": memory}
+        if folder is not None:
+            trackers |= make_trackers(config, players, folder.path)
+        if tracker is not None:
+            trackers["own"] = tracker
+        everything, code = Trackers(trackers), 1
+        try:
+            trainer = trainer_for(
                 config,
-                real,
+                players,
+                rng,
                 everything,
                 shown,
                 None if folder is None else folder.checkpoints,
                 None if folder is None else folder.best,
-                rewards,
             )
             if folder is not None:
                 trainer.identity = identity_of(config, folder.task)
             trainer.train()
             result = final_evaluation(trainer)
+            if folder is not None:
+                save_results(folder, results_dict(result))
+            everything.results(ending(results_dict(result), {}))
             code = 0
-    finally:
-        everything.close(code)
-    if folder is not None:
-        save_results(folder, results_dict(result))
+        finally:
+            everything.close(code)
     return Run(
         config,
         trainer.players.generator.eval(),

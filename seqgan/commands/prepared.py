@@ -60,14 +60,14 @@ def prepare(
     import torch
 
     from seqgan.tasks.base import Task
-    from seqgan.tracking.wandb_settings import check_settings
     from seqgan.training.run_rewards import named_rewards, try_rewards
+    from seqgan.training.run_trackers import check_trackers
     from seqgan.training.slots import built
     from seqgan.training.start import make_measures, make_observers, make_phases, make_players
 
     _use_machine(config)
     if runtime.is_main():
-        check_settings(config.tracker)
+        check_trackers(config)
     task = built("task", config.task, Task, generator=config.generator)
     check(task)
     rewards = named_rewards(config, task, trusted)

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from seqgan.system.errors import SeqganError
 from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
-    from seqgan.tracking.base import Trackers
     from seqgan.training.final import Result
     from seqgan.training.runs import RunFolder
     from seqgan.training.trainer import Trainer
@@ -27,12 +25,13 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     from seqgan.report.summary import ending, results_dict
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.shortage import shortage_in_one_line
-    from seqgan.tracking.base import Trackers
+    from seqgan.tracking.base import Tracker, Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import fitting, last_good_checkpoint
     from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
     from seqgan.training.identity import identity_of
+    from seqgan.training.run_trackers import make_trackers
     from seqgan.training.runs import RunFolder
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import resume_flag
@@ -45,7 +44,10 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     with Progress() if is_main else silent_progress() as progress:
         progress.message(f"run {folder.path}")
         progress.message(getattr(players.task, "description", ""))
-        tracker = _tracker(prepared, placed, state) if is_main else Trackers({})
+        trackers: dict[str, Tracker] = {}
+        if is_main:
+            trackers = make_trackers(config, players, placed.path, placed.origin(), state)
+        tracker = Trackers(trackers)
         if progress.is_live:
             progress.log_to(tracker.line)
         try:
@@ -104,30 +106,6 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     if result is not None and is_main:
         present(folder, results_dict(result), tracker.offline_record)
     return code
-
-
-def _tracker(prepared: Prepared, folder: "RunFolder", state: Mapping[str, Any]) -> "Trackers":
-    """The trackers of a run, which go on where `state` says that they stood."""
-    from torch import nn
-
-    from seqgan.tracking.base import Trackers
-    from seqgan.tracking.jsonl import JsonlTracker
-    from seqgan.tracking.wandb_tracker import WandbTracker
-    from seqgan.training.config_files import plain_settings
-    from seqgan.training.facts import data_files, run_facts
-    from seqgan.training.run_rewards import user_files
-
-    config, players = prepared.config, prepared.players
-    networks: dict[str, nn.Module] = {"generator": players.generator}
-    if players.discriminator is not None:
-        networks["discriminator"] = players.discriminator.discriminator
-    position = state.get("tracker", {}) if state else {}
-    jsonl = JsonlTracker(folder.path, position.get("jsonl"))
-    known = plain_settings(config) | run_facts(config, players.task, networks) | folder.origin()
-    files = user_files(config)
-    data = data_files(config)
-    wandb = WandbTracker(config.tracker, folder.path, known, position.get("wandb"), files, data)
-    return Trackers({"jsonl": jsonl, "wandb": wandb})
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:

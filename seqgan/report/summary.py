@@ -291,7 +291,11 @@ def ending(results: Mapping[str, Any], files: Mapping[str, Path]) -> Ending:
                     }
                 )
     lines = [*stored_table(results).lines(), *closing_sentences(results)]
-    return Ending(summary_metrics(results), lines, curve, files)
+    table = [
+        {"generator": name} | {_short(metric): value for metric, value in results[row].items()}
+        for name, row in results["table"].items()
+    ]
+    return Ending(summary_metrics(results), lines, table, curve, files)
 
 
 def _short(metric: str) -> str:

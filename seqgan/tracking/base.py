@@ -30,11 +30,14 @@ class Ending:
         lines: the table and the sentences that the run prints.
         curve: a row for each generator and temperature: `generator`, `temperature`, `quality`,
             `diversity`, and the same and others by the names of their metrics.
+        table: a row for each generator of the final table: `generator`, and numbers by the names of
+            their metrics, without `eval/`.
         files: pages and pictures about the run, by names of their own.
     """
 
     metrics: Mapping[str, float | int | str]
     lines: Sequence[str] = ()
+    table: Sequence[Mapping[str, float | str]] = ()
     curve: Sequence[Mapping[str, float | str]] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
 

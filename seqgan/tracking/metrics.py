@@ -159,8 +159,9 @@ def to_markdown() -> str:
     lines = [
         "# Metrics",
         "",
-        "Everything that a run logs, in Weights & Biases and in `metrics.jsonl`, under the same"
-        " names; those under `result/` in wandb's summary and in `results.json`.",
+        "Everything that a run logs, in `metrics.jsonl`, in Weights & Biases, TensorBoard and"
+        " `metrics.csv` (`--trackers wandb tensorboard csv`), under the same names; those under"
+        " `result/` in wandb's summary, under HPARAMS in TensorBoard, and in `results.json`.",
         "This page is generated from the list in `seqgan/tracking/metrics.toml`; a name that is"
         " not in it is rejected, unless it is `user/` and any further parts.",
         "",
@@ -180,7 +181,8 @@ def to_markdown() -> str:
         "- A part in angle brackets stands for a name: `rewards/<name>/mean` is"
         " `rewards/discriminator/mean` in a default run.",
         "- `<positions>` stands for token positions, counted from 1: `advantage/03-04`. These are"
-        " histograms, kept in `histograms.jsonl`.",
+        " histograms, kept in `histograms.jsonl`; in wandb `by_position/advantage` is a picture of"
+        " all positions for each evaluation.",
         "- `<path>` stands for one or several parts: `user/margin`, `user/margin/chosen`.",
     ]
     for area in dict.fromkeys(metric.area for metric in METRICS):

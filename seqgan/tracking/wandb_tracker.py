@@ -365,11 +365,11 @@ class WandbTracker(Tracker):
             name: wandb.Html(file, inject=False) if file.suffix == ".html" else wandb.Image(file)
             for name, file in ending.files.items()
         }
+        if ending.table:
+            shown["results"] = _table_of(ending.table)
         if ending.curve:
-            columns: list[str | int] = list(ending.curve[0])
-            rows = [list(row.values()) for row in ending.curve]
             shown["curve"] = wandb.plot.line(
-                wandb.Table(columns=columns, data=rows),
+                _table_of(ending.curve),
                 "quality",
                 "diversity",
                 stroke="generator",
@@ -381,6 +381,13 @@ class WandbTracker(Tracker):
     def _read_position(self, run: "wandb.Run") -> None:
         # Until its first row, a continued run reports step 0.
         self._position["step"] = max(self._position["step"], run.step - 1)
+
+
+def _table_of(rows: Sequence[Mapping[str, float | str]]) -> "wandb.Table":
+    import wandb
+
+    columns: list[str | int] = list(dict.fromkeys(column for row in rows for column in row))
+    return wandb.Table(columns=columns, data=[[row.get(str(c)) for c in columns] for row in rows])
 
 
 def _forget_process() -> None:

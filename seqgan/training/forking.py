@@ -93,7 +93,8 @@ def forked_state(
             phase.forked(before, after)
     if (discriminator := trainer.players.discriminator) is not None:
         set_learning_rate(discriminator.optimizer, after.discriminator_training.learning_rate)
-    position = dict(state["tracker"])
+    # Others begin anew, and get the record so far.
+    position = {name: at for name, at in state["tracker"].items() if name in ("jsonl", "wandb")}
     if position.get("wandb"):
         position["wandb"] = {**position["wandb"], "fork": True}
     return trainer.state_dict() | {"tracker": position}

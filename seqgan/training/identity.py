@@ -23,7 +23,7 @@ from seqgan.training.settings import TrainConfig
 
 # Settings with which a run goes on and gives the same numbers; and its end, which may come later.
 FREE = (
-    *("device", "threads", "checkpoint_seconds", "output", "tracker"),
+    *("device", "threads", "checkpoint_seconds", "output", "tracker", "trackers"),
     "adversarial.iterations",
 )
 ROWS = 64  # of each split, whose tokens stand for all

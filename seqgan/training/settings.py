@@ -160,6 +160,9 @@ class TrainConfig:
     reward_in_flight: Few = 0  # calls of a text's function at a time; 0: 64 if it is async, else 1
     phases: tuple[str, ...] = PHASES  # in their order; or module:Config, file.py:Config
     observers: tuple[str, ...] = ()  # your own, beside the library's: module:name, file.py:name
+    # The record beside the run's folder: wandb, tensorboard, csv, several of them, none; or your
+    # own, module:Config, file.py:Config.
+    trackers: tuple[str, ...] = ("wandb",)
     seed: Seed = 1  # decides initialisation, sampling and shuffling
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: Few = 0  # CPU threads; 0 leaves PyTorch's choice
@@ -169,9 +172,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_settings("", self)
         expand_home(self, "output")
-        for name in ("reward", "phases", "observers"):
+        for name in ("reward", "phases", "observers", "trackers"):
             if isinstance(value := getattr(self, name), str):
                 raise ConfigurationError(f"{name} is a tuple of names, got the string {value!r}")
+        if self.trackers == ("none",):
+            object.__setattr__(self, "trackers", ())
+        if "none" in self.trackers:
+            raise ConfigurationError(f"trackers is none or names trackers, got {self.trackers}")
         if not self.reward:
             raise ConfigurationError("reward names at least one reward, got none")
         if not self.phases:

@@ -21,7 +21,7 @@ FLAG, VARIABLE = "--trust-run-code", "SEQGAN_TRUST_RUN_CODE"
 
 # Settings whose code a command runs beside that of the slots, which every command builds.
 MEASURING = ("evaluation.measures",)
-TRAINING = ("reward", "phases", "observers", *MEASURING)
+TRAINING = ("reward", "phases", "observers", "trackers", *MEASURING)
 
 # The package's own specifications, spelt out. Other names in its modules are anybody's: a module
 # also has what it imports, `subprocess` for one.

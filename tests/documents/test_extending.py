@@ -1,5 +1,6 @@
 """The page on extending is true: its files make one run, which stops, goes on and is read again."""
 
+import csv
 import json
 import os
 import re
@@ -75,6 +76,7 @@ def logged(path: Path) -> list[dict[str, float]]:
 
 def test_the_page_has_a_file_for_each_part() -> None:
     parts = {"ordered", "bigram", "bag", "best_of_n", "short_texts", "word_length", "watch"}
+    parts.add("best_so_far")
     assert {name.removesuffix(".py") for name in FILES} == parts
     assert all(f"./{name}" in PAGE for name in FILES)
 
@@ -91,6 +93,11 @@ def test_every_part_took_its_part(folder: Path) -> None:
         "user/vocabulary_used",
         "eval/in_order",
     }
+    best = max(row["user/best_of_n/reward"] for row in rows if "user/best_of_n/reward" in row)
+    said = (folder / "runs/mine/best.txt").read_text(encoding="utf-8")
+    assert said == f"user/best_of_n/reward {best:.4g}\n"
+    with (folder / "runs/mine/metrics.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == len(rows)
     phases = json.loads((folder / "runs/mine/results.json").read_text())
     assert phases["comparison"]["quality"] == "in_order"
     lengths = [row["user/mean_word_length"] for row in rows if "user/mean_word_length" in row]
@@ -103,6 +110,7 @@ def test_a_run_of_them_that_was_stopped_ends_with_the_same_numbers(folder: Path)
     assert not (folder / "runs/stopped/results.json").exists()
     run(folder, ["seqgan", "train", "--resume", "runs/stopped", "--trust-run-code"])
     whole, stopped = folder / "runs/mine", folder / "runs/stopped"
+    assert (stopped / "best.txt").read_bytes() == (whole / "best.txt").read_bytes()
     times = re.compile(r"time/|charts/SPS")
     for one, other in zip(logged(whole), logged(stopped), strict=True):
         assert {k: v for k, v in one.items() if not times.match(k)} == {
