@@ -4,7 +4,7 @@ The same dataclass is a YAML file and the flags of `seqgan train`. A slot (`task
 `discriminator`, `rule`) holds settings of one of several kinds, or of the user's own: see `slots`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Annotated, Any
 
@@ -199,30 +199,58 @@ class TrainConfig:
             )
 
     def with_(self, **changes: Any) -> "TrainConfig":
-        """The configuration with other settings, by their dotted names.
+        """The configuration with other settings, by the dotted names that the flags have.
 
-        `config.with_(seed=2, **{"pretrain.epochs": 3})`
+        `config.with_(seed=2, **{"pretrain.epochs": 3, "rule.kl_weight": 0.1})`
+
+        A slot takes other settings as a whole: `config.with_(task=TextConfig("captions.txt"))`.
 
         Raises:
             ConfigurationError: there is no such setting, or its value breaks a rule.
         """
-        return _with(self, {present_name(name): value for name, value in changes.items()}, "")
+        return _with(self, {present_name(name): value for name, value in changes.items()}, "", self)
 
 
-def _with(settings: Any, changes: Mapping[str, Any], where: str) -> Any:
-    """A dataclass with changed fields; those of a part are changed together."""
+def _with(settings: Any, changes: Mapping[str, Any], where: str, root: TrainConfig) -> Any:
+    """A dataclass with changed fields; those of a part are changed together.
+
+    Args:
+        where: the dotted name of the part, with a dot at its end.
+        root: the whole configuration.
+    """
     whole: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {}
     known = [item.name for item in fields(settings)]
     for dotted, value in changes.items():
         name, dot, rest = dotted.partition(".")
         if name not in known or (dot and not is_dataclass(getattr(settings, name))):
-            hint = nearest(name, known)
-            raise ConfigurationError(f"unknown setting {where}{dotted}{hint}")
+            raise ConfigurationError(
+                f"{where}{dotted} is no setting{_hint(where + dotted, root, where, known)}"
+            )
         if dot:
             parts.setdefault(name, {})[rest] = value
         else:
             whole[name] = value
     for name, inner in parts.items():
-        whole[name] = _with(whole.get(name, getattr(settings, name)), inner, f"{where}{name}.")
+        whole[name] = _with(
+            whole.get(name, getattr(settings, name)), inner, f"{where}{name}.", root
+        )
     return replace(settings, **whole)
+
+
+def _hint(dotted: str, root: TrainConfig, where: str, known: Sequence[str]) -> str:
+    """Settings that may have been meant: of the same name elsewhere, a near one, or the part's."""
+    names = _dotted_names(root, "")
+    elsewhere = [name for name in names if name.rpartition(".")[2] == dotted.rpartition(".")[2]]
+    if elsewhere:
+        return f"; there is {' and '.join(elsewhere)}"
+    return nearest(dotted, names) or (f"; {where[:-1]} has {', '.join(known)}" if where else "")
+
+
+def _dotted_names(settings: Any, where: str) -> list[str]:
+    """The names of all settings, without those of their parts as a whole."""
+    found: list[str] = []
+    for item in fields(settings):
+        value, name = getattr(settings, item.name), f"{where}{item.name}"
+        found += _dotted_names(value, f"{name}.") if is_dataclass(value) else [name]
+    return found

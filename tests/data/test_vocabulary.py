@@ -105,3 +105,17 @@ def test_split_words(text, words):
 
 def test_split_words_can_keep_the_case():
     assert split_words("A Man", lowercase=False) == ["A", "Man"]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "shown"),
+    [
+        (Vocabulary(("a", "b")), "<vocabulary of 2 words: 'a', 'b'>"),
+        (
+            Vocabulary(tuple("abcdefghi"), level="character", has_eos=False),
+            "<vocabulary of 9 characters: 'a', 'b', 'c', 'd', 'e', 'f', ..., no eos>",
+        ),
+    ],
+)
+def test_a_vocabulary_fits_in_a_line(vocabulary, shown):
+    assert repr(vocabulary) == shown

@@ -74,6 +74,14 @@ def test_five_lines_train_on_a_list_of_strings() -> None:
     assert run.sample(3, seed=1) == seqgan.sample(run, 3, seed=1)
     assert any("charts/episodic_return" in row for row in run.metrics)
     assert run.evaluate(20)["eval/nll_heldout"] > 0
+    steps, rewards = run.metrics.columns("iteration", "charts/episodic_return")
+    assert steps == [1]
+    assert rewards == run.metrics["charts/episodic_return"]
+    assert repr(run).startswith("<run in memory: RecurrentGenerator of")
+    assert len(repr(run)) < 200
+    page = run._repr_html_()
+    assert "<table>" in page
+    assert "reward " in page
 
 
 @pytest.mark.slow

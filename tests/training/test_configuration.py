@@ -511,11 +511,18 @@ class TestWith:
     @pytest.mark.parametrize(
         ("name", "rule"),
         [
-            ("sede", "^unknown setting sede; the nearest is seed$"),
-            ("pretrain.epoch", "^unknown setting pretrain.epoch; the nearest is epochs$"),
-            ("seed.epochs", "^unknown setting seed.epochs"),
-            ("task.min_count", "^unknown setting task.min_count"),
-            ("pretrain.", "^unknown setting pretrain.$"),
+            ("sede", "^sede is no setting; the nearest is seed$"),
+            ("pretrain.epoch", "^pretrain.epoch is no setting; the nearest is pretrain.epochs$"),
+            (
+                "epochs",
+                "^epochs is no setting; there is pretrain.epochs$",
+            ),
+            ("pretrain.kl_weight", "^pretrain.kl_weight is no setting; there is rule.kl_weight$"),
+            ("pretrain.warmup", "^pretrain.warmup is no setting; pretrain has epochs, "),
+            ("seed.epochs", "^seed.epochs is no setting; there is pretrain.epochs"),
+            ("task.min_count", "^task.min_count is no setting; task has "),
+            ("pretrain.", "^pretrain. is no setting; the nearest is pretrain.epochs$"),
+            ("xylophone", "^xylophone is no setting$"),
         ],
     )
     def test_an_unknown_name_is_refused(self, name, rule):
