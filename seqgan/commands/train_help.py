@@ -34,7 +34,7 @@ CONTINUED = {
 }
 # The settings of the run itself that are short already.
 WHOLE = {
-    "reward": "what judges the texts: names below, ./file.py:function, a module:function",
+    "reward": "what judges the texts: names below, ./file.py:function, the folder of a classifier",
     "output": "folder of the run (runs/<task>-<time>)",
     "seed": "the same seed, the same run",
     "device": "cpu, cuda, ...",

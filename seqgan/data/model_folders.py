@@ -55,8 +55,8 @@ def load_tokenizer(place: str) -> Any:
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         # transformers builds such an empty tokenizer from a folder with a config.json alone.
         raise ModelFolderError(
-            f"a model folder has its tokenizer's files (tokenizer.json), got {place} without a"
-            " token that is not a special one"
+            f"{place} has no tokenizer: there are no words in its vocabulary; save the model's own"
+            f" there, AutoTokenizer.from_pretrained(NAME).save_pretrained({place!r})"
         )
     return tokenizer
 

@@ -116,7 +116,7 @@ def _env_reward(
     """A function as it is, if the environment can ask it; else what makes one of a reward model."""
     if reward is None:
         return DEFAULT_REWARD
-    model = find_reward(reward) if isinstance(reward, str) else as_reward(reward)
+    model = find_reward(reward, device=device) if isinstance(reward, str) else as_reward(reward)
     if isinstance(model, FunctionReward) and not model.signature.tensors:
         return model.function
     return as_env_reward(model, vocabulary, device)

@@ -27,7 +27,7 @@ from seqgan.system.reading import clipped
 
 logger = logging.getLogger(__name__)
 
-GRAMMAR = "NAME, module:attribute or file.py:attribute, and (key=literal, ...) after it"
+GRAMMAR = "NAME, module:attribute or file.py:attribute, and (literal, key=literal, ...) after it"
 
 ALIKE = 0.7  # likeness of two names of which one may be meant for the other
 
@@ -45,6 +45,7 @@ class Spec:
         attribute: the short name, or what to take from the place.
         arguments: by name; None where no parentheses were written.
         what: the noun for it in errors, say "reward".
+        in_order: arguments without a name.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Spec:
     attribute: str
     arguments: dict[str, Any] | None
     what: str = "plug-in"
+    in_order: tuple[Any, ...] = ()
 
 
 def make(text: str, what: str, shipped: Mapping[str, str]) -> Any:
@@ -113,13 +115,16 @@ def load(
 def call(function: Any, arguments: Mapping[str, Any], spec: Spec) -> Any:
     """Calls what a specification names; an error of the user's code becomes one line.
 
+    Args:
+        arguments: by name; those without a name are the specification's.
+
     Raises:
         ConfigurationError: it takes no arguments, or others, or it raises.
     """
     check_arguments(function, arguments, spec)
     with _running(spec, ""):
         try:
-            return function(**arguments)
+            return function(*spec.in_order, **arguments)
         except ValueError as error:  # says what is wrong with the arguments
             raise wrong(spec, str(error)) from error
 
@@ -162,7 +167,8 @@ def check_arguments(
     except (ValueError, TypeError):
         return  # a built-in one without a signature says so itself
     try:
-        signature.bind_partial(**arguments) if partial else signature.bind(**arguments)
+        bind = signature.bind_partial if partial else signature.bind
+        bind(*spec.in_order, **arguments)
     except TypeError as error:
         raise wrong(spec, f"its arguments are {signature}: {error}") from error
 
@@ -212,21 +218,24 @@ def parse_spec(text: str, what: str) -> Spec:
         ConfigurationError: it does not follow the grammar.
     """
     whole = text.strip()
-    target, arguments = whole, None
+    target, arguments, in_order = whole, None, ()
     if whole.endswith(")"):
-        target, written = _split_call(whole, what)
+        target, written = split_call(whole, what)
         arguments = {str(each.arg): _literal(each, whole, what) for each in written.keywords}
-        if written.args:
-            raise _no_literal(whole, what, ast.unparse(written.args[0]))
+        in_order = tuple(_literal(each, whole, what) for each in written.args)
     place, colon, attribute = target.rpartition(":")
     names = attribute.split(".") if colon else [attribute.replace("-", "_")]
     if not all(name.isidentifier() for name in names) or (colon and not place):
         raise _no_spec(text, what)
-    return Spec(whole, place, attribute, arguments, what)
+    return Spec(whole, place, attribute, arguments, what, in_order)
 
 
-def _split_call(text: str, what: str) -> tuple[str, ast.Call]:
-    """The text before the arguments, and the arguments as a call of something."""
+def split_call(text: str, what: str) -> tuple[str, ast.Call]:
+    """The text before the arguments, and the arguments as a call of something.
+
+    Raises:
+        ConfigurationError: no arguments in parentheses end the text.
+    """
     for start in (place for place, character in enumerate(text) if character == "("):
         try:
             written = ast.parse("f" + text[start:], mode="eval").body
@@ -237,13 +246,14 @@ def _split_call(text: str, what: str) -> tuple[str, ast.Call]:
     raise _no_spec(text, what)
 
 
-def _literal(keyword: ast.keyword, text: str, what: str) -> Any:
-    if keyword.arg is None:
-        raise _no_literal(text, what, ast.unparse(keyword))
+def _literal(written: ast.keyword | ast.expr, text: str, what: str) -> Any:
+    value = written.value if isinstance(written, ast.keyword) else written
+    if isinstance(written, ast.keyword) and written.arg is None:
+        raise _no_literal(text, what, ast.unparse(written))
     try:
-        return ast.literal_eval(keyword.value)
+        return ast.literal_eval(value)
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise _no_literal(text, what, ast.unparse(keyword)) from error
+        raise _no_literal(text, what, ast.unparse(written)) from error
 
 
 def tell_shadowed(name: str, what: str, group: str) -> None:
@@ -395,5 +405,6 @@ def _no_spec(text: str, what: str) -> ConfigurationError:
 
 def _no_literal(text: str, what: str, got: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{what} {clipped(text)!r}: an argument is key=literal, got {clipped(got)!r}"
+        f"{what} {clipped(text)!r}: the argument {clipped(got)!r} is no literal of Python, such as"
+        " 3, 'text' or [1, 2]"
     )

@@ -73,24 +73,28 @@ def _named_by(text: str, known: Collection[str]) -> Iterator[str]:
     place, arguments = _read_spec(text)
     if place and (place in known or place_of(SPECS[0], place).is_file()):
         yield place
-    for name, value in arguments.items():
+    for name, value in arguments:
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, str) and (
-                one in known or (_may_be_place(name, one) and exists(one))
+                one in known or (_may_be_place(name, one) and (exists(one) or _on_hub(one)))
             ):
                 yield one
 
 
-def _read_spec(text: Any) -> tuple[str, dict[str, Any]]:
-    """The code of a specification that is not seqgan's own, and its arguments; "" for none."""
+def _read_spec(text: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """The code of a specification that is not seqgan's own, and its arguments; "" for none.
+
+    An argument without a name has the name "path": it may be a place.
+    """
     try:
         spec = parse_spec(text, "part") if isinstance(text, str) else None
     except SeqganError:
         spec = None
     if spec is None:
-        return "", {}
+        return "", []
     ours = not spec.place.endswith(".py") and spec.place.partition(".")[0] in OURS
-    return "" if ours else spec.place, spec.arguments or {}
+    in_order = [("path", value) for value in spec.in_order]
+    return "" if ours else spec.place, [*in_order, *(spec.arguments or {}).items()]
 
 
 def code_of(plain: Mapping[str, Any], setting: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from seqgan.data.sequences import Sequences
-from seqgan.rewards.adapters.finding import DISCRIMINATOR, GROUP, find_rewards
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, FLUENCY, GROUP, find_rewards
 from seqgan.rewards.adapters.functions import FunctionReward
 from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.guard import FailurePolicy, careful_returns
@@ -20,8 +20,8 @@ from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of
 
 # Short names of rewards that read another run; of one whose code is trusted, and of others.
-OF_TRUSTED: Mapping[str, str] = {"fluency": "seqgan.training.runs:trusting_fluency"}
-OF_RUNS: Mapping[str, str] = {"fluency": "seqgan.training.runs:fluency"}
+OF_TRUSTED: Mapping[str, str] = {FLUENCY: "seqgan.training.runs:trusting_fluency"}
+OF_RUNS: Mapping[str, str] = {FLUENCY: "seqgan.training.runs:fluency"}
 
 
 def named_rewards(
@@ -38,7 +38,7 @@ def named_rewards(
     """
     others = OF_TRUSTED if trust_run_code else OF_RUNS
     specs = [spec for spec in config.reward if spec != DISCRIMINATOR]
-    found = dict(zip(specs, find_rewards(specs, task, others), strict=True))
+    found = dict(zip(specs, find_rewards(specs, task, others, config.device), strict=True))
     for reward in found.values():
         if isinstance(reward, FunctionReward):
             reward.in_flight = config.reward_in_flight

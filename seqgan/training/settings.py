@@ -16,6 +16,7 @@ from seqgan.models.discriminators.base import DiscriminatorConfig, judges_prefix
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.rewards.adapters.finding import spelt_out
 from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
 from seqgan.rewards.guard import OnFailure
 from seqgan.system.checks import (
@@ -151,7 +152,7 @@ class TrainConfig:
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    reward: tuple[str, ...] = ("discriminator",)  # names, module:attribute or file.py:attribute
+    reward: tuple[str, ...] = ("discriminator",)  # names, file.py:function, classifiers
     reward_weights: tuple[Signed, ...] = ()  # one for each reward; empty weighs all of them 1
     reward_failure: OnFailure = "stop"  # if a reward fails; skip: it then does not apply
     reward_retries: Count = 0  # times that texts on which a reward failed are asked again
@@ -179,6 +180,7 @@ class TrainConfig:
             object.__setattr__(self, "trackers", ())
         if "none" in self.trackers:
             raise ConfigurationError(f"trackers is none or names trackers, got {self.trackers}")
+        object.__setattr__(self, "reward", tuple(spelt_out(spec) for spec in self.reward))
         if not self.reward:
             raise ConfigurationError("reward names at least one reward, got none")
         if not self.phases:

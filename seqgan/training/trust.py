@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seqgan.rewards.adapters.finding import SHIPPED
+from seqgan.rewards.adapters.finding import SHIPPED, spelt_out
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import is_file, parse_spec
 from seqgan.training.moved import present_flags
@@ -122,7 +122,7 @@ def _foreign(setting: str, specs: Iterable[str]) -> list[str]:
     """The code among specifications that is neither seqgan's nor an installed package's."""
     found = []
     for text in specs:
-        spec = parse_spec(text, setting)
+        spec = parse_spec(spelt_out(text) if setting == "reward" else text, setting)
         if spec.place and f"{spec.place}:{spec.attribute}" not in OWN:
             file = is_file(spec.place)
             place = str(Path(spec.place).expanduser().resolve()) if file else spec.place

@@ -8,11 +8,12 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.rewards.adapters.finding import SHIPPED, find_reward, find_rewards
+from seqgan.rewards.adapters.finding import SHIPPED, find_reward, find_rewards, spelt_out
 from seqgan.rewards.base import returns
 from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
+from seqgan.training.settings import TrainConfig
 
 VOCABULARY = Vocabulary(("a", "b", "c", "d"))
 BATCH = Sequences.from_rows([[0, 1, 2, 3, 0], [4], [3, 3, 4]], VOCABULARY, 5)
@@ -144,6 +145,12 @@ def folder(own_code):
         ("of_the_task(sign=-1)", "lambda", [-5, -5, -5]),
         ("Judge", "Judge", [18, 0, 6]),
         ("Judge(weight=0.5)", "Judge", [4.5, 0, 1.5]),
+        ("Judge(0.5)", "Judge", [4.5, 0, 1.5]),
+        ("factory(1, 2)", "weighted", [81, 0, 9]),
+        ("factory(1, power=2)", "weighted", [81, 0, 9]),
+        ("scaled(2, 'happy')", "scaled", [1018, 1000, 1006]),
+        ("of_the_task(-1)", "lambda", [-5, -5, -5]),
+        ("Own(10)", "own", [50, 10, 30]),
         ("Own", "own", [5, 1, 3]),
         ("Own(value=10)", "own", [50, 10, 30]),
         ("instance", "own", [5, 1, 3]),
@@ -172,6 +179,51 @@ def test_a_caller_adds_short_names():
 def test_the_task_is_passed_on():
     assert find_reward("mine:Own", TASK).task is TASK
     assert find_reward("mine:Own").task is None
+
+
+def test_the_device_is_passed_on_where_the_reward_has_none(folder):
+    (folder / "placed.py").write_text(
+        "class Reward:\n"
+        "    name, per_token = 'placed', False\n"
+        "    def __init__(self, device): self.device = device\n"
+        "    def score(self, sequences): return sequences.lengths.float()\n",
+        encoding="utf-8",
+    )
+    (folder / "settled.py").write_text(
+        (folder / "placed.py").read_text(encoding="utf-8").replace("device):", "device='cpu'):"),
+        encoding="utf-8",
+    )
+    assert find_reward("placed:Reward", device="meta").device == "meta"
+    assert find_reward("placed:Reward(device='cpu')", device="meta").device == "cpu"
+    assert find_reward("settled:Reward", device="meta").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("written", "spec"),
+    [
+        ("models/tone", "classifier('models/tone')"),
+        ("./tone", "classifier('./tone')"),
+        ("user/name-of.it", "classifier('user/name-of.it')"),
+        ("models/tone(label='polite')", "classifier('models/tone', label='polite')"),
+        ("models/tone(1, 'probability')", "classifier('models/tone', 1, 'probability')"),
+        ("tone", "classifier('tone')"),
+        ("sentiment", "sentiment"),
+        ("length(3)", "length(3)"),
+        ("discriminator", "discriminator"),
+        ("unknown", "unknown"),
+        ("./mine.py:length", "./mine.py:length"),
+        ("./mine.py", "./mine.py"),
+        ("regex('a/b')", "regex('a/b')"),
+    ],
+)
+def test_a_folder_or_hub_name_is_a_classifier(folder, written, spec):
+    for name in ("tone", "sentiment", "discriminator"):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text("{}", encoding="utf-8")
+    (folder / "unknown").mkdir()
+    assert spelt_out(written) == spec
+    assert spelt_out(spec) == spec
+    assert TrainConfig(reward=(written,)).reward == (spec,)
 
 
 def test_the_tasks_vocabulary_decodes():
@@ -298,10 +350,13 @@ FILES = {
         ),
         ("mine:Strict(weight=0)", r"weight is at least 1, got 0$"),
         ("mine:Failing(reason='so')", r"KeyError: 'so' \(.*mine.py, line \d+\)$"),
+        ("mine:Judge(2.0, 1)", r"1 is one argument too many; it takes weight$"),
+        ("mine:Judge(2.0, weight=1)", r"weight has two values$"),
+        ("mine:length(2)", r"2 is one argument too many; it takes none$"),
         ("constant(weight=2)", r"its arguments are \(value: float = 1.0\).* argument 'weight'$"),
         (
             "classifier(folder='nowhere')",
-            r"a classifier is in a folder, got 'nowhere', which is none$",
+            r"cannot read nowhere: no such folder, and .*$",
         ),
     ],
 )

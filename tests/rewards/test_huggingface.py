@@ -14,6 +14,7 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.rewards.adapters.finding import find_reward
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.adapters.huggingface import ClassifierReward, log_odds
 
@@ -42,7 +43,8 @@ def test_log_odds_by_hand() -> None:
 
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ValueError, match=r"^a classifier .* needs transformers: pip install tr"):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^pretrained models need the package transformers: pip"):
         ClassifierReward(tmp_path)
 
 
@@ -136,10 +138,23 @@ class TestClassifier:
             reward = ClassifierReward(tmp_path, label)
             expected = (share[:, 2] / (1 - share[:, 2])).log()
             torch.testing.assert_close(reward.score(THREE), expected, rtol=1e-4, atol=1e-4)
-        rule = r"^label is one of mood0, mood1, mood2 of the classifier '.*', got"
-        for wrong in (None, "mood3", 3, -1):
-            with pytest.raises(ValueError, match=f"{rule} {wrong!r}$"):
+        for wrong in ("mood3", 3, -1):
+            rule = f"^the classifier '.*' has no label {wrong!r}; it has mood0, mood1, mood2$"
+            with pytest.raises(ValueError, match=rule):
                 ClassifierReward(tmp_path, wrong)
+        with pytest.raises(ValueError, match="has 3 labels, and none is called positive; name the"):
+            ClassifierReward(tmp_path)
+
+    def test_the_positive_label_is_rewarded_wherever_it_stands(self, tmp_path: Path) -> None:
+        for number, names in enumerate((["Positive", "Negative"], ["bad", "none", "POSITIVE"])):
+            folder = tmp_path / str(number)
+            model = save_classifier(folder, len(names))
+            model.config.id2label = dict(enumerate(names))
+            model.save_pretrained(folder)
+            place = 0 if number == 0 else 2
+            torch.testing.assert_close(
+                ClassifierReward(folder).score(THREE), log_odds(alone(model, TEXTS), place)
+            )
 
     def test_questions_apart(self, tmp_path: Path) -> None:
         model = save_classifier(tmp_path, 2, problem_type="multi_label_classification")
@@ -162,19 +177,63 @@ class TestClassifier:
         nothing = BATCH.select(torch.arange(0))
         assert ClassifierReward(tmp_path).score(nothing).shape == (0,)
 
+    def test_it_does_not_apply_to_a_text_without_tokens(self, tmp_path: Path) -> None:
+        model = save_classifier(tmp_path, 2)  # of a tokenizer that adds no tokens
+        logits = alone(model, TEXTS)
+        odds = (logits[:, 1] - logits[:, 0]).tolist()
+        nan = math.nan
+        for size in (1, 2, 64):
+            scores = ClassifierReward(tmp_path, batch_size=size).score(BATCH).tolist()
+            expected = [odds[0], nan, odds[1], odds[2]]
+            assert scores == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True)
+        empty = BATCH.select(torch.tensor([1, 1]))
+        share = ClassifierReward(tmp_path, output="probability").score(empty)
+        assert share.isnan().all()
+        assert share.shape == (2,)
+
+    def test_texts_beyond_the_model_are_cut_where_the_tokenizer_has_no_limit(
+        self, tmp_path: Path
+    ) -> None:
+        model = save_classifier(tmp_path, 1)  # which reads 12 tokens
+        long = replace(THREE, given_texts=["a b c d " * 5, "d d", "c a b"])
+        cut = ["a b c d " * 3, "d d", "c a b"]
+        torch.testing.assert_close(ClassifierReward(tmp_path).score(long), alone(model, cut)[:, 0])
+
     def test_what_holds_no_classifier(self, tmp_path: Path) -> None:
         transformers = pytest.importorskip("transformers")
-        with pytest.raises(
-            ValueError, match=r"^a classifier is in a folder, got '.*nowhere', whic"
-        ):
+        with pytest.raises(ValueError, match=r"^cannot read .*nowhere: no such folder$"):
             ClassifierReward(tmp_path / "nowhere")
-        with pytest.raises(ValueError, match=r"^the folder '.*' holds no classifier with[^\n]*$"):
+        with pytest.raises(ValueError, match=r"^.* is no model folder: it has no config.json$"):
             ClassifierReward(tmp_path)
         save_tokenizer(tmp_path)
         config = transformers.GPT2Config(vocab_size=7, n_layer=1, n_head=2, n_embd=8)
         transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
-        with pytest.raises(ValueError, match=r"holds no classifier: it lacks score.weight$"):
+        with pytest.raises(ValueError, match=r"is no classifier: it lacks score.weight$"):
             ClassifierReward(tmp_path)
+
+    @pytest.mark.parametrize("kind", ["Bert", "GPT2"])
+    def test_a_folder_without_a_tokenizer_is_refused(self, tmp_path: Path, kind: str) -> None:
+        """transformers would make one of special tokens, to which every text is the same."""
+        transformers = pytest.importorskip("transformers")
+        sizes = {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+        config = getattr(transformers, f"{kind}Config")(vocab_size=7, **sizes)
+        model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+        model.save_pretrained(tmp_path)
+        with pytest.raises(
+            ValueError, match=r"^[^\n]* has no tokenizer: there are no words in[^\n]*$"
+        ):
+            ClassifierReward(tmp_path)
+
+    def test_a_folder_is_a_reward(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        model = save_classifier(tmp_path / "moods", 2)
+        logits = alone(model, TEXTS)
+        odds = logits[:, 1] - logits[:, 0]
+        for spec in ("moods", "./moods", str(tmp_path / "moods"), 'moods(label="mood1")'):
+            reward = find_reward(spec)
+            assert reward.name == "moods"
+            torch.testing.assert_close(reward.score(THREE), odds)
+        torch.testing.assert_close(find_reward("moods('mood0')").score(THREE), -odds)
 
     def test_the_model_itself_lacks_its_tokenizer(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"ClassifierReward, got a GPT2ForSequenceClassificat"):

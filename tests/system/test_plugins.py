@@ -65,6 +65,10 @@ spec_of_a_reward = functools.partial(Spec, what="reward")
             "f(value=-2.5, on=True)",
             spec_of_a_reward("f(value=-2.5, on=True)", "", "f", {"value": -2.5, "on": True}),
         ),
+        (
+            "f(1, 'a', k=2)",
+            spec_of_a_reward("f(1, 'a', k=2)", "", "f", {"k": 2}, in_order=(1, "a")),
+        ),
         ("a.b:c.d", spec_of_a_reward("a.b:c.d", "a.b", "c.d", None)),
         (
             "./x.py:f(m=[1, 'a:(b)'])",
@@ -80,7 +84,8 @@ def test_the_parts_of_a_specification(text, spec):
 
 
 GRAMMAR = (
-    r"^a reward is NAME, module:attribute or file.py:attribute, and \(key=literal, ...\) after it,"
+    r"^a reward is NAME, module:attribute or file.py:attribute, and"
+    r" \(literal, key=literal, ...\) after it,"
 )
 
 
@@ -97,10 +102,14 @@ GRAMMAR = (
         ("mine:length)", rf"{GRAMMAR} got 'mine:length\)'$"),
         ("f(a=1)(b=2)", rf"{GRAMMAR} got"),
         ("f(a=)", rf"{GRAMMAR} got"),
-        ("f(3)", r"^reward 'f\(3\)': an argument is key=literal, got '3'$"),
-        ("f(a=b)", r"^reward 'f\(a=b\)': an argument is key=literal, got 'a=b'$"),
-        ("f(a=open('x'))", r"an argument is key=literal, got \"a=open\('x'\)\"$"),
-        ("f(**{'a': 1})", r"an argument is key=literal, got"),
+        (
+            "f(b)",
+            r"^reward 'f\(b\)': the argument 'b' is no literal of Python, such as 3, 'text' or",
+        ),
+        ("f(a=b)", r"^reward 'f\(a=b\)': the argument 'a=b' is no literal of Python, such"),
+        ("f(a=open('x'))", r"the argument \"a=open\('x'\)\" is no literal of Python"),
+        ("f(*[1])", r"the argument '\*\[1\]' is no literal"),
+        ("f(**{'a': 1})", r"the argument .* is no literal"),
     ],
 )
 def test_what_is_no_specification(text, rule):
@@ -113,8 +122,8 @@ def test_errors_use_the_noun_of_the_slot(what):
     article = {"observer": "an", "rule": "a"}[what]
     with pytest.raises(ValueError, match=rf"^{article} {what} is NAME, .*, got 'two words'$"):
         parse_spec("two words", what)
-    with pytest.raises(ValueError, match=rf"^{what} 'f\(3\)': .* is key=literal, got '3'$"):
-        parse_spec("f(3)", what)
+    with pytest.raises(ValueError, match=rf"^{what} 'f\(b\)': the argument 'b' is no literal"):
+        parse_spec("f(b)", what)
     with pytest.raises(ValueError, match=rf"^{what} 'ruel': a short .*; the nearest is rule; one"):
         make("ruel", what, SHIPPED)
 

@@ -4,17 +4,28 @@
 names of rewards, and makes a reward of the loaded object.
 """
 
+import ast
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError, SeqganError
-from seqgan.system.plugins import Spec, call, check_arguments, load, parse_spec, wrong
+from seqgan.system.plugins import (
+    Spec,
+    call,
+    check_arguments,
+    load,
+    parse_spec,
+    split_call,
+    wrong,
+)
 from seqgan.tasks.base import Task
 from seqgan_envs.signature import SignatureError, Takes, read_signature
 
@@ -36,8 +47,10 @@ SHIPPED = {
     "true_likelihood": "seqgan.rewards.shipped.likelihood:true_likelihood",
 }
 
-# This short name stands for a reward that a run makes of its own settings.
-DISCRIMINATOR = "discriminator"
+# These short names stand for a reward that a run makes of its own settings, and of another run.
+DISCRIMINATOR, FLUENCY = "discriminator", "fluency"
+
+NAMES = (*SHIPPED, DISCRIMINATOR, FLUENCY)
 
 # Other packages declare their rewards in this entry-point group.
 GROUP = "seqgan.rewards"
@@ -45,23 +58,30 @@ GROUP = "seqgan.rewards"
 # Arguments of `as_reward` that may stand among those of a function.
 HOW = ("messages", "takes")
 
+# Parameters of rewards that the run itself fills in.
+OF_THE_RUN = ("task", "device")
+
 NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def find_rewards(
-    specs: Sequence[str], task: Task | None = None, others: Mapping[str, str] = NO_OTHERS
+    specs: Sequence[str],
+    task: Task | None = None,
+    others: Mapping[str, str] = NO_OTHERS,
+    device: str = "cpu",
 ) -> list[RewardModel]:
     """Loads the rewards of several specifications, with distinct names: `regex`, `regex_2`.
 
     Args:
         others: see `find_reward`.
+        device: see `find_reward`.
 
     Raises:
         ConfigurationError: see `find_reward`; or two specifications load the same object.
     """
     rewards: list[RewardModel] = []
     for spec in specs:
-        reward = find_reward(spec, task, others)
+        reward = find_reward(spec, task, others, device)
         if any(reward is other for other in rewards):
             raise ConfigurationError(
                 f"reward {spec!r}: a reward is given once, got the same object twice"
@@ -75,14 +95,17 @@ def find_rewards(
 
 
 def find_reward(
-    spec: str, task: Task | None = None, others: Mapping[str, str] = NO_OTHERS
+    spec: str,
+    task: Task | None = None,
+    others: Mapping[str, str] = NO_OTHERS,
+    device: str = "cpu",
 ) -> RewardModel:
     """Loads the reward that a specification names.
 
     A specification is `NAME` (of `SHIPPED`, of `others`, or of another package's entry point in
-    `seqgan.rewards`), `package.module:attribute` or `./file.py:attribute`. Arguments may follow,
-    as Python literals: `regex(pattern="a+", weight=2)`. The working directory and the file's
-    folder are importable.
+    `seqgan.rewards`), `package.module:attribute` or `./file.py:attribute`; or the folder or hub
+    name of a classifier, see `spelt_out`. Arguments may follow, as Python literals:
+    `regex("a+", where="fullmatch")`. The working directory and the file's folder are importable.
 
     `as_reward` makes a reward of the loaded object. Before that, a class is called with the
     arguments. So is a function that makes a reward: one with a short name, one with a parameter
@@ -95,14 +118,16 @@ def find_reward(
     Args:
         others: further short names, each with its `module:attribute`. Their rewards belong to the
             caller, as `fluency` does, which reads runs.
+        device: where a reward that has a parameter `device` computes: a shipped one, or one whose
+            parameter has no default.
 
     Raises:
         ConfigurationError: the specification or the user's code is wrong; the message is one line.
     """
-    parsed = parse_spec(spec, "reward")
+    parsed = parse_spec(spelt_out(spec), "reward")
     loaded = load(parsed, {**SHIPPED, **others}, GROUP, (DISCRIMINATOR,))
-    parsed, how = _told_apart(loaded, parsed)
-    judge = _judge(loaded, parsed, task, how.get("takes"))
+    parsed, how = _told_apart(loaded, _by_name(loaded, parsed))
+    judge = _judge(loaded, parsed, {"task": task, "device": device}, how.get("takes"))
     if isinstance(judge, RewardModel) and not isinstance(judge, type):
         if how:
             raise wrong(parsed, f"{' and '.join(how)} is for functions, got a reward model")
@@ -112,6 +137,52 @@ def find_reward(
         return as_reward(judge, name=_name(judge, parsed), vocabulary=vocabulary, **how)
     except SeqganError as error:
         raise wrong(parsed, str(error)) from error
+
+
+def spelt_out(spec: str) -> str:
+    """The specification with the folder, or hub name, of a classifier as `classifier`'s argument.
+
+    `models/tone` is `classifier('models/tone')`, and `models/tone(label="polite")` is
+    `classifier('models/tone', label='polite')`. Other specifications are given back as they are.
+    """
+    target, written = spec.strip(), ""
+    if target.endswith(")"):
+        target, given = split_call(target, "reward")
+        written = "".join(f", {ast.unparse(each)}" for each in (*given.args, *given.keywords))
+    if ":" in target or target.endswith(".py") or target.replace("-", "_") in NAMES:
+        return spec
+    is_place = "/" in target or target.startswith((".", "~"))
+    if is_place or (Path(target) / "config.json").is_file():
+        return f"classifier({os.path.expanduser(target)!r}{written})"
+    return spec
+
+
+def _by_name(loaded: Any, spec: Spec) -> Spec:
+    """The specification with a name for each of its arguments.
+
+    Those without a name go to the parameters in their order, but for those that the run fills in;
+    of a function that judges texts, to its options, the parameters with a default.
+
+    Raises:
+        ConfigurationError: there are more of them than such parameters.
+    """
+    if not spec.in_order:
+        return spec
+    judges = not isinstance(loaded, type) and callable(loaded) and _judges_texts(loaded)
+    names = [
+        name
+        for name, parameter in _parameters(loaded).items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and (parameter.default is not parameter.empty if judges else name not in OF_THE_RUN)
+    ]
+    values = spec.in_order
+    if len(values) > len(names):
+        takes = ", ".join(names) or "none"
+        raise wrong(spec, f"{values[len(names)]!r} is one argument too many; it takes {takes}")
+    given = dict(zip(names, values, strict=False))
+    if twice := given.keys() & (spec.arguments or {}).keys():
+        raise wrong(spec, f"{min(twice)} has two values")
+    return replace(spec, arguments={**given, **(spec.arguments or {})}, in_order=())
 
 
 def _told_apart(loaded: Any, spec: Spec) -> tuple[Spec, dict[str, Any]]:
@@ -133,7 +204,9 @@ def _told_apart(loaded: Any, spec: Spec) -> tuple[Spec, dict[str, Any]]:
     return replace(spec, arguments=rest), how
 
 
-def _judge(loaded: Any, spec: Spec, task: Task | None, takes: Takes | None = None) -> Any:
+def _judge(
+    loaded: Any, spec: Spec, of_the_run: Mapping[str, Any], takes: Takes | None = None
+) -> Any:
     """Returns the object that judges: the loaded one, or the result of calling it."""
     if not isinstance(loaded, type):
         if spec.arguments is None and not _makes_rewards(loaded, spec):
@@ -143,8 +216,12 @@ def _judge(loaded: Any, spec: Spec, task: Task | None, takes: Takes | None = Non
             check_arguments(loaded, arguments, spec, partial=True)
             return functools.partial(loaded, **arguments)
     arguments = dict(spec.arguments or {})
-    if "task" in _parameters(loaded) and "task" not in arguments:
-        arguments["task"] = task
+    parameters = _parameters(loaded)
+    for name, value in of_the_run.items():
+        if name in parameters and name not in arguments:
+            own = parameters[name].default is not inspect.Parameter.empty and spec.place
+            if name == "task" or not own:
+                arguments[name] = value
     return call(loaded, arguments, spec)
 
 
