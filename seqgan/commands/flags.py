@@ -250,6 +250,7 @@ def _flag_names(config: Any, prefix: str = "--") -> list[str]:
 
 def _first_line_of_box(text: str) -> str:
     """The message inside the frame that tyro draws around an error, in lines or in dashes."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)  # colours, where standard output is a terminal
     _title, *lines = [line.strip("│ ").strip() for line in text.splitlines()] or [""]
     message: list[str] = []
     for line in lines:

@@ -15,6 +15,7 @@ import pytest
 import tiny_commands
 from campaign.commands import command
 from markupsafe import escape
+from terminals import Terminal
 from tiny_commands import ORACLE, TEXTS, process, run
 
 from seqgan import cli
@@ -744,3 +745,16 @@ def test_the_expected_time_is_printed_and_leaves_no_run(
 
 def test_profile_is_for_new_runs(finished: Path, error: Any) -> None:
     assert "--profile and --resume together" in error("train", "--resume", finished, "--profile")
+
+
+def test_a_wrong_value_is_one_sentence_on_a_terminal_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert run("train", "captions", "--evaluation.num-samples", "4") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("seqgan: evaluation.num_samples is ")
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
