@@ -8,7 +8,7 @@ SOURCES := pyproject.toml constraints.txt
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-slow test-integrations campaign check format clean
+.PHONY: demo docs test test-slow test-integrations campaign check format clean
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/seqgan train captions
@@ -29,6 +29,11 @@ INPUTS ?= 20
 campaign: $(VENV)/.installed-test
 	$(BIN)/python -m tests.campaign --kills $(KILLS) --damages $(DAMAGES) --inputs $(INPUTS)
 
+# The site: site/docs/site/index.html. A link that leads nowhere is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs/site -d $(VENV)/doctrees . site
+	@echo "site/docs/site/index.html"
+
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,7 +44,7 @@ format: $(VENV)/.installed-check
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache site docs/site/made
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c "import sys; sys.exit('seqgan needs Python 3.11 or newer, got ' + sys.version) if sys.version_info < (3, 11) else None"
