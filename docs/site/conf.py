@@ -38,6 +38,8 @@ myst_heading_anchors = 4
 copybutton_prompt_text = "$ "
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Extras, which the site does without: what two or three modules take from them is made up.
+autodoc_mock_imports = ["stable_baselines3", "tensorboard", "transformers"]
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True}
 napoleon_use_ivar = True
