@@ -82,8 +82,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting is a flag of `seqgan train`, a line of a run's `config.yaml` and an argument",
-        "of `seqgan.train(...)` by its dotted name. A preset has defaults of its own:",
+        "Every setting is a flag of `seqgan train`, a line of a run's `config.yaml`, and an",
+        "argument of `seqgan.train(...)` by its dotted name. A preset has defaults of its own:",
         "`seqgan train PRESET --help-all` shows them.",
     ]
     config = TrainConfig()
