@@ -55,9 +55,7 @@ def as_restructured_text(app, what, name, obj, options, lines):
     made = []
     for line in lines:
         pieces = re.split(r"(`[^`]*`)", line)  # every second one is code
-        pieces[::2] = [
-            re.sub(r"[|*]|(?<=\w)_(?!\w)", r"\\\g<0>", piece) for piece in pieces[::2]
-        ]
+        pieces[::2] = [re.sub(r"[|*]|(?<=\w)_(?!\w)", r"\\\g<0>", piece) for piece in pieces[::2]]
         for place in range(2, len(pieces), 2):  # a letter behind code, as in `END`s
             if pieces[place][:1].isalnum():
                 pieces[place] = "\\ " + pieces[place]
