@@ -212,7 +212,7 @@ def check_flags(
             config = configuration([*arguments, *([FLAG] if trusted else [])])
         except SeqganError as error:
             raise ConfigurationError(f"the command of the sweep: {error}") from error
-        if config.tracker.mode == "online":
+        if "wandb" in config.trackers and config.tracker.mode == "online":
             raise ConfigurationError(
                 "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
                 " got online"

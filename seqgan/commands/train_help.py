@@ -36,6 +36,7 @@ CONTINUED = {
 WHOLE = {
     "reward": "what judges the texts: names below, ./file.py:function, the folder of a classifier",
     "output": "folder of the run (runs/<task>-<time>)",
+    "trackers": "where it is recorded besides: wandb, tensorboard, csv, several, none",
     "seed": "the same seed, the same run",
     "device": "cpu, cuda, ...",
 }

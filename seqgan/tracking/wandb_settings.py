@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Mode = Literal["auto", "online", "offline", "disabled"]
 Checkpoints = Literal["best", "none"]
 
+OFFLINE = ("offline", "dryrun")  # modes without a server
 PROJECT, JOB_TYPE = "seqgan", "train"  # where neither a flag nor the environment says another
 SECRETS = ("KEY", "TOKEN", "PASSWORD", "HEADERS")  # in names of variables: their values stay unseen
 LONGEST = 60  # characters of a value that a message repeats

@@ -6,7 +6,6 @@ run goes on without it. Settings that wandb refuses are found before, by `check_
 """
 
 import logging
-import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,8 +17,10 @@ from seqgan.data.metrics import Metrics
 from seqgan.tracking.base import Ending, Histogram, SampleRow, Tracker
 from seqgan.tracking.metrics import axis_of, find_metric
 from seqgan.tracking.positions import pictures_by_position, position_of
+from seqgan.tracking.wandb_artifacts import log_checkpoint, save_code, table_of, use_data
 from seqgan.tracking.wandb_settings import (
     JOB_TYPE,
+    OFFLINE,
     PROJECT,
     TrackerConfig,
     chosen_mode,
@@ -38,12 +39,9 @@ logger = logging.getLogger(__name__)
 INIT_TIMEOUT = 30.0  # seconds to wait for the server at the start
 FINISH_TIMEOUT = 300.0  # seconds to wait for uploads at the end; the rest stays for `wandb sync`
 FLUSH_INTERVAL = 1.0  # seconds of an offline record that a machine which dies may take along
-OFFLINE = ("offline", "dryrun")  # modes without a server
 MAX_TITLE = 63  # characters of an alert's title
 MAX_NAME = 128  # characters of a run's name
-RUN_FILES = ("config.yaml", "task.json")  # of the run folder: what a checkpoint is useless without
 CODE_VARIABLES = {"WANDB_DISABLE_CODE", "WANDB_SAVE_CODE"}  # how a person decides about source
-PACKAGE = Path(__file__).parents[1]  # the source of the library
 
 
 class WandbTracker(Tracker):
@@ -126,7 +124,7 @@ class WandbTracker(Tracker):
             run = self._run
             self._attempt(
                 "logging a checkpoint",
-                lambda: self._log_checkpoint(run, folder, aliases, metadata),
+                lambda: log_checkpoint(run, self._run_folder, folder, aliases, metadata),
             )
 
     def alert(self, title: str, text: str) -> None:
@@ -204,9 +202,9 @@ class WandbTracker(Tracker):
         if run.settings.mode in OFFLINE:
             self.offline_record = Path(run.settings.sync_dir)
         if run.settings.save_code:
-            self._save_code(run, code)
+            save_code(run, code)
         for file, digest in data.items():
-            self._use_data(run, file, digest)
+            use_data(run, file, digest)
 
     def _begin(self, run_config: Mapping[str, Any], folder: Path, mode: Any) -> "wandb.Run":
         """Starts the record, as a new one or as the continuation of another."""
@@ -255,31 +253,6 @@ class WandbTracker(Tracker):
             self._position["entity"] = run.entity
         return run
 
-    def _use_data(self, run: "wandb.Run", file: Path, digest: str) -> None:
-        """Records the run as a user of a data set, which an artifact names by its hash."""
-        import wandb
-
-        about = {"sha256": digest, "file": file.name}
-        artifact = wandb.Artifact(f"data-{digest[:12]}", "dataset", metadata=about)
-        artifact.add_reference(file.resolve().as_uri(), name="data", checksum=False)
-        if run.settings.mode in OFFLINE:  # where use_artifact refuses, and its first half works
-            run._log_artifact(artifact, is_user_created=True, use_after_commit=True)
-        else:
-            run.use_artifact(artifact)
-
-    def _save_code(self, run: "wandb.Run", code: Sequence[Path]) -> None:
-        """The library's source as a code artifact, and the user's files beside the program's."""
-        # With the metric list, without which the source cannot be imported.
-        run.log_code(
-            str(PACKAGE), "source-seqgan", include_fn=lambda path: path.endswith((".py", ".toml"))
-        )
-        folder = Path(run.dir) / "code"
-        for file in code:
-            folder.mkdir(exist_ok=True)
-            # A copy: `save` would only link to a file elsewhere.
-            copied = shutil.copy(file, folder / file.name)
-            run.save(copied, base_path=run.dir, policy="now")
-
     def _log(self, run: "wandb.Run", metrics: Metrics) -> None:
         self._define(run, metrics, metrics)
         run.log(dict(metrics))
@@ -322,29 +295,6 @@ class WandbTracker(Tracker):
             shown[f"by_position/{area}"] = wandb.Image(picture)
         run.log({**axes, **shown})
 
-    def _log_checkpoint(
-        self,
-        run: "wandb.Run",
-        folder: Path,
-        aliases: Sequence[str],
-        metadata: Mapping[str, object],
-    ) -> None:
-        import wandb
-
-        # Metadata is JSON, which has no NaN.
-        finite = {
-            name: value
-            for name, value in metadata.items()
-            if not isinstance(value, float) or math.isfinite(value)
-        }
-        artifact = wandb.Artifact(f"checkpoint-{run.id}", "model", metadata=finite)
-        for file in sorted(folder.iterdir()):
-            artifact.add_file(str(file), name=f"checkpoints/00000000/{file.name}")
-        for file in map(self._run_folder.joinpath, RUN_FILES):
-            if file.is_file():
-                artifact.add_file(str(file))
-        run.log_artifact(artifact, aliases=list(aliases))
-
     def _log_samples(self, run: "wandb.Run", rows: Sequence[SampleRow]) -> None:
         import wandb
 
@@ -366,10 +316,10 @@ class WandbTracker(Tracker):
             for name, file in ending.files.items()
         }
         if ending.table:
-            shown["results"] = _table_of(ending.table)
+            shown["results"] = table_of(ending.table)
         if ending.curve:
             shown["curve"] = wandb.plot.line(
-                _table_of(ending.curve),
+                table_of(ending.curve),
                 "quality",
                 "diversity",
                 stroke="generator",
@@ -381,13 +331,6 @@ class WandbTracker(Tracker):
     def _read_position(self, run: "wandb.Run") -> None:
         # Until its first row, a continued run reports step 0.
         self._position["step"] = max(self._position["step"], run.step - 1)
-
-
-def _table_of(rows: Sequence[Mapping[str, float | str]]) -> "wandb.Table":
-    import wandb
-
-    columns: list[str | int] = list(dict.fromkeys(column for row in rows for column in row))
-    return wandb.Table(columns=columns, data=[[row.get(str(c)) for c in columns] for row in rows])
 
 
 def _forget_process() -> None:
