@@ -19,6 +19,8 @@ def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None
         results: what `results.json` holds.
         record: of wandb, offline, where it may lie elsewhere.
     """
+    from seqgan.report.picture import font_hint
+    from seqgan.report.recorded import read_run
     from seqgan.report.summary import closing_sentences, stored_table
 
     print("\n".join(stored_table(results).lines(sys.stdout)))
@@ -36,6 +38,8 @@ def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None
         say(f"TensorBoard: tensorboard --logdir {shlex.quote(str(folder.path))}")
     if (tables := folder.path / "metrics.csv").is_file():
         say(f"CSV: {tables}")
+    if hint := font_hint(read_run(folder.path)):
+        say(f"{folder.picture} has some characters as numbers. {hint}")
     for step in next_steps(folder):
         say(f"next: {step}")
 

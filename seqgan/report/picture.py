@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from seqgan.report.charts import drawable, drawable_name, font_families, plain_style, undrawable
 from seqgan.report.curves import (
@@ -98,10 +99,10 @@ def _texts(axes: Axes, run: Recorded) -> None:
         for side, lines in zip(sides, shown, strict=True):
             side += [*lines, *[""] * (height - len(lines))]
     if hint := font_hint(run):
-        sides[0] += ["", hint]
+        axes.text(0, 0, hint, fontsize=9, transform=axes.transAxes, in_layout=False)
     # A wide script may run over the edge; the layout would shrink every other axes to fit it in.
     for place, lines in zip((0.0, 0.51), sides, strict=True):
-        axes.text(
+        text = axes.text(
             place,
             1,
             "\n".join(lines),
@@ -110,6 +111,7 @@ def _texts(axes: Axes, run: Recorded) -> None:
             transform=axes.transAxes,
             in_layout=False,
         )
+        text.set_clip_path(Rectangle((place, -1), 0.49, 3, transform=axes.transAxes))
 
 
 def _lines(row: Row, families: Sequence[str]) -> list[str]:

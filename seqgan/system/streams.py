@@ -84,6 +84,8 @@ def secure_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     logging.raiseExceptions = False  # else a log that cannot be written fills a page each time
     gone = {errno.EPIPE} | ({errno.EIO} if os.isatty(1) else set())
+    # It says of a font, once for each text, that a picture uses another weight of it.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115  # as long as the process
     sys.stdout = _stream(sys.stdout, 1, frozenset(gone), lines=os.isatty(1))

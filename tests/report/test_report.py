@@ -121,7 +121,7 @@ def test_information_is_drawn_with_two_standard_errors(make_run, drawn):
 
 def sample_lines(axes, side=0):
     """Lines of the samples before the game, or after it."""
-    return axes[""].texts[side].get_text().splitlines()
+    return axes[""].texts[side - 2].get_text().splitlines()
 
 
 def test_samples_of_both_phases_at_most_five_each(make_run, drawn):
@@ -152,12 +152,13 @@ def test_samples_of_a_pair_begin_in_one_row(make_run, drawn):
 def test_the_picture_and_the_page_name_the_package_that_has_a_font(make_run, drawn, monkeypatch):
     folder = make_run([QUATRAIN, "a man ."])
     monkeypatch.setattr("seqgan.report.charts.WIDE_FONTS", ())
-    lines = sample_lines(drawn(folder))
-    assert lines[1].startswith("    [5E8A][524D]")
-    assert lines[-1].startswith("No font here has [5E8A], for one: ")
-    assert lines[-1].endswith("Debian's and Ubuntu's package fonts-noto-cjk.")
-    assert font_hint(read_run(folder)) == lines[-1]
-    assert f"In report.png some characters are numbers. {lines[-1]}" in missing(read_run(folder))
+    axes = drawn(folder)
+    assert sample_lines(axes)[1].startswith("    [5E8A][524D]")
+    hint = axes[""].texts[0].get_text()
+    assert hint.startswith("No font here has [5E8A], for one: ")
+    assert hint.endswith("Debian's and Ubuntu's package fonts-noto-cjk.")
+    assert font_hint(read_run(folder)) == hint
+    assert f"In report.png some characters are numbers. {hint}" in missing(read_run(folder))
     # No package is known for every character, and none is needed for these.
     for texts in (["\U0001f600 \ue000"], ["Ж é"]):
         write_lines(folder / "samples.jsonl", samples_of_both_ends(texts))
