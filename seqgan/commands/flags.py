@@ -181,6 +181,11 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig",
     return config, flags
 
 
+def chosen_kind(flags: list[str], slot: str) -> str:
+    """The kind that flags choose for a slot; empty where they choose none."""
+    return _take_last(flags, f"--{slot}", f"--{slot}.kind")[0] or ""
+
+
 def _take_last(flags: list[str], *names: str) -> tuple[str | None, list[str]]:
     """As `take`, of a flag with several names that may be given again; the last value counts."""
     last = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqgan.commands.flags import asks_help, with_flags
+from seqgan.commands.flags import asks_help, chosen_kind, with_flags
 from seqgan.commands.parsing import InputError, given_path, take
 from seqgan.commands.short_names import long_names
 from seqgan.system.plugins import nearest
@@ -19,7 +19,8 @@ WAYS = "--config FILE (YAML), --resume RUN or --fork RUN"
 PRESET_OF = {".txt": "text", ".npz": "oracle"}
 TABLES = (".jsonl", ".csv")
 SETTINGS = (".yaml", ".yml")
-CONTINUATIONS = ("continuation", "completion")
+COMPLETION = "completion"  # TRL's name for a continuation
+CONTINUATIONS = ("continuation", COMPLETION)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def parse_config(given: Given, trusted: bool) -> "TrainConfig":
         SeqganError: nothing is given, or a setting or a flag cannot be used.
     """
     from seqgan.training.config_files import load_config
-    from seqgan.training.presets import PRESETS
+    from seqgan.training.presets import PRESETS, with_beside
     from seqgan.training.trust import TRAINING
 
     if not given.preset and not given.config and not asks_help(given.flags):
@@ -104,7 +105,33 @@ def parse_config(given: Given, trusted: bool) -> "TrainConfig":
     if given.config:
         config = load_config(given_path(given.config), trusted, TRAINING, given.flags)
         return with_flags(config, given.flags, f"--config {given.config}")
-    return with_flags(PRESETS[given.preset or "text"](), given.flags, given.preset or "FILE")
+    config = PRESETS[given.preset or "text"]()
+    config, _ = with_beside(config, chosen_kind(given.flags, "generator"))
+    return with_flags(config, given.flags, given.preset or "FILE")
+
+
+def note_beside(given: Given, config: "TrainConfig") -> str:
+    """A line about the settings that a kind of generator has brought; empty where it has none.
+
+    Args:
+        config: as `parse_config` gives it.
+    """
+    from seqgan.training.presets import with_beside
+    from seqgan.training.trust import named_in_flags
+
+    if given.config:
+        return ""
+    kind = chosen_kind(given.flags, "generator")
+    _, changes = with_beside(config, kind)
+    set_by_flags = named_in_flags(given.flags)
+    left = {name: value for name, value in changes.items() if name not in set_by_flags}
+    if not left:
+        return ""
+    spelt = ", ".join(
+        f"{name.replace('_', '-')} {' '.join(map(str, value)) if type(value) is tuple else value}"
+        for name, value in left.items()
+    )
+    return f"beside a generator {kind}, what no flag sets: {spelt}"
 
 
 def _with_path(preset: str, flags: list[str]) -> list[str]:
@@ -189,15 +216,19 @@ def _of_table(place: Path, flags: list[str]) -> Given:
 
 
 def _of_prompts(place: Path, columns: Mapping[str, object], flags: list[str]) -> Given:
-    """The preset for prompts, whose continuations have one of two names."""
-    found = [name for name in CONTINUATIONS if name in columns]
-    chosen = ["--task.continuation-column", found[0]] if found[:1] == ["completion"] else []
+    """The preset for prompts, in a column of their own or at the beginning of messages."""
     prompts = "prompt" if "prompt" in columns else "messages"
+    found = [name for name in CONTINUATIONS if name in columns]
     listed = " and ".join(map(repr, [prompts, *found[:1]]))
-    note = f"{place}: prompts in the columns {listed} (preset prompts)"
-    if not found:
-        note = f"{place}: prompts in the column {listed} (preset prompts)"
-    return Given("prompts", flags=[*flags, *chosen], note=note)
+    column = "columns" if found else "column"
+    note = f"{place}: prompts in the {column} {listed} (preset prompts)"
+    named = {flag.partition("=")[0].replace("_", "-") for flag in flags}
+    chosen = [] if prompts == "prompt" else ["--task.prompt-column", prompts]
+    if found[:1] == [COMPLETION]:
+        chosen += ["--task.continuation-column", COMPLETION]
+    if isinstance(columns[prompts], list) and named & {"--generator.path", "--task.tokenizer"}:
+        chosen.append("--task.chat-template")
+    return Given("prompts", flags=[*chosen, *flags], note=note)
 
 
 def _is_path(text: str) -> bool:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from seqgan.commands.continuing import fork, resume
-from seqgan.commands.given import Given, parse_config, read_given, trusted_flags
+from seqgan.commands.given import note_beside, parse_config, read_given, trusted_flags
 from seqgan.commands.parsing import InputError, given_path, take
 from seqgan.commands.prepared import locked, main_first, prepare, processes, reported_once
 from seqgan.commands.train_run import train_run
 from seqgan.system.errors import SeqganError
+from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
     from seqgan.training.runs import RunFolder
@@ -38,7 +39,8 @@ def run(given: list[str]) -> int:
             _check_alone(only[0])
         if not (resumed or parent):
             config = parse_config(replace(read, flags=flags), trusted)
-            _say_preset(read)
+            _say(read.note)
+            _say(note_beside(replace(read, flags=flags), config))
     if resumed is not None:
         return resume(given_path(resumed), others, device, trusted)
     if parent is not None:
@@ -46,12 +48,12 @@ def run(given: list[str]) -> int:
     return ONLY[only[0]](config, trusted) if only else _start(config, trusted)
 
 
-def _say_preset(read: Given) -> None:
-    """Says which preset a file's columns chose."""
+def _say(note: str) -> None:
+    """Says what was chosen for a person: a preset by a file's columns, settings by a generator."""
     from seqgan.system.runtime import launched_rank
 
-    if read.note and launched_rank() == 0:
-        print(read.note, file=sys.stderr)
+    if note and launched_rank() == 0:
+        say(note, sys.stderr)
 
 
 def _check_alone(flag: str) -> None:

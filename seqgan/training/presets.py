@@ -1,6 +1,8 @@
 """Named starting points: complete settings for common runs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.updates import GeneratorUpdate
@@ -111,6 +113,41 @@ def prompts_preset() -> TrainConfig:
         generator=TransformerGeneratorConfig(dropout=0.2),
         pretrain=PretrainConfig(epochs=60, patience=3, learning_rate=1e-3),
     )
+
+
+# What goes beside a kind of generator in place of the preset's own, by dotted setting. A language
+# model has little to learn from a few texts, and a token of it costs thousands of times as much as
+# one of the presets' networks: a completion for every token would be all that a run does.
+BESIDE: Mapping[str, Mapping[str, Any]] = {
+    "pretrained": {
+        "pretrain.epochs": 1,
+        "pretrain.batch_size": 16,
+        "pretrain.learning_rate": 1e-4,
+        "discriminator_training.pretrain_rounds": 2,
+        "discriminator_training.num_sequences": 64,
+        "rule.num_rollouts": 0,
+        "rule.learning_rate": 1e-4,
+        "adversarial.iterations": 20,
+        "adversarial.batch_size": 16,
+        "evaluation.num_samples": 64,
+        "evaluation.num_final": 64,
+        "evaluation.num_heldout": 64,
+        "evaluation.temperatures": (1.0, 0.7),
+    },
+}
+
+
+def with_beside(config: TrainConfig, kind: str) -> tuple[TrainConfig, dict[str, Any]]:
+    """A preset with what goes beside a kind of generator, and these settings by their names.
+
+    A rule of the user's own may lack some of them.
+    """
+    changes = {}
+    for name, value in BESIDE.get(kind, {}).items():
+        part, _, last = name.partition(".")
+        if hasattr(getattr(config, part), last):
+            changes[name] = value
+    return config.with_(**changes), changes
 
 
 PRESETS = {

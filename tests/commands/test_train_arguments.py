@@ -1,16 +1,18 @@
 """`seqgan train` as people type it first: files, short names, slips, and the help."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seqgan.commands.given import configuration, read_given
+from seqgan.commands.given import configuration, note_beside, read_given
 from seqgan.commands.short_names import ELSEWHERE, SHORT
 from seqgan.commands.train_help import KINDS
 from seqgan.system.errors import SeqganError
-from seqgan.training.presets import PRESETS
+from seqgan.training.config_files import save_config
+from seqgan.training.presets import PRESETS, prompts_preset
 from seqgan.training.slots import SLOTS
 from tests.tiny_commands import run
 
@@ -22,6 +24,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("captions.txt").write_text("a dog runs\nthe cat sits\n")
     Path("pairs.jsonl").write_text('{"prompt": "a", "completion": "b c"}\n')
     Path("named.csv").write_text("prompt,continuation\na,b\n")
+    said = {role: {"role": role, "content": "a"} for role in ("user", "assistant")}
+    Path("chat.jsonl").write_text(json.dumps({"messages": [*said.values()]}))
     Path("texts.csv").write_text("number,text\n1,a\n")
     Path("one.csv").write_text("caption\na dog\n")
     Path("two.csv").write_text("title,body\na,b\n")
@@ -54,6 +58,12 @@ def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "prompts",
             {"path": "pairs.jsonl", "continuation_column": "completion"},
         ),
+        (["chat.jsonl"], "prompts", {"prompt_column": "messages", "chat_template": False}),
+        (
+            ["chat.jsonl", "--model", "user/name"],
+            "prompts",
+            {"prompt_column": "messages", "chat_template": True},
+        ),
         (["named.csv"], "prompts", {"continuation_column": "continuation"}),
         (["texts.csv"], "text", {"column": "text"}),
         (["one.csv"], "text", {"column": "caption"}),
@@ -73,6 +83,25 @@ def test_a_file_is_what_to_train_on(
     task = configuration(arguments).task
     assert task.kind == kind
     assert {name: getattr(task, name) for name in settings} == settings
+
+
+@pytest.mark.usefixtures("here")
+def test_a_language_model_starts_with_settings_of_its_own() -> None:
+    """Flags win, and the settings of a file are as they stand there."""
+    flags = ["pairs.jsonl", "--model", "user/name", "--epochs", "3", "--output=x"]
+    config = configuration(flags)
+    assert config.rule.num_rollouts == 0
+    assert config.pretrain.epochs == 3
+    note = note_beside(read_given(flags), config)
+    assert note.startswith("beside a generator pretrained, what no flag sets: pretrain.batch-size")
+    assert "rule.num-rollouts 0" in note
+    assert "epochs" not in note
+    assert configuration([*flags, "--rollouts", "5"]).rule.num_rollouts == 5
+    assert configuration(["pairs.jsonl"]).rule.num_rollouts == prompts_preset().rule.num_rollouts
+    assert note_beside(read_given(["pairs.jsonl"]), config) == ""
+    save_config(prompts_preset(), Path("own.yaml"))
+    of_file = configuration(["--config", "own.yaml", "--model", "user/name"])
+    assert of_file.rule.num_rollouts == prompts_preset().rule.num_rollouts
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from seqgan.data.sequences import Sequences
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.tasks.base import FixedTask, Task, heldout_prompts
+from seqgan.tasks.files.prompt_columns import read_pair
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task, read_prompts
 from seqgan.tasks.files.text_files import TextFileError
 
@@ -45,6 +46,55 @@ def pairs(rows: Sequences) -> list[tuple[str, str]]:
     assert rows.prompts is not None
     prompts = [rows.vocabulary.decode_prompt(row) for row in rows.prompts.tolist()]
     return list(zip(prompts, rows.texts, strict=True))
+
+
+def said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def test_the_columns_of_trl(tmp_path: Path) -> None:
+    """A completion is a continuation; the last of the messages is one; other columns stay."""
+    records = [
+        {"prompt": "Which pet?", "completion": "a dog", "level": 1},
+        {
+            "prompt": [said("user", "Which bird?")],
+            "completion": [said("assistant", "a kite")],
+            "level": 2,
+        },
+        {"messages": [said("user", "Which fish?"), said("assistant", "an eel")], "level": 3},
+        {
+            "messages": [
+                said("system", "be brief"),
+                said("user", "Hello"),
+                said("assistant", "hi"),
+                said("user", "Which cat?"),
+                said("assistant", "a lion"),
+            ]
+        },
+    ]
+    chosen = [read_pair("here", record, "prompt", "continuation") for record in records[:2]]
+    chosen += [read_pair("here", record, "messages", "continuation") for record in records[2:]]
+    assert [(pair.prompt, pair.continuation) for pair in chosen] == [
+        ("Which pet?", "a dog"),
+        ("Which bird?", "a kite"),
+        ("Which fish?", "an eel"),
+        ("system: be brief\nuser: Hello\nassistant: hi\nuser: Which cat?", "a lion"),
+    ]
+    assert [len(pair.messages) for pair in chosen] == [0, 1, 1, 4]
+    used = [("prompt", "completion"), ("prompt", "completion"), ("messages",), ("messages",)]
+    assert [pair.columns for pair in chosen] == used
+    path = write(
+        tmp_path,
+        records[2:]
+        + [
+            {"messages": [said("user", f"Which {pet}?"), said("assistant", "a bird")]}
+            for pet in ("hen", "owl", "tit")
+        ],
+    )
+    task = task_of(path, prompt_column="messages")  # without a tokenizer the messages are texts
+    found = [pair for rows in everything(task) for pair in pairs(rows)]
+    assert ("which hen ?", "a bird") in found
+    assert ("system : be brief user : hello assistant : hi user : which cat ?", "a lion") in found
 
 
 @pytest.fixture
@@ -222,16 +272,32 @@ GOOD = '{"prompt": "a b", "continuation": "c"}'
         (f"{GOOD}\n[1]", r"data.jsonl, line 2: a line holds one JSON object, got '\[1\]'"),
         (
             f'{GOOD}\n\n{{"question": "a", "answer": "b"}}',
-            "data.jsonl, line 3: task.prompt_column is one of 'question', 'answer', got 'prompt'",
+            "line 3 has no column 'prompt'; --task.prompt-column is one of 'question', 'answer'",
         ),
         (
             '{"prompt": "a", "answer": "b"}',
-            "line 1: task.continuation_column is one of 'prompt', 'answer', got 'continuation'",
+            "line 1 has no column 'continuation'; --task.continuation-column",
         ),
-        ("{}", "line 1: task.prompt_column is one of no columns, got 'prompt'"),
+        ("{}", "line 1 has no column 'prompt'; --task.prompt-column is one of no columns"),
+        (
+            '{"prompt": 3, "continuation": "b"}',
+            r"line 1: the column 'prompt' is a string, got 3",
+        ),
         (
             '{"prompt": ["a"], "continuation": "b"}',
-            r"line 1: the column 'prompt' is a string, got \['a'\]",
+            r"line 1: a message in 'prompt' is 'a', but must have a role and content",
+        ),
+        (
+            '{"prompt": [], "continuation": "b"}',
+            r"line 1: 'prompt' has no messages",
+        ),
+        (
+            '{"prompt": [{"role": "user", "content": "a"}]}',
+            r"line 1: the last message in 'prompt' is of the role 'user', but must be the assist",
+        ),
+        (
+            '{"prompt": [{"role": "assistant", "content": "a"}]}',
+            r"line 1: no message stands before the answer in 'prompt'",
         ),
         (
             f'{GOOD}\n{{"prompt": "a", "continuation": null}}',
@@ -261,7 +327,7 @@ def test_one_line_for_bad_data(tmp_path: Path, content: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ("prompt,answer\na,b\n", "line 2: task.continuation_column is one of 'prompt', 'answer'"),
+        ("prompt,answer\na,b\n", "line 2 has no column 'continuation'; --task.con"),
         ("prompt,prompt\na,b\n", "line 1: the header names each column once, got 'prompt'"),
         ("prompt,continuation\na,b,c\n", "line 2: a record has as many fields as the header, 2"),
         ('prompt,continuation\n"a,b\n', "line 2: a record is well-formed CSV"),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
 from seqgan.data.words import split_text
+from seqgan.tasks.files.prompt_columns import Message, as_text
 from seqgan.tasks.files.prompt_rows import Numbers, PromptRows, ReadRows
 from seqgan.tasks.files.subwords import Ids, Subwords
 from seqgan.tasks.files.text import UNKNOWN
@@ -35,7 +36,9 @@ class WordNumbers:
             rows.append(np.array(numbers, np.uint32))
         return rows
 
-    prompts = texts
+    def prompts(self, prompts: Sequence[str | tuple[Message, ...]]) -> list[Numbers]:
+        """The numbers of each prompt's words; of messages, those of their texts."""
+        return self.texts([each if isinstance(each, str) else as_text(each) for each in prompts])
 
     def vocabulary(
         self, name: str, rows: ReadRows, labels: Labels
@@ -84,8 +87,26 @@ class SubwordNumbers:
     def texts(self, texts: Sequence[str]) -> list[Numbers]:
         return self._numbers(self.subwords.texts(texts))
 
-    def prompts(self, texts: Sequence[str]) -> list[Numbers]:
-        return self._numbers(self.subwords.prompts(texts, self.chat_template))
+    def prompts(self, prompts: Sequence[str | tuple[Message, ...]]) -> list[Numbers]:
+        """The numbers of each prompt's tokens: of texts, or of messages in the chat template.
+
+        Raises:
+            ModelFolderError: the tokenizer has no chat template, or it refuses a prompt.
+            TextFileError: there are messages, but nobody asked for the chat template.
+        """
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        if len(texts) == len(prompts):
+            return self._numbers(self.subwords.prompts(texts, self.chat_template))
+        if not self.chat_template:
+            raise TextFileError(
+                "the prompts are chat messages; --task.chat-template puts them into the chat"
+                " template of the tokenizer"
+            )
+        as_messages = [
+            [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+            for prompt in prompts
+        ]
+        return self._numbers(self.subwords.conversations(as_messages))
 
     def _numbers(self, rows: Sequence[Ids]) -> list[Numbers]:
         return [(row + END + 1).astype(np.uint32) for row in rows]

@@ -10,11 +10,11 @@ tokenizers a word begins with its space. So where a prompt ends in a word, its c
 with a space (" blue."), as in the prompt-completion data of TRL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from seqgan.models.generators.base import GeneratorConfig, context_window, token
 from seqgan.system.checks import Portion, Seed, Size, at_least, check_settings, expand_home
 from seqgan.system.errors import DataError
 from seqgan.tasks.base import FixedTask, Split
+from seqgan.tasks.files.prompt_columns import read_pair
 from seqgan.tasks.files.prompt_cutting import SubwordNumbers, WordNumbers
 from seqgan.tasks.files.prompt_rows import PromptRows, ReadRows, left_padded
 from seqgan.tasks.files.prompt_sources import Record, open_records
@@ -49,14 +50,16 @@ class PromptsConfig:
     # The data: .jsonl (one object a line), .csv (with a header), a folder that `save_to_disk` of
     # Hugging Face's datasets wrote, or a hub name, as user/name or user/name:split.
     path: str = ""
-    # The column of the prompts, which are to be continued.
+    # The column of the prompts, which are to be continued: texts, or chat messages, of which the
+    # last is the continuation where there is no other column.
     prompt_column: str = "prompt"
-    # The column of the continuations. Other columns are there for rewards.
+    # The column of the continuations; where there is none of the default name, `completion`. Other
+    # columns are there for rewards.
     continuation_column: str = "continuation"
     # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
     # characters, or the tokenizer of a pretrained generator.
     tokenizer: str = ""
-    # Whether a prompt is put into the tokenizer's chat template, as the user's message.
+    # Whether prompts are put into the tokenizer's chat template: a text is the user's message.
     chat_template: bool = False
     # A token, if there is no tokenizer: a word (in NFC, punctuation split off) or a character.
     level: Literal["word", "character"] = "word"
@@ -216,21 +219,18 @@ def _read(
     data: ReadRows,
 ) -> None:
     """Cuts records into tokens, and keeps those whose continuation is neither blank nor long."""
-    names = config.prompt_column, config.continuation_column
     pairs = [
-        (
-            _column(place, record, "prompt_column", names[0]),
-            _column(place, record, "continuation_column", names[1]),
-        )
+        read_pair(place, record, config.prompt_column, config.continuation_column)
         for place, record in records
     ]
-    prompts = cut.prompts([prompt for prompt, _ in pairs])
-    for (place, _), (prompt, _), row in zip(records, pairs, prompts, strict=True):
-        if not prompt.strip() or not len(row):
-            raise TextFileError(f"{place}: a prompt is a text, got {prompt!r}")
-    continuations = cut.texts([continuation for _, continuation in pairs])
+    prompts = cut.prompts([pair.messages or pair.prompt for pair in pairs])
+    for (place, _), pair, row in zip(records, pairs, prompts, strict=True):
+        if not pair.prompt.strip() or not len(row):
+            raise TextFileError(f"{place}: a prompt is a text, got {pair.prompt!r}")
+    continuations = cut.texts([pair.continuation for pair in pairs])
     rows = zip(records, pairs, prompts, continuations, strict=True)
-    for (place, record), (text, spelt), prompt_row, continuation in rows:
+    for (place, record), pair, prompt_row, continuation in rows:
+        spelt = pair.continuation
         _check_length(place, len(prompt_row), config, window)
         is_blank = not spelt.strip() or not len(continuation)
         data.num_records += 1
@@ -238,17 +238,10 @@ def _read(
         data.num_long += len(continuation) >= config.max_length
         if is_blank or len(continuation) >= config.max_length:
             continue
-        data.num_spaced += text[-1].isspace() or spelt[0].isspace()
-        more = {name: value for name, value in record.items() if name not in names}
+        data.num_spaced += pair.prompt[-1].isspace() or spelt[0].isspace()
+        more = {name: value for name, value in record.items() if name not in pair.columns}
         ended = np.append(continuation, np.uint32(END))
-        data.add(text, prompt_row, ended, more)
-
-
-def _column(place: str, record: Mapping[str, Any], setting: str, column: str) -> str:
-    if column not in record:
-        there = ", ".join(map(repr, record)) or "no columns"
-        raise TextFileError(f"{place}: task.{setting} is one of {there}, got {column!r}")
-    return text_of(place, record, column)
+        data.add(pair.prompt, prompt_row, ended, more)
 
 
 def _check_length(place: str, length: int, config: PromptsConfig, window: int | None) -> None:

@@ -54,11 +54,6 @@ class Subwords:
         """
         if not chat_template:
             return self._translated(self.tokenizer(list(prompts), verbose=False)["input_ids"])
-        if not self.tokenizer.chat_template:
-            raise ModelFolderError(
-                f"task.chat_template takes a tokenizer with a chat template,"
-                f" {self.vocabulary.tokenizer} has none"
-            )
         return self.conversations([[{"role": "user", "content": prompt}] for prompt in prompts])
 
     def conversations(self, conversations: Sequence[Sequence[Mapping[str, Any]]]) -> list[Ids]:
@@ -68,18 +63,23 @@ class Subwords:
             conversations: the messages of each, with a `role` and a `content`.
 
         Raises:
-            ModelFolderError: the chat template refuses a conversation.
+            ModelFolderError: there is no chat template, or it refuses a conversation.
         """
         import jinja2
 
+        if not self.tokenizer.chat_template:
+            raise ModelFolderError(
+                f"the tokenizer {self.vocabulary.tokenizer} has no chat template, which"
+                " --task.chat-template asks for"
+            )
         try:
             rows = self.tokenizer.apply_chat_template(
                 list(conversations), add_generation_prompt=True, return_dict=True
             )
         except jinja2.TemplateError as error:
             raise ModelFolderError(
-                f"the chat template of {self.vocabulary.tokenizer} takes one user's message,"
-                f" got: {' '.join(str(error).split())}"
+                f"the chat template of {self.vocabulary.tokenizer} refuses the messages:"
+                f" {' '.join(str(error).split())}"
             ) from error
         return self._translated(rows["input_ids"])
 
