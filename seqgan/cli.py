@@ -65,6 +65,17 @@ COMMANDS = (
     "sweep",
     "judge",
 )
+# What people may call them.
+CALLED = {
+    "estimate": "train ... --estimate-time",
+    "profile": "train ... --profile",
+    "resume": "train --resume RUN",
+    "fork": "train --fork RUN",
+    "generate": "sample",
+    "eval": "evaluate",
+    "test": "evaluate",
+    "plot": "report",
+}
 
 
 def main(arguments: "Sequence[str] | None" = None) -> "NoReturn":
@@ -128,9 +139,11 @@ def _dispatch(given: list[str]) -> int:
     from seqgan.system.shortage import check_limit
 
     if given[0] not in COMMANDS:
+        near = nearest(given[0], COMMANDS)
+        if given[0] in CALLED:
+            near = f"; it is called seqgan {CALLED[given[0]]} here"
         raise InputError(
-            f"unknown command {given[0]!r}{nearest(given[0], COMMANDS)}; a command is one of"
-            f" {', '.join(COMMANDS)}"
+            f"unknown command {given[0]!r}{near}; a command is one of {', '.join(COMMANDS)}"
         )
     check_limit()
     command = importlib.import_module(f"seqgan.commands.{given[0]}")

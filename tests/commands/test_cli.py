@@ -83,6 +83,7 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
     ("arguments", "message"),
     [
         (["trian", "captions"], "unknown command 'trian'; the nearest is train"),
+        (["generate", "runs/x"], "unknown command 'generate'; it is called seqgan sample here"),
         (["train"], "nothing to train on; train takes a file of texts"),
         (["train", "capton"], "unknown preset 'capton'; the nearest is captions"),
         (["train", "--seed", "3"], "nothing to train on"),
