@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from seqgan.data.sequences import Trajectories
-from seqgan.learning.rollouts import monte_carlo_action_values
-from seqgan.models.sampling import sequence_log_probs
+from seqgan.models.sampling import sample, sequence_log_probs
 from seqgan.rewards.adapters.functions import FunctionReward
 from seqgan.rewards.base import RewardModel
-from seqgan.rewards.shipped.controls import ConstantReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.seeding import seeded_from
 from seqgan.system.timing import seconds_at
+from seqgan.tasks.base import prompts_of
 
 if TYPE_CHECKING:
+    from seqgan.data.sequences import Sequences
     from seqgan.learning.players import Players
 
 MOST = 1024  # texts that are timed together
-MANY_DRAWN = 64  # texts that stand for more of them
+FEW_TOKENS = 8  # of the texts that are drawn; a long text takes as many times more
 
 
 class Pace:
     """Seconds of what the players do again and again, each timed when it is first asked for.
 
     The players are left as they were. Rewards of the user's own are never asked, as they may cost
-    money: their time is not in it.
+    money: their time is not in it. Texts count as long as real ones are, whatever the generator
+    draws before it is trained.
     """
 
     def __init__(self, players: "Players") -> None:
@@ -38,83 +38,79 @@ class Pace:
         self.together = MOST  # texts that are timed together, at most
         self._known: dict[tuple[str, int], float] = {}
 
-    def draw(self, n: int) -> float:
+    def draw(self, n: float | int) -> float:
         """Seconds to draw n texts."""
-        each = self._each("draw", lambda count: self.players.draw(count, _rng()))
-        return n * each * self._shortening
+        players, task = self.players, self.players.task
+        length = min(task.max_length, FEW_TOKENS)
+
+        def draw(count: int) -> None:
+            prompts = prompts_of(task, "train", count, _rng(), players.device)
+            sample(players.generator, task.vocabulary, count, length, _rng(), None, prompts)
+
+        return n * self._each("draw", draw) * self.mean_length / length
+
+    @cached_property
+    def mean_length(self) -> float:
+        """Tokens of a real text."""
+        size = min(self.players.task.size("train"), MOST)
+        return float(self._real(size).lengths.float().mean())
+
+    def complete(self, n: int, stride: int, num_rollouts: int) -> float:
+        """Seconds of the rollouts of n texts, half a text each, and of the rewards for them."""
+        if num_rollouts == 0:
+            return 0.0
+        completions = n * num_rollouts * max(self.mean_length - 1, 0.0) / stride
+        return self.draw(completions / 2) + self.reward(completions)
+
+    def reward(self, n: float | int) -> float:
+        """Seconds of the rewards of n texts."""
+        known = [part for part in self.players.rewards.parts if not is_own(part)]
+        if not known:
+            return 0.0
+        rewards = WeightedSum(known)
+        return n * self._each("reward", lambda count: rewards.score_parts(self._real(count)))
 
     def score(self, n: int) -> float:
         """Seconds of the likelihoods of n texts."""
-        players = self.players
-
-        def score(count: int) -> None:
-            sequence_log_probs(players.generator, players.real("train", count, _rng()))
-
-        return n * self._each("score", score)
+        generator = self.players.generator
+        return n * self._each("score", lambda m: sequence_log_probs(generator, self._real(m)))
 
     def judge(self, n: int) -> float:
         """Seconds of the discriminator's opinion of n texts; 0 without a discriminator."""
-        players, judge = self.players, self.players.discriminator
+        judge = self.players.discriminator
         if judge is None:
             return 0.0
-        return n * self._each("judge", lambda m: judge.logits(players.real("train", m, _rng())))
+        return n * self._each("judge", lambda count: judge.logits(self._real(count)))
 
     def learn(self, n: int) -> float:
         """Seconds of the gradient of n texts' likelihood."""
-        players = self.players
+        generator = self.players.generator
 
         def learn(count: int) -> None:
-            players.generator.train()
-            texts = players.real("train", count, _rng())
-            players.generator.negative_log_likelihood(texts).backward()
+            generator.train()
+            generator.negative_log_likelihood(self._real(count)).backward()
 
-        with _untouched(players.generator), seeded_from(_rng(), players.device):
+        with _untouched(generator), seeded_from(_rng(), self.players.device):
             return self._at("learn", n, learn)
 
     def teach(self, n: int) -> float:
         """Seconds of a step of the reward that learns, on n real and n generated texts."""
-        players, reward = self.players, self.players.rewards.learning
+        reward = self.players.rewards.learning
         if reward is None or is_own(reward):
             return 0.0
         before = copy.deepcopy(reward.state_dict())
-        generated = players.draw(min(n, MANY_DRAWN), _rng())
-
-        def teach(count: int) -> None:
-            rows = torch.arange(count) % len(generated)
-            real = players.real("train", count, _rng())
-            reward.update(real.select(torch.arange(count) % len(real)), generated.select(rows))
-
         try:
-            with seeded_from(_rng(), players.device):
-                return self._at("teach", n, teach)
+            with seeded_from(_rng(), self.players.device):
+                return self._at(
+                    "teach", n, lambda count: reward.update(self._real(count), self._real(count))
+                )
         finally:
             reward.load_state_dict(before)
 
-    def value(self, n: int, num_rollouts: int, chunk_size: int, stride: int) -> float:
-        """Seconds of the rollouts of n texts."""
-        if num_rollouts == 0:
-            return 0.0
-        players = self.players
-        known = [part for part in players.rewards.parts if not is_own(part)] or [ConstantReward()]
-        rewards, texts = WeightedSum(known), players.draw(min(n, MANY_DRAWN), _rng())
-        nothing = torch.zeros(texts.tokens.shape, device=texts.tokens.device)
-
-        def value(count: int) -> None:
-            rows = torch.arange(count) % len(texts)
-            trajectories = Trajectories(texts.select(rows), nothing[rows], nothing[rows])
-            monte_carlo_action_values(
-                players.generator, rewards, trajectories, num_rollouts, _rng(), chunk_size, stride
-            )
-
-        return self._at("value", n, value) * self._shortening**2  # of shorter texts, and fewer
-
-    @cached_property
-    def _shortening(self) -> float:
-        """The length of real texts by that of generated ones, which begin too long."""
-        players = self.players
-        real = players.real("train", min(players.task.size("train"), MOST), _rng())
-        drawn = players.draw(MANY_DRAWN, _rng())
-        return min(float(real.lengths.float().mean() / drawn.lengths.float().mean()), 1.0)
+    def _real(self, n: int) -> "Sequences":
+        """n texts of the training split, some of them again where there are fewer."""
+        texts = self.players.real("train", min(n, self.players.task.size("train")), _rng())
+        return texts.select(torch.arange(n) % len(texts))
 
     def _each(self, name: str, action: Callable[[int], object]) -> float:
         """Seconds of each of many texts."""

@@ -26,26 +26,32 @@ def fastest(action: Callable[[], object], repeats: int = 3) -> float:
 
 
 ENOUGH = 0.1  # seconds of a call that are told from noise
-MANY = 16  # below this size fixed costs weigh too much, if there is the time to find out
-LONG = 1.0  # seconds of a call that is not made again at a larger size
+LONG = 1.0  # seconds of a call that is not made again
+MANY = 4  # size up to which calls are made again, so that fixed costs are told from the others
 
 
 def seconds_at(action: Callable[[int], object], size: int) -> float:
-    """Seconds that an action takes at a size, timed at that size or at a smaller one.
+    """Seconds that an action takes at a size, timed at smaller ones if it takes long.
 
-    The size grows fourfold until a call takes long enough. Fixed costs then count as if they grew
-    along, so the result is rather too large.
+    The size grows fourfold until a call takes long enough; beyond it the time grows along the line
+    through the last two sizes, and by a quarter of the time per size at the least.
     """
-    action(1)  # warms up
-    tried = 1
-    while True:
-        started = time.perf_counter()
-        action(tried)
-        seconds = time.perf_counter() - started
-        told = seconds >= ENOUGH and (tried >= MANY or seconds >= LONG)
-        if tried >= size or told:
-            return seconds * size / tried
-        tried = min(4 * tried, size)
+    tried, seconds = 1, _timed(action, 1)
+    if seconds < LONG:
+        seconds = _timed(action, 1)  # without what the first call has to warm up
+    slope = seconds
+    while tried < size and (seconds < ENOUGH or (tried < MANY and seconds < LONG)):
+        larger = min(4 * tried, size)
+        longer = _timed(action, larger)
+        slope = max((longer - seconds) / (larger - tried), longer / larger / 4)
+        tried, seconds = larger, longer
+    return seconds + slope * (size - tried)
+
+
+def _timed(action: Callable[[int], object], size: int) -> float:
+    started = time.perf_counter()
+    action(size)
+    return time.perf_counter() - started
 
 
 class Clock:

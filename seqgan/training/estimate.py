@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 
 from seqgan.evaluation.measure import sample_scores, token_rows
-from seqgan.evaluation.metrics.likelihood import likelihood_report
 from seqgan.evaluation.texts import bleu_scores
 from seqgan.learning.pace import MOST, is_own
 from seqgan.learning.players import Players
@@ -125,14 +124,12 @@ def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dic
     players, settings, samples = evaluation.players, evaluation.settings, evaluation.samples
     pace, task = players.pace, players.task
     heldout = min(settings.num_heldout, task.size("test"))
-    measured = _measured(evaluation)
+    compared = _compared(evaluation)
 
     def drawn(n: int) -> float:
-        return pace.draw(n) + n * measured + pace.score(heldout)
+        return pace.draw(n) + pace.score(n + heldout) + n * compared
 
-    shown = pace.value(
-        max(samples.num_shown, 1), samples.num_rollouts, samples.chunk_size, samples.stride
-    )
+    shown = pace.complete(samples.num_shown, samples.stride, samples.num_rollouts)
     each = drawn(settings.num_samples) + pace.judge(2 * settings.num_samples)
     each += pace.score(task.size("dev")) + shown
     temperatures = len([t for t in {*settings.temperatures} if t != 1.0])
@@ -144,23 +141,28 @@ def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dic
     return {EVALUATIONS: (1 + -(-left // settings.every)) * each, **parts}
 
 
-def _measured(evaluation: Evaluation) -> float:
-    """Seconds to measure a generated text: its likelihoods, and its comparison with real ones."""
+def _compared(evaluation: Evaluation) -> float:
+    """Seconds to compare a text with real ones and with the exact distribution, if it is known."""
     players, texts = evaluation.players, evaluation.text_measures
     task, usual = players.task, not _takes_long(evaluation.settings)
     num_blocks = max(players.pace.together // (4 * BLOCK), 1)
-    drawn = players.draw(num_blocks * BLOCK, torch.Generator().manual_seed(0))
+    some = players.real("train", min(num_blocks * BLOCK, task.size("train")), _rng())
 
-    def measure(blocks: int) -> None:
-        some = drawn.select(torch.arange(blocks * BLOCK))
-        likelihood_report(players.generator, some, some.select(torch.arange(1)), task.exact)
-        sample_scores(some, task)
+    def compare(blocks: int) -> None:
+        part = some.select(torch.arange(blocks * BLOCK) % len(some))
+        sample_scores(part, task)
+        if task.exact is not None:
+            task.exact.log_prob(part)
         if texts is not None and usual:
-            rows = token_rows(some)
+            rows = token_rows(part)
             bleu_scores(rows, texts.references)
-            texts.scores(rows, some.texts)
+            texts.scores(rows, part.texts)
 
-    return seconds_at(measure, num_blocks) / (num_blocks * BLOCK)
+    return seconds_at(compare, num_blocks) / (num_blocks * BLOCK)
+
+
+def _rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def _takes_long(settings: EvaluationConfig) -> bool:

@@ -139,34 +139,26 @@ def test_nobody_is_told_how_to_make_a_minute_shorter() -> None:
 # Its cost
 
 
-def test_an_action_that_takes_long_is_not_timed_at_its_size(clock: Callable[[float], None]) -> None:
-    sizes: list[int] = []
+@pytest.mark.parametrize(
+    ("fixed", "each", "size", "sizes"),
+    [
+        (0.0, 0.03, 1000, [1, 1, 4]),  # it takes long: 0.12 s at 4
+        (0.2, 0.01, 1000, [1, 1, 4]),  # most of it is fixed, and is not multiplied
+        (0.0, 2.0, 10, [1]),  # it takes very long
+        (0.0, 1e-6, 40, [1, 1, 4, 16, 40]),  # quick at its very size
+        (0.0, 2e-3, 1000, [1, 1, 4, 16, 64]),
+    ],
+)
+def test_an_action_is_timed_at_sizes_that_cost_little(
+    fixed: float, each: float, size: int, sizes: list[int], clock: Callable[[float], None]
+) -> None:
+    tried: list[int] = []
 
     def action(size: int) -> None:
-        sizes.append(size)
-        clock(0.03 * size)
+        tried.append(size)
+        clock(fixed + each * size)
 
-    assert timing.seconds_at(action, 1000) == pytest.approx(30.0)
-    assert sizes == [1, 1, 4, 16]
-
-
-def test_an_action_that_takes_very_long_is_timed_once(clock: Callable[[float], None]) -> None:
-    sizes: list[int] = []
-
-    def action(size: int) -> None:
-        sizes.append(size)
-        clock(2.0 + size)
-
-    assert timing.seconds_at(action, 10) == pytest.approx(30.0)
-    assert sizes == [1, 1]
-
-
-def test_a_quick_action_is_timed_at_its_size(clock: Callable[[float], None]) -> None:
-    sizes: list[int] = []
-
-    def action(size: int) -> None:
-        sizes.append(size)
-        clock(1e-6 * size)
-
-    assert timing.seconds_at(action, 40) == pytest.approx(40e-6)
-    assert sizes == [1, 1, 4, 16, 40]
+    assert timing.seconds_at(action, size) == pytest.approx(
+        fixed + each * size if fixed == 0 else 0.24 + 0.06 / 4 * 996, rel=1e-6
+    )
+    assert tried == sizes

@@ -212,10 +212,8 @@ class PolicyGradient:
     def expected_seconds(self, players: Players) -> float:
         """Seconds of a step: its texts, their rollouts, and the update."""
         settings, pace, n = self.settings, players.pace, players.batch_size
-        rollouts = pace.value(
-            n, settings.num_rollouts, settings.rollout_chunk, settings.rollout_stride
-        )
-        return pace.draw(n) + rollouts + pace.score(2 * n) + pace.learn(n)
+        rollouts = pace.complete(n, settings.rollout_stride, settings.num_rollouts)
+        return pace.draw(n) + pace.reward(n) + rollouts + pace.score(2 * n) + pace.learn(n)
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""
