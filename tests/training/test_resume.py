@@ -485,8 +485,8 @@ def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> 
             "(6 words), got another (7 words)",
         ),
         (("--adversarial.iteratoins", "6"), "the nearest known one is --adversarial.iterations"),
-        (("--profile",), "--profile is for a preset or --config, got it beside --fork"),
-        (("--resume", "elsewhere"), "train takes one of a preset"),
+        (("--profile",), "--profile and --fork together"),
+        (("--resume", "elsewhere"), "train takes one of them"),
     ],
 )
 def test_a_fork_that_cannot_be_is_one_line_and_makes_nothing(
