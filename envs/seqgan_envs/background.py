@@ -2,7 +2,7 @@
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from threading import Thread
 from typing import Any
 
@@ -19,9 +19,9 @@ class BackgroundLoop:
         Thread(target=_serve, args=(self._loop,), daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs the coroutine and returns its result, or raises its exception."""
-        future = asyncio.run_coroutine_threadsafe(contained(coroutine), self._loop)
+    def run(self, answer: Awaitable[Any]) -> Any:
+        """Awaits the answer and returns it, or raises its exception."""
+        future = asyncio.run_coroutine_threadsafe(contained(answer), self._loop)
         try:
             return future.result()
         except BaseException:  # the wait was interrupted, so nobody needs the answer any more

@@ -4,20 +4,20 @@ The names of a function's parameters say what it gets (`seqgan_envs.signature`),
 say what they are (`seqgan_envs.answers`).
 """
 
-import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from seqgan_envs.answers import UNASKED, Answers, read_answers, split_answer
-from seqgan_envs.background import BackgroundLoop, contained
 from seqgan_envs.signature import Takes, read_signature
+
+if TYPE_CHECKING:
+    from seqgan_envs.background import BackgroundLoop
 
 ROWS_IN_FLIGHT = 64  # simultaneous calls of an asynchronous function that judges one row
 NO_MESSAGES = "string indices must be integers"  # Python's error of completion[0]["content"]
@@ -110,7 +110,7 @@ class AskedFunction:
         self.is_async = any(inspect.iscoroutinefunction(f) for f in (inner, type(inner).__call__))
         self.heads: tuple[str, ...] = ()
         self.per_token = False
-        self._loop = BackgroundLoop() if self.is_async else None
+        self._loop = _background() if self.is_async else None
         self._state = TrainerState()
         self._metrics: dict[str, list[float]] = {}
         self._extras: dict[str, list[Any]] = {}
@@ -170,6 +170,8 @@ class AskedFunction:
                 return error
 
         if self.in_flight > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(self.in_flight) as pool:
                 return list(pool.map(entry, rows))
         entries: list[Any] = []
@@ -181,6 +183,10 @@ class AskedFunction:
 
     async def _ask_all(self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Any]:
         """Awaits an asynchronous function for all rows, so many at a time as may be in flight."""
+        import asyncio
+
+        from seqgan_envs.background import contained
+
         room = asyncio.Semaphore(self.in_flight or ROWS_IN_FLIGHT)
 
         async def ask(row: Mapping[str, Any]) -> Any:
@@ -209,8 +215,8 @@ class AskedFunction:
             self.messages = True
         if not inspect.isawaitable(answer):
             return answer
-        self._loop = BackgroundLoop() if self._loop is None else self._loop
-        return self._loop.run(contained(answer))
+        self._loop = _background() if self._loop is None else self._loop
+        return self._loop.run(answer)
 
     async def _awaited(self, values: Mapping[str, Any], names: Sequence[str]) -> Any:
         """As `_call`, of an asynchronous function."""
@@ -286,6 +292,13 @@ class AskedFunction:
 
     def _log_extra(self, column: str, values: Sequence[Any]) -> None:
         self._extras.setdefault(column, []).extend(values)
+
+
+def _background() -> "BackgroundLoop":
+    """A loop for an asynchronous function; asyncio takes a while to import, and few need it."""
+    from seqgan_envs.background import BackgroundLoop
+
+    return BackgroundLoop()
 
 
 def _argument(name: str, value: Any, messages: bool) -> Any:

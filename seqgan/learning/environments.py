@@ -217,7 +217,10 @@ class MonteCarloReward(gymnasium.Wrapper[Observation, Any, Observation, Any]):
     ) -> None:
         inner = getattr(env, "unwrapped", None)
         if not isinstance(inner, TextGenerationEnv):
-            raise ConfigurationError(f"{env} is no TextGenerationEnv, which dense rewards are for")
+            raise ConfigurationError(
+                f"{env} is no TextGenerationEnv: dense rewards go around the environment itself,"
+                " before what other libraries put around it"
+            )
         super().__init__(env)
         self._inner = inner
         self._values = _PrefixValues(inner, policy, num_rollouts)
@@ -269,7 +272,8 @@ class VectorMonteCarloReward(
         inner = env.unwrapped
         if not isinstance(inner, TextGenerationVectorEnv):
             raise ConfigurationError(
-                f"{env} is no TextGenerationVectorEnv, which dense rewards are for"
+                f"{env} is no TextGenerationVectorEnv: dense rewards go around the environment"
+                " itself, before what other libraries put around it"
             )
         self._inner = inner
         self._values = _PrefixValues(inner, policy, num_rollouts)
