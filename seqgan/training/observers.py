@@ -14,7 +14,7 @@ import torch
 from seqgan.data.lines import as_line
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.evaluation.game.health import find_trouble
+from seqgan.evaluation.game.health import Spreads, find_trouble
 from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.learning.players import Players
 from seqgan.learning.rules.base import ShowsHistograms
@@ -273,11 +273,13 @@ class Alerts(Observer):
     def __init__(self, players: Players, evaluation: Evaluation, tracker: Tracker) -> None:
         self.players, self.evaluation, self.tracker = players, evaluation, tracker
         self.titles: list[str] = []  # kinds of trouble that were told
+        self.spreads = Spreads()
 
     def logged(self, phase: Phase, metrics: Metrics) -> None:
-        if "checkpoint/loss" not in metrics:  # no evaluation in this unit
-            return
-        for trouble in find_trouble(metrics, self.evaluation.start):
+        found = self.spreads.follow(metrics)
+        if "checkpoint/loss" in metrics:  # an evaluation in this unit
+            found += find_trouble(metrics, self.evaluation.start)
+        for trouble in found:
             if trouble.title not in self.titles:
                 self.titles.append(trouble.title)
                 text = f"iteration {self.players.position.iteration}: {trouble.text}"
@@ -285,10 +287,12 @@ class Alerts(Observer):
                 self.tracker.alert(trouble.title, text)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"titles": self.titles}
+        return {"titles": self.titles, "spreads": self.spreads.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.titles = list(state["titles"])
+        if "spreads" in state:  # not in a checkpoint of an older version
+            self.spreads.load_state_dict(state["spreads"])
 
 
 class BestCheckpoint(Observer):

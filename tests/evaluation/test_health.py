@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from seqgan.evaluation.game.health import find_trouble
+from seqgan.evaluation.game.health import FLAT_ITERATIONS, Spreads, find_trouble
 
 START = {"eval/entropy": 1.2, "eval/duplicate_rate": 0.1}
 HEALTHY = {
@@ -50,3 +50,29 @@ def test_the_sentence_has_the_numbers() -> None:
 )
 def test_a_rule_without_its_metrics_is_silent(metrics: Any, start: Any) -> None:
     assert find_trouble(metrics, start) == []
+
+
+def spread(name: str, mean: float, std: float) -> dict[str, float]:
+    return {f"rewards/{name}/mean": mean, f"rewards/{name}/std": std}
+
+
+def test_a_reward_without_spread_is_told_after_several_iterations() -> None:
+    """A constant one, beside one that varies and whose values are large."""
+    spreads = Spreads()
+    metrics = spread("tone", -0.25, 0.0) | spread("length", -5000.0, 0.5)
+    told = [[each.title for each in spreads.follow(metrics)] for _ in range(FLAT_ITERATIONS + 1)]
+    assert told == [[]] * (FLAT_ITERATIONS - 1) + [["reward tone is flat"]] * 2
+
+
+def test_a_reward_that_loses_its_spread_is_told() -> None:
+    spreads = Spreads()
+    assert spreads.follow(spread("a", 0.5, 0.4)) == []
+    for _ in range(FLAT_ITERATIONS - 1):
+        assert spreads.follow(spread("a", 1.0, 0.004)) == []
+    again = Spreads()
+    again.load_state_dict(spreads.state_dict())
+    (trouble,) = again.follow(spread("a", 1.0, 0.004))
+    assert "now 1 with a standard deviation of 0.004" in trouble.text
+    assert spreads.follow(spread("a", 1.0, 0.1)) == []  # it tells texts apart again
+    assert spreads.follow(spread("a", 1.0, 0.0)) == []
+    assert Spreads().follow({"rewards/a/std": float("nan")}) == []

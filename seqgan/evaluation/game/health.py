@@ -1,7 +1,10 @@
 """Plain rules that detect a failing game from its metrics."""
 
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from seqgan.data.metrics import Metrics
 
@@ -11,6 +14,9 @@ LEAST_ENTROPY = 0.5
 LEAST_UNIQUE = 0.5
 # A discriminator has won at this accuracy on real, on generated and on held-out texts.
 WON = 0.99
+# A reward is flat whose standard deviation in a batch is at most this share of the largest that it
+# has had, or that of rounding, in so many iterations in succession.
+FLAT, ROUNDING, FLAT_ITERATIONS = 0.01, 1e-6, 5
 
 
 @dataclass(frozen=True)
@@ -59,3 +65,38 @@ def find_trouble(metrics: Metrics, start: Metrics) -> list[Trouble]:
             )
         )
     return trouble
+
+
+@dataclass
+class Spreads:
+    """The spread of each reward over a batch, followed from iteration to iteration."""
+
+    largest: dict[str, float] = field(default_factory=dict)  # standard deviations so far
+    flat: dict[str, int] = field(default_factory=dict)  # iterations in succession without spread
+
+    def follow(self, metrics: Metrics) -> list[Trouble]:
+        """Takes the metrics of an iteration; gives the rewards that have been flat too long."""
+        trouble = []
+        for key, spread in metrics.items():
+            if not (named := re.fullmatch("rewards/(.+)/std", key)):
+                continue
+            name, mean = named[1], metrics.get(f"rewards/{named[1]}/mean", 0.0)
+            self.largest[name] = max(self.largest.get(name, 0.0), spread)
+            least = max(FLAT * self.largest[name], ROUNDING * max(1.0, abs(mean)))
+            self.flat[name] = self.flat.get(name, 0) + 1 if spread <= least else 0
+            if self.flat[name] >= FLAT_ITERATIONS:
+                trouble.append(
+                    Trouble(
+                        f"reward {name} is flat",
+                        f"it has given the texts of {FLAT_ITERATIONS} iterations nearly the same"
+                        f" value, now {mean:.4g} with a standard deviation of {spread:.2g}: none is"
+                        " better than another, so nothing is learnt from it",
+                    )
+                )
+        return trouble
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"largest": self.largest, "flat": self.flat}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.largest, self.flat = dict(state["largest"]), dict(state["flat"])
