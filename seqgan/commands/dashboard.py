@@ -12,6 +12,7 @@ from pathlib import Path
 from seqgan.commands.parsing import InputError, Parser, add_trust, given_path
 from seqgan.system.errors import ConfigurationError, SeqganError
 from seqgan.system.files import write_text
+from seqgan.system.terminal import say
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ def run(given: list[str]) -> int:
     if (problem or options.output or not options.save) and not output.exists():
         write_text(output, build(owner).specification())
         panels = sum(len(section.panels) for section in sections)
-        print(f"{output}: a workspace and a report, {panels} panels in {len(sections)} sections")
+        say(f"{output}: a workspace and a report, {panels} panels in {len(sections)} sections")
     if problem:
-        print(f"seqgan: {problem}", file=sys.stderr)
+        say(f"seqgan: {problem}", sys.stderr)
         return 1
     if not options.save:
-        print("to see it online: `wandb login`, then this command with --save")
+        say("to see it online: `wandb login`, then this command with --save")
     if options.run and (records := sorted(options.run.glob("wandb/offline-run-*"))):
         print("to see the run online: wandb sync", shlex.join(map(str, records)))
         print("to see it here, without a network: wandb leet", shlex.quote(str(records[0].parent)))
@@ -147,7 +148,7 @@ def _listed(names: Iterable[str]) -> frozenset[str]:
         except ConfigurationError:
             unknown.append(name)
     if unknown:
-        print(f"left out, not in the metric list: {', '.join(unknown)}", file=sys.stderr)
+        say(f"left out, not in the metric list: {', '.join(unknown)}", sys.stderr)
     return frozenset(known)
 
 
