@@ -487,3 +487,14 @@ def test_a_line_that_is_a_text_in_json(tmp_path: Path) -> None:
     path.write_text('a\n"\\ud83d"\n', encoding="utf-8")
     with pytest.raises(TextFileError, match=r"texts.txt, line 2: a text is valid Unicode, got"):
         read_texts(path)
+
+
+def test_a_language_without_spaces_is_told_how_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    animals, acts = "\u72d7\u732b\u9e1f\u9a6c", "\u8dd1\u7761\u98de\u8d70"
+    texts = "\n".join(f"{animal}\u5728{act}" for animal, act in zip(animals, acts, strict=True))
+    path.write_text(texts, encoding="utf-8")
+    with pytest.raises(TextFileError, match=r"texts of one word .* with --task.level character"):
+        text_task(TextConfig(path=str(path)))
+    as_characters = TextConfig(path=str(path), level="character", min_count=1)
+    assert text_task(as_characters).size("train") == 2

@@ -245,6 +245,8 @@ def _pack(
         words: list[str] = []
         if subwords is None:
             ranked = rank_words(texts.words, counts["train"], config.min_count)
+            length = sum(int(count.sum()) for count in counts.values()) / len(texts.digests)
+            _check_spaces(name, config, length, len(ranked))
             _check_words(name, config, len(ranked), int((counts["train"] > 0).sum()))
             words = [texts.words[number] for number in ranked]
             vocabulary = _vocabulary(config, words)
@@ -282,6 +284,19 @@ def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distin
             f" got {num_distinct} ({dropped})"
         )
     return dropped
+
+
+def _check_spaces(name: str, config: TextConfig, length: float, num_words: int) -> None:
+    """Checks that texts are more than one word each, where no word occurs again.
+
+    Args:
+        length: words of a text, in the mean.
+    """
+    if config.level == "word" and num_words < 2 and length < 1.5:
+        raise TextFileError(
+            f"{name} has texts of one word that do not occur again; a language without spaces is"
+            " read with --task.level character"
+        )
 
 
 def _check_words(name: str, config: TextConfig, num_words: int, num_seen: int) -> None:
