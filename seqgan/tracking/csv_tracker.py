@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seqgan.data.metrics import Metrics
-from seqgan.system.files import append_to, write_bytes, writing
+from seqgan.system.files import append_to, write_bytes
 from seqgan.system.inputs import csv_rows
 from seqgan.tracking.base import Ending, SampleRow, Tracker
 
@@ -87,9 +87,8 @@ class _GrowingTable:
         self._columns += new
         with self._path.open(encoding="utf-8", newline="") as file:
             _, *rows = [*csv_rows(csv.reader(file))] or [[]]
-        with writing(self._path) as temporary:
-            padded = [row + [""] * len(new) for row in rows]
-            temporary.write_bytes(_lines([self._columns, *padded]))
+        padded = [row + [""] * len(new) for row in rows]
+        write_bytes(self._path, _lines([self._columns, *padded]))
         self._file = append_to(self._path)
 
 
