@@ -14,7 +14,7 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pair:
-    """What a record says.
+    """A record that was read.
 
     Args:
         prompt: its text; of several messages, a line for each with its role.
