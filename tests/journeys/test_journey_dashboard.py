@@ -39,9 +39,7 @@ def test_the_terminal_says_where_the_record_is(trained: Shown, folder: Path) -> 
     assert f"wandb run, offline: {offline.relative_to(folder)}" in trained.said
 
 
-def test_the_record_has_the_name_the_verdict_and_the_pictures(
-    trained: Shown, folder: Path
-) -> None:
+def test_the_record_has_the_name_the_verdict_and_the_pictures(trained: Shown, folder: Path) -> None:
     (offline,) = wandb_runs(folder / RUN)
     assert the_run(folder / RUN)["display_name"] == "captions"
     last = summary(offline)
