@@ -131,7 +131,7 @@ def note_beside(given: Given, config: "TrainConfig") -> str:
         f"{name.replace('_', '-')} {' '.join(map(str, value)) if type(value) is tuple else value}"
         for name, value in left.items()
     )
-    return f"beside a generator {kind}, what no flag sets: {spelt}"
+    return f"a {kind} generator brings settings of its own (flags change them): {spelt}"
 
 
 def _with_path(preset: str, flags: list[str]) -> list[str]:

@@ -93,7 +93,9 @@ def test_a_language_model_starts_with_settings_of_its_own() -> None:
     assert config.rule.num_rollouts == 0
     assert config.pretrain.epochs == 3
     note = note_beside(read_given(flags), config)
-    assert note.startswith("beside a generator pretrained, what no flag sets: pretrain.batch-size")
+    assert note.startswith(
+        "a pretrained generator brings settings of its own (flags change them): "
+    )
     assert "rule.num-rollouts 0" in note
     assert "epochs" not in note
     assert configuration([*flags, "--rollouts", "5"]).rule.num_rollouts == 5

@@ -51,8 +51,8 @@ def trained(folder: Path) -> Shown:
 def test_a_wrong_path_of_a_model_is_told_at_once(folder: Path) -> None:
     shown = typed("seqgan train prompts.jsonl --model models/smal", folder)
     assert shown.code == 2
-    assert "models/smal" in shown.said
-    assert len(shown.said) < 400  # no list of what was tried
+    assert "seqgan: cannot read models/smal: no such folder" in shown.said
+    assert "Traceback" not in shown.said
 
 
 def test_a_prompt_is_continued(trained: Shown, folder: Path) -> None:

@@ -41,7 +41,7 @@ for text in run.sample(2, temperature=0.5):
     print("sample:", text)
 print(run.summary())
 print(run.metrics)
-print(sorted(run.evaluate(num_samples=20))[:2])
+print(sorted(run.evaluate(n=20))[:2])
 """
 
 
