@@ -96,7 +96,8 @@ env = seqgan.make_env(["a", "dog"], reward=mentions_dog, max_length=3)
 env.reset(seed=0)
 print([env.step(token)[1] for token in (0, 1, 2)])
 function = as_trl(mentions_dog)
-print(function.__name__, function(prompts=["", ""], completions=["a dog", "a cat"]))
+given = {"prompts": ["", ""], "completions": ["a dog", "a cat"], "completion_ids": [[0], [1]]}
+print(function.__name__, function(**given))  # as TRL calls it
 """
 
 
