@@ -143,7 +143,7 @@ def _dispatch(given: list[str]) -> int:
         if given[0] in CALLED:
             near = f"; it is called seqgan {CALLED[given[0]]} here"
         raise InputError(
-            f"unknown command {given[0]!r}{near}; a command is one of {', '.join(COMMANDS)}"
+            f"unknown command {given[0]!r}{near} (commands: {', '.join(COMMANDS)})"
         )
     check_limit()
     command = importlib.import_module(f"seqgan.commands.{given[0]}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RULE = "a value is a finite number, or None where the reward does not apply"
+RULE = "a value must be a finite number, or None where the reward does not apply"
 LARGEST = float(np.finfo(np.float32).max)  # rewards are float32
 UNASKED = object()  # the answer of a row that was not asked about, since one before it failed
 
@@ -46,7 +46,6 @@ def split_answer(answer: Any, size: int) -> list[Any]:
     Raises:
         AnswerError: there are more or fewer entries than rows.
     """
-    rule = f"gives one value per text, {size}"
     if isinstance(answer, Mapping):
         columns = {head: _listed(values) for head, values in answer.items()}
         if columns and all(c is not None and len(c) == size for c in columns.values()):
@@ -55,9 +54,10 @@ def split_answer(answer: Any, size: int) -> list[Any]:
     if values is None:
         scalar = getattr(answer, "ndim", None) == 0 and not isinstance(answer, np.generic)
         shape = " of shape ()" if scalar else ""
-        raise AnswerError(f"{rule}, got a {type(answer).__name__}{shape}")
+        given = f"a {type(answer).__name__}{shape}"
+        raise AnswerError(f"it gave {given}, but must give one value per text, {size}")
     if len(values) != size:
-        raise AnswerError(f"{rule}, got {len(values)}")
+        raise AnswerError(f"it gave {len(values)} values, but must give one per text, {size}")
     return values
 
 
@@ -121,14 +121,17 @@ def _of_heads(value: Any, heads: Sequence[str]) -> list[float] | str:
     """The values of the heads, NaN where one does not apply; or what is wrong."""
     listed = ", ".join(map(str, heads))
     if not isinstance(value, dict) or not {*value} <= {*heads}:
-        return f"gives the same heads for each text, {listed}, got {value!r}"
+        return f"it gave {value!r}, but must give the same heads for each text, {listed}"
     for head in value:
         if not isinstance(head, str) or not head or "/" in head:
-            return f"a head's name is a string that is not empty and has no /, got {head!r}"
+            return (
+                f"it gave the head {head!r}, but a head's name must be a string that is not"
+                " empty and has no /"
+            )
     numbers = {head: _number(one) for head, one in value.items() if one is not None}
     for head, number in numbers.items():
         if isinstance(number, str):
-            return f"{number} as {head!r}"
+            return f"{number} (head {head!r})"
     return [float(numbers.get(head, math.nan)) for head in heads]
 
 
@@ -139,7 +142,7 @@ def _of_tokens(value: Any, length: int, width: int) -> list[float] | str:
         value = [*[0.0] * (length - 1), number]
     # A function of texts does not see the eos; one of padded tensors sees the padding.
     if len(value) not in (length, length - 1, width):
-        return f"gives a value for each token, {length}, got {len(value)}"
+        return f"it gave {len(value)} values, but must give one for each token, {length}"
     numbers = [_number(one) for one in value[:length]]
     for number in numbers:
         if isinstance(number, str):
@@ -166,7 +169,7 @@ def _number(value: Any) -> float | str:
         number = math.nan if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    return number if abs(number) <= LARGEST else f"{RULE}, got {given!r}"
+    return number if abs(number) <= LARGEST else f"it gave {given!r}, but {RULE}"
 
 
 def _listed(answer: Any) -> list[Any] | None:

@@ -61,7 +61,7 @@ def check(
         seed: seed of the actions and of the resets.
 
     Raises:
-        AssertionError: a promise is broken; one line names the rule, the value and the place.
+        AssertionError: a promise is broken; one line names the value, the place and the promise.
         ValueError: `env` is another kind of environment, or its reward or mask function returned
             something unusable.
     """
@@ -71,8 +71,9 @@ def check(
     raw = env.unwrapped
     if not isinstance(raw, TextGenerationEnv) or single is not None:
         raise ValueError(
-            "check takes a TextGenerationEnv, or a TextGenerationVectorEnv and perhaps its single"
-            f" environment, got {type(raw).__name__} and single={single}"
+            f"check cannot check {type(raw).__name__} with single={single}: it takes a"
+            " TextGenerationEnv, or a TextGenerationVectorEnv and perhaps its single"
+            " environment"
         )
     _check_gymnasium(raw, seed)
     for checked in [raw] if raw is env else [raw, env]:
@@ -94,7 +95,7 @@ def _check_gymnasium(env: TextGenerationEnv, seed: int) -> None:
     except Exception as error:
         # The messages of `check_env` are coloured, and some have several lines.
         message = " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).split())
-        raise AssertionError(f"gymnasium's check_env finds nothing, got: {message}") from error
+        raise AssertionError(f"gymnasium's check_env finds a fault: {message}") from error
 
 
 def _play(env: gymnasium.Env[Any, Any], rules: Rules, episode: int, seed: int) -> None:

@@ -37,9 +37,9 @@ def checked_actions(actions: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.in
     """
     array = np.asarray(actions)
     if array.shape != shape:
-        raise ValueError(f"actions have shape {shape}, got shape {array.shape}")
+        raise ValueError(f"actions have shape {array.shape}, but must have shape {shape}")
     if array.dtype.kind not in "iu":
-        raise ValueError(f"actions are integers, got {array.dtype}: {array}")
+        raise ValueError(f"actions are {array.dtype}, but must be integers: {array}")
     return array
 
 
@@ -245,8 +245,8 @@ class Episodes:
         if outside.any():
             first = int(np.argmax(outside))
             raise ValueError(
-                f"an action is an integer from 0 to {self._rules.num_actions - 1},"
-                f" got {chosen[first]} in row {rows[first]}"
+                f"action {chosen[first]} in row {rows[first]} is none: it must be an"
+                f" integer from 0 to {self._rules.num_actions - 1}"
             )
         return chosen.astype(np.int64)
 
@@ -268,11 +268,13 @@ class Episodes:
         expected = (len(active), self._rules.num_actions)
         if masks.shape != expected or masks.dtype != np.bool_:
             raise ValueError(
-                f"an action mask function returns booleans of shape {expected},"
-                f" got {masks.dtype} of shape {masks.shape}"
+                f"the action mask function returned {masks.dtype} of shape {masks.shape},"
+                f" but must return booleans of shape {expected}"
             )
         usable = masks.any(axis=1)
         if not usable.all():
             row = active[np.argmin(usable)]
-            raise ValueError(f"an action mask allows at least one token, got none for row {row}")
+            raise ValueError(
+                f"the action mask allows no token in row {row}, but must allow at least one"
+            )
         self.allowed[active] = masks

@@ -109,7 +109,7 @@ class TextJudge(AskedFunction):
         try:
             answers = self.ask(batch)
         except AnswerError as error:
-            raise ValueError(f"the reward {name!r} {error}") from error
+            raise ValueError(f"the reward {name!r} failed: {error}") from error
         for row, problem in answers.failures.items():
             cause = problem if isinstance(problem, BaseException) else None
             said = problem if cause is None else f"{type(cause).__name__}: {cause}"

@@ -39,7 +39,7 @@ def check_render_mode(render_mode: str | None) -> None:
     """
     if render_mode not in (None, *RENDER_MODES):
         modes = ", ".join(map(repr, RENDER_MODES))
-        raise ValueError(f"render_mode is None or one of {modes}, got {render_mode!r}")
+        raise ValueError(f"render_mode is {render_mode!r}, but must be None or one of {modes}")
     if render_mode == "rgb_array":
         _font(SIZES[0])
 

@@ -18,7 +18,7 @@ STYLES = ("any", "short", "long", "forbidden")
 def require(kept: object, rule: str, got: object, place: str) -> None:
     """Raises an AssertionError of one line unless the rule is kept."""
     if not kept:
-        raise AssertionError(" ".join(f"{rule}, got {got} {place}".split()))
+        raise AssertionError(" ".join(f"{got} breaks the promise: {rule} {place}".split()))
 
 
 def choose(
@@ -157,7 +157,8 @@ def check_refused(step: Callable[[], Any], error: type[Exception], rule: str, pl
     except error:
         return
     except Exception as other:
-        raise AssertionError(f"{rule}, got {type(other).__name__} {place}") from other
+        named = type(other).__name__
+        raise AssertionError(f"{named} breaks the promise: {rule} {place}") from other
     require(False, rule, "no error", place)
 
 

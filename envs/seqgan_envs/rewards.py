@@ -120,8 +120,8 @@ def _reward_of_source(source: bytes, path: str, name: str) -> NamedReward:
 def _checked_function(loaded: object, named: object) -> Reward:
     if not callable(loaded):
         raise ValueError(
-            "reward is a callable, 'package.module:attribute' or 'file.py:attribute',"
-            f" got {named!r}"
+            f"reward is {named!r}, but must be a callable, 'package.module:attribute' or"
+            " 'file.py:attribute'"
         )
     return loaded
 
@@ -146,11 +146,13 @@ def checked_judgement(
 
 
 def _checked_rewards(values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    rewards = _floats("a reward function returns", values, rows)
+    rewards = _floats("the reward function", values, rows)
     finite = np.isfinite(rewards)
     if not finite.all():
         first = int(np.argmin(finite))
-        raise ValueError(f"a reward is a finite number, got {rewards[first]} for row {rows[first]}")
+        raise ValueError(
+            f"the reward is {rewards[first]} for row {rows[first]}, but must be a finite number"
+        )
     return rewards
 
 
@@ -158,28 +160,30 @@ def _checked_name(name: object) -> str:
     # In the infos of a vector environment, `_name` is the mask of `name`.
     if not isinstance(name, str) or not name or name.startswith("_"):
         raise ValueError(
-            f"a part of a reward is named by a string that does not begin with '_', got {name!r}"
+            f"the name of a part of the reward is {name!r}, but must be a string that does"
+            " not begin with '_'"
         )
     return name
 
 
 def _checked_part(name: str, values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    part = _floats(f"part {name!r} of a reward has", values, rows)
+    part = _floats(f"part {name!r} of the reward", values, rows)
     infinite = np.isinf(part)
     if infinite.any():
         first = int(np.argmax(infinite))
         raise ValueError(
-            f"part {name!r} of a reward is finite or NaN, got {part[first]} for row {rows[first]}"
+            f"part {name!r} of the reward is {part[first]} for row {rows[first]}, but must"
+            " be finite or NaN"
         )
     return part
 
 
-def _floats(rule: str, values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    rule = f"{rule} one float per ended row, shape {rows.shape}"
+def _floats(what: str, values: object, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    rule = f"but must give one float per ended row, shape {rows.shape}"
     try:
         floats = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{rule}, got {values!r}") from error
+        raise ValueError(f"{what} gives {values!r}, {rule}") from error
     if floats.shape != rows.shape:
-        raise ValueError(f"{rule}, got shape {floats.shape} for rows {rows.tolist()}")
+        raise ValueError(f"{what} gives shape {floats.shape} for rows {rows.tolist()}, {rule}")
     return floats

@@ -97,15 +97,15 @@ class Rules:
             ValueError: there are no prompts, the shape is wrong, or an index is out of range.
         """
         if self.prompts is None:
-            raise ValueError(f"prompt_index needs an environment with prompts, got {indices!r}")
+            raise ValueError(f"prompt_index is {indices!r}, but the environment has no prompts")
         array, count = np.asarray(indices), len(self.prompts)
         if array.shape != shape or array.dtype.kind not in "iu":
             raise ValueError(
-                f"prompt_index is integers of shape {shape},"
-                f" got {array.dtype} of shape {array.shape}"
+                f"prompt_index is {array.dtype} of shape {array.shape}, but must be"
+                f" integers of shape {shape}"
             )
         if np.any((array < 0) | (array >= count)):
-            raise ValueError(f"prompt_index is from 0 to {count - 1}, got {array}")
+            raise ValueError(f"prompt_index is {array}, but must be from 0 to {count - 1}")
         return array.astype(np.int64)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -132,24 +132,24 @@ def checked_rules(
     """Checks the constructor arguments of the environments and makes rules of them.
 
     Raises:
-        ValueError: an argument breaks its rule; the message gives the rule, then the value.
+        ValueError: an argument breaks its rule; the message gives the value, then the rule.
     """
     checked_words = _checked_words(words)
     if not isinstance(eos, bool):
-        raise ValueError(f"eos is True or False, got {eos!r}")
+        raise ValueError(f"eos is {eos!r}, but must be True or False")
     num_actions = len(checked_words) + eos
     pad_id = num_actions if pad_id is None else pad_id
     check_at_least("pad_id (outside the action space)", num_actions, pad_id)
     check_at_least("max_length", 1, max_length)
     if not math.isfinite(invalid_action_penalty):
-        raise ValueError(f"invalid_action_penalty is finite, got {invalid_action_penalty}")
+        raise ValueError(f"invalid_action_penalty is {invalid_action_penalty}, but must be finite")
     if observation not in get_args(ObservationLayout):
         layouts = ", ".join(map(repr, get_args(ObservationLayout)))
-        raise ValueError(f"observation is one of {layouts}, got {observation!r}")
+        raise ValueError(f"observation is {observation!r}, but must be one of {layouts}")
     if not isinstance(separator, str):
-        raise ValueError(f"separator is a string, got {separator!r}")
+        raise ValueError(f"separator is {separator!r}, but must be a string")
     if decode is not None and not callable(decode):
-        raise ValueError(f"decode is a function of ids or None, got {decode!r}")
+        raise ValueError(f"decode is {decode!r}, but must be a function of ids or None")
     return Rules(
         words=checked_words,
         max_length=int(max_length),
@@ -167,20 +167,20 @@ def checked_rules(
 def check_at_least(name: str, minimum: int, value: int) -> None:
     """Raises ValueError for a value that is not an integer of at least the minimum."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise ValueError(f"{name} is at least {minimum}, got {value!r}")
+        raise ValueError(f"{name} is {value!r}, but must be at least {minimum}")
 
 
 def _checked_words(words: Sequence[str]) -> tuple[str, ...]:
     if isinstance(words, str):
-        raise ValueError(f"words is a sequence of strings, got the string {words!r}")
+        raise ValueError(f"words is the string {words!r}, but must be a sequence of strings")
     if len(words) == 0:
-        raise ValueError("words has at least 1 word, got 0")
+        raise ValueError("words is empty, but must have at least 1 word")
     seen: set[str] = set()
     for word in words:
         if not isinstance(word, str):
-            raise ValueError(f"words are strings, got {word!r}")
+            raise ValueError(f"words has {word!r}, but every word must be a string")
         if word in seen:
-            raise ValueError(f"words are distinct, got {word!r} twice")
+            raise ValueError(f"words has {word!r} twice, but all words must be distinct")
         seen.add(word)
     return tuple(words)
 
@@ -189,17 +189,21 @@ def _checked_prompts(prompts: ArrayLike, pad_id: int) -> NDArray[np.int64]:
     array = np.array(prompts)
     if array.ndim != 2 or 0 in array.shape or array.dtype.kind not in "iu":
         raise ValueError(
-            "prompts are integers of shape (number of prompts, prompt length), both at least 1,"
-            f" got {array.dtype} of shape {array.shape}"
+            f"prompts are {array.dtype} of shape {array.shape}, but must be integers of"
+            " shape (number of prompts, prompt length), both at least 1"
         )
     foreign = ((array < 0) | (array > pad_id)).any(axis=1)
     if foreign.any():
         row = int(np.argmax(foreign))
-        raise ValueError(f"a prompt holds ids from 0 to {pad_id}, got {array[row]} in row {row}")
+        raise ValueError(
+            f"row {row} of the prompts is {array[row]}, but its ids must be from 0 to {pad_id}"
+        )
     gaps = ((array[:, 1:] == pad_id) & (array[:, :-1] != pad_id)).any(axis=1)
     if gaps.any():
         row = int(np.argmax(gaps))
-        raise ValueError(f"prompts are padded on the left only, got {array[row]} in row {row}")
+        raise ValueError(
+            f"row {row} of the prompts is {array[row]}, but prompts must be padded on the left only"
+        )
     return array.astype(np.int64, copy=False)  # `np.array` has copied already
 
 
@@ -213,9 +217,9 @@ def _checked_action_mask(
     array = np.array(action_mask)
     if array.shape != (num_actions,) or array.dtype != np.bool_:
         raise ValueError(
-            f"action_mask is a function or booleans of shape ({num_actions},),"
-            f" got {array.dtype} of shape {array.shape}"
+            f"action_mask is {array.dtype} of shape {array.shape}, but must be a function"
+            f" or booleans of shape ({num_actions},)"
         )
     if not array.any():
-        raise ValueError("an action mask allows at least one token, got none")
+        raise ValueError("action_mask allows no token, but must allow at least one")
     return array

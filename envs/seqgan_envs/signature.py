@@ -98,8 +98,8 @@ class Signature:
             if name not in known:
                 existing = ", ".join(columns) or "none"
                 raise SignatureError(
-                    f"a parameter is one of {', '.join(own)} or a column of the data"
-                    f" (here {existing}), got {name!r}"
+                    f"the function takes {name!r}, but a parameter must be one of"
+                    f" {', '.join(own)} or a column of the data (here {existing})"
                 )
         named = tuple(name for name in self.names if name in known)
         if not self.everything:
@@ -121,14 +121,15 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
         SignatureError: neither the parameters' names nor `takes` identify the arguments.
     """
     if takes is not None and takes not in get_args(Takes):
-        raise SignatureError(f"takes is one of {', '.join(get_args(Takes))}, got {takes!r}")
+        known = ", ".join(get_args(Takes))
+        raise SignatureError(f"takes is {takes!r}, but must be one of {known}")
     try:
         parameters = _parameters(function)
     except (ValueError, TypeError) as error:
         if takes is None:
             raise SignatureError(
-                f"a function of texts takes {FORMS}, got one without a readable signature"
-                " (say what its first parameter is: takes='text')"
+                f"the function has no readable signature, but must take {FORMS} (say what its first"
+                " parameter is: takes='text')"
             ) from error
         parameters = []
     everything = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -153,12 +154,12 @@ def read_signature(function: Callable[..., Any], takes: Takes | None = None) -> 
     batches -= {"lengths"} if rows else set()  # there it is a column of the data
     if rows and batches:
         raise SignatureError(
-            "a function of texts takes one row or a batch of them, got"
-            f" {', '.join(sorted(rows))} and {', '.join(sorted(batches))}"
+            f"the function takes {', '.join(sorted(rows))} and"
+            f" {', '.join(sorted(batches))}, but must take one row or a batch of them"
         )
     if not rows and not batches and (required or places or not everything):
         got = ", ".join((*places, *names))
-        raise SignatureError(f"a function of texts takes {FORMS}, got ({got})")
+        raise SignatureError(f"the function takes ({got}), but must take {FORMS}")
     return Signature(bool(rows), tuple(places), names, required, everything, bound, messages)
 
 

@@ -164,7 +164,7 @@ class TextGenerationEnv(gymnasium.Env[Observation, Any]):
             gymnasium.error.ResetNeeded: the episode has ended or not begun.
         """
         if self._episode.ended[0]:
-            raise ResetNeeded("step comes after reset, got a step after the end of an episode")
+            raise ResetNeeded("step was called after the end of an episode: call reset first")
         checked = checked_actions(action, shape=())
         if self._episode.append(0, checked.item()):
             return self._observe(), 0.0, False, False, {"action_mask": self._mask_for_sampling()}

@@ -24,7 +24,9 @@ class ForTianshou(gymnasium.Wrapper[dict[str, Any], Any, Any, Any]):
         super().__init__(env)
         space = env.observation_space
         if not isinstance(space, spaces.Dict) or "action_mask" not in space.spaces:
-            raise ValueError(f"ForTianshou needs 'action_mask' in the observation, got {space}")
+            raise ValueError(
+                f"the observation has no 'action_mask', which ForTianshou needs: {space}"
+            )
         members = dict(space.spaces)
         mask = members.pop("action_mask")
         self.observation_space = spaces.Dict({"obs": spaces.Dict(members), "mask": mask})

@@ -185,7 +185,7 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             gymnasium.error.ResetNeeded: the environment was never reset.
         """
         if not self._was_reset:
-            raise ResetNeeded("step comes after reset, got a step before the first reset")
+            raise ResetNeeded("step was called before the first reset: call reset first")
         episodes = self._episodes
         (waiting,) = episodes.ended.nonzero()
         (active,) = (~episodes.ended).nonzero()
@@ -271,8 +271,8 @@ class TextGenerationVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         mask = np.asarray(reset_mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ValueError(
-                f"reset_mask is booleans of shape ({self.num_envs},), at least one True,"
-                f" got {mask.dtype} of shape {mask.shape}: {mask}"
+                f"reset_mask is {mask.dtype} of shape {mask.shape}, but must be booleans of"
+                f" shape ({self.num_envs},), at least one of them True: {mask}"
             )
         return mask
 
@@ -281,6 +281,6 @@ def _checked_autoreset_mode(autoreset_mode: AutoresetMode | str) -> AutoresetMod
     names = [mode.value for mode in AutoresetMode]
     if not isinstance(autoreset_mode, AutoresetMode) and autoreset_mode not in names:
         raise ValueError(
-            f"autoreset_mode is an AutoresetMode or of {names}, got {autoreset_mode!r}"
+            f"autoreset_mode is {autoreset_mode!r}, but must be an AutoresetMode or one of {names}"
         )
     return AutoresetMode(autoreset_mode)

@@ -55,7 +55,9 @@ def check_vector(
     """
     raw = env.unwrapped
     if not isinstance(raw, TextGenerationVectorEnv):
-        raise ValueError(f"check takes a TextGenerationVectorEnv, got {type(raw).__name__}")
+        raise ValueError(
+            f"check cannot check {type(raw).__name__}: it takes a TextGenerationVectorEnv"
+        )
     single = raw.single_env() if single is None else single
     _check_spaces(raw, single)
     deterministic = env.spec is None or not env.spec.nondeterministic

@@ -80,8 +80,9 @@ def _check_continued(folder: "RunFolder", config: "TrainConfig", given: "TrainCo
 
     for name, value, other in edits(folder, config, given):
         raise InputError(
-            f"--resume continues a run as it was, with {name} {value!r}, got {other!r}; a new run"
-            f" goes on from it with other settings: seqgan train --fork {folder.path}"
+            f"{name} is {value!r} in {folder.path}, not {other!r}, and --resume continues a"
+            " run as it was; begin a new run from it with other settings: seqgan train"
+            f" --fork {folder.path}"
         )
 
 

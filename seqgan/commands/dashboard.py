@@ -63,11 +63,17 @@ def run(given: list[str]) -> int:
     output = options.output or (options.run or Path()) / "dashboard.json"
     # A file of an earlier call by default must not keep the same command from saving.
     if output.exists() and (options.output or not options.save):
-        raise InputError(f"--output is a new file, got {output}, which exists")
+        raise InputError(f"{output} exists already; name a new file with --output")
     if options.output and not output.parent.is_dir():
-        raise InputError(f"--output is a file in a folder that exists, got {output}")
+        raise InputError(
+            f"cannot write {output}: no such folder; name a file in a folder that exists"
+            " with --output"
+        )
     if find_spec("wandb_workspaces") is None:
-        raise InputError('a dashboard needs wandb-workspaces: pip install "seqgan[dashboards]"')
+        raise InputError(
+            "the package wandb-workspaces is missing, which a dashboard needs: pip install"
+            ' "seqgan[dashboards]"'
+        )
     about = _read(options.run, options.trust_run_code) if options.run else _Run()
     control = _run_id(options.control) if options.control else ""
     from seqgan.tracking.plan import plan
@@ -127,7 +133,7 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
         axes |= {name: axis_of(name, line) for name in line if name.startswith("user/")}
     names |= {line["name"] for line in read_rows(folder / "histograms.jsonl", {"name": str})}
     if not names:
-        raise InputError(f"a dashboard is made of a run that has logged metrics, got {folder}")
+        raise InputError(f"{folder} has logged no metrics, of which a dashboard is made")
     results = ""
     if opened.results.is_file():
         plain = read_results(opened)
@@ -157,9 +163,11 @@ def _run_id(control: str) -> str:
     folder = given_path(control)
     if not folder.is_dir():
         if not re.fullmatch(r"[\w-]+", control):
-            raise InputError(f"--control is a run's folder or its wandb id, got {control!r}")
+            raise InputError(
+                f"--control is {control!r}, but must be a run's folder or its wandb id"
+            )
         return control
     records = sorted(folder.glob("wandb/*run-*/run-*.wandb"))
     if not records:
-        raise InputError(f"--control is a run with a record in wandb/, got {control}")
+        raise InputError(f"the run {control} of --control has no record in wandb/")
     return records[-1].stem.removeprefix("run-")

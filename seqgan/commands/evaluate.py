@@ -110,7 +110,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     options = parser.parse_all(given)
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
-        raise InputError("evaluate takes a run, or both --samples and --references")
+        raise InputError("nothing to evaluate: give a run, or both --samples and --references")
     of_runs = {
         "-n": options.n,
         "--temperature": options.temperature,
@@ -122,7 +122,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
     kind = "a run" if files else "--samples and --references"
     for flag, value in (of_runs if files else of_files).items():
         if value not in (None, False):
-            raise InputError(f"{flag} goes with {kind}, got it without")
+            raise InputError(f"{flag} is given without {kind}, with which it goes")
     options.n = NUM_TEXTS if options.n is None else options.n
     options.embedding = options.embedding or ["hashed"]
     from seqgan.evaluation.texts import check_embeddings
@@ -150,7 +150,8 @@ def _of_files(options: argparse.Namespace) -> "Scores":
     )
     if options.paired and len(samples) != len(references):
         raise InputError(
-            f"with --paired both files hold as many texts, got {len(samples)} and {len(references)}"
+            f"the files have {len(samples)} and {len(references)} texts, but --paired needs"
+            " as many in both"
         )
     known = set().union(*references)
     share = np.mean([word in known for text in samples for word in text])

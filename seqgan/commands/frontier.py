@@ -133,9 +133,11 @@ def _options(given: list[str]) -> argparse.Namespace:
     options = parser.parse_all(given)
     if len(set(options.temperatures)) < 2:
         spelt = " ".join(f"{temperature:g}" for temperature in options.temperatures)
-        raise InputError(f"--temperatures are at least two different ones, got {spelt}")
+        raise InputError(f"--temperatures is {spelt}, but must have at least two different ones")
     if options.output is not None and options.output.suffix not in SUFFIXES:
-        raise InputError(f"--output ends in one of {', '.join(SUFFIXES)}, got {options.output}")
+        raise InputError(
+            f"--output is {options.output}, but must end in one of {', '.join(SUFFIXES)}"
+        )
     return options
 
 
@@ -143,11 +145,16 @@ def _check_writable(picture: Path, table: Path, new: bool) -> None:
     """Files that a person names are new; those in a run's folder are the command's own."""
     for path in (picture, table):
         if new and path.exists():
-            raise InputError(f"--output names new files, got {path}, which exists")
+            raise InputError(f"{path} exists already; name a new file with --output")
         if path.is_dir():
-            raise InputError(f"a picture and its points are files, got the folder {path}")
+            raise InputError(
+                f"{path} is a folder, but a picture and its points are files; name another"
+                " with --output"
+            )
     if not os.access(picture.parent, os.W_OK):
-        raise InputError(f"--output is in a folder that can be written to, got {picture}")
+        raise InputError(
+            f"cannot write {picture}: its folder cannot be written to; name another with --output"
+        )
 
 
 def _write(table: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -58,8 +58,8 @@ def read_given(given: list[str]) -> Given:
         read = _of_file(first, flags)
     else:
         raise InputError(
-            f"unknown preset {first!r}{nearest(first, PRESETS)}; train takes a file of texts or"
-            f" one of {', '.join(PRESETS)}"
+            f"unknown preset {first!r}{nearest(first, PRESETS)} (train takes a file of"
+            f" texts or one of {', '.join(PRESETS)})"
         )
     config, flags = take(read.flags, "--config")
     if config is not None:
@@ -147,7 +147,7 @@ def _with_path(preset: str, flags: list[str]) -> list[str]:
     path, *others = flags
     if not hasattr(PRESETS[preset]().task, "path"):
         own = f"; your own texts: seqgan train {path}" if _is_path(path) else ""
-        raise InputError(f"the preset {preset} takes no file, got {path}{own}")
+        raise InputError(f"the preset {preset} takes no file, but {path} is given{own}")
     if not (preset == "prompts" and _is_hub_name(path)):
         _check_exists(path)
     return ["--task.path", path, *others]

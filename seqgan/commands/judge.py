@@ -43,7 +43,7 @@ def run(given: list[str]) -> int:
         case "score":
             return _score(given[1:])
         case other:
-            raise InputError(f"judge takes prepare or score, got {other!r}")
+            raise InputError(f"unknown command {other!r} of judge: it takes prepare or score")
 
 
 def _prepare(given: list[str]) -> int:
@@ -102,9 +102,9 @@ def _prepare(given: list[str]) -> int:
     add_trust(parser)
     options = parser.parse_all(given)
     if options.control_texts and not options.controls:
-        raise InputError("--control-texts takes the number of --controls, got none")
+        raise InputError("--control-texts is given without --controls NUMBER, with which it goes")
     if options.question is not None and not options.question.strip():
-        raise InputError("--question has a text, got a blank one")
+        raise InputError("--question is blank, but must have a text")
     page, key = _targets(options.output)
 
     from seqgan.judging.page import render
@@ -159,10 +159,15 @@ def _targets(output: Path) -> tuple[Path, Path]:
         page, key = output / "page.html", output / "key.json"
     for path in (page, key):
         if path.exists():
-            raise InputError(f"nothing is written over, got {path}, which exists")
+            raise InputError(
+                f"{path} exists already, and nothing is written over; name another with --output"
+            )
     nearest = next(folder for folder in page.parents if folder.exists())
     if not nearest.is_dir():
-        raise InputError(f"--output is a folder or a name in .html, got the file {nearest}")
+        raise InputError(
+            f"cannot write into {nearest}: it is a file; --output must be a folder or a"
+            " name in .html"
+        )
     return page, key
 
 

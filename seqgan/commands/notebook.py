@@ -156,7 +156,8 @@ class Run:
         results = self._results()
         if results is None:
             raise ConfigurationError(
-                f"{self.folder} has no results.json: a summary is of a run that came to its end"
+                f"{self.folder} has no results.json, so the run has not come to its end,"
+                " and there is no summary"
             )
         return "\n".join([*stored_table(results).lines(), *closing_sentences(results)])
 
@@ -184,8 +185,8 @@ class Run:
             encode = getattr(self.config.task, "encode_prompts", None)
             if encode is None:
                 raise ConfigurationError(
-                    "prompts go with a run whose task reads them (encode_prompts), as the task"
-                    " prompts does, got another"
+                    "the task of this run reads no prompts (encode_prompts), as the task"
+                    " prompts does"
                 )
             rows = torch.arange(len(prompts)).repeat_interleave(n)
             encoded: Sequences = encode(prompts, self.vocabulary, self.config.generator)
@@ -228,7 +229,9 @@ def train(
         DivergedError: a loss is not finite.
     """
     if isinstance(settings, str) and settings not in PRESETS:
-        raise ConfigurationError(f"a preset is one of {', '.join(PRESETS)}, got {settings!r}")
+        raise ConfigurationError(
+            f"unknown preset {settings!r}; it must be one of {', '.join(PRESETS)}"
+        )
     config = PRESETS[settings]() if isinstance(settings, str) else settings
     # The default is the command line's.
     others = config.trackers if config.trackers != TrainConfig().trackers else ()
@@ -244,8 +247,8 @@ def train(
         reward = None
     if str(output) and not (task is None and reward is None):
         raise ConfigurationError(
-            "a run in a folder names its task and its rewards in its settings (task, reward), got"
-            " objects beside output"
+            "task and rewards are objects, but a run with an output must name them in its"
+            " settings (task, reward)"
         )
     check_trackers(config)
     check_device(config.device)
@@ -354,7 +357,7 @@ def _opened(run: Run | str | Path, device: str | None, trust_run_code: bool) -> 
         return load(run, device, trust_run_code)
     if device is not None:
         raise ConfigurationError(
-            f"device goes with a run's folder, got {device!r} beside a run that is loaded already"
+            f"device is {device!r}, but the run is loaded already: device goes with a run's folder"
         )
     return run
 

@@ -35,7 +35,11 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(re.sub(r"^argument (\S+): is ", r"\1 is ", message))
+        message = re.sub(r"^argument (\S+): is ", r"\1 is ", message)
+        message = re.sub(
+            r"^argument (\S+): expected one ar.*", r"\1 needs a value after it", message
+        )
+        raise InputError(message)
 
     def parse_all(self, arguments: Sequence[str]) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(arguments)
@@ -77,8 +81,8 @@ def unknown_flag(flag: str, known: Sequence[str]) -> str:
         return f"unknown flag {flag}"
     *several, last = near[:NUM_NEAR]
     if not several:
-        return f"unknown flag {flag}; the nearest known one is {last}"
-    return f"unknown flag {flag}; there is {', '.join(several)} or {last}"
+        return f"unknown flag {flag}; did you mean {last}?"
+    return f"unknown flag {flag}; did you mean {', '.join(several)} or {last}?"
 
 
 def _alike(wanted: str, known: Sequence[str], likeness: float) -> list[str]:
@@ -120,7 +124,7 @@ def take(flags: list[str], name: str) -> tuple[str | None, list[str]]:
 
 def _given(name: str, values: Sequence[str]) -> str:
     if not values or not values[0]:
-        raise InputError(f"{name} takes a value, got none")
+        raise InputError(f"{name} needs a value after it")
     return values[0]
 
 
@@ -132,10 +136,13 @@ def number(annotation: Any) -> Callable[[str], Any]:
     base = get_args(annotation)[0]
 
     def read(text: str) -> Any:
-        value = base(text)
+        shown, value = text, text
+        try:
+            value = base(text)
+        except ValueError:
+            shown = repr(text)
         if rule := broken_rule(value, annotation):
-            raise argparse.ArgumentTypeError(f"{rule}, got {text}")
+            raise argparse.ArgumentTypeError(f"is {shown}, but must be {rule}")
         return value
 
-    read.__name__ = base.__name__  # for argparse's message about a text that is no number
     return read

@@ -19,7 +19,7 @@ def run(given: list[str]) -> int:
     )
     options = parser.parse_all(given)
     if options.output is None and len(options.runs) > 1:
-        raise InputError("a report of several runs takes --output FILE, got none")
+        raise InputError("--output FILE is missing, which a report of several runs needs")
     from seqgan.report.page import write_page
 
     try:

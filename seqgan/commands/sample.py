@@ -70,7 +70,7 @@ def run(given: list[str]) -> int:
     if options.n is None:
         options.n = 1 if given_prompts else 10
     if options.prompt_column is not None and options.prompts is None:
-        raise InputError("--prompt-column goes with --prompts, got it without")
+        raise InputError("--prompt-column is given without --prompts, with which it goes")
     import torch
 
     from seqgan.data.lines import as_line
@@ -137,8 +137,8 @@ def _prompts(
         encode = getattr(config.task, "encode_prompts", None)
         if encode is None:
             raise ConfigurationError(
-                "prompts go with a run whose task reads them (encode_prompts), as the task prompts"
-                f" does, got one of {kind_of('task', config.task)}"
+                f"the task {kind_of('task', config.task)} of this run reads no prompts"
+                " (encode_prompts), as the task prompts does"
             )
         prompts: Sequences = encode(texts, trained.vocabulary, config.generator)
         return prompts.select(rows).to(config.device)

@@ -57,15 +57,15 @@ def run(given: list[str]) -> int:
         import optuna  # noqa: F401
     except ImportError as error:
         raise InputError(
-            'sweep needs optuna, which is not installed: pip install "seqgan[sweeps]"'
+            'the package optuna is missing, which sweep needs: pip install "seqgan[sweeps]"'
         ) from error
     if (options.file is None) == (options.resume is None):
-        raise InputError("sweep takes a file or --resume FOLDER")
+        raise InputError("nothing to sweep: give a file, or --resume FOLDER")
     if options.resume is None:
         return _start(options, tuple(extra))
     for name, fixed in (("--output", options.output), ("--seed", options.seed), ("--", extra)):
         if fixed not in (None, []):
-            raise InputError(f"--resume continues a sweep as it was, got {name} beside it")
+            raise InputError(f"{name} is given beside --resume, which continues a sweep as it was")
     return _resume(options)
 
 
@@ -96,11 +96,11 @@ def _start(options: argparse.Namespace, extra: tuple[str, ...]) -> int:
         folder = make_folder(target, write, numbered=options.output is None)
     except FileExistsError as error:
         raise InputError(
-            f"a sweep gets a folder of its own, got {target}, which exists"
-            " (--resume continues a sweep)"
+            f"{target} exists already; name another folder with --output, or continue that"
+            f" sweep with --resume {target}"
         ) from error
     except OSError as error:
-        raise InputError(f"a sweep's folder can be made, got {target}: {error}") from error
+        raise InputError(f"cannot make the folder of the sweep, {target}: {error}") from error
     with lock(folder, ONCE):
         study = optuna.load_study(study_name=sweep.name, storage=open_journal(folder))
         return _run(sweep, study, folder, options.jobs, options.trust_run_code)
@@ -120,7 +120,7 @@ def _resume(options: argparse.Namespace) -> int:
         )
     for name in ("sweep.yaml", "journal.log"):
         if not (folder / name).is_file():
-            raise InputError(f"a sweep is a folder with a {name}, got {folder}")
+            raise InputError(f"{folder} is no sweep: it has no {name}")
     with lock(folder, ONCE):
         with reading_journal(folder):
             storage = open_journal(folder)
@@ -161,7 +161,7 @@ def _total(sweep: "Sweep", runs: int | None) -> int:
         limits.append(math.prod(len(values) for values in sweep.grid().values()))
     if not limits:
         raise ConfigurationError(
-            f"a {sweep.method} sweep ends after run_cap or --runs, got neither"
+            f"the {sweep.method} sweep would never end: give run_cap in its file, or --runs"
         )
     return min(limits)
 
@@ -214,13 +214,13 @@ def check_flags(
             raise ConfigurationError(f"the command of the sweep: {error}") from error
         if "wandb" in config.trackers and config.tracker.mode == "online":
             raise ConfigurationError(
-                "a local sweep is recorded offline: tracker.mode is auto, offline or disabled,"
-                " got online"
+                "tracker.mode is online, but a local sweep is recorded offline: it must be"
+                " auto, offline or disabled"
             )
         measured = sweep.metric.startswith(("eval/", "checkpoint/"))
         if measured and config.adversarial.iterations == 0:
             raise ConfigurationError(
-                f"a sweep by {sweep.metric} takes a game, got adversarial.iterations 0"
+                f"adversarial.iterations is 0, but a sweep by {sweep.metric} needs a game"
             )
 
 

@@ -33,7 +33,8 @@ def package(name: str, extra: str = "pretrained") -> ModuleType:
         return import_module(name)
     except ImportError as error:
         raise ModelFolderError(
-            f"pretrained models need the package {name}: pip install 'seqgan[{extra}]' ({error})"
+            f"the package {name} is missing, which pretrained models need: pip install"
+            f" 'seqgan[{extra}]' ({error})"
         ) from error
 
 
@@ -70,7 +71,8 @@ def ending_tokenizer(place: str) -> Any:
     tokenizer = load_tokenizer(place)
     if tokenizer.eos_token_id is None:
         raise ModelFolderError(
-            f"a generator's tokenizer has an end-of-text token (eos_token), {place} has none"
+            f"the tokenizer in {place} has no end-of-text token (eos_token), which a"
+            " generator needs"
         )
     return tokenizer
 
@@ -186,13 +188,10 @@ def refusals(place: str, what: str) -> Iterator[None]:
         reason = one_line(str(error))
         if "trust_remote_code" in reason:
             raise ModelFolderError(
-                f"a model folder needs no code of its own, got {place}, whose {what} is Python"
-                " files in it, which seqgan does not run"
+                f"the {what} in {place} is Python code of its own, which seqgan does not run"
             ) from error
         reason = reason[:200]
-        raise ModelFolderError(
-            f"{place} holds a {what} that transformers can read: {reason}"
-        ) from error
+        raise ModelFolderError(f"cannot read the {what} in {place}: {reason}") from error
 
 
 @contextmanager

@@ -85,7 +85,9 @@ class Sequences:
 
     def _known_vocabulary(self) -> Vocabulary:
         if self.vocabulary is None:
-            raise ValueError("only sequences that carry a vocabulary can be decoded")
+            raise ValueError(
+                "these sequences carry no vocabulary, without which they cannot be decoded"
+            )
         return self.vocabulary
 
     def select(self, rows: Int[Tensor, " rows"]) -> "Sequences":
@@ -118,7 +120,7 @@ class Sequences:
         if self.prompts is None or self.prompt_mask is None:
             return self
         if self.vocabulary is None:
-            raise ValueError("prompts and completions are joined by a vocabulary's bos, got none")
+            raise ValueError("the vocabulary has no bos, which joins prompts and completions")
         bos = torch.full_like(self.tokens[:, :1], self.vocabulary.bos_id)
         tokens = torch.cat([self.prompts, bos, self.tokens], dim=1)
         mask = torch.cat([self.prompt_mask, torch.ones_like(bos, dtype=torch.bool), self.mask], 1)
@@ -160,7 +162,9 @@ class Sequences:
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         for index, row in enumerate(rows):
             if not 1 <= len(row) <= max_length:
-                raise ValueError(f"row {index} has 1 to {max_length} tokens, got {len(row)}")
+                raise ValueError(
+                    f"row {index} has {len(row)} tokens, but must have 1 to {max_length}"
+                )
             tokens[index, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask = torch.arange(max_length)[None, :] < lengths[:, None]
         return cls(tokens, mask, vocabulary=vocabulary)

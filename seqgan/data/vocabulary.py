@@ -55,18 +55,22 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if len(self.words) < 2:
-            raise ConfigurationError(f"a vocabulary has at least 2 words, got {len(self.words)}")
+            raise ConfigurationError(
+                f"the vocabulary has too few words, {len(self.words)}, but must have at least 2"
+            )
         if len(self._ids) != len(self.words):
-            raise ConfigurationError("the words of a vocabulary are distinct, got a repeated one")
+            raise ConfigurationError(
+                "the vocabulary has a word twice, but its words must be distinct"
+            )
         if (self.level == "subword") != bool(self.tokenizer):
             raise ConfigurationError(
-                f"a vocabulary has a tokenizer where its level is subword, got level {self.level}"
-                f" and tokenizer {self.tokenizer!r}"
+                f"level is {self.level} and tokenizer is {self.tokenizer!r}, but a"
+                " vocabulary has a tokenizer only where its level is subword"
             )
         if self.bos_word is not None and not 0 <= self.bos_word < len(self.words):
-            raise ConfigurationError(f"bos_word is the id of a word, got {self.bos_word}")
+            raise ConfigurationError(f"bos_word is {self.bos_word}, but must be the id of a word")
         if self.unk_word is not None and self.unk_word not in self._ids:
-            raise ConfigurationError(f"unk_word is one of the words, got {self.unk_word!r}")
+            raise ConfigurationError(f"unk_word is {self.unk_word!r}, but must be one of the words")
 
     def __repr__(self) -> str:
         """The number of words and the first of them, so that a large vocabulary fits in a line."""
@@ -183,7 +187,9 @@ def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
         ModelFolderError: the tokenizer lacks a word, or the vocabulary has no eos.
     """
     if not vocabulary.has_eos:
-        raise ModelFolderError("a pretrained model ends its texts, got a vocabulary without eos")
+        raise ModelFolderError(
+            "the vocabulary has no eos, but a pretrained model must end its texts"
+        )
     by_token = tokenizer.get_vocab()
     eos_token = tokenizer.eos_token
     bos = [] if vocabulary.bos_word is not None else [tokenizer.bos_token or eos_token]
@@ -191,7 +197,7 @@ def tokenizer_ids(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
     missing = [token for token in tokens if token not in by_token]
     if missing:
         raise ModelFolderError(
-            f"each word of the task is a token of the model's tokenizer, got {len(missing)} that"
-            f" are none, {missing[0]!r} first"
+            f"{len(missing)} words of the task are no tokens of the model's tokenizer,"
+            f" {missing[0]!r} first"
         )
     return [by_token[token] for token in tokens]

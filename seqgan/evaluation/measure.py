@@ -114,15 +114,15 @@ def measured_texts(samples: Sequences, measures: Mapping[str, Measure]) -> dict[
         if not isinstance(values, Tensor) or values.shape != (len(samples),):
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise DataError(
-                f"measure {name!r} gives a tensor of one number per text, ({len(samples)},),"
-                f" got {got}"
+                f"measure {name!r} gives {got}, but must give a tensor of one number per"
+                f" text, ({len(samples)},)"
             )
         numbers = values.double().cpu().numpy()
         if np.isinf(numbers).any():
             row = int(np.isinf(numbers).argmax())
             raise DataError(
-                f"measure {name!r} gives finite numbers, or NaN where it does not apply, got"
-                f" {numbers[row]} for text {row}"
+                f"measure {name!r} gives {numbers[row]} for text {row}, but must give"
+                " finite numbers, or NaN where it does not apply"
             )
         measured[name] = PerText.where_known(numbers)
     return measured

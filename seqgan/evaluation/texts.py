@@ -65,13 +65,15 @@ def check_embeddings(name: str, embeddings: Sequence[str], with_mauve: bool) -> 
     for embedding in embeddings:
         if embedding not in EMBEDDINGS:
             near = difflib.get_close_matches(embedding, EMBEDDINGS, n=1)
-            hint = f"; the nearest one is {near[0]}" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else ""
             names = ", ".join(EMBEDDINGS)
-            raise ConfigurationError(f"{name} are of {names}, got {embedding!r}{hint}")
+            raise ConfigurationError(f"{name} has the unknown {embedding!r}{hint} (known: {names})")
     if len(set(embeddings)) < len(embeddings):
-        raise ConfigurationError(f"{name} are named once each, got {', '.join(embeddings)}")
+        raise ConfigurationError(
+            f"{name} has one twice ({', '.join(embeddings)}), but must name each once"
+        )
     if with_mauve and not embeddings:
-        raise ConfigurationError(f"{name} names at least one for MAUVE, got none")
+        raise ConfigurationError(f"{name} is empty, but must name at least one for MAUVE")
 
 
 def repetition_scores(samples: Sequence[Text]) -> Scores:
@@ -163,7 +165,7 @@ class TextMeasures:
         with_toxicity: bool = False,
     ) -> None:
         if not len(references):
-            raise DataError("a measure of texts needs at least one reference, got none")
+            raise DataError("there are no references, but a measure of texts needs at least one")
         self.references = references
         self._with_mauve = with_mauve
         self._profanity = Profanity() if with_toxicity else None

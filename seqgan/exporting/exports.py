@@ -61,7 +61,7 @@ def export_run(
     reads = (*GENERATOR, "discriminator") if what == "discriminator" else GENERATOR
     config = usable(opened, config, reads, device)
     if folder.exists():
-        raise ConfigurationError(f"an export gets a folder of its own, got {folder}, which exists")
+        raise ConfigurationError(f"{folder} exists already; name a new folder with --out")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
     with quietly(transformers), _new_folder(folder) as temporary:
@@ -105,20 +105,21 @@ def save_generator(
     adapted = isinstance(generator, PretrainedGenerator) and generator.config.adapter == "lora"
     if merge_lora and not adapted:
         raise ConfigurationError(
-            "an adapter is merged into the model of a generator that was trained with LoRA, got"
-            f" one of kind {kind} without"
+            f"the generator of kind {kind} was trained without LoRA, so there is no adapter"
+            " to merge"
         )
     if isinstance(generator, PretrainedGenerator):
         return _save_pretrained(generator, trained, folder, merge_lora)
     if not isinstance(generator, RecurrentGenerator | TransformerGenerator):
         raise ConfigurationError(
-            f"an exported generator is of a kind that comes with the package, got one of {kind}"
+            f"the generator is of kind {kind}, but only kinds that come with the package"
+            " can be exported"
         )
     if getattr(config.task, "chat_template", False):
         # bos follows the template, but the template's eos may be the same token.
         raise ConfigurationError(
-            "a generator from scratch that is exported was trained without task.chat_template, got"
-            f" one of kind {kind} with it"
+            f"the generator of kind {kind} was trained with task.chat_template, but one"
+            " from scratch can be exported only without"
         )
     tokenizer = save_scratch_generator(
         generator,
@@ -170,8 +171,8 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
     """
     if not isinstance(discriminator, PretrainedDiscriminator):
         raise ConfigurationError(
-            "a discriminator that can be exported is of kind pretrained, with a tokenizer of its"
-            f" own, got a {type(discriminator).__name__}"
+            f"the discriminator is a {type(discriminator).__name__}, but only one of kind"
+            " pretrained, with a tokenizer of its own, can be exported"
         )
     classifier, tokenizer = discriminator.to_sequence_classifier()
     classifier.save_pretrained(folder)
@@ -216,11 +217,11 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             yield temporary
     except FileExistsError as error:
         raise ConfigurationError(
-            f"an export gets a folder of its own, got {folder}, which exists"
+            f"{folder} exists already; name a new folder with --out"
         ) from error
     except OSError as error:
         raise ConfigurationError(
-            f"an export's folder can be made, got {folder}: {error.strerror or error}"
+            f"cannot make the folder of the export, {folder}: {error.strerror or error}"
         ) from error
     except Exception as error:  # of libraries in Rust, which tell a full disk by the message alone
         if "(os error " not in str(error):

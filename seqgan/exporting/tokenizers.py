@@ -49,7 +49,9 @@ def exported_tokenizer(
     special_ids |= vocabulary.special_ids
     for token in (*special.values(), *vocabulary.specials):
         if token in ids:
-            raise ModelFolderError(f"no word of an exported run is {token!r}, got one that is")
+            raise ModelFolderError(
+                f"{token!r} is a word of the run, but stands for something else in an export"
+            )
         ids[token] = special_ids[token]
     unknown = vocabulary.unk_word
     # In a vocabulary without an unknown word, "<unk>" has no id, so new words are an error.
@@ -89,8 +91,8 @@ def _with_bos(tokenizer: Any, prompted: bool, tokenizers: Any) -> Any:
         return tokenizer
     if not tokenizer.is_fast:
         raise ModelFolderError(
-            "an exported generator's tokenizer of subwords is a fast one, got a"
-            f" {type(tokenizer).__name__}"
+            f"the tokenizer of subwords is a {type(tokenizer).__name__}, but must be a fast"
+            " one to be exported"
         )
     pieces = [bos, "$A"]
     if prompted:

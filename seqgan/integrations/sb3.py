@@ -68,8 +68,8 @@ class TokenFeatures(BaseFeaturesExtractor):
             or not np.issubdtype(tokens.dtype, np.integer)
         ):
             raise ConfigurationError(
-                "TokenFeatures reads observations of TextGenerationEnv that hold ids, got"
-                f" {observation_space}"
+                f"the observations are {observation_space}, but TokenFeatures reads those"
+                " of TextGenerationEnv that hold ids"
             )
         self.pad_id = int(tokens.high[0])
         self.has_prompt = "prompt" in members
@@ -118,11 +118,13 @@ class TextVecEnv(VecEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         inner = env.unwrapped
         if not isinstance(inner, TextGenerationVectorEnv):
-            raise ConfigurationError(f"TextVecEnv takes a TextGenerationVectorEnv, got {env}")
+            raise ConfigurationError(
+                f"TextVecEnv cannot wrap {env}: it takes a TextGenerationVectorEnv"
+            )
         if inner.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ConfigurationError(
-                'TextVecEnv takes an environment with autoreset_mode="SameStep", got'
-                f" {inner.autoreset_mode.value!r}"
+                f"the environment's autoreset_mode is {inner.autoreset_mode.value!r}, but"
+                ' TextVecEnv takes one with "SameStep"'
             )
         self.env = env
         self.inner = inner
@@ -219,7 +221,8 @@ class TextVecEnv(VecEnv):
     def _check_all(self, name: str, indices: Any) -> None:
         if len(set(self._get_indices(indices))) < self.num_envs:
             raise ConfigurationError(
-                f"{name} belongs to all {self.num_envs} rows together, got indices {indices}"
+                f"the indices {indices} are given for {name}, which belongs to all"
+                f" {self.num_envs} rows together"
             )
 
     def _given_options(self) -> dict[str, Any] | None:
@@ -228,8 +231,8 @@ class TextVecEnv(VecEnv):
             return None
         if any(options.keys() != {"prompt_index"} for options in self._options):
             raise ConfigurationError(
-                "options are {'prompt_index': number} in every row or in none, got"
-                f" {self._options}"
+                f"options are {self._options}, but must be {{'prompt_index': number}} in"
+                " every row or in none"
             )
         return {"prompt_index": np.array([options["prompt_index"] for options in self._options])}
 

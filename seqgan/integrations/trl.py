@@ -73,12 +73,16 @@ class AdversarialCallback(TrainerCallback):
     ) -> None:
         reward = function.reward_model
         if not isinstance(reward, TrainableReward):
-            raise ConfigurationError(f"the reward model has an update to call, got {reward.name!r}")
+            raise ConfigurationError(
+                f"the reward model {reward.name!r} has no update to call, so it cannot learn"
+            )
         if function.remember < 1:
-            raise ConfigurationError("the function remembers what it judged, got remember=0")
+            raise ConfigurationError(
+                "remember is 0, but must be more, so that the function remembers what it judged"
+            )
         for name, value in {"epochs": epochs, "batch_size": batch_size, "every": every}.items():
             if value < 1:
-                raise ConfigurationError(f"{name} is at least 1, got {value}")
+                raise ConfigurationError(f"{name} is {value}, but must be at least 1")
         self.function = function
         self.reward = reward
         self.real = real
@@ -94,13 +98,11 @@ class AdversarialCallback(TrainerCallback):
         function.sees_prompts = any(example.prompt_texts)
         if example.tokens.shape[1] != function.max_length:
             raise ConfigurationError(
-                "real sequences are as wide as the function's max_length, got"
-                f" {example.tokens.shape[1]} and {function.max_length}"
+                f"the real sequences are {example.tokens.shape[1]} tokens wide, but must be"
+                f" as wide as the function's max_length, {function.max_length}"
             )
         if example.vocabulary != function.vocabulary:
-            raise ConfigurationError(
-                "real sequences have the function's vocabulary, got another one"
-            )
+            raise ConfigurationError("the real sequences have another vocabulary than the function")
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -113,7 +115,7 @@ class AdversarialCallback(TrainerCallback):
         """
         if args.world_size > 1:
             raise ConfigurationError(
-                f"a co-trained reward runs in one process, got {args.world_size}"
+                f"there are {args.world_size} processes, but a co-trained reward runs in one"
             )
         self.function.take_generated()
         if state.global_step > 0:
@@ -177,8 +179,8 @@ class AdversarialCallback(TrainerCallback):
         known = self.real.vocabulary if isinstance(self.real, Task) else None
         if self.function.vocabulary is None and known is not None and known.level != "subword":
             raise ConfigurationError(
-                "without a vocabulary real texts are those of a task of subwords, or"
-                f" function.encode(texts), got a task of {known.level}s, whose spelling is lost"
+                f"the real texts are those of a task of {known.level}s, whose spelling is"
+                " lost: give function.encode(texts), a task of subwords, or a vocabulary"
             )
 
     def _draw(self, n: int, rng: torch.Generator) -> Sequences:

@@ -73,8 +73,8 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
             missing = [column for column in COLUMNS if column not in header]
             if missing:
                 raise DataError(
-                    f"{path}, line 1: the columns are {', '.join(COLUMNS)}, got none that is"
-                    f" called {missing[0]!r}"
+                    f"{path}, line 1 has no column {missing[0]!r}, but must have"
+                    f" {', '.join(COLUMNS)}"
                 )
             rows = []
             for fields in rows_read:
@@ -82,13 +82,13 @@ def _read(path: Path, key: Key) -> list[tuple[datetime, Rating]]:
                     place = f"{path}, line {reader.line_num}"
                     rows.append(_rating(place, header, fields, key))
     except OSError as error:
-        raise DataError(f"a CSV file can be read, got {path} ({error.strerror})") from error
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {reader.line_num}: a row is well-formed CSV ({error})"
+            f"{path}, line {reader.line_num} is not well-formed CSV: {error}"
         ) from error
     if not rows:
-        raise DataError(f"{path}: a CSV file holds answers, got none")
+        raise DataError(f"{path} is empty, but must hold answers")
     return rows
 
 
@@ -97,27 +97,31 @@ def _rating(
 ) -> tuple[datetime, Rating]:
     """Parses and checks one row; `place` is its file and line, for messages."""
     if len(fields) != len(header):
-        raise DataError(f"{place}: a row has {len(header)} fields, got {len(fields)}")
+        raise DataError(f"{place} has {len(fields)} fields, but the header has {len(header)}")
     row = {name: field.strip() for name, field in zip(header, fields, strict=True)}
     if row["page"] != key.page:
-        raise DataError(f"{place}: the key is that of page {key.page}, got {row['page']!r}")
+        raise DataError(
+            f"{place}: the answer is for page {row['page']!r}, but the key is for page {key.page}"
+        )
     if row["item"] not in key.placements:
-        raise DataError(f"{place}: an item is one of the page's, got {row['item']!r}")
+        raise DataError(f"{place}: the item {row['item']!r} is not on the page")
     offered = [answer for answer in ANSWERS if key.both_bad or answer != "bad"]
     if row["answer"] not in offered:
-        raise DataError(f"{place}: an answer is one of {', '.join(offered)}, got {row['answer']!r}")
+        raise DataError(
+            f"{place}: the answer is {row['answer']!r}, but must be one of {', '.join(offered)}"
+        )
     if not row["rater"]:
-        raise DataError(f"{place}: a row names its rater, got a blank name")
+        raise DataError(f"{place}: the name of the rater is blank")
     try:
         seconds = float(row["seconds"])
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise DataError(f"{place}: seconds are 0 or more, got {row['seconds']!r}")
+        raise DataError(f"{place}: seconds is {row['seconds']!r}, but must be 0 or more")
     try:
         time = datetime.fromisoformat(row["time"])
     except ValueError as error:
-        raise DataError(f"{place}: a time is of ISO 8601, got {row['time']!r}") from error
+        raise DataError(f"{place}: the time is {row['time']!r}, but must be of ISO 8601") from error
     if time.tzinfo is None:
-        raise DataError(f"{place}: a time has its time zone, got {row['time']!r}")
+        raise DataError(f"{place}: the time {row['time']!r} has no time zone")
     return time, Rating(row["rater"], row["item"], row["answer"], seconds)

@@ -151,9 +151,7 @@ def score(ratings: Sequence[Rating], key: Key, notes: Sequence[str] = (), seed: 
     pairs = pairs_of(key.systems)
     judgements = _judgements(ratings, key, pairs)
     if not judgements:
-        raise ConfigurationError(
-            "a win rate takes answers to comparisons, got answers to other items only"
-        )
+        raise ConfigurationError("there are no answers to comparisons, but a win rate needs some")
     rates, strengths = _bootstrap(judgements, pairs, key.systems, seed)
     scores = _pair_scores(judgements, pairs, rates, key)
     raters = _rater_scores(ratings, key)

@@ -77,7 +77,8 @@ def parse_run(spec: str) -> WantedRun:
         try:
             temperature = float(number)
         except ValueError as error:
-            raise ConfigurationError(f"a temperature is a number, got {spec!r}") from error
+            told = f"the temperature after @ in {spec!r} is {number!r}, but must be a number"
+            raise ConfigurationError(told) from error
         Sampling(temperature)
     if not Path(folder).is_dir() and ":" in folder:
         folder, _, which = folder.rpartition(":")
@@ -88,9 +89,12 @@ def parse_run(spec: str) -> WantedRun:
         case "real" if temperature == 1:
             return WantedRun(name, Path(folder), which)
         case "real":
-            raise ConfigurationError(f"real texts have no temperature, got {spec!r}")
+            raise ConfigurationError(f"{spec!r} gives real texts a temperature, but they have none")
         case _:
-            raise ConfigurationError(f"after a run's colon stands pretrained or real, got {spec!r}")
+            raise ConfigurationError(
+                f"{spec!r} has {which!r} after the run's colon, but only pretrained or real"
+                " can stand there"
+            )
 
 
 def parse_file(spec: str) -> WantedFile:
@@ -101,7 +105,7 @@ def parse_file(spec: str) -> WantedFile:
     """
     name, equals, path = spec.partition("=")
     if not (name and equals and path):
-        raise ConfigurationError(f"--samples is NAME=FILE, got {spec!r}")
+        raise ConfigurationError(f"--samples is {spec!r}, but must be NAME=FILE")
     return WantedFile(name, Path(os.path.expanduser(path)))
 
 
@@ -129,12 +133,14 @@ def check_names(wanted: Sequence[WantedRun | WantedFile]) -> None:
     """
     names = [one.name for one in wanted]
     if len(names) < 2:
-        raise ConfigurationError(f"a comparison takes at least 2 systems, got {len(names)}")
+        raise ConfigurationError(
+            f"there are {len(names)} systems, but a comparison takes at least 2"
+        )
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(
-                f"systems have names of their own, got {name!r} {names.count(name)} times"
-                " (NAME=RUN gives a run another name)"
+                f"{names.count(name)} systems are called {name!r}; NAME=RUN gives a run"
+                " another name"
             )
 
 
@@ -197,13 +203,12 @@ def load_controls(n: int, path: Path | None, runs: Sequence[OpenedRun], seed: in
         real = task.real("test", task.size("test"), rng)
         texts, prompts = real.texts, real.prompt_texts
     else:
-        raise ConfigurationError(
-            "--controls take --control-texts where no system is a run, got none"
-        )
+        raise ConfigurationError("no system is a run, so that --controls need --control-texts FILE")
     rows = [row for row, text in enumerate(texts) if len(set(shuffled_parts(text)[1])) >= 4]
     if len(rows) < n:
         raise ConfigurationError(
-            f"{n} controls take as many real texts of 4 or more different words, got {len(rows)}"
+            f"there are {len(rows)} real texts of 4 or more different words, but {n}"
+            " controls take as many"
         )
     sample_rows = [rows[index] for index in torch.randperm(len(rows), generator=rng)[:n].tolist()]
     return Source(
@@ -232,7 +237,7 @@ def _lines(wanted: WantedFile, n: int) -> list[str]:
     """The texts of a file, at least n."""
     texts = read_texts(wanted.path)
     if len(texts) < n:
-        raise ConfigurationError(f"{wanted.path}: {n} texts are needed, got {len(texts)}")
+        raise ConfigurationError(f"{wanted.path} has {len(texts)} texts, but {n} are needed")
     return texts
 
 
@@ -245,7 +250,7 @@ def _from_run(
         size = run.task.size("test")
         if size < n:
             raise ConfigurationError(
-                f"{run.wanted.name}: {n} texts are needed, got {size} held-out ones"
+                f"{run.wanted.name} has {size} held-out texts, but {n} are needed"
             )
         texts = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
@@ -269,7 +274,9 @@ def prompted_rows(task: Task, rows: Sequence[int], rng: torch.Generator) -> Sequ
         return None
     size = task.size("test")
     if size <= max(rows):
-        raise ConfigurationError(f"{max(rows) + 1} held-out prompts are needed, got {size}")
+        raise ConfigurationError(
+            f"there are {size} held-out prompts, but {max(rows) + 1} are needed"
+        )
     return task.real("test", size, rng).select(torch.tensor(rows))
 
 

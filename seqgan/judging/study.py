@@ -188,7 +188,7 @@ def plan(
             identical[pair] = num_pairs - len(differing)
         if not differing:
             raise ConfigurationError(
-                f"{pair[0]} and {pair[1]} differ in no text, got {num_pairs} equal"
+                f"{pair[0]} and {pair[1]} have {num_pairs} equal texts and none that differ"
             )
         sides = _balanced(len(differing), rng)
         again = set(rng.sample(range(len(differing)), round(repeats * len(differing))))
@@ -275,17 +275,17 @@ def read_key(path: Path) -> Key:
         ConfigurationError: the file cannot be read, or is no key.
         DataError: it is a named pipe or a device.
     """
-    rule = f"a key is the JSON file that was written with the page, got {path}"
+    fault = f"{path} is no key: it is not the JSON file that was written with the page"
     try:
         plain = read_json(path)
         if not isinstance(plain, dict) or plain.get("format") != KEY_FORMAT:
-            raise ConfigurationError(rule)
+            raise ConfigurationError(fault)
         check_shape(plain, OF_KEY, str(path))
     except DataError as error:
         cause = error.__cause__
         if isinstance(cause, OSError):
-            raise ConfigurationError(f"a key can be read, got {path} ({cause.strerror})") from error
-        raise ConfigurationError(f"{rule} ({error})") from error
+            raise ConfigurationError(f"cannot read the key {path}: {cause.strerror}") from error
+        raise ConfigurationError(f"{fault} ({error})") from error
     try:
         return Key(
             plain["page"],
@@ -296,7 +296,7 @@ def read_key(path: Path) -> Key:
             plain.get("both_bad", True),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:  # somebody has edited it
-        raise ConfigurationError(f"{rule} ({type(error).__name__}: {error})") from error
+        raise ConfigurationError(f"{fault} ({type(error).__name__}: {error})") from error
 
 
 def _block(
@@ -314,8 +314,8 @@ def _block(
         if prompt != other_prompt:
             names = " and ".join(sources[system].name for system in pair)
             raise ConfigurationError(
-                f"both texts of a comparison continue one prompt, got {prompt!r} and"
-                f" {other_prompt!r} of {names}"
+                f"the texts of {names} continue {prompt!r} and {other_prompt!r}, but both"
+                " texts of a comparison must continue one prompt"
             )
         block.append((prompt, one, two))
     return block

@@ -101,9 +101,11 @@ def collect(
             `prompt_index` is given.
     """
     if (prompts is None) != (prompt_index is None):
-        raise ValueError("collect takes prompts together with their numbers in the environment")
+        raise ValueError(
+            "prompts were given without their numbers in the environment, or these without prompts"
+        )
     if env.metadata["autoreset_mode"] is not AutoresetMode.DISABLED:
-        raise ValueError("collect needs an environment whose autoreset mode is DISABLED")
+        raise ValueError("the environment's autoreset mode is not DISABLED, as collect needs it")
     generator.eval()
     start = None if prompt_index is None else {"prompt_index": prompt_index.numpy()}
     env.reset(options=start)

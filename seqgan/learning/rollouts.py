@@ -119,13 +119,15 @@ def _rollout_values(
         final_values: the values of the trajectories' own texts.
     """
     if num_rollouts < 0:
-        raise ValueError(f"num_rollouts is at least 0, got {num_rollouts}")
+        raise ValueError(f"num_rollouts is {num_rollouts}, but must be at least 0")
     if stride < 1:
-        raise ValueError(f"stride is at least 1, got {stride}")
+        raise ValueError(f"stride is {stride}, but must be at least 1")
     sequences = trajectories.sequences
     vocabulary = sequences.vocabulary
     if vocabulary is None:
-        raise ValueError("trajectories carry the vocabulary that made them, got none")
+        raise ValueError(
+            "the trajectories carry no vocabulary, but must carry the one that made them"
+        )
     num_steps = sequences.tokens.shape[1]
     action_values = final_values[:, :, None].expand(-1, -1, num_steps).clone()
     steps = torch.arange(num_steps, device=sequences.tokens.device)

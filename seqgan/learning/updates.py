@@ -26,7 +26,7 @@ Reduction = Literal["mean", "sum"]
 
 def _finite(value: Tensor, what: str) -> None:
     if not bool(torch.isfinite(value)):
-        raise DivergedError(f"the {what} is finite, got {float(value.detach())}")
+        raise DivergedError(f"the {what} is {float(value.detach())}, not finite")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

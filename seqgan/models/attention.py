@@ -102,6 +102,6 @@ def check_sizes(where: str, settings: Any) -> None:
     check_settings(where, settings)
     if settings.width % (2 * settings.num_heads):
         raise ConfigurationError(
-            f"{where}.width is a multiple of twice num_heads ({2 * settings.num_heads}),"
-            f" got {settings.width}"
+            f"{where}.width is {settings.width}, but must be a multiple of twice num_heads"
+            f" ({2 * settings.num_heads})"
         )

@@ -87,7 +87,7 @@ def _draw(
         of_blocks = torch.cat([of_blocks, probs[:, full:].sum(dim=-1, keepdim=True)], dim=1)
     cumulative = of_blocks.cumsum(dim=-1)
     if not bool(torch.isfinite(cumulative[:, -1]).all()):
-        raise DivergedError("logits are finite (or -inf in part), got NaN or infinity")
+        raise DivergedError("the logits have NaN or infinity, but must be finite (or -inf in part)")
     block = _invert(cumulative, num_draws, rng)
     # `unfold` gives windows of `width` tokens only. So the window of a short last block starts
     # earlier, and the weights of the `skipped` tokens of the block before become 0.
@@ -151,7 +151,9 @@ def sample(
         ValueError: there are more or fewer prompts than sequences to draw.
     """
     if prompts is not None and len(prompts) != n:
-        raise ValueError(f"there is one prompt for each of the {n} sequences, got {len(prompts)}")
+        raise ValueError(
+            f"there are {len(prompts)} prompts for {n} sequences, but must be one for each"
+        )
     generator.eval()
     batches = []
     batch_size = batch_size or rows_in_flight(generator)

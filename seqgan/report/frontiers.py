@@ -111,7 +111,7 @@ def open_runs(
     resolved = [path.resolve() for path in paths]
     for index, path in enumerate(resolved):
         if path in resolved[:index]:
-            raise ConfigurationError(f"each run is given once, got {paths[index]} again")
+            raise ConfigurationError(f"the run {paths[index]} is given twice")
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -122,8 +122,8 @@ def open_runs(
         for name, one, another in edits(RunFolder(runs[0].path), runs[0].config, other.config):
             if name.startswith("task."):
                 raise ConfigurationError(
-                    f"runs of one task are compared, got {runs[0].path} with {name} {one!r} and"
-                    f" {other.path} with {another!r}"
+                    f"{runs[0].path} has {name} {one!r} and {other.path} has {another!r},"
+                    " but only runs of one task can be compared"
                 )
     return runs
 
@@ -139,9 +139,9 @@ def common_task(runs: Sequence[OpenedRun]) -> Task:
     for run in runs:
         if not same_words(run.vocabulary, task.vocabulary):
             raise ConfigurationError(
-                f"a run is measured on the task it was made for, got {run.path} with another"
-                f" vocabulary ({len(run.vocabulary.words)} words) than the task has now"
-                f" ({len(task.vocabulary.words)} words)"
+                f"{run.path} was made with a vocabulary of {len(run.vocabulary.words)}"
+                f" words, but its task now has another of {len(task.vocabulary.words)}; a"
+                " run must be measured on the task it was made for"
             )
         check_task(RunFolder(run.path), task)
     return task

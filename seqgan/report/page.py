@@ -121,7 +121,9 @@ def write_page(folders: Sequence[Path], target: Path) -> Path:
             way or has no folder.
     """
     if not 1 <= len(folders) <= MAX_RUNS:
-        raise ConfigurationError(f"a report takes 1 to {MAX_RUNS} runs, got {len(folders)}")
+        raise ConfigurationError(
+            f"{len(folders)} runs are given, but a report takes 1 to {MAX_RUNS}"
+        )
     runs = read_runs(folders)
     check_target(target)
     write_text(target, render(runs))
@@ -135,14 +137,14 @@ def check_target(target: Path) -> None:
         ConfigurationError: it may not.
     """
     if not target.parent.is_dir():
-        raise ConfigurationError(f"a report is written into a folder that exists, got {target}")
+        raise ConfigurationError(f"cannot write the report {target}: no such folder")
     if target.is_dir():
-        raise ConfigurationError(f"a report is a file, got {target}, which is a folder")
+        raise ConfigurationError(f"cannot write the report {target}: it is a folder")
     if target.exists():
         with open_file(target) as file:
             if MARK.encode() not in file.read(1000):
                 raise ConfigurationError(
-                    f"a report overwrites only reports, got {target}, which is none"
+                    f"cannot write the report {target}: a file that is no report is there"
                 )
 
 

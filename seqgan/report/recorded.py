@@ -180,7 +180,7 @@ def read_runs(paths: Sequence[Path]) -> list[Recorded]:
     places = [path.resolve() for path in paths]
     for place, path in zip(places, paths, strict=True):
         if places.count(place) > 1:
-            raise DataError(f"a report takes each run once, got {path} again")
+            raise DataError(f"the run {path} is given twice")
     names = [place.name for place in places]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -188,14 +188,14 @@ def read_runs(paths: Sequence[Path]) -> list[Recorded]:
     for run in runs[1:]:
         if run.kind != runs[0].kind:
             raise DataError(
-                "the runs of a report have one task, got"
-                f" {runs[0].kind} ({runs[0].name}) and {run.kind} ({run.name})"
+                f"{runs[0].name} has the task {runs[0].kind} and {run.name} has {run.kind},"
+                " but the runs of a report must have one task"
             )
         if run.vocabulary != runs[0].vocabulary:
             raise DataError(
-                "the runs of a report have one vocabulary, or their likelihoods could not be"
-                f" compared, got {len(runs[0].vocabulary)} words ({runs[0].name}) and"
-                f" {len(run.vocabulary)} ({run.name})"
+                f"{runs[0].name} has a vocabulary of {len(runs[0].vocabulary)} words and"
+                f" {run.name} has another of {len(run.vocabulary)}, but the runs of a"
+                " report must have one, or their likelihoods could not be compared"
             )
     return runs
 
@@ -208,7 +208,7 @@ def read_run(path: Path, name: str = "") -> Recorded:
     """
     for file in ("config.yaml", "task.json", "metrics.jsonl"):
         if not (path / file).is_file():
-            raise DataError(f"a run is a folder with a {file}, got {path}")
+            raise DataError(f"{path} is no run: it has no {file}")
     missing: list[str] = []
     config, task = _intact(path / "config.yaml"), _intact(path / "task.json")
     check_shape(config, OF_CONFIG, str(path / "config.yaml"))
@@ -222,7 +222,10 @@ def read_run(path: Path, name: str = "") -> Recorded:
     histograms = _read_lines(path / "histograms.jsonl", missing, OF_HISTOGRAM)
     for row in histograms:
         if len(row["edges"]) != len(row["counts"]) + 1:
-            raise DataError(f"{path / 'histograms.jsonl'} has an edge more than counts")
+            where, edges, counts = path / "histograms.jsonl", len(row["edges"]), len(row["counts"])
+            raise DataError(
+                f"{where} has {edges} edges for {counts} counts, but must have one edge more"
+            )
     results = _results(path)
     if results is None:
         missing.append(
@@ -276,13 +279,9 @@ def _intact(path: Path) -> Row:
     try:
         content = read_yaml(path) if path.suffix == ".yaml" else read_json(path)
     except DataError as error:
-        raise DataError(
-            f"a run has an intact {path.name}, got {path}, which is damaged ({error})"
-        ) from error
+        raise DataError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(
-            f"a run has an intact {path.name}, got {path}, which is damaged (it is no mapping)"
-        )
+        raise DataError(f"{path} is damaged: it is no mapping")
     return content
 
 

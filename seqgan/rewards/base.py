@@ -225,10 +225,12 @@ def _declared_scores(
     except SomeFailed as error:
         scores, failed = error.scores, error
     if not isinstance(scores, Tensor):
-        raise RewardError(name, f"a reward is a tensor, got a {type(scores).__name__}")
+        raise RewardError(name, f"it gave a {type(scores).__name__}, but a reward must be a tensor")
     shape = sequences.tokens.shape if reward_model.per_token else sequences.tokens.shape[:1]
     if scores.shape != shape:
-        raise RewardError(name, f"rewards have shape {tuple(shape)}, got {tuple(scores.shape)}")
+        raise RewardError(
+            name, f"it gave rewards of shape {tuple(scores.shape)}, but must give {tuple(shape)}"
+        )
     scores = torch.where(sequences.mask, scores, 0.0) if reward_model.per_token else scores
     return scores, failed
 
@@ -246,7 +248,7 @@ def _raise_failures(
     for row in (totals.abs() > HUGE).nonzero().flatten().tolist():
         if row not in failures and row not in unasked:
             rule = "finite" if bool(totals[row].isinf()) else f"at most {HUGE:g} in size"
-            failures[row] = f"a reward is {rule}, got {float(totals[row])}"
+            failures[row] = f"it gave {float(totals[row])}, but a reward must be {rule}"
     if failures:
         raise SomeFailed(name, sequences, scores, failures, unasked)
 

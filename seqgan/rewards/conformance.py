@@ -55,13 +55,19 @@ def _sequences(
     """The sequences to score, with a vocabulary."""
     if sequences is None:
         if vocabulary is None:
-            raise ConfigurationError("check_reward needs sequences or a vocabulary, got neither")
+            raise ConfigurationError(
+                "check_reward was given neither sequences nor a vocabulary, but needs one of them"
+            )
         return random_sequences(vocabulary, max_length)
     if len(sequences) < 2:
-        raise ConfigurationError(f"check_reward needs at least 2 sequences, got {len(sequences)}")
+        raise ConfigurationError(
+            f"check_reward was given {len(sequences)} sequences, but needs at least 2"
+        )
     if sequences.vocabulary is None:
         if vocabulary is None:
-            raise ConfigurationError("check_reward needs a vocabulary or sequences that carry one")
+            raise ConfigurationError(
+                "the sequences carry no vocabulary, but check_reward needs one"
+            )
         sequences = replace(sequences, vocabulary=vocabulary)
     return sequences
 
@@ -83,13 +89,15 @@ def _check_declarations(reward: Any) -> None:
     for attribute in ("name", "per_token", "score"):
         if not hasattr(reward, attribute):
             raise AssertionError(
-                f"a reward model has name, per_token and score, got a {type(reward).__name__}"
-                f" without {attribute}"
+                f"a {type(reward).__name__} without {attribute} breaks the promise: a"
+                " reward model has name, per_token and score"
             )
     if not isinstance(reward.name, str) or not reward.name:
-        raise AssertionError(f"name is a string that is not empty, got {reward.name!r}")
+        raise AssertionError(
+            f"{reward.name!r} breaks the promise: name is a string that is not empty"
+        )
     if not isinstance(reward.per_token, bool):
-        raise AssertionError(f"per_token is True or False, got {reward.per_token!r}")
+        raise AssertionError(f"{reward.per_token!r} breaks the promise: per_token is True or False")
 
 
 def _scored(reward: RewardModel, sequences: Sequences) -> Tensor:
@@ -99,15 +107,17 @@ def _scored(reward: RewardModel, sequences: Sequences) -> Tensor:
         scores = reward.score(sequences.select(torch.arange(len(sequences))))
     except Exception as error:
         raise AssertionError(
-            f"score judges any sequences, got {described(error)} for {len(sequences)} of them"
+            f"{described(error)} breaks the promise: score judges any sequences, here"
+            f" {len(sequences)} of them"
         ) from error
     if not isinstance(scores, Tensor):
-        raise AssertionError(f"score gives a tensor, got a {type(scores).__name__}")
+        raise AssertionError(f"a {type(scores).__name__} breaks the promise: score gives a tensor")
     shape = sequences.tokens.shape if reward.per_token else sequences.tokens.shape[:1]
     if scores.shape != shape:
         declared = "per_token" if reward.per_token else "not per_token"
         raise AssertionError(
-            f"score gives the shape {tuple(shape)}, as it is {declared}, got {tuple(scores.shape)}"
+            f"{tuple(scores.shape)} breaks the promise: score gives the shape"
+            f" {tuple(shape)}, as it is {declared}"
         )
     return scores.detach().float()
 
@@ -123,14 +133,14 @@ def _check_scores(reward: RewardModel, sequences: Sequences) -> Float[Tensor, " 
     scores = _scored(reward, sequences)
     for place in scores.isinf().nonzero().tolist():
         raise AssertionError(
-            f"a reward is finite, or NaN where it does not apply, got {float(scores[*place])} on"
-            f" {_row(sequences, place[0])}"
+            f"{float(scores[*place])} breaks the promise: a reward is finite, or NaN where"
+            f" it does not apply, on {_row(sequences, place[0])}"
         )
     if reward.per_token:
         for row, step in (~sequences.mask & (scores != 0)).nonzero().tolist():
             raise AssertionError(
-                f"a reward per token is 0 on padding, got {float(scores[row, step])} at step {step}"
-                f" of {_row(sequences, row)}"
+                f"{float(scores[row, step])} breaks the promise: a reward per token is 0 on"
+                f" padding, at step {step} of {_row(sequences, row)}"
             )
         return scores.sum(dim=1)
     return scores
@@ -146,15 +156,20 @@ def _check_inputs(reward: RewardModel, sequences: Sequences) -> None:
             continue
         for place in (before != after).nonzero().tolist()[:1]:
             raise AssertionError(
-                f"score leaves its input alone, got other {name} on {_row(sequences, place[0])}"
+                f"other {name} breaks the promise: score leaves its input alone, on"
+                f" {_row(sequences, place[0])}"
             )
         if scores.untyped_storage().data_ptr() == after.untyped_storage().data_ptr():
-            raise AssertionError(f"score gives a tensor of its own, got a view of the {name}")
+            raise AssertionError(
+                f"a view of the {name} breaks the promise: score gives a tensor of its own"
+            )
     for name, values in sequences.columns.items():
         if list(copy.columns.get(name, ())) != list(values):
-            raise AssertionError(f"score leaves its input alone, got another column {name!r}")
+            raise AssertionError(
+                f"another column {name!r} breaks the promise: score leaves its input alone"
+            )
     if copy.texts != sequences.texts:
-        raise AssertionError("score leaves its input alone, got other texts")
+        raise AssertionError("other texts break the promise: score leaves its input alone")
 
 
 def _check_rows(
@@ -210,8 +225,8 @@ def _agree(
     close = torch.isclose(returns, in_batch, rtol=tolerance, atol=tolerance, equal_nan=True)
     for place in (~close).nonzero().flatten().tolist():
         raise AssertionError(
-            f"a row's reward depends on the row alone, got {float(returns[place]):.6g} {company}"
-            f" and {float(in_batch[place]):.6g} in its batch on"
+            f"{float(returns[place]):.6g} {company} and {float(in_batch[place]):.6g} in its"
+            " batch break the promise: a row's reward depends on the row alone, on"
             f" {_row(sequences, int(rows[place]))}"
         )
 
@@ -227,7 +242,7 @@ def _check_training(
         metrics = reward.update(real, generated)
     except Exception as error:
         raise AssertionError(
-            f"update takes real and generated sequences, got {described(error)}"
+            f"{described(error)} breaks the promise: update takes real and generated sequences"
         ) from error
     _check_metrics(metrics)
     later = _returns(reward, sequences)
@@ -239,22 +254,28 @@ def _check_training(
         close = torch.isclose(returns, wanted, rtol=tolerance, atol=tolerance, equal_nan=True)
         for row in (~close).nonzero().flatten().tolist():
             raise AssertionError(
-                f"a loaded state brings its rewards back, got {float(returns[row]):.6g} after"
-                f" {float(wanted[row]):.6g} on {_row(sequences, row)}"
+                f"{float(returns[row]):.6g} after {float(wanted[row]):.6g} breaks the"
+                " promise: a loaded state brings its rewards back, on"
+                f" {_row(sequences, row)}"
             )
 
 
 def _check_metrics(metrics: Any) -> None:
     if not isinstance(metrics, Mapping):
-        raise AssertionError(f"update gives metrics by name, got a {type(metrics).__name__}")
+        raise AssertionError(
+            f"a {type(metrics).__name__} breaks the promise: update gives metrics by name"
+        )
     for name, value in metrics.items():
         try:
             find_metric(name)
         except ConfigurationError as error:
-            raise AssertionError(f"update gives listed metrics: {error}") from error
+            raise AssertionError(
+                f"a metric breaks the promise: update gives listed metrics: {error}"
+            ) from error
         if not isinstance(value, int | float):
             raise AssertionError(
-                f"update gives its metrics as floats, got a {type(value).__name__} for {name!r}"
+                f"a {type(value).__name__} for {name!r} breaks the promise: update gives"
+                " its metrics as floats"
             )
 
 
@@ -273,8 +294,8 @@ def _stored(state: Any, path: str = "state_dict()") -> Any:
     if state is None or isinstance(state, bool | int | float | str):
         return state
     raise AssertionError(
-        "a state is made of dicts, lists, tensors, numbers and strings, got a"
-        f" {type(state).__name__} at {path}"
+        f"a {type(state).__name__} at {path} breaks the promise: a state is made of dicts,"
+        " lists, tensors, numbers and strings"
     )
 
 

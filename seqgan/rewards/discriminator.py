@@ -256,7 +256,7 @@ class DiscriminatorReward(Reward):
         self.settings = settings
         if self.settings.loss_kind == "pairwise" and self.per_token:
             raise ConfigurationError(
-                "a discriminator of every token has the binary loss, got pairwise"
+                "the loss is pairwise, but must be binary for a discriminator of every token"
             )
         self.runtime: Runtime = ALONE
 
@@ -285,7 +285,7 @@ class DiscriminatorReward(Reward):
         logits = self.token_logits(sequences) if self.per_token else self.logits(sequences)
         if bool(logits.isnan().any()):  # a reward of NaN means "does not apply", and would hide it
             row = int(logits.isnan().nonzero()[0, 0])
-            raise RewardError(self.name, "its logit is a number, got nan", row)
+            raise RewardError(self.name, "its logit is nan, but must be a number", row)
         rewards = shape_reward(logits, self.shape, self.clip)
         return torch.where(sequences.mask, rewards, 0.0) if self.per_token else rewards
 

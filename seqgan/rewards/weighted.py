@@ -52,7 +52,7 @@ class WeightedSum(Reward):
         for part in self.parts:
             if not isinstance(part, RewardModel):
                 raise ConfigurationError(
-                    f"a reward is a reward model, got {part!r}; `as_reward` makes one of a function"
+                    f"{part!r} is no reward model; `as_reward` makes one of a function"
                 )
         names = [part.name for part in self.parts]
         self.name = "+".join(names)
@@ -63,26 +63,29 @@ class WeightedSum(Reward):
         self.on_skip: Callable[[RewardError], object] = lambda error: None
         self.on_change: Tell | None = None
         if not self.parts:
-            raise ConfigurationError("a weighted sum has at least one reward, got none")
+            raise ConfigurationError("there are no rewards, but a weighted sum needs at least one")
         if len(given) != len(self.parts):
             raise ConfigurationError(
-                f"there is one weight per reward, {len(self.parts)}, got {len(given)}"
+                f"there are {len(given)} weights for {len(self.parts)} rewards, but must be"
+                " one for each"
             )
         if not bool(torch.isfinite(given).all()):
-            raise ConfigurationError(f"reward weights are finite, got {given.tolist()}")
+            raise ConfigurationError(f"the reward weights are {given.tolist()}, but must be finite")
         for name in names:
             if not name or name.startswith("_") or "/" in name:
                 raise ConfigurationError(
-                    "a reward's name is not empty, does not begin with _ and has no /, since"
-                    f" metrics are named after it, got {name!r}"
+                    f"the reward's name is {name!r}, but must not be empty, begin with _ or"
+                    " have a /, since metrics are named after it"
                 )
             if names.count(name) > 1:
-                raise ConfigurationError(f"rewards have distinct names, got {name!r} twice")
+                raise ConfigurationError(
+                    f"two rewards are called {name!r}, but their names must be distinct"
+                )
         learning = [part for part in self.parts if isinstance(part, TrainableReward)]
         if len(learning) > 1:
             several = " and ".join(part.name for part in learning)
             raise ConfigurationError(
-                f"at most one reward learns along with the generator, got {several}"
+                f"more than one reward learns along with the generator: {several}"
             )
         self.learning: TrainableReward | None = learning[0] if learning else None
 
@@ -150,7 +153,9 @@ class WeightedSum(Reward):
         names = self.names
         for name in names:
             if names.count(name) > 1:
-                raise RewardError(self.name, f"rewards have distinct names, got {name!r} twice")
+                raise RewardError(
+                    self.name, f"two rewards are called {name!r}, but their names must be distinct"
+                )
         return torch.cat(scores)
 
     def increments(self, sequences: Sequences) -> Float[Tensor, "batch time"] | None:

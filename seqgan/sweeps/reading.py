@@ -63,7 +63,7 @@ def read_sweep(path: Path) -> Sweep:
         text = read_text(path, LARGEST_YAML)  # once, since it may be a pipe
         plain = parse_yaml(text, path)
     except DataError as error:
-        raise ConfigurationError(f"a sweep is a YAML file, got {error}") from error
+        raise ConfigurationError(str(error)) from error
     try:
         return replace(parse_sweep(plain, path.stem), text=text)
     except ConfigurationError as error:
@@ -78,12 +78,17 @@ def parse_sweep(plain: Any, default_name: str = "sweep") -> Sweep:
     """
     top = _mapping(plain, "", NEEDED, OPTIONAL)
     given, command = top["parameters"], top["command"]
-    _must(isinstance(given, dict), f"parameters is a mapping, got {shown(given)}")
+    _must(isinstance(given, dict), f"parameters is {shown(given)}, but must be a mapping")
     items = {str(name): _distribution(item, f"parameters.{name}") for name, item in given.items()}
     space = {name: item for name, item in items.items() if not item.single()}
-    _must(space, f"one of the parameters has several values, got {', '.join(items) or 'none'}")
     _must(
-        isinstance(command, list) and command, f"command is a list of words, got {shown(command)}"
+        space,
+        f"the parameters with several values are {', '.join(items) or 'none'}, but must be"
+        " at least one",
+    )
+    _must(
+        isinstance(command, list) and command,
+        f"command is {shown(command)}, but must be a list of words",
     )
     metric = _mapping(top["metric"], "metric", ("name",), ("goal",))
     program = str(_scalar(top.get("program", ""), "program"))
@@ -111,8 +116,9 @@ def check_name(name: str) -> str:
         ConfigurationError: it cannot.
     """
     plain = 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name
-    rule = f"the name of a sweep is a folder's: up to {LONGEST_NAME} characters without /"
-    _must(plain and "/" not in name and name[0] not in ".-", f"{rule}, got {shown(name)}")
+    rule = f"but must be a folder's: up to {LONGEST_NAME} characters without /"
+    fault = f"the sweep's name is {shown(name)}, {rule}"
+    _must(plain and "/" not in name and name[0] not in ".-", fault)
     return name
 
 
@@ -128,44 +134,59 @@ def _distribution(plain: Any, where: str) -> Any:
         values = plain["values"]
         _must(
             isinstance(values, list) and values,
-            f"{where}.values is a list of values, got {shown(values)}",
+            f"{where}.values is {shown(values)}, but must be a list of values",
         )
         values = [_scalar(value, f"{where}.values") for value in values]
-        _must(len(set(values)) == len(values), f"{where}.values are distinct, got {shown(values)}")
+        _must(
+            len(set(values)) == len(values),
+            f"{where}.values is {shown(values)}, but all must be distinct",
+        )
         return CategoricalDistribution(values)
     low, high, *steps = (_number(plain[key], f"{where}.{key}") for key in keys)
-    _must(low < high, f"{where}.min is below max, got {low} and {high}")
+    _must(low < high, f"{where}.min is {low} and max is {high}, but min must be below max")
     if kind == "log_uniform_values":
-        _must(low > 0, f"{where}.min is above 0 under a logarithm, got {low}")
+        _must(low > 0, f"{where}.min is {low}, but must be above 0 under a logarithm")
         return FloatDistribution(low, high, log=True)
     if kind == "uniform":
         return FloatDistribution(low, high)
     step = steps[0] if steps else 1
-    _must(step > 0, f"{where}.q is above 0, got {step}")
+    _must(step > 0, f"{where}.q is {step}, but must be above 0")
     count = (high - low) / step
-    _must(math.isclose(count, round(count)), f"{where}.max is min plus a number of steps of {step}")
+    _must(
+        math.isclose(count, round(count)),
+        f"{where}.max is {high}, but must be {low} and a number of steps of {step}",
+    )
     if all(isinstance(number, int) for number in (low, high, step)):
         return IntDistribution(low, high, step=step)
-    _must(kind == "q_uniform", f"{where}.min and max are whole numbers, got {low} and {high}")
+    _must(
+        kind == "q_uniform",
+        f"{where}.min is {low} and max is {high}, but both must be whole numbers",
+    )
     return FloatDistribution(low, high, step=step)
 
 
 def _inferred(plain: Any, where: str) -> str:
-    _must(isinstance(plain, dict), f"{where} has value, values, or min and max, got {shown(plain)}")
+    _must(
+        isinstance(plain, dict),
+        f"{where} is {shown(plain)}, but must have value, values, or min and max",
+    )
     if "value" in plain:
         return "constant"
     if "values" in plain:
         return "categorical"
     given = clipped(", ".join(map(str, plain))) or "nothing"
-    _must({"min", "max"} <= set(plain), f"{where} has value, values, or min and max, got {given}")
+    _must(
+        {"min", "max"} <= set(plain),
+        f"{where} has {given}, but must have value, values, or min and max",
+    )
     return "int_uniform" if {type(plain["min"]), type(plain["max"])} == {int} else "uniform"
 
 
 def _grid_values(name: str, item: Any) -> list[Any]:
     if isinstance(item, CategoricalDistribution):
         return list(item.choices)
-    rule = "a grid takes value, values, int_uniform and q_uniform"
-    _must(item.step, f"{rule}, got {item.low:g} to {item.high:g} without steps for {name}")
+    fault = f"{name} is {item.low:g} to {item.high:g} without steps"
+    _must(item.step, f"{fault}, but a grid takes value, values, int_uniform and q_uniform")
     count = round((item.high - item.low) / item.step) + 1
     return [item.low + index * item.step for index in range(count)]
 
@@ -177,10 +198,11 @@ def _hyperband(plain: Any) -> dict[str, Any]:
     _one_of(given["type"], "early_terminate.type", ("hyperband",))
     counts = {key: _count(given[key], f"early_terminate.{key}") for key in keys if key in given}
     eta, most = counts.pop("eta", 3), counts.get("max_iter", 0)
-    _must(eta > 1, f"early_terminate.eta is at least 2, got {eta}")
+    _must(eta > 1, f"early_terminate.eta is {eta}, but must be at least 2")
     _must(
         set(counts) in ({"min_iter"}, {"min_iter", "max_iter"}, {"max_iter", "s"}),
-        f"early_terminate has min_iter, or max_iter and s, got {', '.join(counts) or 'neither'}",
+        f"early_terminate has {', '.join(counts) or 'neither'}, but must have min_iter, or"
+        " max_iter and s",
     )
     first = counts["min_iter"] if "min_iter" in counts else max(1, most // eta ** counts["s"])
     return {"min_resource": first, "max_resource": most or "auto", "reduction_factor": eta}
@@ -193,7 +215,7 @@ def _metric(name: str) -> str:
     near = ", ".join(difflib.get_close_matches(name, listed, n=1, cutoff=SPELLED_ALMOST))
     _must(
         not (find_metric(name).is_pattern and near),
-        f"metric.name is a metric of docs/metrics.md, got {shown(name)}; the nearest one is {near}",
+        f"unknown metric.name {shown(name)}; did you mean {near}? (docs/metrics.md lists all)",
     )
     return name
 
@@ -202,7 +224,9 @@ def _mapping(
     plain: Any, where: str, needed: Sequence[str], optional: Sequence[str]
 ) -> Mapping[str, Any]:
     """The mapping, if it has the needed keys and no others than the optional ones."""
-    _must(isinstance(plain, dict), f"{where or 'a sweep'} is a mapping, got {shown(plain)}")
+    _must(
+        isinstance(plain, dict), f"{where or 'the sweep'} is {shown(plain)}, but must be a mapping"
+    )
     known, prefix = (*needed, *optional), f"{where}." if where else ""
     for key in plain:
         near = difflib.get_close_matches(str(key)[:80], known, n=1) or [
@@ -210,38 +234,38 @@ def _mapping(
         ]
         _must(
             key in known,
-            f"unknown key {prefix}{clipped(str(key))}; the nearest known one is {near[0]}",
+            f"unknown key {prefix}{clipped(str(key))}; did you mean {near[0]}?",
         )
     for key in needed:
-        _must(key in plain, f"{prefix}{key} is needed, got none")
+        _must(key in plain, f"{prefix}{key} is missing, but needed")
     return plain
 
 
 def _one_of(value: Any, where: str, known: Sequence[str]) -> str:
-    _must(value in known, f"{where} is one of {', '.join(known)}, got {shown(value)}")
+    _must(value in known, f"{where} is {shown(value)}, but must be one of {', '.join(known)}")
     return str(value)
 
 
 def _scalar(value: Any, where: str) -> Any:
     is_scalar = isinstance(value, str | int | float)
-    _must(is_scalar, f"{where} is a text, a number, true or false, got {shown(value)}")
+    _must(is_scalar, f"{where} is {shown(value)}, but must be a text, a number, true or false")
     return value
 
 
 def _number(value: Any, where: str) -> Any:
     hint = "; YAML writes 1e-3 as 1.0e-3" if isinstance(value, str) else ""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    rule = f"{where} is a finite number, got {shown(value)}{hint}"
-    _must(is_number and math.isfinite(value), rule)
+    fault = f"{where} is {shown(value)}, but must be a finite number{hint}"
+    _must(is_number and math.isfinite(value), fault)
     return value
 
 
 def _count(value: Any, where: str) -> int:
     is_count = type(value) is int and value > 0
-    _must(is_count, f"{where} is a whole number of at least 1, got {shown(value)}")
+    _must(is_count, f"{where} is {shown(value)}, but must be a whole number of at least 1")
     return int(value)
 
 
-def _must(holds: object, rule: str) -> None:
+def _must(holds: object, fault: str) -> None:
     if not holds:
-        raise ConfigurationError(rule)
+        raise ConfigurationError(fault)

@@ -78,9 +78,7 @@ def reading_journal(folder: Path) -> Iterator[None]:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         reason = clipped(described(error))
-        raise DataError(
-            f"a journal is a sweep's, got {folder / 'journal.log'}: {reason}"
-        ) from error
+        raise DataError(f"{folder / 'journal.log'} is no journal of a sweep: {reason}") from error
 
 
 @dataclass

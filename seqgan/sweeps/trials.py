@@ -131,16 +131,18 @@ def train_arguments(
     is_training = [Path(word).name for word in words[:2]] == ["seqgan", "train"]
     if not is_training or words.count(ARGS) != 1:
         given = clipped(", ".join(sweep.command))
-        raise ConfigurationError(f"command is [seqgan, train, ..., {ARGS}], got [{given}]")
+        raise ConfigurationError(f"command is [{given}], but must be [seqgan, train, ..., {ARGS}]")
     flags = [f"--{name}={value}" for name, value in values.items()]
     for word in (*words, *extra, *flags):
         if word.startswith("--") and flag_of(word) in OURS:
             raise ConfigurationError(
-                f"a trial has its own folder and is trained, got {word.partition('=')[0]}"
+                f"{word.partition('=')[0]} is given, but a trial has its own folder and is trained"
             )
     for word in (*words, *extra):
         if word.startswith("--") and flag_of(word) in map(flag_of, values):
-            raise ConfigurationError(f"{word.partition('=')[0]} is in the sweep, got it beside it")
+            raise ConfigurationError(
+                f"{word.partition('=')[0]} is given beside the sweep, but is in it"
+            )
     place = words.index(ARGS)
     return [*words[2:place], *flags, *words[place + 1 :], *extra]
 

@@ -70,8 +70,8 @@ def _check_no_shards() -> None:
 
 def _refusal(asked: str) -> ConfigurationError:
     return ConfigurationError(
-        "each process holds all parameters (accelerate's multi-GPU or multi-CPU kind), got"
-        f" {asked}; docs/scale.md says why"
+        f"the launcher asks for {asked}, but each process must hold all parameters"
+        " (accelerate's multi-GPU or multi-CPU kind); docs/scale.md says why"
     )
 
 
@@ -104,8 +104,8 @@ class Accelerated(Runtime):
             import accelerate
         except ImportError as error:
             raise ConfigurationError(
-                f"{launched_processes()} processes need the package accelerate: pip install"
-                f" 'seqgan[distributed]' ({error})"
+                f"the package accelerate is missing, which a run in {launched_processes()}"
+                f" processes needs: pip install 'seqgan[distributed]' ({error})"
             ) from error
         kind = torch.device(device).type
         with _meeting():
@@ -126,8 +126,8 @@ class Accelerated(Runtime):
             raise _refusal(distributed.value)
         if self.device.type != kind:
             raise ConfigurationError(
-                f"accelerate and the run use one kind of device, got {self.device.type} and"
-                f" device {device}"
+                f"accelerate computes on {self.device.type} and the run on {device}, but"
+                " both must use one kind of device"
             )
 
     def prepare(self, module: nn.Module) -> None:
@@ -183,7 +183,7 @@ def _meeting() -> Iterator[None]:
         if not any(name in str(error) for name in MEETING):
             raise
         raise ConfigurationError(
-            f"a launcher says where {processes} meet, got no word of it in the environment;"
+            f"the environment does not say where {processes} meet, as a launcher does;"
             f" {how_to_train_alone()}"
         ) from error
     finally:

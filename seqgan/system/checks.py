@@ -22,7 +22,7 @@ class Range:
     """The numbers between two bounds, both of them among these numbers.
 
     Args:
-        rule: the range in words, after `is`.
+        rule: the range in words, after `must be`.
         bounds: the bounds in words, where the rule leaves them out because few numbers meet them.
     """
 
@@ -48,19 +48,19 @@ def at_least(least: int) -> Range:
 Count = Annotated[int, at_least(0)]
 Size = Annotated[int, at_least(1)]
 Samples = Annotated[int, at_least(20)]  # fewer say nothing about a distribution
-Seed = Annotated[int, Range("0 to 2**63 - 1", 0, 2**63 - 1)]
+Seed = Annotated[int, Range("from 0 to 2**63 - 1", 0, 2**63 - 1)]
 Positive = Annotated[float, Range("above 0 and finite", TINY, HUGE, f" ({TINY:g} to {HUGE:g})")]
 # A large rate makes numbers overflow, which ends a run with a message.
 Rate = Annotated[float, Range("above 0 and finite", TINY, 1e38, f" ({TINY:g} to 1e+38)")]
 Bound = Annotated[float, Range("above 0", TINY, math.inf, f" (at least {TINY:g})")]
 Weight = Annotated[float, Range("at least 0", 0, HUGE, f" and at most {HUGE:g}")]
-Signed = Annotated[float, Range(f"between -{HUGE:g} and {HUGE:g}", -HUGE, HUGE)]
+Signed = Annotated[float, Range(f"from -{HUGE:g} to {HUGE:g}", -HUGE, HUGE)]
 Temperature = Annotated[float, Range("above 0 and finite", 1e-6, 1e6, " (1e-06 to 1e+06)")]
-Share = Annotated[float, Range("in [0, 1)", 0, BELOW_ONE)]
-Portion = Annotated[float, Range("between 0 and 1", TINY, BELOW_ONE)]
-WholeShare = Annotated[float, Range("0 to 1", 0, 1)]
+Share = Annotated[float, Range("at least 0 and below 1", 0, BELOW_ONE)]
+Portion = Annotated[float, Range("above 0 and below 1", TINY, BELOW_ONE)]
+WholeShare = Annotated[float, Range("from 0 to 1", 0, 1)]
 Penalty = Annotated[float, Range("at most 0", -HUGE, 0)]
-TopP = Annotated[float, Range("in (0, 1]", TINY, 1)]
+TopP = Annotated[float, Range("above 0 and at most 1", TINY, 1)]
 
 
 def check_settings(
@@ -85,12 +85,13 @@ def _check(name: str, value: Any, annotation: Any, kind: type[SeqganError]) -> N
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal and value not in arguments:
         known = ", ".join(str(argument) for argument in arguments)
-        raise kind(f"{name} is one of {known}, got {value!r}")
+        raise kind(f"{name} is {value!r}, but must be one of {known}")
     if origin is tuple and isinstance(value, tuple | list):
-        for each in value:
-            _check(name, each, arguments[0], kind)
+        for index, each in enumerate(value):
+            _check(f"{name}[{index}]", each, arguments[0], kind)
     if rule := broken_rule(value, annotation):
-        raise kind(f"{name} {rule}, got {value}")
+        shown = repr(value) if isinstance(value, str) else value
+        raise kind(f"{name} is {shown}, but must be {rule}")
 
 
 def checked(name: str, value: Any, annotation: Any) -> Any:
@@ -104,15 +105,15 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
 
 
 def broken_rule(value: Any, annotation: Any) -> str:
-    """The rule that a value breaks, as `is at least 1`; empty where its type states none."""
+    """The rule that a value breaks, as `at least 1`; empty where its type states none."""
     if get_origin(annotation) is not Annotated:
         return ""
     base, *stated = get_args(annotation)
     kind: Any = numbers.Integral if base is int else numbers.Real
     if not isinstance(value, kind) or isinstance(value, bool):
-        return "is a whole number" if base is int else "is a number"
+        return "a whole number" if base is int else "a number"
     ranges = [each for each in stated if isinstance(each, Range)]
-    return next((f"is {each.broken_by(value)}" for each in ranges if value not in each), "")
+    return next((each.broken_by(value) for each in ranges if value not in each), "")
 
 
 def expand_home(config: object, *names: str) -> None:

@@ -21,7 +21,7 @@ def check_device(name: str) -> None:
         ConfigurationError: it cannot, or there is no such device.
     """
     if reason := _fault(name):
-        raise ConfigurationError(f"device is one that PyTorch can use here, got {name!r}: {reason}")
+        raise ConfigurationError(f"cannot compute on device {name!r} here: {reason}")
 
 
 def device_here(recorded: str, asked: str | None, run: object) -> str:

@@ -1,8 +1,9 @@
 """The errors that a person can mend, and the two that end a run.
 
 `SeqganError` and its kinds are about what the caller gave: a setting, a file, a reward, a model
-folder, a checkpoint. Each says the rule and then the value, in one line, which is all that the
-command line prints. Any other exception is a bug and keeps its traceback.
+folder, a checkpoint. Each says in one line, which is all that the command line prints, first the
+fault with the value and its place, then the rule or what mends it. Any other exception is a bug and
+keeps its traceback.
 """
 
 import re

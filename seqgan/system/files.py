@@ -236,16 +236,16 @@ def copy_start(source: Path, target: Path, length: int) -> None:
 def _own_file(path: Path, flags: int = 0) -> int:
     """A handle for writing to a file that is neither a link nor a pipe or device."""
     flags |= os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    rule = "a file that is written is no link, pipe or folder"
+    fault = f"{path} is a link, pipe or folder, but must be a file to be written"
     try:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise DataError(f"{rule}, got {path}") from error
+            raise DataError(fault) from error
         raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise DataError(f"{rule}, got {path}")
+        raise DataError(fault)
     return handle
 
 
@@ -274,7 +274,7 @@ def find_fault(folder: Path, names: Collection[str], largest: int = sys.maxsize)
                 return f"{MANIFEST} does not list {name}"
         for name, digest in digests.items():
             if name in ("", ".", "..") or "/" in name or not (folder / name).is_file():
-                return f"{MANIFEST} lists files beside it, got {shown(name)}"
+                return f"{MANIFEST} lists {shown(name)}, which is no file beside it"
             if (size := (folder / name).stat().st_size) > largest:
                 return f"{name} has {size} bytes, more than {largest}"
             if digest_of(folder / name) != digest:

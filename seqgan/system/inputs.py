@@ -35,7 +35,7 @@ def open_file(path: Path, once: bool = False) -> BufferedReader:
             os.set_blocking(handle, True)
         elif not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             kind = "a pipe" if stat.S_ISFIFO(mode) else "a device"
-            raise DataError(f"what is read here is a regular file, got {path}, {kind}")
+            raise DataError(f"{path} is {kind}, but must be a regular file")
         return open(handle, "rb")  # raises for a folder
     except BaseException:
         os.close(handle)
@@ -56,7 +56,7 @@ def read_table(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
         raise DataError(
-            f"{path}: a CSV file is UTF-8, got the byte 0x{byte:02x} in line {line}"
+            f"{path}, line {line}: the byte 0x{byte:02x} is not UTF-8, as a CSV file must be"
         ) from error
 
 

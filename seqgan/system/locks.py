@@ -41,19 +41,17 @@ def lock(folder: Path, rule: str) -> FileIO:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         file = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     except OSError as error:
-        raise ConfigurationError(
-            f"{rule}, got {path}, no file to lock: {error.strerror}"
-        ) from error
+        raise ConfigurationError(f"cannot lock {path}: {error.strerror}; {rule}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise ConfigurationError(f"{rule}, got {path}, no file to lock")
+        raise ConfigurationError(f"cannot lock {path}, which is no file; {rule}")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in TAKEN:
             holder = _holder(file)
             file.close()
-            raise ConfigurationError(f"{rule}, got {folder}, which {holder} has now") from error
+            raise ConfigurationError(f"{folder} is in use by {holder}; {rule}") from error
         if error.errno not in WITHOUT_LOCKS:
             file.close()
             raise

@@ -105,7 +105,7 @@ def load(
     mine = _called(spec.attribute, declared)
     if len(mine) > 1:
         packages = " and ".join(sorted(map(_distribution, mine)))
-        raise wrong(spec, f"a name is one package's, got it from {packages}")
+        raise wrong(spec, f"more than one package has this name: {packages}")
     if not mine:
         raise _unknown(spec, {*others, *shipped, *(entry.name for entry in declared)})
     with _running(spec, f"the package {_distribution(mine[0])!r} fails to load it: "):
@@ -161,7 +161,7 @@ def check_arguments(
         ConfigurationError: it takes others, or cannot be called at all.
     """
     if not callable(function):
-        raise wrong(spec, f"only what can be called takes arguments, got {function!r}")
+        raise wrong(spec, f"{function!r} cannot be called, so it takes no arguments")
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
@@ -170,7 +170,7 @@ def check_arguments(
         bind = signature.bind_partial if partial else signature.bind
         bind(*spec.in_order, **arguments)
     except TypeError as error:
-        raise wrong(spec, f"its arguments are {signature}: {error}") from error
+        raise wrong(spec, f"{error}; its arguments are {signature}") from error
 
 
 def check_takes(function: Any, names: Iterable[str], spec: Spec) -> None:
@@ -184,7 +184,7 @@ def check_takes(function: Any, names: Iterable[str], spec: Spec) -> None:
     """
     names = tuple(names)
     if not callable(function):
-        raise wrong(spec, f"it is called with ({', '.join(names)}), got {function!r}")
+        raise wrong(spec, f"{function!r} cannot be called with ({', '.join(names)})")
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError):
@@ -194,7 +194,7 @@ def check_takes(function: Any, names: Iterable[str], spec: Spec) -> None:
     except TypeError as error:
         name = getattr(function, "__name__", "it")
         given = ", ".join(names)
-        raise wrong(spec, f"{name} is called with ({given}), got {name}{signature}") from error
+        raise wrong(spec, f"{name}{signature} cannot be called with ({given})") from error
 
 
 def spec_of(thing: type) -> str:
@@ -317,7 +317,7 @@ def _module_of_file(spec: Spec, place: str) -> ModuleType:
         return sys.modules[name]
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
-        raise wrong(spec, f"a file's name ends in .py, got {place}")
+        raise wrong(spec, f"{place} is not named *.py, as a file of Python must be")
     _importable(path.parent)
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # before it runs: its dataclasses look themselves up
@@ -363,9 +363,9 @@ def _importable(folder: Path) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known name, to stand at the end of an error; empty where none is."""
+    """A hint at the nearest known name, to stand in an error; empty where none is."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=ALIKE)
-    return f"; the nearest is {near[0]}" if near else ""
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def wrong(spec: Spec, problem: str) -> ConfigurationError:
@@ -389,18 +389,18 @@ def told(error: BaseException) -> str:
 def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
     names = sorted(known)
     if not names:
-        return wrong(spec, "it is module:attribute or ./file.py:attribute")
-    return wrong(
-        spec,
-        f"a short name is one of {', '.join(names)}{nearest(spec.attribute, names)}; one of your"
-        " own is module:attribute or ./file.py:attribute",
+        return wrong(spec, "unknown; it must be module:attribute or ./file.py:attribute")
+    return ConfigurationError(
+        f"unknown {spec.what} {clipped(spec.text)!r}{nearest(spec.attribute, names)} (short names:"
+        f" {', '.join(names)}; one of your own: module:attribute or ./file.py:attribute)"
     )
 
 
 def _no_spec(text: str, what: str) -> ConfigurationError:
-    article = "an" if what[0] in "aeiou" else "a"
-    hint = f"; is it {clipped(text)}:NAME?" if text.endswith(".py") else ""
-    return ConfigurationError(f"{article} {what} is {GRAMMAR}, got {clipped(text)!r}{hint}")
+    hint = f"did you mean {clipped(text)}:NAME? " if text.endswith(".py") else ""
+    return ConfigurationError(
+        f"{what} {clipped(text)!r} cannot be read; {hint}it must be {GRAMMAR}"
+    )
 
 
 def _no_literal(text: str, what: str, got: str) -> ConfigurationError:

@@ -62,9 +62,9 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
         if isinstance(error, DataError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{_named(path)}: {reason}") from error
+        raise DataError(f"cannot read {_named(path)}: {reason}") from error
     if (size := max(len(content), size)) > largest:
-        raise DataError(f"{path} has at most {largest} bytes, got {size}")
+        raise DataError(f"{path} has {size} bytes, more than the {largest} that are read")
     return content
 
 
@@ -74,7 +74,7 @@ def read_text(path: Path, largest: int = LARGEST) -> str:
         return read_bytes(path, largest).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is UTF-8, got the byte 0x{error.object[error.start]:02x} at {error.start}"
+            f"{path}: the byte 0x{error.object[error.start]:02x} at {error.start} is not UTF-8"
         ) from error
 
 
@@ -102,15 +102,17 @@ def parse_json(content: bytes, place: str) -> Any:
         value = json.loads(content, parse_int=_whole)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{place} is whole JSON: {error.msg} ({where})") from error
+        raise DataError(f"{place} is not whole JSON: {error.msg} ({where})") from error
     except (ValueError, RecursionError) as error:  # no UTF-8, an endless number, a bottomless list
-        raise DataError(f"{place} is whole JSON: {_reason(error)}") from error
+        raise DataError(f"{place} is not whole JSON: {_reason(error)}") from error
     _check_depth(value, place)
     if _SURROGATE.search(content):
         try:
             _check_unicode(json.dumps(value, ensure_ascii=False))
         except UnicodeEncodeError as error:
-            raise DataError(f"{place} is JSON of Unicode text, got half a character") from error
+            raise DataError(
+                f"{place} has half a character, but must be JSON of Unicode text"
+            ) from error
     return value
 
 
@@ -125,7 +127,9 @@ def read_lines(path: Path) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(io.BytesIO(read_bytes(path, LARGEST_LINES)), 1):
         place = f"{path}, line {number}"
         if len(line) > LARGEST_LINE:
-            raise DataError(f"{place} has at most {LARGEST_LINE} bytes, got {len(line)}")
+            raise DataError(
+                f"{place} has {len(line)} bytes, more than the {LARGEST_LINE} that are read"
+            )
         yield place, line
 
 
@@ -137,7 +141,7 @@ def parse_row(line: bytes, place: str, shape: Shape) -> dict[str, Any]:
     """
     row = parse_json(line, place)
     if not isinstance(row, dict):
-        raise DataError(f"{place} is a JSON object, got {shown(row)}")
+        raise DataError(f"{place} is {shown(row)}, but must be a JSON object")
     check_shape(row, shape, place)
     return row
 
@@ -164,10 +168,10 @@ def parse_yaml(text: str, path: Path) -> Any:
     except DataError:
         raise
     except RecursionError as error:
-        raise DataError(f"{path} is YAML of at most {DEEPEST} levels, got more") from error
+        raise DataError(f"{path} has more than {DEEPEST} levels of YAML") from error
     # PyYAML's own, and what its constructors raise for a date, a number or a tag that is none.
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise DataError(f"{path} is YAML: {_reason(error)}") from error
+        raise DataError(f"{path} is not YAML: {_reason(error)}") from error
     _check_plain(value, path)
     return value
 
@@ -186,7 +190,7 @@ def check_shape(value: Any, shape: Shape, place: str) -> None:
     """
     if isinstance(shape, list):
         if not isinstance(value, list):
-            raise DataError(f"{place} is a list, got {shown(value)}")
+            raise DataError(f"{place} is {shown(value)}, but must be a list")
         for index, item in enumerate(value):
             check_shape(item, shape[0], f"{place}[{index}]")
     elif isinstance(shape, Mapping):
@@ -197,16 +201,16 @@ def check_shape(value: Any, shape: Shape, place: str) -> None:
         fits = isinstance(value, tuple(int if kind is float else kind for kind in kinds) + kinds)
         if not fits or (isinstance(value, bool) and not {bool, object} & {*kinds}):
             names = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise DataError(f"{place} is of type {names}, got {shown(value)}")
+            raise DataError(f"{place} is {shown(value)}, but must be of type {names}")
 
 
 def _check_mapping(value: Any, shape: Mapping[str, Shape], place: str) -> None:
     if not isinstance(value, dict):
-        raise DataError(f"{place} is a mapping, got {shown(value)}")
+        raise DataError(f"{place} is {shown(value)}, but must be a mapping")
     known = {key.removesuffix("?"): inner for key, inner in shape.items()}
     for key in shape:
         if not key.endswith("?") and key != "*" and key not in value:
-            raise DataError(f"{place} has {key}, got none")
+            raise DataError(f"{place} has no {key}")
     for key, item in value.items():
         if (inner := known.get(key, shape.get("*", object))) is not object:
             check_shape(item, inner, f"{place}: {clipped(str(key))}")
@@ -214,7 +218,9 @@ def _check_mapping(value: Any, shape: Mapping[str, Shape], place: str) -> None:
 
 def _whole(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number has at most {MOST_DIGITS} digits, got {len(digits)}")
+        raise ValueError(
+            f"{len(digits)} digits in one number are more than the {MOST_DIGITS} that are read"
+        )
     return int(digits)
 
 
@@ -223,7 +229,7 @@ def _check_depth(value: Any, place: str) -> None:
     while level:
         depth += 1
         if depth > DEEPEST:
-            raise DataError(f"{place} has at most {DEEPEST} levels, got more")
+            raise DataError(f"{place} has more than {DEEPEST} levels")
         level = [
             item
             for one in level
@@ -242,7 +248,7 @@ def _check_nodes(root: yaml.Node, path: Path) -> None:
         if id(node) in sizes:
             return sizes[id(node)]
         if id(node) in open_nodes:
-            raise DataError(f"{path} is YAML, got a value that contains itself")
+            raise DataError(f"{path} has a value that contains itself")
         open_nodes.add(id(node))
         values, characters, levels = 1, 0, 0
         if isinstance(node, yaml.ScalarNode):
@@ -257,8 +263,8 @@ def _check_nodes(root: yaml.Node, path: Path) -> None:
         sizes[id(node)] = values, characters, levels + 1
         if values > MOST_NODES or characters > MOST_CHARACTERS or levels >= DEEPEST:
             raise DataError(
-                f"{path} is YAML of at most {MOST_NODES} values, {MOST_CHARACTERS} characters and"
-                f" {DEEPEST} levels, aliases written out, got more"
+                f"{path} is too large with its aliases written out: more than {MOST_NODES}"
+                f" values, {MOST_CHARACTERS} characters or {DEEPEST} levels"
             )
         return sizes[id(node)]
 
@@ -277,19 +283,21 @@ def _check_plain(value: Any, path: Path) -> None:
             if "\0" in one or not one.isascii():
                 _check_text(one, path)
         elif isinstance(one, int) and abs(one) >= 10**MOST_DIGITS:
-            raise DataError(f"{path} has numbers of at most {MOST_DIGITS} digits, got more")
+            raise DataError(f"{path} has a number of more than {MOST_DIGITS} digits")
         elif not (one is None or isinstance(one, bool | int | float)):
             kind = type(one).__name__
-            raise DataError(f"{path} holds texts, numbers, lists and mappings, got a {kind}")
+            raise DataError(
+                f"{path} has a {kind}, but must hold texts, numbers, lists and mappings"
+            )
 
 
 def _check_text(text: str, path: Path) -> None:
     if "\0" in text:
-        raise DataError(f"{path} has texts without NUL characters, got {shown(text)}")
+        raise DataError(f"{path} has a NUL character in {shown(text)}")
     try:
         _check_unicode(text)
     except UnicodeEncodeError as error:
-        raise DataError(f"{path} is Unicode text, got half a character") from error
+        raise DataError(f"{path} has half a character, but must be Unicode text") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -163,8 +163,8 @@ def _first_number(names: Sequence[str], least: int) -> int:
         if value := os.environ.get(name):
             if not (value.isdecimal() and int(value) >= least):
                 raise ConfigurationError(
-                    f"{name}, which a launcher of several processes sets, is a number of at least"
-                    f" {least}, got {value!r}; {how_to_train_alone()}"
+                    f"{name}, which a launcher of several processes sets, is {value!r}, but"
+                    f" must be a number of at least {least}; {how_to_train_alone()}"
                 )
             return int(value)
     return least

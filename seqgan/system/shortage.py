@@ -48,8 +48,8 @@ def check_limit() -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < LEAST:
         raise MemoryShortError(
-            f"a command needs {_spelt(LEAST)} of memory at least, got a limit of {_spelt(limit)}"
-            " (ulimit -v)"
+            f"the limit on memory is {_spelt(limit)} (ulimit -v), but a command needs at"
+            f" least {_spelt(LEAST)}"
         )
 
 

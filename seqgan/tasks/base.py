@@ -213,8 +213,8 @@ class FixedTask:
     def __post_init__(self) -> None:
         if self.quality and self.quality not in self.measures:
             raise ConfigurationError(
-                f"a task's quality is one of its measures ({', '.join(self.measures) or 'none'}),"
-                f" got {self.quality!r}"
+                f"quality is {self.quality!r}, but must be one of the task's measures"
+                f" ({', '.join(self.measures) or 'none'})"
             )
 
     def size(self, split: Split) -> int:

@@ -86,7 +86,7 @@ class Oracle:
         missing = [name for name in names if name not in weights]
         if missing:
             raise ConfigurationError(
-                f"an oracle file holds {len(names)} arrays, missing {missing[0]!r}"
+                f"the oracle file lacks the array {missing[0]!r}, one of {len(names)}"
             )
         size, hidden_size = weights["output_b"].size, weights["bias_i"].size
         embedding_size = weights["embedding"].size // max(size, 1)
@@ -99,7 +99,7 @@ class Oracle:
         for name, shape in shapes.items():
             if weights[name].shape != shape:
                 raise ConfigurationError(
-                    f"oracle array {name!r} is {shape}, got {weights[name].shape}"
+                    f"oracle array {name!r} is {weights[name].shape}, but must be {shape}"
                 )
         self.max_length = max_length
         self.vocabulary = Vocabulary(
@@ -165,11 +165,11 @@ class Oracle:
             return cls(weights, max_length)
         except FileNotFoundError as error:
             raise ConfigurationError(
-                f"task.path names an .npz file, got {path}: no such file"
+                f"cannot read {path}: no such file; task.path must name an .npz file"
             ) from error
         except UNREADABLE as error:
             raise ConfigurationError(
-                f"task.path names an .npz file of weights, {path}: {error}"
+                f"cannot read {path} as an .npz file of weights: {error}"
             ) from error
 
     def log_prob(self, sequences: Sequences) -> Float[Tensor, " batch"]:

@@ -163,7 +163,8 @@ class Trackers(Tracker):
         for name, value in metrics.items():
             if not isinstance(value, int | float):
                 raise ConfigurationError(
-                    f"a metric is a float or an int, got {name!r} of type {type(value).__name__}"
+                    f"metric {name!r} is of type {type(value).__name__}, but must be a"
+                    " float or an int"
                 )
         for tracker in self._trackers.values():
             tracker.log(metrics)

@@ -89,7 +89,7 @@ def check_length(path: Path, length: int) -> int:
     """
     size = path.stat().st_size if path.exists() else 0
     if size < length:
-        raise DataError(f"{path} has the {length} bytes of the checkpoint, got {size}")
+        raise DataError(f"{path} has {size} bytes, but had {length} at the checkpoint")
     return size
 
 

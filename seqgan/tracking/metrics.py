@@ -121,13 +121,14 @@ def find_metric(name: str) -> Metric:
             return metric
     if name.split("/")[0] == "user":
         raise ConfigurationError(
-            f"a metric of your own is user/<name>, no part of which is empty, got {name!r}"
+            f"metric {name!r} is named wrongly: one of your own is user/<name>, no part of"
+            " which is empty"
         )
     names = [metric.name for metric in METRICS if metric.name != OWN]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
     raise ConfigurationError(
-        f"a metric is in the list of docs/metrics.md, or is your own and named user/<name>, got"
-        f" {name!r}; the nearest listed one is {nearest!r}"
+        f"unknown metric {name!r} (docs/metrics.md lists all; one of your own is named"
+        f" user/<name>); did you mean {nearest!r}?"
     )
 
 

@@ -95,6 +95,6 @@ def _section_of(metric: Metric) -> str:
         return AREAS[metric.area]
     except KeyError:
         raise ConfigurationError(
-            f"a metric's area is one of {', '.join(AREAS)} in tracking/sections.py,"
-            f" got {metric.name!r}"
+            f"the area of metric {metric.name!r} is unknown; it must be one of"
+            f" {', '.join(AREAS)} in tracking/sections.py"
         ) from None

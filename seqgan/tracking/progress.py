@@ -113,7 +113,7 @@ class Progress:
             ConfigurationError: no phase has begun.
         """
         if self._completed is None:
-            raise ConfigurationError("a phase begins before it advances, got no phase")
+            raise ConfigurationError("no phase has begun, so none can advance")
         self._completed += steps
         self._metrics |= metrics or {}
         self._display.update(self._completed, self._metrics)

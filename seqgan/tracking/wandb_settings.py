@@ -88,8 +88,8 @@ def check_settings(config: TrackerConfig) -> None:
     settings = settings_now()
     if (chosen_mode(config) or settings.mode) == "online" and not has_credentials(settings):
         raise ConfigurationError(
-            "a run that is online has an API key (`wandb login`, or WANDB_API_KEY), got none;"
-            " --tracker.mode offline records it without one"
+            "there is no API key for a run that is online: log in with `wandb login` or set"
+            " WANDB_API_KEY; --tracker.mode offline records without one"
         )
     if "WANDB_DIR" in os.environ:
         _make_folder(record_folder(Path()))
@@ -104,9 +104,11 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"WANDB_DIR can be made, got {folder}: {error}") from error
+        raise ConfigurationError(
+            f"cannot make the folder of WANDB_DIR, {folder}: {error}"
+        ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"WANDB_DIR can be written, got {folder}")
+        raise ConfigurationError(f"cannot write into the folder of WANDB_DIR, {folder}")
 
 
 def _ask(
@@ -130,8 +132,8 @@ def _ask(
         first = error.errors()[0]["msg"] if hasattr(error, "errors") else str(error)
         reason = " ".join(first.removeprefix("Value error, ").split())
         hidden = any(word in name for word in SECRETS)
-        shown = "" if hidden or not 0 < len(repr(value)) <= LONGEST else f", got {value!r}"
-        raise ConfigurationError(f"{name} follows wandb's rules{shown}: {reason}") from error
+        shown = "" if hidden or not 0 < len(repr(value)) <= LONGEST else f" {value!r}"
+        raise ConfigurationError(f"{name}{shown} breaks wandb's rules: {reason}") from error
 
 
 def settings_now() -> "wandb.Settings":

@@ -67,7 +67,7 @@ def flatten(tree: Any, path: str = "") -> tuple[Any, dict[str, Tensor]]:
         for key, value in tree.items():
             plain, found = flatten(value, f"{path}/{key}")
             if same := found.keys() & tensors.keys():
-                raise ValueError(f"tensors have distinct names, got {min(same)!r} twice")
+                raise ValueError(f"tensor {min(same)!r} is named twice, but names must be distinct")
             pairs.append([key, plain])
             tensors |= found
         return {"dict": pairs}, tensors
@@ -133,7 +133,7 @@ def replace_checkpoint(target: Path, state: Mapping[str, Any]) -> None:
         replace_folder(temporary, target)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"checkpoint {target} cannot be written: {error}") from error
+        raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
 
 
 def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -156,7 +156,7 @@ def load_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]]:
             return path, state
         faults.append(f"checkpoint {path} is damaged ({fault})")
     found = f": {'; '.join(faults[:3])}" if faults else ""
-    raise CheckpointError(f"a run to resume has an intact checkpoint, got none in {folder}{found}")
+    raise CheckpointError(f"{folder} has no intact checkpoint to resume from{found}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     folder = standing(path)
     if fault := _fault(folder):
-        raise CheckpointError(f"a checkpoint is whole, got {path}: {fault}")
+        raise CheckpointError(f"checkpoint {path} is not whole: {fault}")
     return _read(folder)
 
 
@@ -182,10 +182,12 @@ def check_state(state: dict[str, Any], place: Path) -> None:
         tracker = state["tracker"]
         run_id = tracker.get("wandb", {}).get("run_id", "none")
         if not re.fullmatch(r"[\w-]{1,128}", run_id):
-            raise DataError(f"the state of {place} has the id of a wandb run, got {shown(run_id)}")
+            raise DataError(
+                f"the state of {place} has {shown(run_id)}, which is no id of a wandb run"
+            )
         for kind, length in tracker.get("jsonl", {}).items():
             if length < 0:
-                raise DataError(f"the state of {place} has a length of {kind}, got {length}")
+                raise DataError(f"the state of {place} has {length}, which is no length of {kind}")
     except DataError as error:
         raise CheckpointError(str(error)) from error
 
@@ -206,7 +208,7 @@ def fitting(place: Path) -> Iterator[None]:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as e:
         reason = clipped(" ".join(described(e).split()), 300)
-        raise CheckpointError(f"a checkpoint fits its run, got {place}: {reason}") from e
+        raise CheckpointError(f"checkpoint {place} does not fit its run: {reason}") from e
 
 
 def _fault(path: Path) -> str:
@@ -219,7 +221,7 @@ def _fault(path: Path) -> str:
         return find_fault(path, (TENSORS, STATE), _largest(path / TENSORS))
     except PermissionError as error:
         raise CheckpointError(
-            f"a checkpoint can be read by whoever uses it, got {error.filename}: {error.strerror}"
+            f"cannot read the checkpoint {error.filename}: {error.strerror}"
         ) from error
 
 
@@ -254,7 +256,7 @@ def _read(path: Path) -> dict[str, Any]:
         tensors = _read_tensors(path / TENSORS)
     except (DataError, SafetensorError, OSError, LookupError, RuntimeError, ValueError) as error:
         reason = clipped(" ".join(str(error).split()))
-        raise CheckpointError(f"a checkpoint can be read, got {path}: {reason}") from error
+        raise CheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
     with fitting(path):
         return up_to_date(unflatten(plain, tensors))
 

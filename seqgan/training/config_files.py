@@ -39,8 +39,8 @@ def config_text(config: TrainConfig) -> str:
         text: str = yaml.safe_dump(plain_settings(config), sort_keys=False, allow_unicode=True)
     except RepresenterError as error:
         raise ConfigurationError(
-            "settings are numbers, strings, lists and mappings, which a file can hold, got"
-            f" {error.args[-1]!r}"
+            f"settings can hold no {error.args[-1]!r}: they are numbers, strings, lists and"
+            " mappings, which a file can hold"
         ) from error
     return text
 
@@ -111,9 +111,9 @@ def read_settings(path: Path) -> dict[Any, Any]:
     try:
         plain = read_yaml(path)
     except DataError as error:
-        raise ConfigurationError(f"a configuration is a YAML file, {error}") from error
+        raise ConfigurationError(str(error)) from error
     if not isinstance(plain, dict):
-        raise ConfigurationError(f"a configuration is a YAML mapping, {path} holds {shown(plain)}")
+        raise ConfigurationError(f"{path} holds {shown(plain)}, but must hold a YAML mapping")
     return present_settings(plain)
 
 
@@ -155,18 +155,20 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in arguments:
             known = ", ".join(str(argument) for argument in arguments)
-            raise ConfigurationError(f"{where} is one of {known}, got {shown(value)}")
+            raise ConfigurationError(f"{where} is {shown(value)}, but must be one of {known}")
         return value
     if annotation is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 1e-3 as a string
         except (ValueError, OverflowError) as error:
-            raise ConfigurationError(f"{where} is a number, got {shown(value)}") from error
+            raise ConfigurationError(f"{where} is {shown(value)}, but must be a number") from error
     if annotation is Path and isinstance(value, str):
         return Path(value)
     wanted = origin or annotation
     if wanted is not Any and type(value) is not wanted:
-        raise ConfigurationError(f"{where} is of type {wanted.__name__}, got {shown(value)}")
+        raise ConfigurationError(
+            f"{where} is {shown(value)}, but must be of type {wanted.__name__}"
+        )
     return value
 
 
@@ -176,11 +178,13 @@ def _build_row(
     if isinstance(value, str):  # one stands for a list of one
         value = [value]
     if not isinstance(value, list):
-        raise ConfigurationError(f"{where} is a list, got {shown(value)}")
+        raise ConfigurationError(f"{where} is {shown(value)}, but must be a list")
     if origin is list or arguments[-1] is Ellipsis:
         arguments = arguments[:1] * len(value)
     if len(arguments) != len(value):
-        raise ConfigurationError(f"{where} is a list of {len(arguments)}, got {shown(value)}")
+        raise ConfigurationError(
+            f"{where} is {shown(value)}, but must be a list of {len(arguments)}"
+        )
     return origin(_build(one, item, where) for one, item in zip(arguments, value, strict=True))
 
 
@@ -204,8 +208,8 @@ def _build_slot(slot: str, value: Any) -> Any:
     if not isinstance(kind, str):
         known = ", ".join(SLOTS[slot])
         raise ConfigurationError(
-            f"{slot} has a kind, one of {known} or one of your own (./file.py:Config), got"
-            f" {shown(kind)}"
+            f"{slot}.kind is {shown(kind)}, but must be one of {known} or one of your"
+            " own (./file.py:Config)"
         )
     chosen = settings_class(slot, kind)
     if kind in SLOTS[slot]:
@@ -221,7 +225,7 @@ def _build_dataclass(annotation: type, value: Any, where: str) -> Any:
 
 def _build_fields(annotation: type[Any], value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{where} is a mapping, got {shown(value)}")
+        raise ConfigurationError(f"{where} is {shown(value)}, but must be a mapping")
     hints = get_type_hints(annotation)
     names = [item.name for item in fields(annotation)]
     for name in value:

@@ -45,14 +45,14 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
         old, new = (getattr(getattr(config, part), name) for config in (before, after))
         if old != new:
             raise ConfigurationError(
-                f"a fork's pretraining is the one it branches off from: {part}.{name} stays {old},"
-                f" got {new}"
+                f"{part}.{name} is {new}, but was {old} in the run that is forked, and a"
+                " fork has the same pretraining"
             )
     played, iterations = state["players"]["position"]["iteration"], after.adversarial.iterations
     if likelihood.get("finished", True) and iterations <= played:
         raise ConfigurationError(
-            f"a fork has something left to play: adversarial.iterations is above {played},"
-            f" got {iterations}"
+            f"adversarial.iterations is {iterations}, which leaves nothing to play: the"
+            f" fork begins after {played}"
         )
 
 
@@ -86,7 +86,7 @@ def forked_state(
     except (RuntimeError, KeyError) as error:  # of PyTorch, about a parameter
         reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
         raise ConfigurationError(
-            f"a fork has networks that fit those of its checkpoint: {reason}"
+            f"the fork's networks do not fit those of its checkpoint: {reason}"
         ) from error
     for phase in trainer.phases:
         if isinstance(phase, Forks):

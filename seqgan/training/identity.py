@@ -59,9 +59,9 @@ def check_unedited(
         name, value, other = edits[0]
         more = f" and {len(edits) - 1} more" if len(edits) > 1 else ""
         raise ConfigurationError(
-            f"{folder / 'config.yaml'} was edited after the run had begun: {name} was {value!r},"
-            f" got {other!r}{more}; put it back, and begin a new run with other settings: seqgan"
-            f" train --fork {folder} --{name.replace('_', '-')} ..."
+            f"{folder / 'config.yaml'} was edited after the run had begun: {name} was"
+            f" {value!r} and is {other!r}{more}; put it back, and begin a new run with"
+            f" other settings: seqgan train --fork {folder} --{name.replace('_', '-')} ..."
         )
 
 
@@ -71,7 +71,7 @@ def check_task_file(folder: Path, identity: Mapping[str, Any]) -> None:
     before = identity.get("task.json", now)
     if before != now:
         raise ConfigurationError(
-            f"{folder / 'task.json'} is as it was when the run was made, got an edited one (sha256"
+            f"{folder / 'task.json'} was edited after the run was made (sha256"
             f" {before[:12]} then, {now[:12]} now); put it back"
         )
 

@@ -202,7 +202,7 @@ def _recorded(setting: str, path: str, folder: Path) -> Input:
         files, stamped = digests(parts), stamp(parts)
         num_bytes = place.stat().st_size if place.is_file() else 0
     except OSError as error:
-        raise DataError(f"{setting} names what can be read, got {path}: {error}") from error
+        raise DataError(f"cannot read {path} of {setting}: {error}") from error
     absolute = os.path.abspath(place)
     beside = os.path.relpath(absolute, os.path.abspath(folder))
     return Input(setting, path, absolute, beside, files, num_bytes, stamped)
@@ -233,9 +233,9 @@ def _find(one: Input, path: str, folder: Path, is_code: bool) -> str:
     if there:
         raise _changed(one, str(there[0]), folder, _change(one, there[0]))
     raise DataError(
-        f"{one.setting} of {folder} is found, got {path}, which is not there any more, nor at"
-        f" {one.absolute}; where it has moved, name its place: seqgan train --resume {folder}"
-        f" --{one.setting.replace('_', '-')} PLACE"
+        f"cannot find {one.setting} of {folder}: {path} is not there any more, nor"
+        f" {one.absolute}; where it has moved, name its place: seqgan train --resume"
+        f" {folder} --{one.setting.replace('_', '-')} PLACE"
     )
 
 
@@ -285,8 +285,8 @@ def _change(one: Input, place: Path) -> str:
 
 def _changed(one: Input, place: str, folder: Path, change: str) -> "_ChangedError":
     return _ChangedError(
-        f"{one.setting} of {folder} is as it was when the run was made, got {place} with another"
-        f" content ({change}); put it back, or begin a new run: seqgan train --fork {folder}"
+        f"{place}, {one.setting} of {folder}, has another content than when the run was"
+        f" made ({change}); put it back, or begin a new run: seqgan train --fork {folder}"
     )
 
 

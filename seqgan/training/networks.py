@@ -95,8 +95,7 @@ def load_weights(network: nn.Module, weights: Mapping[str, Any], run: object) ->
     except RuntimeError as error:  # PyTorch's, about a parameter
         reason = " ".join(" ".join(str(error).splitlines()[1:2]).split()) or str(error)
         raise CheckpointError(
-            f"{run} has networks of the sizes in its config.yaml, got other weights in its"
-            f" checkpoint: {reason}"
+            f"the checkpoint of {run} has networks of other sizes than its config.yaml: {reason}"
         ) from error
 
 
@@ -110,6 +109,6 @@ def check_window(config: TrainConfig, task: Task) -> None:
     needed = task.max_length + 1  # at least a start token stands before a text
     if window is not None and needed > window:
         raise ModelFolderError(
-            f"a text and its prompt fit into the {window} tokens that the generator reads, got"
-            f" texts of {task.max_length} and at least 1 before them"
+            f"texts of {task.max_length} tokens and at least 1 before them do not fit into"
+            f" the {window} that the generator reads"
         )

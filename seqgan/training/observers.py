@@ -80,7 +80,8 @@ class FunctionObserver(Observer):
         given = self.function(phase, metrics, self.players)
         if given is not None and not isinstance(given, Mapping):
             raise ConfigurationError(
-                f"observer {self.spec!r} gives metrics by their names, or None, got {given!r}"
+                f"observer {self.spec!r} gives {given!r}, but must give metrics by their"
+                " names, or None"
             )
         return given or {}
 

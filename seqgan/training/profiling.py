@@ -53,7 +53,7 @@ def evaluated_phase(trainer: Trainer) -> Phase:
     for phase in trainer.phases:
         if phase.evaluated:
             return phase
-    raise ConfigurationError("a profile is of the first phase that is evaluated, got none")
+    raise ConfigurationError("no phase is evaluated, so there is none to profile")
 
 
 def profile_iteration(trainer: Trainer) -> IterationProfile:

@@ -214,7 +214,7 @@ def create_run(
         raise _taken(target) from error
     except OSError as error:
         raise ConfigurationError(
-            f"a run's folder can be made, got {target}: {error.strerror or error}"
+            f"cannot make the folder of the run, {target}: {error.strerror or error}"
         ) from error
 
 
@@ -231,7 +231,8 @@ def check_new(config: TrainConfig) -> None:
 
 def _taken(target: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"{target} exists, but a run gets a folder of its own (--resume continues a run)"
+        f"{target} exists already; name another folder with --output, or continue that run with"
+        f" --resume {target}"
     )
 
 
@@ -243,7 +244,9 @@ def check_own(folder: RunFolder) -> None:
     """
     for path in sorted((*folder.path.iterdir(), *folder.checkpoints.glob("*"))):
         if path.is_symlink():
-            raise DataError(f"a run that is trained lies in its folder whole, got the link {path}")
+            raise DataError(
+                f"{path} is a link, but a run that is trained must lie in its folder whole"
+            )
 
 
 def lock_run(folder: RunFolder) -> FileIO:
@@ -274,7 +277,7 @@ def open_run(
     folder = RunFolder(path)
     for file in (folder.config, folder.task):
         if not file.is_file():
-            raise ConfigurationError(f"a run is a folder with a {file.name}, got {path}")
+            raise ConfigurationError(f"{path} is no run: it has no {file.name}")
     plain = read_settings(folder.config)
     plain.pop("output", None)  # no file says where a fork of its run will lie
     move_code(plain, _read_task(folder).inputs, folder.path, runs)
@@ -359,8 +362,8 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     vocabulary = _read_task(folder).vocabulary
     if not same_words(vocabulary, task.vocabulary):
         raise ConfigurationError(
-            f"the task has the vocabulary of {folder.path} ({len(vocabulary.words)} words),"
-            f" got another ({len(task.vocabulary.words)} words)"
+            f"the task has another vocabulary ({len(task.vocabulary.words)} words) than"
+            f" {folder.path} ({len(vocabulary.words)} words)"
         )
 
 
@@ -381,9 +384,9 @@ def check_task(folder: RunFolder, task: Task) -> None:
     before, now = _read_task(folder).fingerprint, fingerprint(task)
     if before and now and before != now:
         raise ConfigurationError(
-            f"the task of {folder.path} is as it was when the run was made, got other texts in its"
-            f" splits ({before[:12]} then, {now[:12]} now); put its data back, or begin a new run:"
-            f" seqgan train --fork {folder.path}"
+            f"the task of {folder.path} has other texts in its splits than when the run was"
+            f" made ({before[:12]} then, {now[:12]} now); put its data back, or begin a new"
+            f" run: seqgan train --fork {folder.path}"
         )
 
 
@@ -447,8 +450,7 @@ def restored_discriminator(
     """
     if DISCRIMINATOR not in config.reward:
         raise ConfigurationError(
-            f"a discriminator is among the rewards of a run that has one, {folder.path} has"
-            f" {', '.join(config.reward)}"
+            f"{folder.path} has no discriminator: its rewards are {', '.join(config.reward)}"
         )
     rng = torch.Generator().manual_seed(0)
     facts = _read_task(folder)
@@ -491,15 +493,15 @@ def _read_task(folder: RunFolder) -> _TaskFacts:
     whole_length = plain.get("whole_length", max_length)  # runs that are older have no prompts
     if not 1 <= max_length <= whole_length:
         raise DataError(
-            f"{folder.task} has a max_length of at least 1 and a whole_length of no less, got"
-            f" {max_length} and {whole_length}"
+            f"{folder.task} has max_length {max_length} and whole_length {whole_length},"
+            " but they must be at least 1, and the second no less than the first"
         )
     known = {item.name for item in fields(Vocabulary)}
     words = plain["vocabulary"]
     if words["level"] not in get_args(Level) or not words.keys() <= known:
         raise DataError(
-            f"{folder.task} has a vocabulary of level {', '.join(get_args(Level))} with"
-            f" {', '.join(sorted(known))}, got {shown(words)}"
+            f"{folder.task} has the vocabulary {shown(words)}, but must have one of level"
+            f" {', '.join(get_args(Level))} with {', '.join(sorted(known))}"
         )
     try:
         vocabulary = Vocabulary.from_dict(words)
@@ -535,8 +537,9 @@ def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fl
     trained = load_generator(folder, config, "pretrained" if pretrained else "generator")
     if not same_words(trained.vocabulary, task.vocabulary):
         raise ConfigurationError(
-            f"fluency needs a run with the task's vocabulary ({len(task.vocabulary.words)} words),"
-            f" got {run} with another ({len(trained.vocabulary.words)} words)"
+            f"{run} has another vocabulary ({len(trained.vocabulary.words)} words) than the"
+            f" task ({len(task.vocabulary.words)} words), but fluency needs a run with the"
+            " same"
         )
     return Fluency(trained.generator)
 
@@ -550,13 +553,15 @@ def read_results(folder: RunFolder) -> dict[str, Any]:
     results: dict[str, Any] = read_json(folder.results, OF_RESULTS)
     place = str(folder.results)
     if (verdict := results["comparison"]["verdict"]) not in VERDICTS:
-        raise DataError(f"{place} has a verdict of {', '.join(VERDICTS)}, got {shown(verdict)}")
+        raise DataError(
+            f"{place} has the verdict {shown(verdict)}, but must have one of {', '.join(VERDICTS)}"
+        )
     for temperature in chain(results["curve"], results.get("game_curve", {})):
         try:
             float(temperature)
         except ValueError as error:
-            rule = f"{place} has curves over temperatures, got {shown(temperature)}"
-            raise DataError(rule) from error
+            fault = f"{place} has a curve over {shown(temperature)}, which is no temperature"
+            raise DataError(fault) from error
     for key in results.get("table", {}).values():
         check_shape(results.get(key), OF_METRICS, f"{place}: {shown(key)}")
     for name, change in results.get("rewards", {}).items():
@@ -565,7 +570,7 @@ def read_results(folder: RunFolder) -> dict[str, Any]:
             check_shape(change["interval"] or [0.0], [float], f"{place}: rewards: {shown(name)}")
         ends = change["interval"] if isinstance(change, dict) else change
         if ends is not None and (not isinstance(ends, list) or len(ends) != 2):
-            raise DataError(f"{place} has rewards before and after, got {shown(change)}")
+            raise DataError(f"{place} has {shown(change)}, which are no rewards before and after")
     return results
 
 

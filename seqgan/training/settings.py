@@ -44,7 +44,7 @@ from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_name
 
 Pair = Annotated[int, at_least(2)]
-BelowHalf = Annotated[float, Range("in [0, 0.5)", 0, 0.499999)]
+BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
 Few = Annotated[int, Range("at least 0", 0, 4096, " and at most 4096")]  # threads
 
 
@@ -86,13 +86,13 @@ class DiscriminatorTrainingConfig:
         check_settings("discriminator_training", self)
         if self.gradient_penalty > 0 and self.precision != "float32":
             raise ConfigurationError(
-                "discriminator_training.precision is float32 where there is a gradient_penalty,"
-                f" got {self.precision}"
+                f"discriminator_training.precision is {self.precision}, but must be float32"
+                " where there is a gradient_penalty"
             )
         if self.loss == "pairwise" and self.label_smoothing > 0:
             raise ConfigurationError(
-                "discriminator_training.label_smoothing is 0 with the pairwise loss, which has no"
-                f" labels, got {self.label_smoothing}"
+                f"discriminator_training.label_smoothing is {self.label_smoothing}, but"
+                " must be 0 with the pairwise loss, which has no labels"
             )
 
 
@@ -128,12 +128,12 @@ class EvaluationConfig:
         check_embeddings("evaluation.embeddings", self.embeddings, self.mauve)
         if isinstance(self.measures, str):
             raise ConfigurationError(
-                f"evaluation.measures is a tuple of names, got the string {self.measures!r}"
+                f"evaluation.measures is the string {self.measures!r}, but must be a tuple of names"
             )
         check_settings("evaluation", self)
         if len(self.temperatures) < 2:
             raise ConfigurationError(
-                f"evaluation.temperatures are at least two, got {self.temperatures}"
+                f"evaluation.temperatures are {self.temperatures}, but must be at least two"
             )
 
 
@@ -175,29 +175,35 @@ class TrainConfig:
         expand_home(self, "output")
         for name in ("reward", "phases", "observers", "trackers"):
             if isinstance(value := getattr(self, name), str):
-                raise ConfigurationError(f"{name} is a tuple of names, got the string {value!r}")
+                raise ConfigurationError(
+                    f"{name} is the string {value!r}, but must be a tuple of names"
+                )
         if self.trackers == ("none",):
             object.__setattr__(self, "trackers", ())
         if "none" in self.trackers:
-            raise ConfigurationError(f"trackers is none or names trackers, got {self.trackers}")
+            raise ConfigurationError(
+                f"trackers is {self.trackers}, but must be none or name trackers"
+            )
         object.__setattr__(self, "reward", tuple(spelt_out(spec) for spec in self.reward))
         if not self.reward:
-            raise ConfigurationError("reward names at least one reward, got none")
+            raise ConfigurationError("reward is empty, but must name at least one reward")
         if not self.phases:
-            raise ConfigurationError("phases names at least one phase, got none")
+            raise ConfigurationError("phases is empty, but must name at least one phase")
         for spec in self.reward:
             if self.reward.count(spec) > 1:
-                raise ConfigurationError(f"reward names each reward once, got {spec!r} again")
+                raise ConfigurationError(
+                    f"reward has {spec!r} twice, but must name each reward once"
+                )
         pairwise = self.discriminator_training.loss == "pairwise"
         if pairwise and judges_prefixes(self.discriminator):
             raise ConfigurationError(
-                "discriminator_training.loss is binary for a discriminator that judges prefixes,"
-                " which have no pairs, got pairwise"
+                "discriminator_training.loss is pairwise, but must be binary for a"
+                " discriminator that judges prefixes, which have no pairs"
             )
         if self.reward_weights and len(self.reward_weights) != len(self.reward):
             raise ConfigurationError(
-                f"reward_weights has one weight for each of {len(self.reward)} rewards,"
-                f" got {len(self.reward_weights)}"
+                f"reward_weights has {len(self.reward_weights)} weights for"
+                f" {len(self.reward)} rewards, but must have one for each"
             )
 
     def with_(self, **changes: Any) -> "TrainConfig":

@@ -84,7 +84,9 @@ def token_texts(sequences: Sequences) -> list[list[str]]:
     """
     vocabulary = sequences.vocabulary
     if vocabulary is None:
-        raise ConfigurationError("only sequences that carry a vocabulary can be decoded")
+        raise ConfigurationError(
+            "these sequences carry no vocabulary, without which they cannot be decoded"
+        )
     rows = zip(sequences.tokens.tolist(), sequences.lengths.tolist(), strict=True)
     return [_token_texts(row[:length], vocabulary) for row, length in rows]
 

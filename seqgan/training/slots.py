@@ -58,23 +58,26 @@ def settings_class(slot: str, kind: str) -> type:
     """
     spec = parse_spec(kind, slot)
     if spec.arguments is not None:
-        raise wrong(spec, f"its fields are settings of their own ({slot}.NAME), got arguments")
+        raise wrong(
+            spec, f"it takes no arguments: its fields are settings of their own ({slot}.NAME)"
+        )
     found = load(spec, SLOTS[slot])
     if not isinstance(found, type):
-        raise wrong(spec, f"a slot holds a dataclass, got {found!r}")
+        raise wrong(spec, f"{found!r} is no dataclass, as a slot must hold")
     if not (is_dataclass(found) and callable(getattr(found, "build", None))):
         raise wrong(
             spec,
-            f"a slot holds a dataclass whose method build makes the {slot}, got the class"
-            f" {found.__name__}, which is no dataclass or has no such method",
+            f"the class {found.__name__} is no dataclass with a method build that makes the {slot}",
         )
     for item in fields(found):
         if item.name.startswith("_") or not item.init:
-            raise wrong(spec, f"its fields are settings, got {item.name!r}, which cannot be set")
+            raise wrong(
+                spec, f"its field {item.name!r} cannot be set, but its fields must be settings"
+            )
     try:
         get_type_hints(found)
     except Exception as error:  # whatever evaluating the user's annotations raises
-        raise wrong(spec, f"its fields have types that can be read: {told(error)}") from error
+        raise wrong(spec, f"the types of its fields cannot be read: {told(error)}") from error
     return found
 
 
@@ -90,7 +93,9 @@ def built(slot: str, settings: Any, kind: type, **arguments: Any) -> Any:
         ConfigurationError: `build` takes other arguments, or gives something else.
     """
     if not callable(getattr(settings, "build", None)):
-        raise ConfigurationError(f"{slot} is settings with a method build, got {settings!r}")
+        raise ConfigurationError(
+            f"{slot} is {settings!r}, but must be settings with a method build"
+        )
     spec = Spec(kind_of(slot, settings), "", "", None, slot)
     check_takes(settings.build, arguments, spec)
     given = tuple(arguments.values())
@@ -103,7 +108,9 @@ def built(slot: str, settings: Any, kind: type, **arguments: Any) -> Any:
         if getattr(kind, "_is_protocol", False):  # of a class all parts would be too many
             names = [name for name in vars(kind) if not name.startswith("_")]
             lacking = f" without {', '.join(name for name in names if not hasattr(made, name))}"
-        raise wrong(spec, f"its method build gives a {kind.__name__}, got {made!r}{lacking}")
+        raise wrong(
+            spec, f"its method build gives {made!r}{lacking}, but must give a {kind.__name__}"
+        )
     return made
 
 

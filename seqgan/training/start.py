@@ -89,8 +89,8 @@ def make_players(
     learning = players.rewards.learning
     if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):
         raise ConfigurationError(
-            "a reward that learns in several processes has a method train_in, as the"
-            f" discriminator has, got {learning.name!r} without one"
+            f"{learning.name!r} has no method train_in, which a reward that learns in"
+            " several processes must have, as the discriminator has"
         )
     return players
 
@@ -134,7 +134,9 @@ def make_phases(config: TrainConfig, players: Players) -> list[Phase]:
 def _check_distinct(what: str, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise ConfigurationError(f"{what} have distinct names, got {name!r} twice")
+            raise ConfigurationError(
+                f"two {what} are called {name!r}, but their names must be distinct"
+            )
 
 
 def trainer_for(
@@ -252,8 +254,8 @@ def make_observer(spec: str, config: TrainConfig, players: Players) -> Observer:
         return made
     if hasattr(made, "after") or not callable(made):
         raise ConfigurationError(
-            f"observer {spec!r} is an Observer or a function of (phase, metrics, players), got"
-            f" {made!r}"
+            f"observer {spec!r} is {made!r}, but must be an Observer or a function of"
+            " (phase, metrics, players)"
         )
     check_takes(made, ("phase", "metrics", "players"), written)
     return FunctionObserver(made, players, spec)

@@ -47,7 +47,7 @@ def differences(run: Path, reference: Path) -> list[str]:
     for name in RECORDS:
         rows, others = _rows(run / name), _rows(reference / name)
         if len(rows) != len(others):
-            found.append(f"{name} has {len(others)} rows, got {len(rows)}")
+            found.append(f"{name} has {len(rows)} rows in place of {len(others)}")
         found += [
             f"{name}, row {number} differs"
             for number, (row, other) in enumerate(zip(rows, others, strict=False), 1)

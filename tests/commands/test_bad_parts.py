@@ -26,7 +26,7 @@ from seqgan.training.observers import Observer
 @dataclass(frozen=True)
 class Refuses:
     def build(self, *given):
-        raise ValueError("width is even, got 3")
+        raise ValueError("width is 3, but must be even")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Unreadable:
 
 
 def refuses(players, config):
-    raise ValueError("width is even, got 3")
+    raise ValueError("width is 3, but must be even")
 
 
 class Counting(Observer):
@@ -108,10 +108,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_settings_in_a_slot_that_refuse_or_build_something_else(slot: str, part: type) -> None:
     for name, message in (
-        ("Refuses", rf"^{slot} '.*:Refuses': ValueError: width is even, got 3 \(.*, line \d+\)$"),
+        (
+            "Refuses",
+            rf"^{slot} '.*:Refuses': ValueError: width is 3, but must be even \(.*, line \d+\)$",
+        ),
         (
             "Nothing",
-            rf"^{slot} '.*:Nothing': its method build gives a {part.__name__}, got None",
+            (
+                rf"^{slot} '.*:Nothing': its method build gives None.*, but must give a"
+                rf" {part.__name__}"
+            ),
         ),
     ):
         settings = settings_class(slot, f"./parts.py:{name}")()
@@ -119,25 +125,41 @@ def test_settings_in_a_slot_that_refuse_or_build_something_else(slot: str, part:
             built(slot, settings, part, given=None)
     with pytest.raises(KeyError, match="width"):  # a bug keeps its traceback
         built(slot, settings_class(slot, "./parts.py:Broken")(), part, given=None)
-    with pytest.raises(ConfigurationError, match=f"^{slot} is settings with a method build"):
+    with pytest.raises(
+        ConfigurationError, match=f"^{slot} is .* must be settings with a method build"
+    ):
         built(slot, "mine", part, given=None)
 
 
 def test_a_field_whose_type_cannot_be_read() -> None:
-    with pytest.raises(ConfigurationError, match="types that can be read: NameError: name 'Now"):
+    with pytest.raises(
+        ConfigurationError, match="the types of its fields cannot be read: NameError: name 'Now"
+    ):
         settings_class("rule", "./parts.py:Unreadable")
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--phases ./parts.py:refuses", "phase './parts.py:refuses': ValueError: width is even"),
-        ("--phases", "phases names at least one phase, got none"),
+        (
+            "--phases ./parts.py:refuses",
+            "phase './parts.py:refuses': ValueError: width is 3, but must be even",
+        ),
+        ("--phases", "phases is empty, but must name at least one phase"),
         ("--observers ./parts.py:Refuses", "observer './parts.py:Refuses': ValueError: width"),
-        ("--observers ./parts.py:of_two", "of_two is called with (phase, metrics, players), got"),
-        ("--observers ./parts.py:Alerting", "have distinct names, got 'alerts' twice"),
-        ("--observers ./parts.py:Counting ./parts.py:Counting()", "got 'counting' twice"),
-        ("--rule ./parts.py:Colored", "which a file can hold, got <Color.RED: 1>"),
+        ("--observers ./parts.py:of_two", "cannot be called with (phase, metrics, players)"),
+        (
+            "--observers ./parts.py:Alerting",
+            "two observers with a state are called 'alerts', but their names must be distinct",
+        ),
+        ("--observers ./parts.py:Counting ./parts.py:Counting()", "are called 'counting', but"),
+        (
+            "--rule ./parts.py:Colored",
+            (
+                "settings can hold no <Color.RED: 1>: they are numbers, strings, lists and"
+                " mappings, which a file can hold"
+            ),
+        ),
     ],
 )
 def test_a_wrong_part_is_refused_before_there_is_a_folder(
@@ -153,7 +175,9 @@ def test_an_observer_that_gives_no_metrics_ends_the_run_with_a_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([*SMALL, "--observers", "./parts.py:not_named"]) == 1
-    message = "observer './parts.py:not_named' gives metrics by their names, or None, got 3"
+    message = (
+        "observer './parts.py:not_named' gives 3, but must give metrics by their names, or None"
+    )
     assert message in capsys.readouterr().err
 
 
@@ -183,9 +207,12 @@ def test_wrong_types_in_python() -> None:
         [sys.executable, "-c", UNTYPED], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        "ConfigurationError: phases is a tuple of names, got the string 'game'",
-        "ConfigurationError: observers is a tuple of names, got the string './mine.py:watch'",
-        "ConfigurationError: evaluation.measures is a tuple of names, got the string"
-        " './mine.py:length'",
-        "ConfigurationError: a metric is a float or an int, got 'user/x' of type str",
+        "ConfigurationError: phases is the string 'game', but must be a tuple of names",
+        (
+            "ConfigurationError: observers is the string './mine.py:watch', but must be a"
+            " tuple of names"
+        ),
+        "ConfigurationError: evaluation.measures is the string './mine.py:length', but must be a"
+        " tuple of names",
+        "ConfigurationError: metric 'user/x' is of type str, but must be a float or an int",
     ]

@@ -84,41 +84,50 @@ def test_help_of_the_other_commands(command: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian", "captions"], "unknown command 'trian'; the nearest is train"),
+        (["trian", "captions"], "unknown command 'trian'; did you mean train"),
         (["generate", "runs/x"], "unknown command 'generate'; it is called seqgan sample here"),
         (["train"], "nothing to train on; train takes a file of texts"),
-        (["train", "capton"], "unknown preset 'capton'; the nearest is captions"),
+        (["train", "capton"], "unknown preset 'capton'; did you mean captions"),
         (["train", "--seed", "3"], "nothing to train on"),
         (["train", "captions", "--resume", "x"], "captions and --resume together"),
-        (["train", "captions", "--config"], "--config takes a value, got none"),
-        (["train", "--resume", "nowhere"], "a run is a folder with a config.yaml, got nowhere"),
+        (["train", "captions", "--config"], "--config needs a value after it"),
+        (["train", "--resume", "nowhere"], "nowhere is no run: it has no config.yaml"),
         (
             ["train", "captions", "--rule.num-rolouts", "3"],
-            "unknown flag --rule.num-rolouts; the nearest known one is --rule.num-rollouts",
+            "unknown flag --rule.num-rolouts; did you mean --rule.num-rollouts",
         ),
         (
             ["train", "captions", "--adversarial.num-rollouts", "-3"],
-            "rule.num_rollouts is at least 0, got -3",
+            "rule.num_rollouts is -3, but must be at least 0",
         ),
         (["train", "captions", "--adversarial.num-rollouts", "many"], "--rule.num-rollouts"),
         (
             ["train", *ORACLE, "--generator.hidden-size", "1000000000"],
             "there is not enough memory for",
         ),
-        (["train", "captions", "--reward", "money"], "a short name is one of classifier, constant"),
+        (
+            ["train", "captions", "--reward", "money"],
+            "unknown reward 'money' (short names: classifier, constant",
+        ),
         (["train", "captions", "--reward", "./my.py:f"], "there is no file ./my.py"),
-        (["train", "captions", "--reward", "constant(wert=2)"], "constant(wert=2)': its arguments"),
+        (
+            ["train", "captions", "--reward", "constant(wert=2)"],
+            "argument 'wert'; its arguments are ",
+        ),
         (
             ["train", "captions", "--reward", "constant", "random", "--reward-weights", "1"],
-            "reward_weights has one weight for each of 2 rewards, got 1",
+            "reward_weights has 1 weights for 2 rewards, but must have one for each",
         ),
         (["train", "captions", "--reward-failure", "ignore"], "--reward-failure"),
         (
             ["train", "captions", "--task.kind", "poems"],
-            "task 'poems': a short name is one of captions, oracle",
+            "unknown task 'poems' (short names: captions, oracle",
         ),
-        (["train", "captions", "--device", "abacus"], "got 'abacus'"),
-        (["train", "captions", "--pretrain.learning-rate", "0"], "is above 0 and finite, got 0"),
+        (["train", "captions", "--device", "abacus"], "cannot compute on device 'abacus'"),
+        (
+            ["train", "captions", "--pretrain.learning-rate", "0"],
+            "is 0.0, but must be above 0 and finite",
+        ),
     ],
 )
 def test_a_wrong_input_is_one_line_and_makes_nothing(
@@ -136,13 +145,16 @@ def test_a_wrong_input_is_one_line_and_makes_nothing(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"a text file can be read, got .*texts.txt \(No such file or directory\)"),
-        (b"", r"texts.txt: a text file holds texts, got no bytes"),
-        (b"one line only\n", "at least 3 distinct texts are needed"),
-        (b"a line\nanother\nPK\0\1\2\n", "texts.txt, line 3: a text file is UTF-8 without NUL"),
-        (b"a line\nbad \xff byte\n", "texts.txt, line 2: .* valid UTF-8, got the byte 0xff"),
-        (b"a\na a\na a a\na a a a\n", "at least 2 words occur"),
-        (b" ".join([b"word"] * 60) + b"\n", "max_length is at least .* 61 tokens"),
+        (None, r"cannot read .*texts.txt: No such file or directory"),
+        (b"", r"texts.txt is empty, but must hold texts"),
+        (b"one line only\n", "has 1 distinct texts .* but at least 3 are needed"),
+        (b"a line\nanother\nPK\0\1\2\n", "texts.txt, line 3 has a NUL byte"),
+        (b"a line\nbad \xff byte\n", "texts.txt, line 2 has the byte 0xff, which is not UTF-8"),
+        (b"a\na a\na a a\na a a a\n", "but at least 2 are needed"),
+        (
+            b" ".join([b"word"] * 60) + b"\n",
+            "no text within --task.max-length .* the shortest has 61 tokens",
+        ),
     ],
     ids=["missing", "empty", "one line", "binary", "invalid UTF-8", "one word", "all too long"],
 )
@@ -161,14 +173,14 @@ def test_a_bad_text_file_is_one_line_and_makes_nothing(
     ("content", "message"),
     [
         (None, "No such file or directory"),
-        ("seed: [1", "a configuration is a YAML file"),
-        ("- seed", "a configuration is a YAML mapping"),
-        ("sed: 3", "; the nearest is seed"),
-        ("seed: three", "seed  is of type int, got 'three'"),
-        ("adversarial: {num_rollouts: -3}", "rule.num_rollouts is at least 0, got -3"),
+        ("seed: [1", "is not YAML"),
+        ("- seed", "but must hold a YAML mapping"),
+        ("sed: 3", "; did you mean seed"),
+        ("seed: three", "seed  is 'three', but must be of type int"),
+        ("adversarial: {num_rollouts: -3}", "rule.num_rollouts is -3, but must be at least 0"),
         (
             "task: {kind: poems}",
-            "task 'poems': a short name is one of captions, oracle, prompts, text;",
+            "unknown task 'poems' (short names: captions, oracle, prompts, text;",
         ),
     ],
 )
@@ -185,7 +197,7 @@ def test_a_bad_configuration_file(
 def test_a_folder_that_exists_is_left_alone(error: Any, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     said = error("train", *ORACLE, *TINY, "--output", tmp_path)
-    assert f"{tmp_path} exists, but a run gets a folder of its own" in said
+    assert f"{tmp_path} exists already; name another folder with --output" in said
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
@@ -212,7 +224,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_built(
 def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said = error("train", *ORACLE, *TINY, "--output", tmp_path / "file" / "run")
-    assert "a run's folder can be made, got" in said
+    assert "cannot make the folder of the run, " in said
 
 
 # A finished run
@@ -317,17 +329,20 @@ def test_sample_before_the_game(finished: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["-n", "0"], "-n is at least 1, got 0"),
-        (["-n", "x"], "argument -n: invalid int value: 'x'"),
-        (["--temperature", "0"], "--temperature is above 0 and finite, got 0"),
-        (["--temperature", "nan"], "--temperature is above 0 and finite, got nan"),
-        (["--top-k", "-1"], "--top-k is at least 0, got -1"),
-        (["--top-p", "2"], "--top-p is in (0, 1], got 2"),
-        (["--seed", "-1"], "--seed is 0 to 2**63 - 1, got -1"),
-        (["--seed", str(2**70)], "--seed is 0 to 2**63 - 1, got"),
+        (["-n", "0"], "-n is 0, but must be at least 1"),
+        (["-n", "x"], "-n is 'x', but must be a whole number"),
+        (["--temperature", "0"], "--temperature is 0, but must be above 0 and finite"),
+        (["--temperature", "nan"], "--temperature is nan, but must be above 0 and finite"),
+        (["--top-k", "-1"], "--top-k is -1, but must be at least 0"),
+        (["--top-p", "2"], "--top-p is 2, but must be above 0 and at most 1"),
+        (["--seed", "-1"], "--seed is -1, but must be from 0 to 2**63 - 1"),
+        (
+            ["--seed", str(2**70)],
+            "--seed is 1180591620717411303424, but must be from 0 to 2**63 - 1",
+        ),
         (
             ["--temprature", "1"],
-            "unknown flag --temprature; the nearest known one is --temperature",
+            "unknown flag --temprature; did you mean --temperature",
         ),
         (["another"], "unexpected argument 'another'"),
     ],
@@ -340,13 +355,13 @@ def test_a_wrong_input_of_sample(
 
 def test_sample_of_what_is_no_run(error: Any, finished: Path, tmp_path: Path) -> None:
     assert "the following arguments are required: run" in error("sample")
-    assert f"a run is a folder with a config.yaml, got {tmp_path}" in error("sample", tmp_path)
+    assert f"{tmp_path} is no run: it has no config.yaml" in error("sample", tmp_path)
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     shutil.rmtree(folder / "checkpoints")
-    assert "has an intact checkpoint, got none" in error("sample", folder)
+    assert " has no intact checkpoint to resume from" in error("sample", folder)
     (folder / "task.json").unlink()
-    assert "a run is a folder with a task.json" in error("sample", folder)
+    assert "is no run: it has no task.json" in error("sample", folder)
 
 
 @pytest.mark.slow
@@ -447,7 +462,9 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     Path("my_rewards.py").write_text(MY_REWARDS.replace("> 1", "> 99"))
     monkeypatch.delitem(sys.modules, f"user_file:{tmp_path / 'my_rewards.py'}")
     assert run("train", "--resume", "stopped", "--trust-run-code") == 2
-    assert "my_rewards.py with another content" in last_line(capfd.readouterr().err)
+    assert "my_rewards.py, reward of stopped, has another content" in last_line(
+        capfd.readouterr().err
+    )
     assert run("train", "--fork", "stopped", "--trust-run-code", "--output", "mended") == 0
 
 
@@ -522,7 +539,7 @@ class Config:
 
     def __post_init__(self):
         if self.length < 2:
-            raise ValueError(f"task.length is at least 2, got {self.length}")
+            raise ValueError(f"task.length is {self.length}, but must be at least 2")
 
     def build(self, generator):
         sizes = {"train_size": 60, "dev_size": 30, "test_size": 30, "hidden_size": 4}
@@ -601,22 +618,22 @@ def test_the_help_shows_the_fields_of_the_chosen_class(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--task", "./wmt.py:Cofnig"], "there is no 'Cofnig' in ./wmt.py; the nearest is Config"),
-        (["--task", "capitons"], "task 'capitons': a short name is one of "),
+        (["--task", "./wmt.py:Cofnig"], "there is no 'Cofnig' in ./wmt.py; did you mean Config"),
+        (["--task", "capitons"], "unknown task 'capitons'; did you mean captions? (short names: "),
         (["--task", "./wmt.py:MY"], "there is no 'MY' in ./wmt.py"),
-        (["--task", "json:loads"], "task 'json:loads': a slot holds a dataclass, got <function"),
+        (["--task", "json:loads"], "task 'json:loads': <function"),
         (["--task", "./wmt.py:Config(size=3)"], "its fields are settings of their own"),
         (["--task", "./wmt.py:Config"], "--task.size is not given; "),
-        (["--task", "./wmt.py:Config", "--task.sise", "6"], "the nearest known one is --task.size"),
+        (["--task", "./wmt.py:Config", "--task.sise", "6"], "did you mean --task.size"),
         (
             ["--task", "./wmt.py:Config", "--task.size", "x"],
             "is 'x', but must be a whole number",
         ),
         (
             ["--task", "./wmt.py:Config", "--task.size", "6", "--task.length", "1"],
-            "task.length is at least 2, got 1",
+            "task.length is 1, but must be at least 2",
         ),
-        (["--task"], "--task takes a value, got none"),
+        (["--task"], "--task needs a value after it"),
     ],
 )
 @pytest.mark.usefixtures("own")
@@ -674,7 +691,7 @@ def test_a_run_that_stops_before_any_checkpoint_says_so(
     flags = ("--generator.hidden-size", "64", "--pretrain.learning-rate", "1e37")
     assert run("train", *ORACLE, *TINY, *flags, "--output", tmp_path / "run") == 1
     said = last_line(capfd.readouterr().err)
-    assert "finite, got" in said
+    assert "not finite" in said
     assert said.endswith("there is no checkpoint yet")
 
 
@@ -689,7 +706,7 @@ def test_a_full_disk_stops_a_run_with_one_line(tmp_path: Path) -> None:
     ended = command(("train", *ORACLE, *TINY, *flags), tmp_path, limit_file_size)
     assert ended.code == 1
     said = last_line(ended.error)
-    assert said.startswith(f"seqgan: checkpoint {folder}/checkpoints/00000001 cannot be written")
+    assert said.startswith(f"seqgan: cannot write the checkpoint {folder}/checkpoints/00000001: ")
     assert "File too large" in said
     assert said.endswith("there is no checkpoint yet")
     assert list((folder / "checkpoints").iterdir()) == []

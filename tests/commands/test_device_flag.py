@@ -81,7 +81,9 @@ def test_a_device_that_is_not_here_is_one_line(
 ) -> None:
     assert run(*filled(*command, "--device", device)) == 2
     said = capsys.readouterr().err
-    assert f"got '{device}'" in said or (not device and "--device takes a value, got none" in said)
+    assert f"on device '{device}' here" in said or (
+        not device and "--device needs a value after it" in said
+    )
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -120,9 +122,12 @@ def test_it_is_loaded_from_python(made: Path, caplog: pytest.LogCaptureFixture) 
     assert len(sample(made, 3)) == len(load(made, device="cpu").sample(3)) == 3
     assert evaluate(made, 20, device="cpu")["eval/temperature"] == 1
     assert [SAID in message for message in caplog.messages] == [True] * 3
-    with pytest.raises(ConfigurationError, match="got 'cuda:7'"):
+    with pytest.raises(ConfigurationError, match="on device 'cuda:7'"):
         load(made, device="cuda:7")
-    with pytest.raises(ConfigurationError, match="device goes with a run's folder, got 'cpu'"):
+    with pytest.raises(
+        ConfigurationError,
+        match="device is 'cpu', but the run is loaded already: device goes with a run's folder",
+    ):
         sample(load(made), device="cpu")
 
 
@@ -131,7 +136,7 @@ def test_training_on_a_device_that_is_not_here_makes_nothing(
 ) -> None:
     flags = (*TINY, "--output", tmp_path / "run")
     assert run("train", "captions", *flags, "--device", "meta") == 2
-    assert "got 'meta'" in capsys.readouterr().err
-    with pytest.raises(ConfigurationError, match="got 'cuda:7'"):
+    assert "on device 'meta'" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="on device 'cuda:7'"):
         train(output=tmp_path / "run", device="cuda:7")
     assert list(tmp_path.iterdir()) == []

@@ -235,20 +235,23 @@ def test_the_table(capsys: pytest.CaptureFixture[str], files: dict[str, Path]) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "evaluate takes a run, or both --samples and --references"),
-        (["run", "--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["--samples", "a.txt"], "evaluate takes a run, or both"),
-        (["nowhere"], "a run is a folder with a config.yaml, got nowhere"),
-        (["--samples", "a.txt", "--references", "b.txt"], "a text file can be read, got a.txt"),
-        (["--samples", ".", "--references", "b.txt"], "a text file is no folder, got ."),
-        (["nowhere", "-n", "3"], "-n is at least 20, got 3"),
-        (["nowhere", "--seed", "-2"], "--seed is 0 to 2**63 - 1, got -2"),
-        (["nowhere", "--jsn"], "unknown flag --jsn; the nearest known one is --json"),
-        (["nowhere", "--embedding", "minlm"], "got 'minlm'; the nearest one is minilm"),
-        (["nowhere", "--train", "c.txt"], "--train goes with --samples and --references, got"),
-        (["nowhere", "--paired"], "--paired goes with --samples and --references, got"),
-        (["--samples", "a", "--references", "b", "-n30"], "-n goes with a run, got it without"),
-        (["--samples", "a", "--references", "b", "--temperature=2"], "--temperature goes with a"),
+        ([], "nothing to evaluate: give a run, or both --samples and --references"),
+        (["run", "--samples", "a.txt"], "nothing to evaluate: give a run, or both"),
+        (["--samples", "a.txt"], "nothing to evaluate: give a run, or both"),
+        (["nowhere"], "nowhere is no run: it has no config.yaml"),
+        (["--samples", "a.txt", "--references", "b.txt"], "cannot read a.txt: No such file"),
+        (["--samples", ".", "--references", "b.txt"], ". is a folder, but must be a text file"),
+        (["nowhere", "-n", "3"], "-n is 3, but must be at least 20"),
+        (["nowhere", "--seed", "-2"], "--seed is -2, but must be from 0 to 2**63 - 1"),
+        (["nowhere", "--jsn"], "unknown flag --jsn; did you mean --json"),
+        (["nowhere", "--embedding", "minlm"], "has the unknown 'minlm'; did you mean minilm"),
+        (["nowhere", "--train", "c.txt"], "--train is given without --samples and --references"),
+        (["nowhere", "--paired"], "--paired is given without --samples and --references"),
+        (["--samples", "a", "--references", "b", "-n30"], "-n is given without a run"),
+        (
+            ["--samples", "a", "--references", "b", "--temperature=2"],
+            "--temperature is given without a",
+        ),
     ],
 )
 def test_a_wrong_input(
@@ -261,10 +264,10 @@ def test_a_wrong_input(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "a text file holds texts, got no bytes"),
-        (b"\n \n\n", "a text file holds texts, got blank lines only"),
-        (b"good\nb\xe9te\n", "line 2: a text file is valid UTF-8, got the byte 0xe9"),
-        (b"\xff\xfea\x00b\x00", "line 1: a text file is UTF-8 without NUL bytes"),
+        (b"", " is empty, but must hold texts"),
+        (b"\n \n\n", " has blank lines only, but must hold texts"),
+        (b"good\nb\xe9te\n", "line 2 has the byte 0xe9, which is not UTF-8"),
+        (b"\xff\xfea\x00b\x00", "line 1 has a NUL byte"),
     ],
 )
 def test_a_file_that_is_none(
@@ -279,7 +282,7 @@ def test_a_file_that_is_none(
 
 def test_pairs_that_do_not_match(error: Any, files: dict[str, Path]) -> None:
     assert error("evaluate", *pair(files), "--paired") == (
-        "with --paired both files hold as many texts, got 3 and 4"
+        "the files have 3 and 4 texts, but --paired needs as many in both"
     )
 
 

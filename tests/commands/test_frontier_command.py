@@ -303,19 +303,25 @@ def test_several_runs(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--temperatures 1", "--temperatures are at least two different ones, got 1"),
-        ("--temperatures 1 1.0", "--temperatures are at least two different ones, got 1 1"),
-        ("--temperatures 1 0", "--temperatures is above 0 and finite, got 0"),
-        ("--temperatures 1 -1", "--temperatures is above 0 and finite, got -1"),
-        ("--temperatures 1 nan", "--temperatures is above 0 and finite, got nan"),
-        ("--top-p 0", "--top-p is in (0, 1], got 0"),
-        ("--top-p 1.5", "--top-p is in (0, 1], got 1.5"),
-        ("-n 19", "-n is at least 20, got 19"),
-        ("--seed -1", "--seed is 0 to 2**63 - 1, got -1"),
-        ("--output a.txt", "--output ends in one of .png, .pdf, .svg, got a.txt"),
-        ("--output absent/a.png", "--output is in a folder that can be written to, got absent/a"),
-        ("--points absent.csv", "--points names a CSV file, got absent.csv: no such file"),
-        ("--tempratures 1 2", "unknown flag --tempratures; the nearest known one is"),
+        ("--temperatures 1", "--temperatures is 1, but must have at least two different ones"),
+        (
+            "--temperatures 1 1.0",
+            "--temperatures is 1 1, but must have at least two different ones",
+        ),
+        ("--temperatures 1 0", "--temperatures is 0, but must be above 0 and finite"),
+        ("--temperatures 1 -1", "--temperatures is -1, but must be above 0 and finite"),
+        ("--temperatures 1 nan", "--temperatures is nan, but must be above 0 and finite"),
+        ("--top-p 0", "--top-p is 0, but must be above 0 and at most 1"),
+        ("--top-p 1.5", "--top-p is 1.5, but must be above 0 and at most 1"),
+        ("-n 19", "-n is 19, but must be at least 20"),
+        ("--seed -1", "--seed is -1, but must be from 0 to 2**63 - 1"),
+        ("--output a.txt", "--output is a.txt, but must end in one of .png, .pdf, .svg"),
+        (
+            "--output absent/a.png",
+            "cannot write absent/a: its folder cannot be written to; name another with --output",
+        ),
+        ("--points absent.csv", "cannot read the points absent.csv: no such file"),
+        ("--tempratures 1 2", "unknown flag --tempratures; did you mean"),
     ],
 )
 def test_wrong_arguments(runs, error, arguments, message):
@@ -324,8 +330,8 @@ def test_wrong_arguments(runs, error, arguments, message):
 
 def test_wrong_runs(runs, error, tmp_path):
     assert error("frontier").startswith("the following arguments are required: run")
-    assert "a run is a folder with a config.yaml" in error("frontier", tmp_path)
-    assert "each run is given once" in error("frontier", runs / "one", runs / "mle/../one")
+    assert "is no run: it has no config.yaml" in error("frontier", tmp_path)
+    assert "is given twice" in error("frontier", runs / "one", runs / "mle/../one")
     other = tmp_path / "other"
     shutil.copytree(runs / "one", other)
     step, state = load_checkpoint(other / "checkpoints")
@@ -334,10 +340,10 @@ def test_wrong_runs(runs, error, tmp_path):
     config = (other / "config.yaml").read_text()
     (other / "config.yaml").write_text(config.replace("oracle_seed: 0", "oracle_seed: 5"))
     said = error("frontier", runs / "one", other)
-    assert said.startswith("runs of one task are compared, got ")
+    assert said.endswith(", but only runs of one task can be compared")
     assert "task.oracle_seed 0 and" in said
     (other / "config.yaml").write_text(config.replace("vocabulary_size: 6", "vocabulary_size: 7"))
-    assert "with another vocabulary (6 words) than the task has now (7 words)" in error(
+    assert "with a vocabulary of 6 words, but its task now has another of 7" in error(
         "frontier", other, *SMALL
     )
     (other / "config.yaml").write_text(config)
@@ -348,5 +354,5 @@ def test_wrong_runs(runs, error, tmp_path):
 def test_a_file_of_another_is_not_overwritten(runs, error, tmp_path):
     (tmp_path / "mine.csv").write_text("nll_oracle,nll_test\n1,2\n")
     said = error("frontier", runs / "one", "--output", tmp_path / "mine.png")
-    assert said == f"--output names new files, got {tmp_path / 'mine.csv'}, which exists"
+    assert said == f"{tmp_path / 'mine.csv'} exists already; name a new file with --output"
     assert (tmp_path / "mine.csv").read_text() == "nll_oracle,nll_test\n1,2\n"

@@ -163,14 +163,14 @@ def test_what_is_spelt_like_a_special_token_is_text(place: str) -> None:
 def test_no_chat_template_is_one_line(tmp_path: Path, data: Path) -> None:
     place = make_tokenizer(tmp_path / "model")
     with pytest.raises(
-        ModelFolderError, match=r"task.chat_template takes a tokenizer with .* none"
+        ModelFolderError, match=r"has no chat template, which task.chat_template needs"
     ):
         prompts_task(config_of(data, place, chat_template=True))
 
 
 def test_no_eos_is_one_line(tmp_path: Path, data: Path) -> None:
     place = make_tokenizer(tmp_path / "model", eos_token=None)
-    with pytest.raises(ModelFolderError, match="has an end-of-text token"):
+    with pytest.raises(ModelFolderError, match="has no end-of-text token"):
         prompts_task(config_of(data, place))
 
 
@@ -198,14 +198,20 @@ def test_a_prompt_beyond_the_models_window_is_named_by_its_line(place: str, tmp_
     path = tmp_path / "data.jsonl"
     records = [*RECORDS, {"prompt": "The cat is " * 9, "continuation": " small"}]
     path.write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    rule = r"data.jsonl, line 9: .* context window of 32 tokens, got \d+ \+ 12"
+    rule = (
+        r"data.jsonl, line 9: .* \d+ tokens of the prompt and --task.max-length 12 .*"
+        r" context window of 32 tokens"
+    )
     with pytest.raises(TextFileError, match=rule):
         prompts_task(config_of(path, place), context_window(place))
 
 
 def test_a_continuation_that_leaves_no_room_for_a_prompt(place: str, data: Path) -> None:
     config = replace(config_of(data, place), max_length=32)
-    with pytest.raises(TextFileError, match="window of 32 tokens, got 32"):
+    with pytest.raises(
+        TextFileError,
+        match="is 32, which leaves no room for a prompt",
+    ):
         prompts_task(config, context_window(place))
 
 
@@ -289,7 +295,7 @@ def test_data_sets_are_read_as_files_are(tmp_path: Path, data: Path, place: str)
             assert rows.texts == others.texts
             assert rows.prompt_texts == others.prompt_texts
             assert rows.columns == others.columns
-    with pytest.raises(TextFileError, match="other: a data set has a split train, got test"):
+    with pytest.raises(TextFileError, match="other has no split train, but test"):
         prompts_task(config_of(tmp_path / "other", place))
     with pytest.raises(TextFileError, match=r"one, row 1: task.prompt_column is one of"):
         prompts_task(config_of(tmp_path / "one", place, prompt_column="question"))
@@ -300,6 +306,6 @@ def test_a_folder_or_a_hub_name_without_data_is_one_line(
 ) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     for path in (str(tmp_path), "nobody/nothing-of-the-kind:train"):
-        with pytest.raises(TextFileError, match="is a data set on the disk, or on a hub") as caught:
+        with pytest.raises(TextFileError, match="as a data set on the disk or on a hub") as caught:
             prompts_task(PromptsConfig(path=path))
         assert "\n" not in str(caught.value)

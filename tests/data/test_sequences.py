@@ -28,7 +28,7 @@ def test_from_rows_pads_on_the_right() -> None:
 
 @pytest.mark.parametrize("row", [[], [0] * 7])
 def test_from_rows_refuses_lengths(row: list[int]) -> None:
-    with pytest.raises(ValueError, match=rf"row 1 has 1 to 6 tokens, got {len(row)}"):
+    with pytest.raises(ValueError, match=rf"row 1 has {len(row)} tokens, but must have 1 to 6"):
         Sequences.from_rows([[0], row], VOCABULARY, 6)
 
 
@@ -100,7 +100,7 @@ def test_a_row_is_finished_by_its_eos() -> None:
 
 def test_texts_need_a_vocabulary() -> None:
     plain = Sequences(make().tokens, make().mask)
-    with pytest.raises(ValueError, match="only sequences that carry a vocabulary can be decoded"):
+    with pytest.raises(ValueError, match="these sequences carry no vocabulary"):
         _ = plain.texts
 
 

@@ -57,11 +57,11 @@ def test_unknown_words():
 @pytest.mark.parametrize(
     ("words", "settings", "rule"),
     [
-        (("a",), {}, "at least 2 words, got 1"),
+        (("a",), {}, "the vocabulary has too few words, 1, but must have at least 2"),
         (("a", "b", "a"), {}, "distinct"),
-        (WORDS, {"bos_word": 3}, "bos_word is the id of a word, got 3"),
-        (WORDS, {"bos_word": -1}, "bos_word is the id of a word, got -1"),
-        (WORDS, {"unk_word": "d"}, "unk_word is one of the words, got 'd'"),
+        (WORDS, {"bos_word": 3}, "bos_word is 3, but must be the id of a word"),
+        (WORDS, {"bos_word": -1}, "bos_word is -1, but must be the id of a word"),
+        (WORDS, {"unk_word": "d"}, "unk_word is 'd', but must be one of the words"),
     ],
 )
 def test_what_is_no_vocabulary(words, settings, rule):

@@ -137,7 +137,13 @@ def test_a_file_that_fails_does_so_with_its_own_error_and_leaves_nothing_behind(
     with pytest.raises(ZeroDivisionError):
         small(reward=f"{file}:short")
     file.write_text("x = 1")
-    with pytest.raises(ValueError, match=r"'file.py:attribute', got '.*worth.py:short'"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"reward is '.*worth.py:short', but must be a callable, 'package.module:attribute'"
+            r" or 'file.py:attribute'"
+        ),
+    ):
         small(reward=f"{file}:short")
     assert set(sys.modules) == before
 

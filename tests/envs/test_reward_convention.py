@@ -157,9 +157,9 @@ def test_the_plain_environment_has_no_tensors():
 
 
 def test_a_name_that_says_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"a function of texts takes .*, got \(caption\)"):
+    with pytest.raises(ValueError, match=r"the function takes \(caption\), but must take \(text\)"):
         TextGenerationEnv(words=["a"], reward=lambda caption: 1.0)
-    with pytest.raises(ValueError, match="got 'mood'"):
+    with pytest.raises(ValueError, match="takes 'mood', but"):
         TextGenerationEnv(words=["a"], reward=lambda text, mood: 1.0)
 
 
@@ -194,7 +194,9 @@ def test_a_failure_names_the_text():
         env.step(2)
     env.set_reward(lambda texts: [1.0, 2.0])
     env.reset()
-    with pytest.raises(ValueError, match="'lambda' gives one value per text, 1, got 2"):
+    with pytest.raises(
+        ValueError, match="'lambda' failed: it gave 2 values, but must give one per text, 1"
+    ):
         env.step(2)
 
 

@@ -164,7 +164,7 @@ def test_action_outside_the_space_raises_and_changes_nothing(action):
     env = small_env()
     env.reset(seed=0)
     env.step(2)
-    with pytest.raises(ValueError, match=r"^(an action|actions) .*, got "):
+    with pytest.raises(ValueError, match=r"^actions? .* must "):
         env.step(action)
     observation, *_ = env.step(np.array(1))
     assert observation["tokens"].tolist() == [2, 1, 4]
@@ -173,7 +173,9 @@ def test_action_outside_the_space_raises_and_changes_nothing(action):
 def test_message_names_the_rule_the_value_and_the_row():
     env = small_env()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"^an action is an integer from 0 to 3, got 4 in row 0$"):
+    with pytest.raises(
+        ValueError, match=r"^action 4 in row 0 is none: it must be an integer from 0 to 3$"
+    ):
         env.step(4)
 
 
@@ -227,7 +229,7 @@ def test_unusable_prompt_index_raises(index):
 
 
 def test_prompt_index_without_prompts_raises():
-    with pytest.raises(ValueError, match="needs an environment with prompts"):
+    with pytest.raises(ValueError, match="the environment has no prompts"):
         small_env().reset(options={"prompt_index": 0})
 
 
@@ -272,11 +274,14 @@ def test_reward_and_mask_functions_get_copies():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([math.nan], "a reward is a finite number, got nan for row 0"),
-        ([math.inf], "a reward is a finite number, got inf for row 0"),
-        (1.0, r"one float per ended row, shape \(1,\), got shape \(\) for rows \[0\]"),
-        ([[1.0]], r"got shape \(1, 1\) for rows \[0\]"),
-        ([1.0, 2.0], r"got shape \(2,\) for rows \[0\]"),
+        ([math.nan], "the reward is nan for row 0, but must be a finite number"),
+        ([math.inf], "the reward is inf for row 0, but must be a finite number"),
+        (
+            1.0,
+            r"gives shape \(\) for rows \[0\], but must give one float per ended row, shape \(1,\)",
+        ),
+        ([[1.0]], r"gives shape \(1, 1\) for rows \[0\]"),
+        ([1.0, 2.0], r"gives shape \(2,\) for rows \[0\]"),
     ],
 )
 def test_unusable_reward_raises(value, message):
@@ -289,17 +294,47 @@ def test_unusable_reward_raises(value, message):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (("high", {}), r"one float per ended row, shape \(1,\), got 'high'"),
-        (([1.0], [2.0, 3.0]), r"one float per ended row, shape \(1,\), got \(\["),
-        (([1.0], {"style": 2.0}), r"part 'style' .*, shape \(1,\), got shape \(\) for rows \[0\]"),
-        (([1.0], {"style": [2.0, 3.0]}), r"part 'style' .*, got shape \(2,\) for rows \[0\]"),
-        (([1.0], {"style": None}), r"part 'style' of a reward has one float .*, got shape \(\)"),
-        (([1.0], {"style": ["a"]}), r"part 'style' of a reward has one float .*, got \['a'\]"),
-        (([1.0], {"style": [-math.inf]}), r"'style' .* is finite or NaN, got -inf for row 0"),
-        (([1.0], {"_style": [1.0]}), r"does not begin with '_', got '_style'"),
-        (([1.0], {"": [1.0]}), r"does not begin with '_', got ''"),
-        (([1.0], {3: [1.0]}), r"does not begin with '_', got 3"),
-        (([math.nan], {"style": [1.0]}), "a reward is a finite number, got nan for row 0"),
+        (("high", {}), r"gives 'high', but must give one float per ended row, shape \(1,\)"),
+        (
+            ([1.0], [2.0, 3.0]),
+            r"gives \(\[.*\), but must give one float per ended row, shape \(1,\)",
+        ),
+        (
+            ([1.0], {"style": 2.0}),
+            r"part 'style' .* gives shape \(\) for rows \[0\], .*, shape \(1,\)",
+        ),
+        (([1.0], {"style": [2.0, 3.0]}), r"part 'style' .* gives shape \(2,\) for rows \[0\]"),
+        (([1.0], {"style": None}), r"part 'style' of the reward gives shape \(\) .* one float "),
+        (([1.0], {"style": ["a"]}), r"part 'style' of the reward gives \['a'\], .* one float "),
+        (
+            ([1.0], {"style": [-math.inf]}),
+            r"'style' .* is -inf for row 0, but must be finite or NaN",
+        ),
+        (
+            ([1.0], {"_style": [1.0]}),
+            (
+                r"the name of a part of the reward is '_style', but must be a string that does"
+                r" not begin with '_'"
+            ),
+        ),
+        (
+            ([1.0], {"": [1.0]}),
+            (
+                r"the name of a part of the reward is '', but must be a string that does not"
+                r" begin with '_'"
+            ),
+        ),
+        (
+            ([1.0], {3: [1.0]}),
+            (
+                r"the name of a part of the reward is 3, but must be a string that does not"
+                r" begin with '_'"
+            ),
+        ),
+        (
+            ([math.nan], {"style": [1.0]}),
+            "the reward is nan for row 0, but must be a finite number",
+        ),
     ],
 )
 def test_unusable_reward_parts_raise(value, message):
@@ -364,9 +399,18 @@ def test_two_rewards_in_a_tuple_are_no_pair():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.zeros((1, 4), dtype=bool), "allows at least one token, got none for row 0"),
-        (np.ones((1, 4)), r"booleans of shape \(1, 4\), got float64"),
-        (np.ones(4, dtype=bool), r"booleans of shape \(1, 4\), got bool of shape \(4,\)"),
+        (
+            np.zeros((1, 4), dtype=bool),
+            "the action mask allows no token in row 0, but must",
+        ),
+        (np.ones((1, 4)), r"the action mask function returned float64 of shape "),
+        (
+            np.ones(4, dtype=bool),
+            (
+                r"the action mask function returned bool of shape \(4,\), but must return"
+                r" booleans of shape \(1, 4\)"
+            ),
+        ),
     ],
 )
 def test_unusable_mask_function_raises(mask, message):
@@ -414,38 +458,92 @@ def test_default_reward_counts_distinct_tokens_by_hand():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"max_length": 0}, "max_length is at least 1, got 0"),
-        ({"max_length": 2.5}, "max_length is at least 1, got 2.5"),
-        ({"max_length": True}, "max_length is at least 1, got True"),
-        ({"words": []}, "words has at least 1 word, got 0"),
-        ({"words": "abc"}, "words is a sequence of strings, got the string 'abc'"),
-        ({"words": ["a", 3]}, "words are strings, got 3"),
-        ({"words": ["a", "b", "a"]}, "words are distinct, got 'a' twice"),
-        ({"eos": 1}, "eos is True or False, got 1"),
-        ({"pad_id": 3}, "pad_id (outside the action space) is at least 4, got 3"),
-        ({"reward": 3}, "'package.module:attribute' or 'file.py:attribute', got 3"),
+        ({"max_length": 0}, "max_length is 0, but must be at least 1"),
+        ({"max_length": 2.5}, "max_length is 2.5, but must be at least 1"),
+        ({"max_length": True}, "max_length is True, but must be at least 1"),
+        ({"words": []}, "words is empty, but must have at least 1 word"),
+        ({"words": "abc"}, "words is the string 'abc', but must be a sequence of strings"),
+        ({"words": ["a", 3]}, "words has 3, but every word must be a string"),
+        ({"words": ["a", "b", "a"]}, "words has 'a' twice, but all words must be distinct"),
+        ({"eos": 1}, "eos is 1, but must be True or False"),
+        ({"pad_id": 3}, "pad_id (outside the action space) is 3, but must be at least 4"),
+        (
+            {"reward": 3},
+            (
+                "reward is 3, but must be a callable, 'package.module:attribute' or"
+                " 'file.py:attribute'"
+            ),
+        ),
         (
             {"reward": "math"},
-            "reward is a callable, 'package.module:attribute' or 'file.py:attribute', got 'math'",
+            (
+                "reward is 'math', but must be a callable, 'package.module:attribute' or"
+                " 'file.py:attribute'"
+            ),
         ),
-        ({"reward": "math:pi"}, "'file.py:attribute', got 'math:pi'"),
-        ({"reward": "math:no"}, "'file.py:attribute', got 'math:no'"),
-        ({"observation": "text"}, "observation is one of 'dict', 'tokens', 'one_hot', got 'text'"),
-        ({"invalid_action_penalty": math.nan}, "invalid_action_penalty is finite, got nan"),
-        ({"separator": None}, "separator is a string, got None"),
+        (
+            {"reward": "math:pi"},
+            (
+                "reward is 'math:pi', but must be a callable, 'package.module:attribute' or"
+                " 'file.py:attribute'"
+            ),
+        ),
+        (
+            {"reward": "math:no"},
+            (
+                "reward is 'math:no', but must be a callable, 'package.module:attribute' or"
+                " 'file.py:attribute'"
+            ),
+        ),
+        (
+            {"observation": "text"},
+            "observation is 'text', but must be one of 'dict', 'tokens', 'one_hot'",
+        ),
+        ({"invalid_action_penalty": math.nan}, "invalid_action_penalty is nan, but must be finite"),
+        ({"separator": None}, "separator is None, but must be a string"),
         (
             {"render_mode": "human"},
-            "one of 'ansi', 'rgb_array', got 'human'",
+            "render_mode is 'human', but must be None or one of 'ansi', 'rgb_array'",
         ),
-        ({"action_mask": [True] * 3}, "booleans of shape (4,), got bool of shape (3,)"),
-        ({"action_mask": [1, 1, 1, 1]}, "booleans of shape (4,), got int64 of shape (4,)"),
-        ({"action_mask": [False] * 4}, "an action mask allows at least one token, got none"),
-        ({"prompts": [0, 1]}, "both at least 1, got int64 of shape (2,)"),
-        ({"prompts": [[]]}, "both at least 1, got float64 of shape (1, 0)"),
-        ({"prompts": [[0.5]]}, "both at least 1, got float64 of shape (1, 1)"),
-        ({"prompts": [[0], [5]]}, "a prompt holds ids from 0 to 4, got [5] in row 1"),
-        ({"prompts": [[-1]]}, "a prompt holds ids from 0 to 4, got [-1] in row 0"),
-        ({"prompts": [[4, 1], [1, 4]]}, "padded on the left only, got [1 4] in row 1"),
+        (
+            {"action_mask": [True] * 3},
+            "action_mask is bool of shape (3,), but must be a function or booleans of shape (4,)",
+        ),
+        (
+            {"action_mask": [1, 1, 1, 1]},
+            (
+                "action_mask is int64 of shape (4,), but must be a function or booleans of"
+                " shape (4,)"
+            ),
+        ),
+        ({"action_mask": [False] * 4}, "action_mask allows no token, but must allow at least one"),
+        (
+            {"prompts": [0, 1]},
+            (
+                "prompts are int64 of shape (2,), but must be integers of shape (number of"
+                " prompts, prompt length), both at least 1"
+            ),
+        ),
+        (
+            {"prompts": [[]]},
+            (
+                "prompts are float64 of shape (1, 0), but must be integers of shape (number of"
+                " prompts, prompt length), both at least 1"
+            ),
+        ),
+        (
+            {"prompts": [[0.5]]},
+            (
+                "prompts are float64 of shape (1, 1), but must be integers of shape (number of"
+                " prompts, prompt length), both at least 1"
+            ),
+        ),
+        ({"prompts": [[0], [5]]}, "row 1 of the prompts is [5], but its ids must be from 0 to 4"),
+        ({"prompts": [[-1]]}, "row 0 of the prompts is [-1], but its ids must be from 0 to 4"),
+        (
+            {"prompts": [[4, 1], [1, 4]]},
+            "row 1 of the prompts is [1 4], but prompts must be padded on the left only",
+        ),
     ],
 )
 def test_unusable_argument_raises(arguments, message):
@@ -536,7 +634,7 @@ def test_reward_in_a_file(tmp_path, monkeypatch):
     env.reset(seed=0)
     assert env.step(3)[1] == 1.0
     for missing in ("no", "two", ""):
-        with pytest.raises(ValueError, match=f"got './politeness.py:{missing}'"):
+        with pytest.raises(ValueError, match=f"reward is './politeness.py:{missing}'"):
             small_env(reward=f"./politeness.py:{missing}")
     with pytest.raises(FileNotFoundError):
         small_env(reward="elsewhere.py:one")

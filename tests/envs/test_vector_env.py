@@ -320,7 +320,7 @@ def test_partial_reset_keeps_the_other_rows_and_the_options():
 )
 def test_unusable_reset_mask_raises(mask):
     env = small_env()
-    with pytest.raises(ValueError, match=r"reset_mask is booleans of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"^reset_mask is .* must be booleans of shape \(3,\)"):
         env.reset(options={"reset_mask": mask})
 
 
@@ -334,12 +334,12 @@ def test_unusable_prompt_index_raises(indices):
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ([0, 4, 0], "an action is an integer from 0 to 3, got 4 in row 1"),
-        ([0, 0, -1], "an action is an integer from 0 to 3, got -1 in row 2"),
-        ([0, 1], "actions have shape (3,), got shape (2,)"),
-        ([[0, 1, 2]], "actions have shape (3,), got shape (1, 3)"),
-        ([0.0, 1.0, 2.0], "actions are integers, got float64: [0. 1. 2.]"),
-        ([True, True, True], "actions are integers, got bool"),
+        ([0, 4, 0], "action 4 in row 1 is none: it must be an integer from 0 to 3"),
+        ([0, 0, -1], "action -1 in row 2 is none: it must be an integer from 0 to 3"),
+        ([0, 1], "actions have shape (2,), but must have shape (3,)"),
+        ([[0, 1, 2]], "actions have shape (1, 3), but must have shape (3,)"),
+        ([0.0, 1.0, 2.0], "actions are float64, but must be integers: [0. 1. 2.]"),
+        ([True, True, True], "actions are bool, but must be integers: "),
     ],
 )
 def test_unusable_actions_raise_and_change_nothing(actions, message):
@@ -355,13 +355,15 @@ def test_messages_name_the_row_of_the_environment_not_of_the_call():
     env = small_env(autoreset_mode=AutoresetMode.DISABLED)
     env.set_reward(lambda tokens, lengths, prompts: [1.0] * (len(tokens) - 1) + [np.nan])
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="got nan for row 2"):
+    with pytest.raises(ValueError, match="is nan for row 2"):
         env.step([3, 0, 3])
 
     env = small_env(autoreset_mode=AutoresetMode.DISABLED)
     env.set_reward(lambda tokens, lengths, prompts: [1.0])
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"shape \(2,\), got shape \(1,\) for rows \[0, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"shape \(1,\) for rows \[0, 2\], but must give .*, shape \(2,\)"
+    ):
         env.step([3, 0, 3])
 
     def nothing_after_c(tokens, lengths, prompts):
@@ -369,7 +371,7 @@ def test_messages_name_the_row_of_the_environment_not_of_the_call():
 
     env = small_env(action_mask=nothing_after_c, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="got none for row 2"):
+    with pytest.raises(ValueError, match="no token in row 2"):
         env.step([3, 0, 2])
 
 
@@ -467,12 +469,12 @@ def test_episode_statistics_of_a_random_agent(mode):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_envs": 0}, "num_envs is at least 1, got 0"),
-        ({"autoreset_mode": "Never"}, "got 'Never'"),
-        ({"max_length": 0}, "max_length is at least 1, got 0"),
+        ({"num_envs": 0}, "num_envs is 0, but must be at least 1"),
+        ({"autoreset_mode": "Never"}, "autoreset_mode is 'Never'"),
+        ({"max_length": 0}, "max_length is 0, but must be at least 1"),
         (
             {"render_mode": "human"},
-            "one of 'ansi', 'rgb_array', got 'human'",
+            "render_mode is 'human', but must be None or one of 'ansi', 'rgb_array'",
         ),
     ],
 )
@@ -528,5 +530,5 @@ def test_decode_makes_the_texts():
 
 
 def test_decode_is_a_function():
-    with pytest.raises(ValueError, match="decode is a function of ids or None, got ' '"):
+    with pytest.raises(ValueError, match="decode is ' ', but must be a function of ids or None"):
         small_env(decode=" ")

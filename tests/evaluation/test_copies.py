@@ -113,5 +113,7 @@ def test_training_texts_go_by_once():
 
 def test_no_sample():
     train = Sequences.from_rows([[0, EOS]], ENDING, LENGTH)
-    with pytest.raises(ValueError, match="copies are looked for in at least one sample, got none"):
+    with pytest.raises(
+        ValueError, match="there are no samples to look for copies in, but at least one is needed"
+    ):
         copies_from_training(train.select(torch.arange(0)), task_of(train))

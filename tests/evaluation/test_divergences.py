@@ -208,20 +208,27 @@ def test_mauve_moves_with_the_seed():
 )
 def test_input_is_checked(metric, call):
     two = np.zeros((2, 3))
-    with pytest.raises(ValueError, match=f"^{metric} needs at least 2 generated texts, got 1$"):
+    with pytest.raises(ValueError, match=f"^{metric} has 1 generated texts, but needs at least 2$"):
         call(two, two[:1])
-    with pytest.raises(ValueError, match=f"^{metric} needs at least 2 real texts, got 0$"):
+    with pytest.raises(ValueError, match=f"^{metric} has 0 real texts, but needs at least 2$"):
         call(two[:0], two)
-    with pytest.raises(ValueError, match=f"^{metric} needs .* as many features, got 3 and 2$"):
+    with pytest.raises(
+        ValueError, match=f"have 3 features and the generated ones 2, but {metric} needs as many"
+    ):
         call(two, two[:, :2])
-    with pytest.raises(ValueError, match=f"^{metric} needs finite features, .* the real texts'$"):
+    with pytest.raises(
+        ValueError, match=f"^the real texts have features that are not finite, but {metric} "
+    ):
         call(two * np.nan, two)
 
 
 def test_floor_checks_its_input():
-    with pytest.raises(ValueError, match=r"^a Frechet floor needs at least 4 real texts, got 3$"):
+    with pytest.raises(
+        ValueError,
+        match=r"^a Frechet floor of 3 real texts cannot be computed: at least 4 are needed$",
+    ):
         frechet_floor(np.zeros((3, 2)), 10)
-    with pytest.raises(ValueError, match=r"^num_generated is at least 2, got 1$"):
+    with pytest.raises(ValueError, match=r"^num_generated is 1, but must be at least 2$"):
         frechet_floor(np.zeros((4, 2)), 1)
 
 

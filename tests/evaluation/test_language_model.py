@@ -129,10 +129,13 @@ def test_no_text_to_judge():
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"texts": []}, "learns from at least one text, got none"),
-        ({"order": 0}, "order is at least 1, got 0"),
-        ({"discount": 1.0}, "discount is between 0 and 1, got 1.0"),
-        ({"discount": 0.0}, "discount is between 0 and 1, got 0.0"),
+        (
+            {"texts": []},
+            "there are no texts to learn a language model from, but at least one is needed",
+        ),
+        ({"order": 0}, "order is 0, but must be at least 1"),
+        ({"discount": 1.0}, "discount is 1.0, but must be above 0 and below 1"),
+        ({"discount": 0.0}, "discount is 0.0, but must be above 0 and below 1"),
     ],
 )
 def test_errors_say_the_rule(settings, rule):

@@ -330,7 +330,9 @@ def test_a_named_quality_stands_before_the_true_model_and_an_unnamed_measure_doe
 
 
 def test_a_quality_is_one_of_the_measures():
-    with pytest.raises(ConfigurationError, match=r"one of its measures \(c\), got 'd'"):
+    with pytest.raises(
+        ConfigurationError, match=r"quality is 'd', but must be one of the task's measures \(c\)"
+    ):
         made_task(None, {"c": share_of(has_c)}, "d")
 
 
@@ -384,10 +386,13 @@ def test_a_text_that_a_measure_does_not_apply_to_is_in_no_mean():
 @pytest.mark.parametrize(
     ("values", "rule"),
     [
-        (torch.zeros(3), r"a tensor of one number per text, \(60,\), got \(3,\)"),
-        (torch.zeros(60, 1), r"a tensor of one number per text, \(60,\), got \(60, 1\)"),
-        ([0.0] * 60, r"a tensor of one number per text, \(60,\), got list"),
-        (torch.zeros(60).index_fill(0, torch.tensor(7), -torch.inf), "got -inf for text 7"),
+        (torch.zeros(3), r"\(3,\), but must give a tensor of one number per text, \(60,\)"),
+        (
+            torch.zeros(60, 1),
+            r"\(60, 1\), but must give a tensor of one number per text, \(60,\)",
+        ),
+        ([0.0] * 60, r"list, but must give a tensor of one number per text, \(60,\)"),
+        (torch.zeros(60).index_fill(0, torch.tensor(7), -torch.inf), "-inf for text 7"),
     ],
 )
 def test_a_measure_that_gives_something_else_is_named(values, rule):
@@ -441,5 +446,5 @@ def test_own_measures_are_functions_by_the_conventions_of_rewards():
 def test_a_measure_is_a_measure_already():
     one = Measure(distance, "tokens", False)
     assert as_measure(one) is one
-    with pytest.raises(ConfigurationError, match="got \\(x\\)"):
+    with pytest.raises(ConfigurationError, match="takes \\(x\\), but must take"):
         as_measure(lambda x: 0)

@@ -215,15 +215,15 @@ def test_duplicate_rate():
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
-        (lambda: bleu([], ["a"]), "BLEU needs at least one hypothesis, got none"),
-        (lambda: bleu(["a"], []), "BLEU needs at least one reference, got none"),
-        (lambda: bleu(["a"], ["a"], max_order=1), "max_order is at least 2, got 1"),
-        (lambda: self_bleu(["a"]), "Self-BLEU needs at least 2 texts, got 1"),
-        (lambda: self_bleu(["a", "b"], max_order=0), "max_order is at least 2, got 0"),
-        (lambda: self_bleu(["a", "b"], num_hypotheses=1), "rng is needed"),
-        (lambda: distinct([], 1), "distinct-n needs at least one text, got none"),
-        (lambda: distinct(["a"], 0), "order is at least 1, got 0"),
-        (lambda: duplicate_rate([]), "the duplicate rate needs at least one text, got none"),
+        (lambda: bleu([], ["a"]), "BLEU has no hypothesis, but needs at least one"),
+        (lambda: bleu(["a"], []), "BLEU has no reference, but needs at least one"),
+        (lambda: bleu(["a"], ["a"], max_order=1), "max_order is 1, but must be at least 2"),
+        (lambda: self_bleu(["a"]), "Self-BLEU has 1 texts, but needs at least 2"),
+        (lambda: self_bleu(["a", "b"], max_order=0), "max_order is 0, but must be at least 2"),
+        (lambda: self_bleu(["a", "b"], num_hypotheses=1), "is given without rng"),
+        (lambda: distinct([], 1), "distinct-n has no text, but needs at least one"),
+        (lambda: distinct(["a"], 0), "order is 0, but must be at least 1"),
+        (lambda: duplicate_rate([]), "the duplicate rate has no text, but needs at least one"),
     ],
 )
 def test_errors_say_the_rule(call, rule):
@@ -234,7 +234,7 @@ def test_errors_say_the_rule(call, rule):
 @pytest.mark.parametrize("num_hypotheses", [-1, 0, 4])
 def test_number_of_hypotheses_out_of_range(num_hypotheses):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=f"num_hypotheses is 1 to 3, got {num_hypotheses}"):
+    with pytest.raises(ValueError, match=f"num_hypotheses is {num_hypotheses}, but must be 1 to 3"):
         self_bleu(["a", "b", "c"], num_hypotheses=num_hypotheses, rng=rng)
 
 

@@ -58,22 +58,25 @@ def test_what_is_not_there_or_not_finite_is_not_shown(read):
     [
         (
             "model,nll_oracle,bleu\na,1,2\n",
-            "the columns are nll_oracle and nll_heldout or kl_generator_oracle and"
-            " kl_oracle_generator, got model, nll_oracle, bleu",
+            "has the columns model, nll_oracle, bleu, but must have nll_oracle and nll_heldout or"
+            " kl_generator_oracle and kl_oracle_generator",
         ),
-        ("", "kl_oracle_generator, got none"),
+        ("", "has the columns none, but must have nll_oracle"),
         (
             "model,nll_oracle,nll_test\na,1,2\n\nb,x,3\n",
-            "points.csv line 4: nll_oracle is a number, got 'x'",
+            "points.csv line 4: nll_oracle is 'x', but must be a number",
         ),
-        ("nll_oracle,nll_test\n1,2,3\n", "line 2: a row has a cell for each of 2 columns, got 3"),
+        ("nll_oracle,nll_test\n1,2,3\n", "line 2 has 3 cells, but the header has 2 columns"),
         (
             "nll_oracle,nll_test,nll_heldout\n1,2,3\n",
-            "one column is nll_heldout, got 'nll_test' and 'nll_heldout'",
+            " has more than one column for nll_heldout: 'nll_test' and 'nll_heldout'",
         ),
-        ('nll_oracle,nll_test\n"1"2,3\n', "names a readable CSV file"),
-        ("nll_oracle,nll_test\n", "a file of points has at least one with both axes, got none"),
-        ("nll_oracle,nll_test\n1,\n,2\n", "at least one with both axes, got none"),
+        ('nll_oracle,nll_test\n"1"2,3\n', "line 2 is not well-formed CSV: "),
+        ("nll_oracle,nll_test\n", " has no point with both axes, but must have at least one"),
+        (
+            "nll_oracle,nll_test\n1,\n,2\n",
+            " has no point with both axes, but must have at least one",
+        ),
     ],
 )
 def test_faults_are_named(read, text, message):
@@ -83,12 +86,12 @@ def test_faults_are_named(read, text, message):
 
 
 def test_a_file_that_is_not_there_or_no_text(tmp_path):
-    with pytest.raises(ValueError, match=r"got .*absent\.csv: no such file"):
+    with pytest.raises(ValueError, match=r"^cannot read the points .*absent\.csv: no such file"):
         read_points(tmp_path / "absent.csv", [ORACLE])
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(ValueError, match="readable CSV file"):
+    with pytest.raises(ValueError, match="cannot read the points: "):
         read_points(tmp_path / "binary.csv", [ORACLE])
-    with pytest.raises(ValueError, match="readable CSV file"):
+    with pytest.raises(ValueError, match="cannot read the points: "):
         read_points(tmp_path, [ORACLE])
 
 

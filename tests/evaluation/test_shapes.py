@@ -55,8 +55,14 @@ def test_texts_without_words_have_nothing_in_common_with_others():
 @pytest.mark.parametrize(
     ("call", "rule"),
     [
-        (lambda: length_divergence([], ["a"]), "needs texts on both sides, got 0 and 1"),
-        (lambda: zipf_divergence(["a"], []), "needs texts on both sides, got 1 and 0"),
+        (
+            lambda: length_divergence([], ["a"]),
+            "there are 0 samples and 1 real texts, but the divergence needs texts on both sides",
+        ),
+        (
+            lambda: zipf_divergence(["a"], []),
+            "there are 1 samples and 0 real texts, but the divergence needs texts on both sides",
+        ),
     ],
 )
 def test_errors_say_the_rule(call, rule):

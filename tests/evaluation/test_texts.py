@@ -226,9 +226,9 @@ def test_repetition_and_copies_by_hand():
 @pytest.mark.parametrize(
     ("embeddings", "with_mauve", "rule"),
     [
-        (("hashd",), False, "are of hashed, .*, got 'hashd'; the nearest one is hashed"),
-        (("hashed", "hashed"), False, "are named once each, got hashed, hashed"),
-        ((), True, "names at least one for MAUVE, got none"),
+        (("hashd",), False, "has the unknown 'hashd'; did you mean hashed. .known: hashed, "),
+        (("hashed", "hashed"), False, "has one twice .hashed, hashed., but must name each once"),
+        ((), True, "is empty, but must name at least one for MAUVE"),
     ],
 )
 def test_wrong_embeddings(embeddings, with_mauve, rule):
@@ -242,5 +242,7 @@ def test_known_embeddings_pass():
 
 
 def test_no_reference():
-    with pytest.raises(ValueError, match="needs at least one reference, got none"):
+    with pytest.raises(
+        ValueError, match="there are no references, but a measure of texts needs at least one"
+    ):
         made([])

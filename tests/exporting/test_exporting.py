@@ -88,12 +88,12 @@ class TestBadInput:
         return line
 
     def test_no_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "a run is a folder with a config.yaml" in self.refused(capsys, tmp_path)
+        assert "is no run: it has no config.yaml" in self.refused(capsys, tmp_path)
         assert not list(tmp_path.iterdir())
 
     def test_a_folder_that_exists(self, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
         line = self.refused(capsys, trained, "--out", trained / "checkpoints")
-        assert line.endswith("checkpoints, which exists")
+        assert line.endswith("checkpoints exists already; name a new folder with --out")
 
     @pytest.mark.integration
     def test_no_checkpoint(
@@ -101,10 +101,10 @@ class TestBadInput:
     ) -> None:
         shutil.copytree(trained, tmp_path / "run")
         shutil.rmtree(tmp_path / "run" / "checkpoints")
-        assert "intact checkpoint, got none in" in self.refused(capsys, tmp_path / "run")
+        assert " has no intact checkpoint to resume from" in self.refused(capsys, tmp_path / "run")
         shutil.rmtree(tmp_path / "run" / "best")
         line = self.refused(capsys, tmp_path / "run", "--checkpoint", "best")
-        assert "a checkpoint is whole, got" in line
+        assert "is not whole: " in line
         assert not (tmp_path / "run" / "export").exists()
 
     def test_no_transformers(
@@ -119,12 +119,14 @@ class TestBadInput:
         self, trained: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         line = self.refused(capsys, trained, "--merge-lora")
-        assert line.endswith("got one of kind lstm without")
+        assert line.endswith(
+            "the generator of kind lstm was trained without LoRA, so there is no adapter to merge"
+        )
         line = self.refused(capsys, trained, "--which", "discriminator")
-        assert line.endswith("got a RecurrentDiscriminator")
+        assert "the discriminator is a RecurrentDiscriminator, but" in line
         assert not (trained / "export").exists()
         line = self.refused(capsys, trained, "--out", trained / "config.yaml" / "model")
-        assert "an export's folder can be made, got" in line
+        assert "cannot make the folder of the export, " in line
 
 
 @pytest.mark.integration
@@ -280,8 +282,14 @@ class TestPrompts:
         folder = self.made_run(tmp_path, CNNDiscriminatorConfig(), chat=True)
         capsys.readouterr()
         for which, rule in (
-            ("discriminator", "got a CNNDiscriminator"),
-            ("generator", "was trained without task.chat_template, got one of kind transformer"),
+            ("discriminator", "is a CNNDiscriminator, but"),
+            (
+                "generator",
+                (
+                    "the generator of kind transformer was trained with task.chat_template,"
+                    " but one from scratch can be exported only without"
+                ),
+            ),
         ):
             assert run("export", folder, "--which", which) == 2
             (line,) = capsys.readouterr().err.splitlines()
@@ -364,7 +372,10 @@ def test_no_word_is_spelt_like_a_special_token() -> None:
     pytest.importorskip("tokenizers")
     from seqgan.exporting.tokenizers import exported_tokenizer
 
-    with pytest.raises(ValueError, match=r"^no word of an exported run is '</s>', got one that is"):
+    with pytest.raises(
+        ValueError,
+        match=r"^'</s>' is a word of the run, but stands for something else in an export",
+    ):
         exported_tokenizer(Vocabulary(("a", "</s>")), lowercase=True, prompted=False)
 
 

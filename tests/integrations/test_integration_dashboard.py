@@ -267,7 +267,7 @@ def test_without_a_login_the_specification_is_written_once(environment, run_fold
     assert results == results_table("a run", RESULTS)
     again = command(environment, run_folder)
     assert again.returncode == 2
-    assert again.stderr == f"seqgan: --output is a new file, got {target}, which exists\n"
+    assert again.stderr == f"seqgan: {target} exists already; name a new file with --output\n"
     assert json.loads(target.read_text(encoding="utf-8")) == written
 
 
@@ -400,10 +400,10 @@ def test_a_server_that_refuses_costs_one_line_and_no_work(login, server, run_fol
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        (["nowhere"], "a run is a folder with a config.yaml, got nowhere"),
-        (["--output", "nowhere/x.json"], "--output is a file in a folder that exists"),
-        (["--control", "a/b"], "--control is a run's folder or its wandb id, got 'a/b'"),
-        (["--control", "."], "--control is a run with a record in wandb/, got ."),
+        (["nowhere"], "nowhere is no run: it has no config.yaml"),
+        (["--output", "nowhere/x.json"], "no such folder; name a file in a folder that exists"),
+        (["--control", "a/b"], "--control is 'a/b', but must be a run's folder or its wandb id"),
+        (["--control", "."], "the run . of --control has no record in wandb/"),
     ],
 )
 def test_a_wrong_input_is_one_line(environment, tmp_path, arguments, rule):
@@ -428,5 +428,5 @@ def test_a_run_without_metrics_has_no_dashboard(environment, run_folder):
     ended = command(environment, run_folder)
     assert ended.returncode == 2
     assert ended.stderr == (
-        f"seqgan: a dashboard is made of a run that has logged metrics, got {run_folder}\n"
+        f"seqgan: {run_folder} has logged no metrics, of which a dashboard is made\n"
     )

@@ -214,5 +214,5 @@ def test_token_features_refuse_another_space():
         gymnasium.spaces.Dict({"length": gymnasium.spaces.Discrete(3)}),
         gymnasium.spaces.Box(0, 1, (2, 2)),
     ):
-        with pytest.raises(ValueError, match="TokenFeatures reads observations of TextGenerationE"):
+        with pytest.raises(ValueError, match="TokenFeatures reads those of TextGenerationE"):
             TokenFeatures(space)

@@ -144,5 +144,5 @@ def test_the_layout_keeps_members_and_needs_a_mask():
     assert observation["obs"]["tokens"].tolist() == [2, 3]
     assert (reward, terminated, truncated) == (0.5, True, False)
     assert info.keys() == {"action_mask", "invalid_action"}
-    with pytest.raises(ValueError, match="ForTianshou needs 'action_mask' in the observation"):
+    with pytest.raises(ValueError, match="the observation has no 'action_mask'"):
         ForTianshou(TextGenerationEnv(observation="tokens"))

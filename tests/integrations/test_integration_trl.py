@@ -324,7 +324,9 @@ def test_a_checkpoint_elsewhere_is_named_in_the_arguments(
     trainer = make_trainer(
         "GRPO", language_model, tmp_path / "two", second.function, [second], **settings
     )
-    with pytest.raises(CheckpointError, match=r"got none in .*two/checkpoint-1/adversary"):
+    with pytest.raises(
+        CheckpointError, match=r"two/checkpoint-1/adversary has no intact checkpoint"
+    ):
         trainer.train(resume_from_checkpoint=checkpoint)
     trainer.args.resume_from_checkpoint = checkpoint
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -337,7 +339,9 @@ def test_it_runs_in_one_process(tmp_path: Path) -> None:
 
     callback = Watched(co_trained(discriminator_reward()))
     state, control = transformers.TrainerState(), transformers.TrainerControl()
-    with pytest.raises(ValueError, match="a co-trained reward runs in one process, got 2"):
+    with pytest.raises(
+        ValueError, match="there are 2 processes, but a co-trained reward runs in one"
+    ):
         callback.on_train_begin(TwoProcesses(str(tmp_path), use_cpu=True), state, control)
 
 
@@ -354,13 +358,22 @@ def test_settings_that_cannot_work() -> None:
 
     reward = discriminator_reward()
     function = co_trained(reward)
-    refused("has an update to call, got 'constant'", co_trained(ConstantReward()))
-    refused("remember=0", as_trl(reward, TASK.vocabulary, TASK.max_length))
-    refused("epochs is at least 1, got 0", function, epochs=0)
-    refused("batch_size is at least 1, got 0", function, batch_size=0)
-    refused("every is at least 1, got 0", function, every=0)
+    refused(
+        "the reward model 'constant' has no update to call, so it cannot learn",
+        co_trained(ConstantReward()),
+    )
+    refused("remember is 0", as_trl(reward, TASK.vocabulary, TASK.max_length))
+    refused("epochs is 0, but must be at least 1", function, epochs=0)
+    refused("batch_size is 0, but must be at least 1", function, batch_size=0)
+    refused("every is 0, but must be at least 1", function, every=0)
     wide = TASK.max_length
-    refused(f"got {wide} and 7", as_trl(reward, TASK.vocabulary, 7, 9))
-    refused(f"got {wide} and None", as_trl(reward, TASK.vocabulary, None, 9))
+    refused(
+        f"are {wide} tokens wide, but must be as wide as the function's max_length, 7",
+        as_trl(reward, TASK.vocabulary, 7, 9),
+    )
+    refused(
+        f"are {wide} tokens wide, but must be as wide as the function's max_length, None",
+        as_trl(reward, TASK.vocabulary, None, 9),
+    )
     other = replace(TASK.real("train", 2, torch.Generator()), vocabulary=None)
-    refused("have the function's vocabulary, got another", function, other)
+    refused("the real sequences have another vocabulary than the function", function, other)

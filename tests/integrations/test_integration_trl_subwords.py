@@ -253,10 +253,18 @@ def test_what_cannot_be_numbered_alike_is_refused(task: Any, place: str) -> None
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(place)
     reward = Watched(discriminator_of("pretrained", task, place))
-    with pytest.raises(ConfigurationError, match="by a vocabulary or by a tokenizer, got both"):
+    with pytest.raises(
+        ConfigurationError,
+        match=(
+            "both a vocabulary and a tokenizer are given, but one of them must number the"
+            " texts; a vocabulary of subwords knows its own tokenizer"
+        ),
+    ):
         as_trl(reward, task.vocabulary, tokenizer=tokenizer)
     function = as_trl(reward, max_length=20, remember=9, tokenizer=tokenizer)
     assert function.eos_token_id == 0
     words = captions_task(CaptionsConfig(train_size=64, dev_size=8, test_size=8))
-    with pytest.raises(ConfigurationError, match="got a task of words, whose spelling is lost"):
+    with pytest.raises(
+        ConfigurationError, match="those of a task of words, whose spelling is lost"
+    ):
         AdversarialCallback(function, words, torch.Generator())

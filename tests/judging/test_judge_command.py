@@ -221,59 +221,89 @@ def test_notes_on_what_spoils_a_comparison(
     ("arguments", "message"),
     [
         ([], "usage"),
-        (["pepare"], "judge takes prepare or score, got 'pepare'"),
-        (["prepare", "--output", "new"], "a comparison takes at least 2 systems, got 0"),
-        (["prepare", "{runs}/tuned", "--output", "new"], "at least 2 systems, got 1"),
-        (["prepare", "{runs}/tuned", "nowhere", "--output", "new"], "a config.yaml, got nowhere"),
+        (["pepare"], "unknown command 'pepare' of judge: it takes prepare or score"),
+        (["prepare", "--output", "new"], "there are 0 systems, but a comparison takes at least 2"),
+        (
+            ["prepare", "{runs}/tuned", "--output", "new"],
+            "there are 1 systems, but a comparison takes at least 2",
+        ),
+        (
+            ["prepare", "{runs}/tuned", "nowhere", "--output", "new"],
+            "nowhere is no run: it has no config.yaml",
+        ),
         (["prepare", "{runs}/tuned", "{runs}/tuned"], "--output"),
         (
             ["prepare", "{runs}/tuned", "{runs}/tuned", "--output", "new"],
-            "names of their own, got 'tuned' 2 times (NAME=RUN gives a run another name)",
+            "2 systems are called 'tuned'; NAME=RUN gives a run another name",
         ),
         (
             ["prepare", "{runs}/tuned:final", "{runs}/tuned", "--output", "new"],
-            "after a run's colon stands pretrained or real, got '{runs}/tuned:final'",
+            "has 'final' after the run's colon, but only pretrained or real can",
         ),
-        (["prepare", "{runs}/tuned@hot", "b", "--output", "new"], "a temperature is a number, got"),
-        (["prepare", "{runs}/tuned@-1", "b", "--output", "new"], "is above 0 and finite, got -1"),
-        (["prepare", "{runs}/tuned:real@0.5", "b", "--output", "new"], "have no temperature, got"),
+        (["prepare", "{runs}/tuned@hot", "b", "--output", "new"], "is 'hot', but must be a number"),
+        (
+            ["prepare", "{runs}/tuned@-1", "b", "--output", "new"],
+            "is -1, but must be above 0 and finite",
+        ),
+        (
+            ["prepare", "{runs}/tuned:real@0.5", "b", "--output", "new"],
+            "a temperature, but they have none",
+        ),
         (
             ["prepare", "--samples", "x.txt", "--output", "new"],
-            "--samples is NAME=FILE, got 'x.txt'",
+            "--samples is 'x.txt', but must be NAME=FILE",
         ),
         (
             ["prepare", "{runs}/tuned", "--samples", "B=b.txt", "--output", "new"],
-            "a text file can be read, got b.txt",
+            "cannot read b.txt: No such file",
         ),
         (
             ["prepare", "{two}", "--pairs", "11", "--output", "new"],
-            "ours.txt: 11 texts are needed, got 10",
+            "ours.txt has 10 texts, but 11 are needed",
         ),
         (
             ["prepare", "{runs}/tuned", "{runs}/tuned:real", "--pairs", "41", "--output", "new"],
-            "real: 41 texts are needed, got 40 held-out ones",
+            "real has 40 held-out texts, but 41 are needed",
         ),
-        (["prepare", "{two}", "--pairs", "0", "--output", "new"], "--pairs is at least 1, got 0"),
-        (["prepare", "{two}", "--repeats", "2", "--output", "new"], "--repeats is 0 to 1, got 2"),
-        (["prepare", "{two}", "--controls", "-1", "--output", "new"], "--controls is at least 0"),
+        (
+            ["prepare", "{two}", "--pairs", "0", "--output", "new"],
+            "--pairs is 0, but must be at least 1",
+        ),
+        (
+            ["prepare", "{two}", "--repeats", "2", "--output", "new"],
+            "--repeats is 2, but must be from 0 to 1",
+        ),
+        (
+            ["prepare", "{two}", "--controls", "-1", "--output", "new"],
+            "--controls is -1, but must be at least 0",
+        ),
         (
             ["prepare", "{two}", "--pairs", "5", "--controls", "2", "--output", "new"],
-            "--controls take --control-texts where no system is a run",
+            "no system is a run, so that --controls need --control-texts",
         ),
         (
             "prepare {two} --pairs 5 --controls 11 --control-texts {ours} --output new".split(),
-            "11 controls take as many real texts of 4 or more different words, got 10",
+            "there are 10 real texts of 4 or more different words, but 11 controls take as many",
         ),
         (
             ["prepare", "{two}", "--control-texts", "{ours}", "--output", "new"],
-            "--control-texts takes the number of --controls, got none",
+            "--control-texts is given without --controls NUMBER, with which it goes",
         ),
-        (["prepare", "{two}", "--question", " ", "--output", "new"], "--question has a text"),
-        (["prepare", "{two}", "--seed", "-1", "--output", "new"], "--seed is 0 to 2**63 - 1"),
-        (["prepare", "{two}", "--output", "{ours}"], "a name in .html, got the file {ours}"),
-        (["prepare", "{two}", "--output", "{ours}/x"], "got the file {ours}"),
+        (["prepare", "{two}", "--question", " ", "--output", "new"], "--question is blank"),
+        (
+            ["prepare", "{two}", "--seed", "-1", "--output", "new"],
+            "--seed is -1, but must be from 0 to 2**63 - 1",
+        ),
+        (
+            ["prepare", "{two}", "--output", "{ours}"],
+            (
+                "cannot write into {ours}: it is a file; --output must be a folder or a name in"
+                " .html"
+            ),
+        ),
+        (["prepare", "{two}", "--output", "{ours}/x"], "cannot write into {ours}: it is a file"),
         (["score", "a.csv"], "--key"),
-        (["score", "a.csv", "--key", "none.json"], "a key can be read, got none.json"),
+        (["score", "a.csv", "--key", "none.json"], "cannot read the key none.json: "),
     ],
 )
 def test_a_wrong_input_is_one_line_and_writes_nothing(
@@ -315,7 +345,9 @@ def test_nothing_is_written_over(
         (files / "study" / "page.html", files / "study" / "page.html"),
         (with_key, files / "page.key.json"),
     ):
-        assert error(*command, output) == f"nothing is written over, got {taken}, which exists"
+        assert error(*command, output) == (
+            f"{taken} exists already, and nothing is written over; name another with --output"
+        )
     assert {path: path.read_bytes() for path in (files / "study").iterdir()} == before
     assert (files / "page.key.json").read_text() == "mine"
     assert not with_key.exists()
@@ -331,7 +363,7 @@ def test_answers_of_another_page(
     answers = answered(files / "0", "r", prefer("A"))
     capsys.readouterr()
     said = error("judge", "score", answers, "--key", files / "1" / "key.json")
-    assert f"{answers}, line 2: the key is that of page" in said
+    assert f"{answers}, line 2: the answer is for page" in said
 
 
 @pytest.mark.slow
@@ -426,7 +458,7 @@ def test_every_run_continues_the_same_prompts() -> None:
     drawn = draw_texts(trained, 3, seeded(), Sampling(), first)
     assert drawn.prompt_texts == first.prompt_texts
     assert len(drawn.texts) == 3
-    with pytest.raises(ValueError, match="9 held-out prompts are needed, got 8"):
+    with pytest.raises(ValueError, match="there are 8 held-out prompts, but 9 are needed"):
         prompted_rows(task, [8], seeded())
     alone = FixedTask(vocabulary, 2, {"test": Sequences(tokens, everywhere, vocabulary=vocabulary)})
     assert prompted_rows(alone, [0], seeded()) is None

@@ -119,7 +119,7 @@ def test_equal_texts_are_left_out_and_counted(tmp_path: Path) -> None:
         [("w", "same text"), ("x", "z")],
     )
     assert key_of(study, tmp_path).identical == {("a", "b"): 2}
-    with pytest.raises(ValueError, match="a and b differ in no text, got 1 equal"):
+    with pytest.raises(ValueError, match="a and b have 1 equal texts and none that differ"):
         plan([Source("a", ["same"]), Source("b", ["same"])], 1)
     assert repeated_texts(["a b", "a  b", "c", "a b "]) == 2
 
@@ -140,7 +140,13 @@ def test_both_texts_continue_one_prompt() -> None:
         row = item.prompt.removeprefix("prompt ")
         assert {item.left, item.right} == {f"{name} to {row}" for name in vars_of(item)}
     alone = Source("d", sources[2].texts)
-    with pytest.raises(ValueError, match="continue one prompt, got 'prompt 3' and '' of a and d"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "the texts of a and d continue 'prompt 3' and '', but both texts of a comparison"
+            " must continue one prompt"
+        ),
+    ):
         plan([sources[0], sources[1], alone], n)
 
 
@@ -178,14 +184,16 @@ def test_spelling_that_tells_systems_apart_is_named() -> None:
 
 
 def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"a key can be read, got .*none.json"):
+    with pytest.raises(ValueError, match=r"cannot read the key .*none.json: "):
         read_key(tmp_path / "none.json")
     ours = '{"format": "blinded comparison, key 1"'
     of_page = ours + ', "page": "p", "question": "q", "systems": ["a", "b"], "identical": []'
     changed = (ours + "}", of_page + ', "items": []}', of_page + ', "items": {"1": {"side": 1}}}')
     for content in ("rater,item", "[]", "{}", '{"format": "other"}', *changed):
         (tmp_path / "key.json").write_text(content)
-        with pytest.raises(ValueError, match="a key is the JSON file that was written with the"):
+        with pytest.raises(
+            ValueError, match="is no key: it is not the JSON file that was written with the"
+        ):
             read_key(tmp_path / "key.json")
 
 
@@ -461,7 +469,7 @@ def test_a_rater_who_fails_controls_is_named(key: Key) -> None:
     assert not any("controls" in note for note in scores.notes)
     assert scores.pairs[0].judgements == 100
     only_controls = [rating for rating in ratings if rating.item in key.of_kind("control")]
-    with pytest.raises(ValueError, match="takes answers to comparisons"):
+    with pytest.raises(ValueError, match="there are no answers to comparisons"):
         score(only_controls, key)
 
 
@@ -528,17 +536,29 @@ def test_the_latest_answer_counts_and_is_said(small: Key, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("r,x,left,1,2026-01-01T10:00:00Z,p2", "line 3: the key is that of page p1, got 'p2'"),
-        ("r,w,left,1,2026-01-01T10:00:00Z,p1", "line 3: an item is one of the page's, got 'w'"),
-        ("r,x,both,1,2026-01-01T10:00:00Z,p1", "line 3: an answer is one of left, right, tie, bad"),
-        ("r,x,left,1,p1", "line 3: a row has 6 fields, got 5"),
-        (",x,left,1,2026-01-01T10:00:00Z,p1", "line 3: a row names its rater"),
-        ("r,x,left,-1,2026-01-01T10:00:00Z,p1", "line 3: seconds are 0 or more, got '-1'"),
-        ("r,x,left,nan,2026-01-01T10:00:00Z,p1", "line 3: seconds are 0 or more, got 'nan'"),
-        ("r,x,left,soon,2026-01-01T10:00:00Z,p1", "line 3: seconds are 0 or more, got 'soon'"),
-        ("r,x,left,1,yesterday,p1", "line 3: a time is of ISO 8601, got 'yesterday'"),
-        ("r,x,left,1,2026-01-01T10:00:00,p1", "line 3: a time has its time zone"),
-        ('r,x,"left"x,1,2026-01-01T10:00:00Z,p1', "line 3: a row is well-formed CSV"),
+        (
+            "r,x,left,1,2026-01-01T10:00:00Z,p2",
+            "line 3: the answer is for page 'p2', but the key is for page p1",
+        ),
+        ("r,w,left,1,2026-01-01T10:00:00Z,p1", "line 3: the item 'w' is not on the page"),
+        (
+            "r,x,both,1,2026-01-01T10:00:00Z,p1",
+            "line 3: the answer is 'both', but must be one of left, right, tie, bad",
+        ),
+        ("r,x,left,1,p1", "line 3 has 5 fields, but the header has 6"),
+        (",x,left,1,2026-01-01T10:00:00Z,p1", "line 3: the name of the rater is blank"),
+        ("r,x,left,-1,2026-01-01T10:00:00Z,p1", "line 3: seconds is '-1', but must be 0 or more"),
+        ("r,x,left,nan,2026-01-01T10:00:00Z,p1", "line 3: seconds is 'nan', but must be 0 or more"),
+        (
+            "r,x,left,soon,2026-01-01T10:00:00Z,p1",
+            "line 3: seconds is 'soon', but must be 0 or more",
+        ),
+        ("r,x,left,1,yesterday,p1", "line 3: the time is 'yesterday', but must be of ISO 8601"),
+        (
+            "r,x,left,1,2026-01-01T10:00:00,p1",
+            "line 3: the time '2026-01-01T10:00:00' has no time zone",
+        ),
+        ('r,x,"left"x,1,2026-01-01T10:00:00Z,p1', "line 3 is not well-formed CSV"),
     ],
 )
 def test_a_wrong_row_is_named(row: str, message: str, small: Key, tmp_path: Path) -> None:
@@ -557,24 +577,24 @@ def test_an_answer_is_one_that_the_page_offers(tmp_path: Path) -> None:
         if both_bad:
             assert [rating.answer for rating in read_ratings([path], key)[0]] == ["bad"]
         else:
-            with pytest.raises(ValueError, match="one of left, right, tie, got 'bad'"):
+            with pytest.raises(ValueError, match=" is 'bad', but must be one of left, right, tie"):
                 read_ratings([path], key)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: the columns are .* got none that is called 'rater'"),
-        (b"rater,item,seconds,time,page\n", "line 1: .* got none that is called 'answer'"),
-        (b"rater,item,answer,seconds,time,page\n\n", "a.csv: a CSV file holds answers, got none"),
-        (b"rater,item,answer,seconds,time,page\n\xff", "a.csv: a CSV file is UTF-8"),
+        (b"", "line 1 has no column 'rater'"),
+        (b"rater,item,seconds,time,page\n", "line 1 has no column 'answer'"),
+        (b"rater,item,answer,seconds,time,page\n\n", "a.csv is empty, but must hold answers"),
+        (b"rater,item,answer,seconds,time,page\n\xff", "line 2: the byte 0xff is not UTF-8"),
     ],
 )
 def test_a_wrong_file_is_named(content: bytes, message: str, small: Key, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_ratings([tmp_path / "a.csv"], small)
-    with pytest.raises(ValueError, match=r"a CSV file can be read, got .*b.csv"):
+    with pytest.raises(ValueError, match=r"cannot read .*b.csv: "):
         read_ratings([tmp_path / "b.csv"], small)
 
 

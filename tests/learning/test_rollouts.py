@@ -354,14 +354,14 @@ def test_dropout_is_off_and_no_gradient_is_kept():
 def test_a_negative_number_of_rollouts(num_rollouts):
     policy, everything = TableGenerator(FIXED), every_sequence(FIXED)
     trajectories = as_trajectories(policy, everything, torch.zeros(81))
-    with pytest.raises(ValueError, match=f"num_rollouts is at least 0, got {num_rollouts}"):
+    with pytest.raises(ValueError, match=f"num_rollouts is {num_rollouts}, but must be at least 0"):
         monte_carlo_action_values(policy, ConstantReward(), trajectories, num_rollouts, seeded())
 
 
 def test_sequences_without_a_vocabulary():
     policy, everything = TableGenerator(FIXED), every_sequence(FIXED)
     trajectories = as_trajectories(policy, replace(everything, vocabulary=None), torch.zeros(81))
-    with pytest.raises(ValueError, match="carry the vocabulary"):
+    with pytest.raises(ValueError, match="carry no vocabulary"):
         monte_carlo_action_values(policy, ConstantReward(), trajectories, 1, seeded())
 
 
@@ -378,7 +378,9 @@ def test_a_reward_of_the_wrong_shape(scores):
     policy = TableGenerator(FIXED)
     some = every_sequence(FIXED).select(torch.tensor([0, 1]))
     trajectories = as_trajectories(policy, some, torch.zeros(2))
-    with pytest.raises(ValueError, match=r"reward 'wrong' failed on row 0 .*: rewards have shape"):
+    with pytest.raises(
+        ValueError, match=r"reward 'wrong' failed on row 0 .*: it gave rewards of shape"
+    ):
         monte_carlo_action_values(policy, Wrong(), trajectories, 1, seeded())
 
 
@@ -389,7 +391,7 @@ def test_a_reward_that_is_not_finite():
     reward = ConstantReward()
     reward.value = math.inf
     with pytest.raises(
-        ValueError, match=r"'constant' failed on row 0 .*: a reward is finite, got inf"
+        ValueError, match=r"'constant' failed on row 0 .*: it gave inf, but a reward must be finite"
     ):
         monte_carlo_action_values(policy, reward, trajectories, 1, seeded())
 
@@ -471,7 +473,7 @@ class TestEnvironmentPath:
     def test_collect_refuses_an_environment_that_resets_itself(self):
         env = self.environment(ENDING, ConstantReward(), 2)
         env.metadata = {**env.metadata, "autoreset_mode": "NextStep"}
-        with pytest.raises(ValueError, match="autoreset mode is DISABLED"):
+        with pytest.raises(ValueError, match="autoreset mode is not DISABLED"):
             collect(env, TableGenerator(ENDING), ENDING, MAX_LENGTH, seeded())
 
 
@@ -562,5 +564,5 @@ def test_stride_of_parts_is_that_of_their_sum():
 def test_stride_out_of_range():
     policy, everything = TableGenerator(FIXED), every_sequence(FIXED)
     trajectories = as_trajectories(policy, everything, torch.zeros(len(everything)))
-    with pytest.raises(ValueError, match="stride is at least 1, got 0"):
+    with pytest.raises(ValueError, match="stride is 0, but must be at least 1"):
         monte_carlo_action_values(policy, ConstantReward(), trajectories, 1, seeded(), stride=0)

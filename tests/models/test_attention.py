@@ -122,11 +122,11 @@ def test_products_of_rotated_vectors_depend_on_the_difference_of_positions():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"width": 0}, "generator.width is at least 1, got 0"),
-        ({"num_heads": 0}, "generator.num_heads is at least 1, got 0"),
-        ({"num_layers": -1}, "generator.num_layers is at least 1, got -1"),
-        ({"width": 12}, r"generator.width is a multiple of twice num_heads \(8\), got 12"),
-        ({"dropout": 1.0}, r"generator.dropout is in \[0, 1\), got 1.0"),
+        ({"width": 0}, "generator.width is 0, but must be at least 1"),
+        ({"num_heads": 0}, "generator.num_heads is 0, but must be at least 1"),
+        ({"num_layers": -1}, "generator.num_layers is -1, but must be at least 1"),
+        ({"width": 12}, r"generator.width is 12, but must be a multiple of twice num_heads \(8\)"),
+        ({"dropout": 1.0}, r"generator.dropout is 1.0, but must be at least 0 and below 1"),
     ],
 )
 def test_sizes_are_checked(changed, message):

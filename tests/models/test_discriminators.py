@@ -358,23 +358,37 @@ class TestCNN(DiscriminatorConformance):
         assert [c.kernel_size[0] for c in discriminator.convolutions] == [1, 2, 3]
         assert discriminator.output.in_features == 5 + 6 + 7
         config = replace(self.CONFIG, filter_sizes=(4,), num_filters=(1,))
-        with pytest.raises(ValueError, match=r"at most max_length \(3\) wide"):
+        with pytest.raises(ValueError, match=r"wider than max_length \(3\)"):
             CNNDiscriminator(config, VOCABULARY, max_length=3)
 
     def test_no_token_is_dropped_in_silence(self, discriminator):
         long = Sequences.from_rows([[0] * 7], VOCABULARY, max_length=8)
-        with pytest.raises(ValueError, match="sequences have at most 6 tokens, got 7"):
+        with pytest.raises(
+            ValueError, match="one sequence has 7 tokens, more than the 6 of the discriminator"
+        ):
             discriminator(long)
 
     @pytest.mark.parametrize(
         ("setting", "rule"),
         [
-            ({"embedding_size": 0}, "embedding_size is at least 1, got 0"),
-            ({"filter_sizes": (1, 2)}, "one entry per group, got 2 and 12"),
-            ({"filter_sizes": (), "num_filters": ()}, "one entry per group, got 0 and 0"),
+            ({"embedding_size": 0}, "embedding_size is 0, but must be at least 1"),
+            (
+                {"filter_sizes": (1, 2)},
+                (
+                    "discriminator.filter_sizes has 2 entries and num_filters has 12, but both"
+                    " must have one entry per group"
+                ),
+            ),
+            (
+                {"filter_sizes": (), "num_filters": ()},
+                (
+                    "discriminator.filter_sizes has 0 entries and num_filters has 0, but both"
+                    " must have one entry per group"
+                ),
+            ),
             ({"filter_sizes": (0,), "num_filters": (1,)}, "at least 1"),
             ({"filter_sizes": (1,), "num_filters": (0,)}, "at least 1"),
-            ({"dropout": 1.0}, r"dropout is in \[0, 1\), got 1.0"),
+            ({"dropout": 1.0}, r"dropout is 1.0, but must be at least 0 and below 1"),
         ],
     )
     def test_settings_out_of_range(self, setting, rule):
@@ -513,10 +527,10 @@ class TestRecurrent(DiscriminatorConformance):
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [
-        ({"embedding_size": 0}, "embedding_size is at least 1, got 0"),
-        ({"hidden_size": 0}, "hidden_size is at least 1, got 0"),
-        ({"num_layers": 0}, "num_layers is at least 1, got 0"),
-        ({"dropout": -0.1}, r"dropout is in \[0, 1\), got -0.1"),
+        ({"embedding_size": 0}, "embedding_size is 0, but must be at least 1"),
+        ({"hidden_size": 0}, "hidden_size is 0, but must be at least 1"),
+        ({"num_layers": 0}, "num_layers is 0, but must be at least 1"),
+        ({"dropout": -0.1}, r"dropout is -0.1, but must be at least 0 and below 1"),
     ],
 )
 def test_recurrent_settings_out_of_range(setting, rule):

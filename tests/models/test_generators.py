@@ -359,11 +359,11 @@ def test_gru_equals_the_equations():
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [
-        ({"embedding_size": 0}, "generator.embedding_size is at least 1, got 0"),
-        ({"hidden_size": -1}, "generator.hidden_size is at least 1, got -1"),
-        ({"num_layers": 0}, "generator.num_layers is at least 1, got 0"),
-        ({"dropout": 1.0}, r"generator.dropout is in \[0, 1\), got 1.0"),
-        ({"init_std": -0.1}, "generator.init_std is at least 0, got -0.1"),
+        ({"embedding_size": 0}, "generator.embedding_size is 0, but must be at least 1"),
+        ({"hidden_size": -1}, "generator.hidden_size is -1, but must be at least 1"),
+        ({"num_layers": 0}, "generator.num_layers is 0, but must be at least 1"),
+        ({"dropout": 1.0}, r"generator.dropout is 1.0, but must be at least 0 and below 1"),
+        ({"init_std": -0.1}, "generator.init_std is -0.1, but must be at least 0"),
     ],
 )
 def test_settings_out_of_range(setting, rule):

@@ -347,7 +347,10 @@ def test_what_is_not_read_does_not_train(
 
 
 def test_layers_that_a_body_does_not_have(folders: dict[str, str]) -> None:
-    with pytest.raises(ModelFolderError, match=r"layers are from 0 to the body's 2, got \(3,\)"):
+    with pytest.raises(
+        ModelFolderError,
+        match=r"discriminator.layers are \(3,\), but must be from 0 to the body's 2",
+    ):
         PretrainedDiscriminator(tiny(folders, "bert", layers=(3,)))
 
 
@@ -370,7 +373,7 @@ def test_texts_longer_than_the_window_are_cut(folders: dict[str, str]) -> None:
     discriminator = PretrainedDiscriminator(tiny(folders, "bert", max_tokens=4)).eval()
     long, same, other = discriminator(batch([[0, 1, 2, 3, 5], [0, 1, 4, 5], [0, 2, 5]]))
     assert long == same != other
-    with pytest.raises(ModelFolderError, match="at most the body's window, 32, got 33"):
+    with pytest.raises(ModelFolderError, match="is 33, but must be at most the body's window, 32"):
         PretrainedDiscriminator(tiny(folders, "bert", max_tokens=33))
 
 
@@ -577,13 +580,16 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "rule"),
     [
-        ({"head_size": -1}, "head_size is at least 0, got -1"),
-        ({"lora_rank": 0}, "lora_rank is at least 1, got 0"),
-        ({"lora_alpha": 0.0}, "lora_alpha is above 0 and finite, got 0.0"),
-        ({"max_tokens": -1}, "max_tokens is at least 0, got -1"),
-        ({"cache_size": -1}, "cache_size is at least 0, got -1"),
-        ({"dropout": 1.0}, r"dropout is in \[0, 1\), got 1.0"),
-        ({"body": "full", "dtype": "bfloat16"}, "dtype is float32 where the whole body trains"),
+        ({"head_size": -1}, "head_size is -1, but must be at least 0"),
+        ({"lora_rank": 0}, "lora_rank is 0, but must be at least 1"),
+        ({"lora_alpha": 0.0}, "lora_alpha is 0.0, but must be above 0 and finite"),
+        ({"max_tokens": -1}, "max_tokens is -1, but must be at least 0"),
+        ({"cache_size": -1}, "cache_size is -1, but must be at least 0"),
+        ({"dropout": 1.0}, r"dropout is 1.0, but must be at least 0 and below 1"),
+        (
+            {"body": "full", "dtype": "bfloat16"},
+            "dtype is .* but must be float32 where the whole body trains",
+        ),
     ],
 )
 def test_settings_out_of_range(setting: dict[str, Any], rule: str) -> None:

@@ -137,7 +137,7 @@ class TestCategorical:
         "row", [[0.0, math.nan], [0.0, INFINITY], [-INFINITY, -INFINITY], [math.nan, -INFINITY]]
     )
     def test_no_distribution(self, row):
-        with pytest.raises(DivergedError, match="logits are finite"):
+        with pytest.raises(DivergedError, match="the logits have NaN or infinity"):
             sample_categorical(torch.tensor([[0.0, 0.0], row]), seeded())
 
 
@@ -185,13 +185,13 @@ class TestAdjustment:
     @pytest.mark.parametrize(
         ("settings", "rule"),
         [
-            ({"temperature": 0.0}, "temperature is above 0 and finite, got 0.0"),
-            ({"temperature": math.nan}, "temperature is above 0 and finite, got nan"),
-            ({"temperature": INFINITY}, "temperature is above 0 and finite .*, got inf"),
-            ({"top_k": -1}, "top_k is at least 0, got -1"),
-            ({"top_p": 0.0}, r"top_p is in \(0, 1\], got 0.0"),
-            ({"top_p": 1.5}, r"top_p is in \(0, 1\], got 1.5"),
-            ({"top_p": math.nan}, r"top_p is in \(0, 1\], got nan"),
+            ({"temperature": 0.0}, "temperature is 0.0, but must be above 0 and finite"),
+            ({"temperature": math.nan}, "temperature is nan, but must be above 0 and finite"),
+            ({"temperature": INFINITY}, "temperature is inf, but must be above 0 and finite"),
+            ({"top_k": -1}, "top_k is -1, but must be at least 0"),
+            ({"top_p": 0.0}, r"top_p is 0.0, but must be above 0 and at most 1"),
+            ({"top_p": 1.5}, r"top_p is 1.5, but must be above 0 and at most 1"),
+            ({"top_p": math.nan}, r"top_p is nan, but must be above 0 and at most 1"),
         ],
     )
     def test_settings_out_of_range(self, settings, rule):
@@ -344,7 +344,9 @@ class TestSample:
     def test_one_prompt_a_row(self, generator):
         prompts = torch.zeros(3, 1, dtype=torch.long)
         contexts = Sequences(prompts, prompts == 0, prompts, prompts == 0)
-        with pytest.raises(ValueError, match="one prompt for each of the 2 sequences, got 3"):
+        with pytest.raises(
+            ValueError, match="there are 3 prompts for 2 sequences, but must be one for each"
+        ):
             sample(generator, VOCABULARY, 2, 4, seeded(), prompts=contexts)
 
 

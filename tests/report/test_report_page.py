@@ -856,10 +856,10 @@ def error(*arguments):
 
 
 def test_what_is_no_run(tmp_path):
-    assert error(tmp_path / "none") == f"a run is a folder with a config.yaml, got {tmp_path}/none"
+    assert error(tmp_path / "none") == f"{tmp_path}/none is no run: it has no config.yaml"
     folder = write_run(tmp_path / "run")
     (folder / "metrics.jsonl").unlink()
-    assert error(folder) == f"a run is a folder with a metrics.jsonl, got {folder}"
+    assert error(folder) == f"{folder} is no run: it has no metrics.jsonl"
 
 
 @pytest.mark.parametrize("content", ["not json\n{}\n", "{}\n[1]\n"])
@@ -874,7 +874,7 @@ def test_a_damaged_line_is_named(tmp_path, content):
 def test_a_damaged_file_is_named(tmp_path, file):
     folder = write_run(tmp_path / "run")
     (folder / file).write_text("{ [")
-    rule = f"a run has an intact {file}, got {folder / file}, which is damaged ("
+    rule = f"{folder / file} is damaged: "
     assert error(folder).startswith(rule)
 
 
@@ -883,9 +883,9 @@ def test_where_a_report_cannot_go(tmp_path):
     mine = tmp_path / "mine.html"
     mine.write_text("mine")
     none = tmp_path / "none" / "page.html"
-    assert "a folder that exists" in error(folder, "--output", none)
-    assert "which is a folder" in error(folder, "--output", tmp_path)
-    assert "overwrites only reports" in error(folder, "--output", mine)
+    assert "no such folder" in error(folder, "--output", none)
+    assert "it is a folder" in error(folder, "--output", tmp_path)
+    assert "a file that is no report is there" in error(folder, "--output", mine)
     assert mine.read_text() == "mine"
     assert not (folder / "report.html").exists()
 
@@ -904,11 +904,16 @@ def test_runs_that_cannot_be_compared(tmp_path):
     oracle = write_run(tmp_path / "oracle", config=oracle_preset())
     words = write_run(tmp_path / "words", words=("a", "c", "d"))
     page = ("--output", tmp_path / "page.html")
-    assert "takes --output FILE" in error(one, oracle)
-    assert "one task, got captions (one) and oracle (oracle)" in error(one, oracle, *page)
-    assert "got 2 words (one) and 3 (words)" in error(one, words, *page)
-    assert "takes each run once" in error(one, tmp_path / "words" / ".." / "one", *page)
-    assert f"1 to {MAX_RUNS} runs, got {MAX_RUNS + 1}" in error(*[one] * (MAX_RUNS + 1), *page)
+    assert "--output FILE is missing" in error(one, oracle)
+    assert (
+        "one has the task captions and oracle has oracle, but the runs of a report must"
+        " have one task"
+    ) in error(one, oracle, *page)
+    assert "one has a vocabulary of 2 words and words has another of 3" in error(one, words, *page)
+    assert "is given twice" in error(one, tmp_path / "words" / ".." / "one", *page)
+    assert f"{MAX_RUNS + 1} runs are given, but a report takes 1 to {MAX_RUNS}" in error(
+        *[one] * (MAX_RUNS + 1), *page
+    )
     assert not (tmp_path / "page.html").exists()
 
 

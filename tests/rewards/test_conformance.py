@@ -261,42 +261,123 @@ class ForgetsItsStart(GoodTrainable):
 
 
 ROW = r"row \d+ \('.*'\)$"
-ALONE = "^a row's reward depends on the row alone, got"
+ALONE = "break the promise: a row's reward depends on the row alone"
 MUTANTS = [
-    (Nameless, r"^name is a string that is not empty, got ''$"),
-    (Undecided, r"^per_token is True or False, got None$"),
-    (List, r"^score gives a tensor, got a list$"),
-    (Column, r"^score gives the shape \(16,\), as it is not per_token, got \(16, 1\)$"),
-    (SilentlyPerToken, r"^score gives the shape \(16,\), as it is not per_token, got \(16, 8\)$"),
-    (SilentlyPerRow, r"^score gives the shape \(16, 8\), as it is per_token, got \(16,\)$"),
-    (Infinite, rf"^a reward is finite, or NaN where it does not apply, got -inf on {ROW}"),
-    (OnPadding, rf"^a reward per token is 0 on padding, got 0.5 at step 1 of {ROW}"),
-    (NanOnPadding, rf"^a reward per token is 0 on padding, got nan at step 1 of {ROW}"),
-    (Failing, r"^score judges any sequences, got KeyError: 'mood' for 16 of them$"),
-    (FailingAlone, r"^score judges any sequences, got ZeroDivisionError: .* for 1 of them$"),
-    (Moody, rf"{ALONE} .* when asked again and .* in its batch on {ROW}"),
-    (Centred, rf"{ALONE} .* in the first half of its batch and .* in its batch on {ROW}"),
-    (ByPlace, rf"{ALONE} .* in the reverse order and .* in its batch on {ROW}"),
-    (Distinct, rf"{ALONE} .* beside a copy of each row and .* in its batch on {ROW}"),
-    (Padded, rf"{ALONE} .* with 3 more columns of padding and .* in its batch on {ROW}"),
-    (Mean, rf"{ALONE} .* with 3 more columns of padding and .* in its batch on {ROW}"),
-    (Overwriting, rf"^score leaves its input alone, got other tokens on {ROW}"),
-    (OverwritingMask, rf"^score leaves its input alone, got other mask on {ROW}"),
-    (OverwritingPrompts, rf"^score leaves its input alone, got other prompts on {ROW}"),
-    (OverwritingPromptMask, rf"^score leaves its input alone, got other prompt_mask on {ROW}"),
-    (OverwritingColumn, r"^score leaves its input alone, got another column 'mood'$"),
-    (OverwritingTexts, r"^score leaves its input alone, got other texts$"),
-    (View, r"^score gives a tensor of its own, got a view of the tokens$"),
-    (FailingUpdate, r"^update takes real and generated sequences, got RuntimeError: no gradient$"),
-    (NoMetrics, r"^update gives metrics by name, got a NoneType$"),
+    (Nameless, r"^'' breaks the promise: name is a string that is not empty$"),
+    (Undecided, r"^None breaks the promise: per_token is True or False$"),
+    (List, r"^a list breaks the promise: score gives a tensor$"),
+    (
+        Column,
+        r"^\(16, 1\) breaks the promise: score gives the shape \(16,\), as it is not per_token$",
+    ),
+    (
+        SilentlyPerToken,
+        r"^\(16, 8\) breaks the promise: score gives the shape \(16,\), as it is not per_token$",
+    ),
+    (
+        SilentlyPerRow,
+        (
+            r"^\(16,\) breaks the promise: score gives the shape \(16, 8\), as it is"
+            r" per_token$"
+        ),
+    ),
+    (
+        Infinite,
+        (
+            rf" breaks the promise: a reward is finite, or NaN where it does not apply, on"
+            rf" {ROW}"
+        ),
+    ),
+    (
+        OnPadding,
+        (
+            rf"^0.5 breaks the promise: a reward per token is 0 on padding, at step 1 of"
+            rf" {ROW}"
+        ),
+    ),
+    (
+        NanOnPadding,
+        (
+            rf"^nan breaks the promise: a reward per token is 0 on padding, at step 1 of"
+            rf" {ROW}"
+        ),
+    ),
+    (
+        Failing,
+        (
+            r"^KeyError: 'mood' breaks the promise: score judges any sequences, here 16 of"
+            r" them$"
+        ),
+    ),
+    (
+        FailingAlone,
+        (
+            r"^ZeroDivisionError: .* breaks the promise: score judges any sequences, here"
+            r" 1 of them$"
+        ),
+    ),
+    (Moody, rf" when asked again and .* in its batch {ALONE}, on {ROW}"),
+    (Centred, rf" in the first half of its batch and .* in its batch {ALONE}, on {ROW}"),
+    (ByPlace, rf" in the reverse order and .* in its batch {ALONE}, on {ROW}"),
+    (Distinct, rf" beside a copy of each row and .* in its batch {ALONE}, on {ROW}"),
+    (Padded, rf" with 3 more columns of padding and .* in its batch {ALONE}, on {ROW}"),
+    (Mean, rf" with 3 more columns of padding and .* in its batch {ALONE}, on {ROW}"),
+    (Overwriting, rf"^other tokens breaks the promise: score leaves its input alone, on {ROW}"),
+    (OverwritingMask, rf"^other mask breaks the promise: score leaves its input alone, on {ROW}"),
+    (
+        OverwritingPrompts,
+        rf"^other prompts breaks the promise: score leaves its input alone, on {ROW}",
+    ),
+    (
+        OverwritingPromptMask,
+        (
+            rf"^other prompt_mask breaks the promise: score leaves its input alone, on"
+            rf" {ROW}"
+        ),
+    ),
+    (
+        OverwritingColumn,
+        r"^another column 'mood' breaks the promise: score leaves its input alone$",
+    ),
+    (OverwritingTexts, r"^other texts break the promise: score leaves its input alone$"),
+    (View, r"^a view of the tokens breaks the promise: score gives a tensor of its own$"),
+    (
+        FailingUpdate,
+        (
+            r"^RuntimeError: no gradient breaks the promise: update takes real and"
+            r" generated sequences$"
+        ),
+    ),
+    (NoMetrics, r"^a NoneType breaks the promise: update gives metrics by name$"),
     (
         UnlistedMetric,
-        r"^update gives listed metrics: a metric is in the list .*, got 'loss'; the near",
+        r"^a metric breaks the promise: update gives listed metrics: unknown metric 'loss' ",
     ),
-    (TensorMetric, r"^update gives its metrics as floats, got a Tensor for 'losses/discriminator'"),
-    (UnstorableState, r"^a state is made of .*, got a set at state_dict\(\)\['moments'\]\[0\]\['s"),
-    (Forgetful, rf"^a loaded state brings its rewards back, got .* after .* on {ROW}"),
-    (ForgetsItsStart, rf"^a loaded state brings its rewards back, got .* after .* on {ROW}"),
+    (
+        TensorMetric,
+        (
+            r"^a Tensor for 'losses/discriminator' breaks the promise: update gives its"
+            r" metrics as floats"
+        ),
+    ),
+    (
+        UnstorableState,
+        r"^a set at state_dict\(\)\['moments'\]\[0\]\['s.* breaks the promise: a state is made of ",
+    ),
+    (
+        Forgetful,
+        (
+            rf"^.* after .* breaks the promise: a loaded state brings its rewards back,"
+            rf" on {ROW}"
+        ),
+    ),
+    (
+        ForgetsItsStart,
+        (
+            rf"^.* after .* breaks the promise: a loaded state brings its rewards back,"
+            rf" on {ROW}"
+        ),
+    ),
 ]
 
 
@@ -329,7 +410,7 @@ def test_padding_inside_the_batch_is_found_too():
             width = int(sequences.lengths.max())
             return sequences.tokens[:, :width].sum(dim=1).float()
 
-    with pytest.raises(AssertionError, match=rf"{ALONE} .* (alone|in the first half)"):
+    with pytest.raises(AssertionError, match=rf"(alone|in the first half) .* {ALONE}"):
         check_reward(ToTheLongest(), prompted())
 
 
@@ -340,7 +421,7 @@ def test_a_model_without_something():
         def score(self, sequences):
             return torch.zeros(len(sequences))
 
-    rule = r"^a reward model has .*, got a Unready without per_token$"
+    rule = r"^a Unready without per_token breaks the promise: a reward model has "
     with pytest.raises(AssertionError, match=rule):
         check_reward(Unready(), prompted())
 
@@ -348,9 +429,12 @@ def test_a_model_without_something():
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
-        ({}, "check_reward needs sequences or a vocabulary, got neither"),
-        ({"size": 1}, "check_reward needs at least 2 sequences, got 1"),
-        ({"size": 2, "bare": True}, "check_reward needs a vocabulary or sequences that carry one"),
+        ({}, "check_reward was given neither sequences nor a vocabulary, but needs one of them"),
+        ({"size": 1}, "check_reward was given 1 sequences, but needs at least 2"),
+        (
+            {"size": 2, "bare": True},
+            "the sequences carry no vocabulary, but check_reward needs one",
+        ),
     ],
 )
 def test_something_to_score(arguments, rule):

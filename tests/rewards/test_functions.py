@@ -222,9 +222,9 @@ class TestWhatAFunctionIsCalledWith:
 
 class TestWhatIsUnclear:
     FORMS = (
-        r"a function of texts takes \(text\), \(texts\), \(token_ids\),"
+        r"but must take \(text\), \(texts\), \(token_ids\),"
         r" \(tokens, lengths, prompts\), \(tokens, mask\), \(sequences\) or any of"
-        r" \(prompts, completions, completion_ids\), got"
+        r" \(prompts, completions, completion_ids\)"
     )
 
     @pytest.mark.parametrize(
@@ -238,16 +238,19 @@ class TestWhatIsUnclear:
         ],
     )
     def test_names_that_say_nothing(self, function, got):
-        with pytest.raises(ValueError, match=f"^{self.FORMS} {got}$"):
+        with pytest.raises(ValueError, match=f"^the function takes {got}, {self.FORMS}$"):
             as_reward(function)
 
     def test_a_signature_that_cannot_be_read(self):
-        with pytest.raises(ValueError, match=f"^{self.FORMS} one without a readable signature"):
+        with pytest.raises(
+            ValueError, match=f"^the function has no readable signature, {self.FORMS} "
+        ):
             as_reward(max)
 
     def test_a_row_and_a_batch_at_once(self):
         with pytest.raises(
-            ValueError, match=r"takes one row or a batch of them, got text and prom"
+            ValueError,
+            match=r"the function takes text and prompts, but must take one row or a batch of them",
         ):
             as_reward(lambda text, prompts: 0)
 
@@ -269,8 +272,8 @@ class TestWhatIsUnclear:
     )
     def test_a_parameter_that_nothing_fills(self, function, own):
         rule = (
-            f"^reward 'lambda' failed: a parameter is one of {own} or a column of the data"
-            r" \(here mood, weight\), got 'colour'$"
+            f"^reward 'lambda' failed: the function takes 'colour', but a parameter must be one of"
+            rf" {own} or a column of the data \(here mood, weight\)$"
         )
         with pytest.raises(RewardError, match=rule):
             scored(function)
@@ -278,9 +281,18 @@ class TestWhatIsUnclear:
     @pytest.mark.parametrize(
         ("judge", "rule"),
         [
-            (3, "a reward is a reward model, a function or a module, got a int"),
-            ("politeness", "a reward is a reward model, a function or a module, got a str"),
-            (ConstantReward, "a reward is an object, got the class ConstantReward itself"),
+            (3, "the int is no reward: it must be a reward model, a function or a module"),
+            (
+                "politeness",
+                "the str is no reward: it must be a reward model, a function or a module",
+            ),
+            (
+                ConstantReward,
+                (
+                    "the class ConstantReward itself is given as a reward, but a reward must be"
+                    " an object"
+                ),
+            ),
         ],
     )
     def test_what_is_no_reward(self, judge, rule):
@@ -294,7 +306,7 @@ class TestWhatIsUnclear:
             def score(self, sequences):
                 return torch.zeros(len(sequences))
 
-        with pytest.raises(ValueError, match=r"got a Nameless without name$"):
+        with pytest.raises(ValueError, match=r"^the Nameless has no name, but "):
             as_reward(Nameless())
 
 
@@ -338,7 +350,7 @@ def test_text_is_decoded_only_when_it_is_asked_for(function, decoded, monkeypatc
 def test_a_vocabulary_for_sequences_without_one():
     bare = Sequences(BATCH.tokens, BATCH.mask)
     assert scored(lambda text: len(text), bare, vocabulary=VOCABULARY) == [9, 0, 3]
-    with pytest.raises(ValueError, match="only sequences that carry a vocabulary"):
+    with pytest.raises(ValueError, match="these sequences carry no vocabulary"):
         scored(lambda text: len(text), bare)
 
 
@@ -373,8 +385,8 @@ class TestValues:
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e39, "3", "polite", {}])
     def test_what_is_no_finite_number(self, bad):
         rule = re.escape(
-            "on row 2 ('d d'): a value is a finite number, or None where the reward does not apply,"
-            f" got {bad!r}"
+            f"on row 2 ('d d'): it gave {bad!r}, but a value must be a finite number, or"
+            " None where the reward does not apply"
         )
         with pytest.raises(RewardError, match=rule):
             scored(lambda texts: [0, None, bad])
@@ -383,21 +395,26 @@ class TestValues:
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_a_tensor_cannot_say_that_it_does_not_apply(self, bad):
-        with pytest.raises(RewardError, match=r"on row 0 \('a b c d a'\): a value is a finite"):
+        with pytest.raises(
+            RewardError, match=r"on row 0 \('a b c d a'\): it gave .*, but a value must be a finite"
+        ):
             scored(lambda tokens, mask: torch.tensor([bad, 0.0, bad]))
 
     @pytest.mark.parametrize(
         ("given", "rule"),
         [
-            ([1, 2], "gives one value per text, 3, got 2"),
-            ([], "gives one value per text, 3, got 0"),
-            (1.0, "gives one value per text, 3, got a float"),
-            (None, "gives one value per text, 3, got a NoneType"),
-            ("abc", "gives one value per text, 3, got a str"),
-            ({"a": 1, "b": 2, "c": 3}, "gives one value per text, 3, got a dict"),
-            (torch.tensor(1.0), r"gives one value per text, 3, got a Tensor of shape \(\)"),
-            (torch.zeros(4), "gives one value per text, 3, got 4"),
-            (np.float64(2.0), "gives one value per text, 3, got a float64"),
+            ([1, 2], "it gave 2 values, but must give one per text, 3"),
+            ([], "it gave 0 values, but must give one per text, 3"),
+            (1.0, "it gave a float, but must give one value per text, 3"),
+            (None, "it gave a NoneType, but must give one value per text, 3"),
+            ("abc", "it gave a str, but must give one value per text, 3"),
+            ({"a": 1, "b": 2, "c": 3}, "it gave a dict, but must give one value per text, 3"),
+            (
+                torch.tensor(1.0),
+                r"it gave a Tensor of shape \(\), but must give one value per text, 3",
+            ),
+            (torch.zeros(4), "it gave 4 values, but must give one per text, 3"),
+            (np.float64(2.0), "it gave a float64, but must give one value per text, 3"),
         ],
     )
     def test_one_value_per_text(self, given, rule):
@@ -634,9 +651,15 @@ class TestSeveralHeads:
     @pytest.mark.parametrize(
         ("second", "rule"),
         [
-            ({"c": 1}, "gives the same heads for each text, a, b, got {'c': 1}"),
-            (1.0, "gives the same heads for each text, a, b, got 1.0"),
-            ({"a": "high"}, "got 'high' as 'a'"),
+            ({"c": 1}, "it gave {'c': 1}, but must give the same heads for each text, a, b"),
+            (1.0, "it gave 1.0, but must give the same heads for each text, a, b"),
+            (
+                {"a": "high"},
+                (
+                    "it gave 'high', but a value must be a finite number, or None where the"
+                    " reward does not apply (head 'a')"
+                ),
+            ),
         ],
     )
     def test_other_answers_after_that_are_failures(self, second, rule):
@@ -654,7 +677,9 @@ class TestSeveralHeads:
                 as_reward(lambda text: {"a": 1}, name="judge"),
             ]
         )
-        with pytest.raises(RewardError, match="distinct names, got 'judge_a' twice"):
+        with pytest.raises(
+            RewardError, match="two rewards are called 'judge_a', but their names must be distinct"
+        ):
             rewards.score_parts(BATCH)
 
 
@@ -690,7 +715,8 @@ class TestValuesOfTokens:
 
     def test_as_many_as_tokens(self):
         with pytest.raises(
-            RewardError, match=r"on row 2 \('d d'\): gives a value for each token, 3, got 4"
+            RewardError,
+            match=r"on row 2 \('d d'\): it gave 4 values, but must give one for each token, 3",
         ):
             scored(lambda token_ids: [0.0] * (4 if len(token_ids) == 3 else len(token_ids)))
 
@@ -715,12 +741,23 @@ class TestBadRewardsAreSurvived:
     @pytest.mark.parametrize(
         ("function", "problem"),
         [
-            (lambda texts: [1 for text in texts if text != "e f"], "text, 1, got 0"),
-            (lambda texts: [math.inf if text == "e f" else 1 for text in texts], "got inf"),
-            (lambda texts: [math.nan if text == "e f" else 1 for text in texts], "got nan"),
+            (
+                lambda texts: [1 for text in texts if text != "e f"],
+                "it gave 0 values, but must give one per text, 1",
+            ),
+            (
+                lambda texts: [math.inf if text == "e f" else 1 for text in texts],
+                "it gave inf, but a value must be a finite number, or None where the reward does"
+                " not apply",
+            ),
+            (
+                lambda texts: [math.nan if text == "e f" else 1 for text in texts],
+                "it gave nan, but a value must be a finite number, or None where the reward does"
+                " not apply",
+            ),
             (lambda texts: [1 / (text != "e f") for text in texts], "division by zero"),
             (lambda text: 1 / (text != "e f"), "ZeroDivisionError: division by zero"),
-            (short_by_tensor, "text, 1, got 0"),
+            (short_by_tensor, "it gave 0 values, but must give one per text, 1"),
         ],
     )
     def test_row_37(self, function, problem):
@@ -908,14 +945,18 @@ class TestModules:
     def test_one_value_per_text(self, gives, got):
         module = Bag()
         module.forward = gives
-        with pytest.raises(RewardError, match=rf"gives one value per text, \(3,\), got {got}$"):
+        with pytest.raises(
+            RewardError, match=rf"it gave {got}, but must give one value per text, \(3,\)$"
+        ):
             as_reward(module).score(BATCH)
 
     @pytest.mark.parametrize("bad", [math.nan, -math.inf])
     def test_values_are_finite(self, bad):
         module = Bag()
         module.forward = lambda ids: torch.tensor([0.0, bad, 0.0])
-        with pytest.raises(RewardError, match=rf"on row 1 \(''\): a value is a finite.*got {bad}$"):
+        with pytest.raises(
+            RewardError, match=rf"on row 1 \(''\): it gave {bad}, but must give a finite number$"
+        ):
             as_reward(module).score(BATCH)
 
     def test_a_discriminator_gives_its_logits(self):

@@ -73,9 +73,9 @@ def kept(values, skipped):
 
 FAILURES = [
     (raising, "KeyError: 'mood'"),
-    (infinite, "a reward is finite, got -inf"),
-    (too_short, "rewards have shape (1,), got (0,)"),
-    (a_list, "a reward is a tensor, got a list"),
+    (infinite, "it gave -inf, but a reward must be finite"),
+    (too_short, "it gave rewards of shape (0,), but must give (1,)"),
+    (a_list, "it gave a list, but a reward must be a tensor"),
 ]
 
 
@@ -394,9 +394,9 @@ def test_described(error, text):
 
 
 def test_policies_are_checked():
-    with pytest.raises(ValueError, match=r"^retries is at least 0, got -1$"):
+    with pytest.raises(ValueError, match=r"^retries is -1, but must be at least 0$"):
         FailurePolicy(retries=-1)
     policy = FailurePolicy()
     object.__setattr__(policy, "on_failure", "shrug")  # beartype lets no such argument through
-    with pytest.raises(ValueError, match=r"^on_failure is one of stop, skip, got 'shrug'$"):
+    with pytest.raises(ValueError, match=r"^on_failure is 'shrug', but must be one of stop, skip$"):
         policy.__post_init__()

@@ -44,15 +44,15 @@ def test_log_odds_by_hand() -> None:
 def test_without_transformers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"^pretrained models need the package transformers: pip"):
+    with pytest.raises(ValueError, match=r"^the package transformers is missing, which .*: pip"):
         ClassifierReward(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"batch_size": 0}, "batch_size is at least 1, got 0"),
-        ({"max_length": -1}, "max_length is at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size is 0, but must be at least 1"),
+        ({"max_length": -1}, "max_length is -1, but must be at least 0"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], rule: str) -> None:
@@ -236,7 +236,14 @@ class TestClassifier:
         torch.testing.assert_close(find_reward("moods('mood0')").score(THREE), -odds)
 
     def test_the_model_itself_lacks_its_tokenizer(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"ClassifierReward, got a GPT2ForSequenceClassificat"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"the GPT2ForSequenceClassificat is a classifier of transformers, which judges"
+                r" text through its own tokenizer: give its folder to"
+                r" seqgan.rewards.adapters.huggingface.ClassifierReward"
+            ),
+        ):
             as_reward(save_classifier(tmp_path, 1))
 
 

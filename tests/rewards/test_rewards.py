@@ -262,7 +262,10 @@ class TestDiscriminatorOfTokens(RewardConformance):
         assert metrics["discriminator/accuracy_real"] == 1
 
     def test_pairs_have_no_tokens_in_common(self):
-        with pytest.raises(ValueError, match="of every token has the binary loss, got pairwise"):
+        with pytest.raises(
+            ValueError,
+            match="the loss is pairwise, but must be binary for a discriminator of every token",
+        ):
             discriminator_reward("causal", loss_kind="pairwise")
 
 
@@ -334,18 +337,27 @@ class TestReturns:
     @pytest.mark.parametrize(
         ("model", "rule"),
         [
-            (Returning([1.0, 2.0, 3.0]), r"have shape \(2,\), got \(3,\)"),
-            (Returning([[1.0, 2.0, 0.0]] * 2), r"have shape \(2,\), got \(2, 3\)"),
-            (Returning([1.0, 2.0], per_token=True), r"have shape \(2, 3\), got \(2,\)"),
-            (Returning([[1.0], [2.0]]), r"have shape \(2,\), got \(2, 1\)"),
-            (Returning([-math.inf, 0.0]), r"on row 0 \('a b'\): a reward is finite, got -inf"),
+            (Returning([1.0, 2.0, 3.0]), r"it gave rewards of shape \(3,\), but must give \(2,\)"),
+            (
+                Returning([[1.0, 2.0, 0.0]] * 2),
+                r"it gave rewards of shape \(2, 3\), but must give \(2,\)",
+            ),
+            (
+                Returning([1.0, 2.0], per_token=True),
+                r"it gave rewards of shape \(2,\), but must give \(2, 3\)",
+            ),
+            (Returning([[1.0], [2.0]]), r"it gave rewards of shape \(2, 1\), but must give \(2,\)"),
+            (
+                Returning([-math.inf, 0.0]),
+                r"on row 0 \('a b'\): it gave -inf, but a reward must be finite",
+            ),
             (
                 Returning([1e12, -3e38]),
-                r"on row 1 .* at most 1e\+12 in size, got -3",
+                r"on row 1 .* it gave -3.*, but a reward must be at most 1e\+12 in size",
             ),
             (
                 Returning([[1.0, 1.0, 0.0], [math.inf, 0.0, 0.0]], per_token=True),
-                r"on row 1 \('c'\): a reward is finite, got inf",
+                r"on row 1 \('c'\): it gave inf, but a reward must be finite",
             ),
         ],
     )
@@ -356,7 +368,7 @@ class TestReturns:
     def test_a_list_is_no_reward(self):
         model = Returning([1.0, 2.0])
         model.score = lambda sequences: [1.0, 2.0]
-        with pytest.raises(RewardError, match="a reward is a tensor, got a list"):
+        with pytest.raises(RewardError, match="it gave a list, but a reward must be a tensor"):
             returns(model, self.SEQUENCES)
 
     def test_nan_says_that_a_reward_does_not_apply(self):

@@ -124,11 +124,13 @@ class TestNgramPrecision(Shipped):
         assert {tuple(pair) for pair in drawn} == {(1.0, 0.0), (0.0, 1.0)}
 
     def test_what_is_refused(self):
-        with pytest.raises(ValueError, match="max_order is at least 1, got 0"):
+        with pytest.raises(ValueError, match="max_order is 0, but must be at least 1"):
             ngram_precision(task_of("a"), max_order=0)
-        with pytest.raises(ValueError, match="num_references is at least 1, got 0"):
+        with pytest.raises(ValueError, match="num_references is 0, but must be at least 1"):
             ngram_precision(task_of("a"), num_references=0)
-        with pytest.raises(ValueError, match="needs at least one reference, got none"):
+        with pytest.raises(
+            ValueError, match="ngram_precision has no references, but needs at least one"
+        ):
             NgramPrecision(from_rows([]), VOCABULARY.size)
 
 
@@ -186,9 +188,9 @@ class TestRepetition(Shipped):
         assert_equal(values(Repetition(2, -3.0), letters(*texts)), other(2, -3.0)(ids))
 
     def test_what_is_refused(self):
-        with pytest.raises(ValueError, match="ngram_size is at least 1, got 0"):
+        with pytest.raises(ValueError, match="ngram_size is 0, but must be at least 1"):
             Repetition(0)
-        with pytest.raises(ValueError, match=r"max_penalty is at most 0, got 0\.5"):
+        with pytest.raises(ValueError, match=r"max_penalty is 0\.5, but must be at most 0"):
             Repetition(3, 0.5)
 
 
@@ -217,9 +219,9 @@ class TestLength(Shipped):
 
     def test_what_is_refused(self):
         for arguments, rule in [
-            ((0,), "target is at least 1, got 0"),
-            ((3, -1), "tolerance is at least 0, got -1"),
-            ((3, 0, "cubic"), "falloff is linear or squared, got 'cubic'"),
+            ((0,), "target is 0, but must be at least 1"),
+            ((3, -1), "tolerance is -1, but must be at least 0"),
+            ((3, 0, "cubic"), "length's falloff is 'cubic', but must be linear or squared"),
         ]:
             with pytest.raises(ValueError, match=rule):
                 Length(*arguments)
@@ -228,14 +230,20 @@ class TestLength(Shipped):
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
-        (lambda: ConstantReward(math.nan), "constant's value is between -1e.12 and 1e.12, got nan"),
-        (lambda: ConstantReward(3e38), "constant's value is between"),
-        (lambda: RandomReward(-1), "random's seed is 0 to 2"),
-        (lambda: RandomReward(2**64), "random's seed is 0 to 2"),
-        (lambda: Repetition(3, math.nan), "repetition's max_penalty is at most 0, got nan"),
-        (lambda: Toxicity(["bad"], -math.inf), "toxicity's penalty is at most 0, got -inf"),
-        (lambda: Lexicon({"good": math.nan}), "the weight of 'good' is between"),
-        (lambda: Length(2**64), "length's target is at least 1 and at most 2147483647"),
+        (
+            lambda: ConstantReward(math.nan),
+            "constant's value is nan, but must be from -1e.12 to 1e.12",
+        ),
+        (lambda: ConstantReward(3e38), "constant's value is 3e[+]38, but must be from"),
+        (lambda: RandomReward(-1), "random's seed is .*, but must be from 0 to 2"),
+        (lambda: RandomReward(2**64), "random's seed is .*, but must be from 0 to 2"),
+        (lambda: Repetition(3, math.nan), "repetition's max_penalty is nan, but must be at most 0"),
+        (lambda: Toxicity(["bad"], -math.inf), "toxicity's penalty is -inf, but must be at most 0"),
+        (lambda: Lexicon({"good": math.nan}), "the weight of 'good' is nan, but must be from"),
+        (
+            lambda: Length(2**64),
+            "length's target is 18446744073709551616, but must be at least 1 and at most 2",
+        ),
     ],
 )
 def test_a_reward_of_a_number_that_freezes_a_run_is_refused(make, rule):
@@ -265,9 +273,13 @@ class TestRegex(Shipped):
         assert values(Regex("", "fullmatch"), from_rows(ROWS)) == [0, 1, 0, 0, 0]
 
     def test_what_is_refused(self):
-        with pytest.raises(ValueError, match=r"is a regular expression, got '\(a': missing \)"):
+        with pytest.raises(
+            ValueError, match=r"regex's pattern '\(a' is no regular expression: missing \)"
+        ):
             Regex("(a")
-        with pytest.raises(ValueError, match="where is search or fullmatch, got 'match'"):
+        with pytest.raises(
+            ValueError, match="regex's where is 'match', but must be search or fullmatch"
+        ):
             Regex("a", "match")
 
 
@@ -303,13 +315,22 @@ class TestLexicon(Shipped):
         path = tmp_path / "words.txt"
         path.write_text("good\tvery\n", encoding="utf-8")
         for arguments, rule in [
-            ({}, "one of words and path, got words"),
-            ({"words": ["a"], "path": "b"}, "one of words and path, got words"),
-            ({"words": "good"}, "words are a mapping or a list, got 'good'"),
-            ({"words": ["ice cream"]}, "one word without spaces or hyphens, got 'ice cream'"),
-            ({"words": ["good"], "reduction": "max"}, "reduction is mean or sum, got 'max'"),
-            ({"path": str(path)}, r"words.txt, line 1: .* got 'good\\tvery'"),
-            ({"path": str(tmp_path / "none.txt")}, "a word list is a UTF-8 file, got"),
+            ({}, ", but it takes one of them"),
+            ({"words": ["a"], "path": "b"}, ", but it takes one of them"),
+            ({"words": "good"}, "lexicon's words are 'good', but must be a mapping or a list"),
+            (
+                {"words": ["ice cream"]},
+                (
+                    "the word list has 'ice cream', but each must be one word without"
+                    " spaces or hyphens"
+                ),
+            ),
+            (
+                {"words": ["good"], "reduction": "max"},
+                "lexicon's reduction is 'max', but must be mean or sum",
+            ),
+            ({"path": str(path)}, r"words.txt, line 1 is 'good\\tvery', but must be"),
+            ({"path": str(tmp_path / "none.txt")}, "cannot read the word list"),
         ]:
             with pytest.raises(ValueError, match=rule):
                 lexicon(**arguments)
@@ -331,9 +352,11 @@ class TestToxicity(Shipped):
     def test_what_is_refused(self, tmp_path):
         path = tmp_path / "empty.txt"
         path.write_text("\n", encoding="utf-8")
-        with pytest.raises(ValueError, match="has at least one word, got none"):
+        with pytest.raises(
+            ValueError, match="the word list is empty, but must have at least one word"
+        ):
             toxicity(str(path))
-        with pytest.raises(ValueError, match=r"penalty is at most 0, got 1\.0"):
+        with pytest.raises(ValueError, match=r"penalty is 1\.0, but must be at most 0"):
             Toxicity(["bad"], 1.0)
 
 
@@ -371,7 +394,7 @@ class TestProfanity(Shipped):
 )
 def test_a_missing_package_is_named(monkeypatch, reward, module, package):
     monkeypatch.setitem(sys.modules, module, None)
-    rule = rf"needs the package {package}: pip install 'seqgan\[rewards\]'"
+    rule = rf"the package {package} is missing, which it needs: pip install 'seqgan\[rewards\]'"
     with pytest.raises(RewardError, match=rule) as caught:
         reward()
     assert "\n" not in str(caught.value)
@@ -444,9 +467,12 @@ class TestFluency(Shipped):
 
     def test_what_is_refused(self, run, tmp_path):
         task, path, _ = run
-        with pytest.raises(ValueError, match=r"task's vocabulary \(4 words\), got .* another"):
+        with pytest.raises(
+            ValueError,
+            match=r" words\) than the task \(4 words\), but fluency needs a run with the same",
+        ):
             fluency(task_of("a"), str(path))
-        with pytest.raises(ValueError, match="a run is a folder with a config"):
+        with pytest.raises(ValueError, match="is no run: it has no config"):
             fluency(task, str(tmp_path))
 
 
@@ -471,9 +497,11 @@ class TestTrueLikelihood(Shipped):
         assert min(values(true_likelihood(task, floor=-3.0), wrong)) == -3
 
     def test_what_is_refused(self):
-        with pytest.raises(ValueError, match="whose distribution is known, got one without"):
+        with pytest.raises(
+            ValueError, match="the task has no known distribution, which true_likelihood needs"
+        ):
             true_likelihood(task_of("a"))
-        with pytest.raises(ValueError, match=r"floor is below 0 and finite, got 0\.0"):
+        with pytest.raises(ValueError, match=r"floor is 0\.0, but must be below 0 and finite"):
             TrueLikelihood(Truth(), 0.0)
 
 
@@ -533,9 +561,11 @@ class TestTextNovelty(Shipped):
 
 
 def test_what_novelty_refuses():
-    with pytest.raises(ValueError, match="measure is span, ngrams or text, got 'words'"):
+    with pytest.raises(
+        ValueError, match="novelty's measure is 'words', but must be span, ngrams or text"
+    ):
         novelty(task_of("a"), "words")
-    with pytest.raises(ValueError, match="ngram_size is at least 1, got 0"):
+    with pytest.raises(ValueError, match="ngram_size is 0, but must be at least 1"):
         novelty(task_of("a"), "ngrams", ngram_size=0)
 
 

@@ -159,8 +159,8 @@ def test_unknown_words_are_the_word_for_them_or_an_error() -> None:
     with pytest.raises(RewardError) as caught:
         call(as_trl(Recorder(1.0, 2.0), VOCABULARY), ["a dog", "a cat"])
     assert str(caught.value) == (
-        "reward 'recorder' failed on row 1 ('a cat'): every word is in the vocabulary where that"
-        " has no unk_word, got 'cat'"
+        "reward 'recorder' failed on row 1 ('a cat'): the word 'cat' is not in the vocabulary,"
+        " which has no unk_word"
     )
 
 
@@ -186,7 +186,9 @@ def test_without_a_vocabulary_the_ids_are_trls() -> None:
     assert own.texts == ["Nine", "", "five"]
     assert own.prompt_texts == ["p", "q", "r"]
     assert own.prompts is None
-    with pytest.raises(RewardError, match="without a vocabulary completion_ids are needed"):
+    with pytest.raises(
+        RewardError, match="there are no completion_ids, which are needed without a vocabulary"
+    ):
         as_trl(ConstantReward())(["p"], ["c"])
 
 
@@ -261,9 +263,11 @@ def test_real_texts_are_encoded_as_completions_are() -> None:
         [0, 1, 2],
         [3, 4, 6],
     ]
-    with pytest.raises(RewardError, match=r"on row 1 \(''\): a real text has a token"):
+    with pytest.raises(RewardError, match=r"on row 1 \(''\): the real text has no token"):
         as_trl(ConstantReward(), ENDLESS).encode(["dog", ""])
-    with pytest.raises(RewardError, match="only a vocabulary or a tokenizer can number texts"):
+    with pytest.raises(
+        RewardError, match="there is neither a vocabulary nor a tokenizer to number"
+    ):
         as_trl(ConstantReward()).encode(["dog"])
 
 
@@ -280,8 +284,8 @@ def test_no_gradient_is_kept() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_length": 0}, "max_length is at least 1, got 0"),
-        ({"remember": -1}, "remember is at least 0, got -1"),
+        ({"max_length": 0}, "max_length is 0, but must be at least 1"),
+        ({"remember": -1}, "remember is -1, but must be at least 0"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, int], message: str) -> None:

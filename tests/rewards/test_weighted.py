@@ -92,16 +92,35 @@ def test_a_weight_is_one_by_default():
 @pytest.mark.parametrize(
     ("parts", "weights", "rule"),
     [
-        ([], None, "at least one reward, got none"),
-        ([Fixed("a", [1.0])], [1.0, 2.0], "one weight per reward, 1, got 2"),
-        ([Fixed("a", [1.0])], [math.inf], r"weights are finite, got \[inf\]"),
-        ([Fixed("a", [1.0]), Fixed("a", [2.0])], None, "distinct names, got 'a' twice"),
-        ([Fixed("_a", [1.0])], None, "name is not empty, does not begin with _ and has no /"),
-        ([Fixed("a/b", [1.0])], None, "since metrics are named after it, got 'a/b'"),
+        (
+            [],
+            None,
+            "there are no rewards, but a weighted sum needs at least one",
+        ),
+        (
+            [Fixed("a", [1.0])],
+            [1.0, 2.0],
+            "there are 2 weights for 1 rewards, but must be one for each",
+        ),
+        ([Fixed("a", [1.0])], [math.inf], r"the reward weights are \[inf\], but must be finite"),
+        (
+            [Fixed("a", [1.0]), Fixed("a", [2.0])],
+            None,
+            "two rewards are called 'a', but their names must be distinct",
+        ),
+        ([Fixed("_a", [1.0])], None, "but must not be empty, begin with _ or have a /"),
+        (
+            [Fixed("a/b", [1.0])],
+            None,
+            (
+                "the reward's name is 'a/b', but must not be empty, begin with _ or have a /,"
+                " since metrics are named after it"
+            ),
+        ),
         (
             [Learning("a", [1.0]), Learning("b", [2.0])],
             None,
-            "at most one reward learns along with the generator, got a and b",
+            "more than one reward learns along with the generator: a and b",
         ),
     ],
 )
@@ -281,7 +300,7 @@ class TestIncrements:
     def test_a_failing_row_stops_or_is_skipped(self):
         rows = [[1.0, 2.0, 3.0, 4.0], [1.0, math.inf, 1.0, 1.0], [5.0, 6.0, 7.0, 8.0]]
         parts = [Increments("a", *rows), Increments("b", *[[10.0] * 4] * 3)]
-        with pytest.raises(RewardError, match=r"reward 'a' failed on row 1 .*finite, got inf"):
+        with pytest.raises(RewardError, match=r"reward 'a' failed on row 1 .*it gave inf, but"):
             WeightedSum(parts).increments(unpadded(3))
         skipped = []
         skip = FailurePolicy(on_failure="skip")

@@ -27,7 +27,7 @@ def main() -> int:
     sys.stdout.write(f"began at step {step}\n")
     while step < given.get("steps", 3):
         if step == given.get("fail"):
-            sys.stderr.write("seqgan: the loss is finite, got nan\n")
+            sys.stderr.write("seqgan: the loss is nan, not finite\n")
             return 1
         rows = [{"iteration": 0, "eval/nll_heldout": 0.001}] if step == 0 else []
         rows.append({"iteration": step + 1, "eval/entropy": 2.0 + step})

@@ -48,21 +48,25 @@ def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "arguments", "message"),
     [
-        ({}, ("--jobs", "0"), "--jobs is at least 1, got 0"),
-        ({}, ("--runs", "-1"), "--runs is at least 1, got -1"),
-        ({}, ("--seed", "-1"), "--seed is 0 to 2**63 - 1, got -1"),
-        ({}, ("--resume", "there"), "sweep takes a file or --resume FOLDER"),
-        ({"method": "random"}, (), "a random sweep ends after run_cap or --runs, got neither"),
-        ({"metod": "random"}, (), "unknown key metod; the nearest known one is method"),
+        ({}, ("--jobs", "0"), "--jobs is 0, but must be at least 1"),
+        ({}, ("--runs", "-1"), "--runs is -1, but must be at least 1"),
+        ({}, ("--seed", "-1"), "--seed is -1, but must be from 0 to 2**63 - 1"),
+        ({}, ("--resume", "there"), "nothing to sweep: give a file, or --resume FOLDER"),
+        (
+            {"method": "random"},
+            (),
+            "the random sweep would never end: give run_cap in its file, or --runs",
+        ),
+        ({"metod": "random"}, (), "unknown key metod; did you mean method"),
         (
             {"parameters": {"rule.klweight": {"values": [1, 2]}}},
             (),
-            "unknown flag --rule.klweight=1; the nearest known one is --rule.kl-",
+            "unknown flag --rule.klweight=1; did you mean --rule.kl-",
         ),
         (
             {"parameters": {"rule.kl_weight": {"values": [0.1, 0.2, -1.0]}}},
             (),
-            "rule.kl_weight is at least 0, got -1.0",
+            "rule.kl_weight is -1.0, but must be at least 0",
         ),
         (
             {"parameters": {"adversarial.g_steps": {"min": 1.0, "max": 2.0}}, "method": "random"},
@@ -72,13 +76,17 @@ def test_a_shipped_file_has_flags_that_training_takes(path: Path) -> None:
         (
             {},
             ("--", "--adversarial.iterations=0"),
-            "a sweep by eval/nll_heldout takes a game, got adversarial.iterations 0",
+            "adversarial.iterations is 0, but a sweep by eval/nll_heldout needs a game",
         ),
         ({}, ("--", "--tracker.mode", "online"), "a local sweep is recorded offline"),
-        ({}, ("--", "--rule.kl-weight=1"), "--rule.kl-weight is in the sweep"),
-        ({}, ("--", "--adversarial.kl-weight=1"), "--adversarial.kl-weight is in the sweep"),
+        ({}, ("--", "--rule.kl-weight=1"), "--rule.kl-weight is given beside the sweep"),
+        (
+            {},
+            ("--", "--adversarial.kl-weight=1"),
+            "--adversarial.kl-weight is given beside the sweep",
+        ),
         ({"command": ["seqgan", "train", "caption", "${args}"]}, (), "unknown preset 'caption'"),
-        ({"command": ["sh", "train.sh"]}, (), "command is [seqgan, train, ..., ${args}]"),
+        ({"command": ["sh", "train.sh"]}, (), "but must be [seqgan, train, ..., ${args}]"),
     ],
 )
 def test_a_wrong_input_is_one_line_before_anything_starts(
@@ -105,13 +113,13 @@ def test_folders_that_cannot_be_resumed(tmp_path: Path, capsys: pytest.CaptureFi
         assert error.count("\n") == 1
         return error
 
-    assert "sweep takes a file or --resume FOLDER" in said()
-    assert "a sweep is a YAML file" in said(tmp_path / "none.yaml")
-    assert "got --seed beside it" in said("--resume", tmp_path, "--seed", "0")
-    assert "a sweep is a folder with a sweep.yaml" in said("--resume", tmp_path)
+    assert "nothing to sweep: give a file, or --resume FOLDER" in said()
+    assert "none.yaml: No such file" in said(tmp_path / "none.yaml")
+    assert "--seed is given beside --resume" in said("--resume", tmp_path, "--seed", "0")
+    assert "is no sweep: it has no sweep.yaml" in said("--resume", tmp_path)
     file = write_sweep(tmp_path / "sweep.yaml")
-    assert "a sweep is a folder with a journal.log" in said("--resume", tmp_path)
-    assert "which exists (--resume continues a sweep)" in said(file, "--output", tmp_path)
+    assert "is no sweep: it has no journal.log" in said("--resume", tmp_path)
+    assert "exists already; name another folder with --output" in said(file, "--output", tmp_path)
     (tmp_path / "journal.log").touch()
     with locked_elsewhere(tmp_path):
         assert "a sweep runs once at a time" in said("--resume", tmp_path)
@@ -133,7 +141,7 @@ def test_without_optuna_the_extra_is_named(
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert run("sweep", write_sweep(tmp_path / "tiny.yaml")) == 2
     assert capsys.readouterr().err == (
-        'seqgan: sweep needs optuna, which is not installed: pip install "seqgan[sweeps]"\n'
+        'seqgan: the package optuna is missing, which sweep needs: pip install "seqgan[sweeps]"\n'
     )
 
 

@@ -59,7 +59,7 @@ def test_a_grid_runs_to_its_end_and_a_failing_trial_is_one_of_them(tmp_path: Pat
     complete = [trial for trial in runner.study.trials if trial.value == 2.5]
     assert complete[0].intermediate_values == {1: 3.0, 2: 2.75, 3: 2.5}  # without iteration 0
     said = output.getvalue()
-    assert said.count("failed: the loss is finite, got nan (exit code 1)") == 3
+    assert said.count("failed: the loss is nan, not finite (exit code 1)") == 3
     assert said.count("sweep 6/6") == 1
 
 

@@ -63,7 +63,7 @@ def test_every_other_end_is_another(run: Path, tmp_path: Path) -> None:
     )
     assert differences(other, run) == [
         "00000002: weight differs",
-        "metrics.jsonl has 2 rows, got 1",
+        "metrics.jsonl has 1 rows in place of 2",
         "samples.jsonl, row 2 differs",
         "results.json differs",
     ]
@@ -75,8 +75,8 @@ def test_every_other_end_is_another(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "error", "fault"),
     [
-        (2, "seqgan: a rule, got a value\n", ""),
-        (1, "a warning\nseqgan: a rule, got a value\n", ""),
+        (2, "seqgan: a fault, but a rule\n", ""),
+        (1, "a warning\nseqgan: a fault, but a rule\n", ""),
         (0, "", "exit 0"),
         (2, "", "0 lines"),
         (2, "seqgan: one\nseqgan: two\n", "2 lines"),
@@ -92,7 +92,7 @@ def test_a_refusal_is_one_line(code: int | None, error: str, fault: str) -> None
 
 
 def test_bad_input_is_refused_with_exit_code_2() -> None:
-    assert Outcome(1, "", "seqgan: a rule, got a value\n").refusal_fault(2).startswith("exit 1: ")
+    assert Outcome(1, "", "seqgan: a fault, but a rule\n").refusal_fault(2).startswith("exit 1: ")
 
 
 def writer(lose: bool) -> None:
@@ -133,7 +133,7 @@ def test_a_lost_row_is_reported(
         ),
     )
     fault = continued(tmp_path / "case", base)
-    assert fault == ("metrics.jsonl has 2 rows, got 1" if lose else "")
+    assert fault == ("metrics.jsonl has 1 rows in place of 2" if lose else "")
 
 
 def test_what_a_killed_command_leaves_visible_is_reported(run: Path, tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_damage_is_found_or_does_no_harm(run: Path, tmp_path: Path) -> None:
     assert judged(0, "other texts", "")[0] == "other texts without a word"
     assert judged(0, "", "")[1].startswith("an older checkpoint")
     (place / "run" / "metrics.jsonl").write_text("")
-    assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 2 rows, got 0"
+    assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 0 rows in place of 2"
     file = Path("metrics.jsonl")
-    assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 2 rows, got 0"
+    assert judged(0, "", "")[0] == "goes on with metrics.jsonl has 0 rows in place of 2"
     rows = (run / "metrics.jsonl").read_text()
     (place / "run" / "metrics.jsonl").write_text(rows.replace("NaN", "1.0"))
     assert "no digest" in judged(0, "", "")[1]

@@ -126,9 +126,20 @@ def test_steps_are_those_of_one_process_with_the_whole_batch() -> None:
 @pytest.mark.parametrize(
     ("kind", "device", "said"),
     [
-        ("FSDP", "cpu", "each process holds all parameters .*, got FSDP; docs/scale.md"),
-        ("DEEPSPEED", "cpu", "each process holds all parameters .*, got DEEPSPEED"),
-        ("MULTI_GPU", "meta", "one kind of device, got meta and device cpu"),
+        (
+            "FSDP",
+            "cpu",
+            "asks for FSDP, but each process must hold all parameters .*; docs/scale.md",
+        ),
+        ("DEEPSPEED", "cpu", "asks for DEEPSPEED, but each process must hold all"),
+        (
+            "MULTI_GPU",
+            "meta",
+            (
+                "accelerate computes on meta and the run on cpu, but both must use one kind of"
+                " device"
+            ),
+        ),
     ],
 )
 def test_refusals(kind: str, device: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +172,7 @@ def test_a_file_that_asks_for_shards_on_cpus_is_refused(tmp_path: Path) -> None:
     process = launch(launcher, *FLAGS, "--output", tmp_path / "run")
     output = said(process)
     assert process.returncode != 0
-    assert output.count("got FSDP (the launcher set ACCELERATE_USE_FSDP)") == 1
+    assert output.count("asks for FSDP (the launcher set ACCELERATE_USE_FSDP)") == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -65,14 +65,18 @@ def test_there_are_many_cases_and_each_is_another() -> None:
 def test_a_file_is_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
-    for name, kind in (("pipe", ", a pipe"), ("zero", ", a device"), (".", "Is a directory")):
+    for name, kind in (
+        ("pipe", " is a pipe, "),
+        ("zero", " is a device, but"),
+        (".", "Is a directory"),
+    ):
         with pytest.raises(DataError, match=kind):
             read_bytes(tmp_path / name)
     with pytest.raises(DataError, match="null byte"):
         read_bytes(tmp_path / "a\0b")
     (tmp_path / "sparse").touch()
     os.truncate(tmp_path / "sparse", 2**40)
-    with pytest.raises(DataError, match=f"has at most 1000 bytes, got {2**40}"):
+    with pytest.raises(DataError, match=f" has {2**40} bytes, more than the 1000 that are read"):
         read_bytes(tmp_path / "sparse", 1000)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
@@ -83,10 +87,10 @@ def test_aliases_are_understood_and_counted(tmp_path: Path) -> None:
     assert read_yaml(path) == {"a": [1, 2], "b": [1, 2], "c": {"x": 1, "y": 2}, "d": {"x": 1}}
     deep = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 150))
     path.write_text(deep)
-    with pytest.raises(DataError, match="and 100 levels, aliases written out, got more"):
+    with pytest.raises(DataError, match=" is too large with its aliases written out: more than "):
         read_yaml(path)
     path.write_text(yaml.safe_dump({"a": "x" * LARGEST_YAML}))
-    with pytest.raises(DataError, match=f"has at most {LARGEST_YAML} bytes"):
+    with pytest.raises(DataError, match=f"more than the {LARGEST_YAML} that are read"):
         read_yaml(path)
 
 
@@ -94,7 +98,7 @@ def test_json_keeps_what_json_writes() -> None:
     plain = b'{"a": [NaN, Infinity, 1e5, -3, 18446744073709551615, "\\ud83d\\ude00", null]}'
     value = parse_json(plain, "here")["a"]
     assert value[1:] == [float("inf"), 1e5, -3, 2**64 - 1, "\U0001f600", None]
-    with pytest.raises(DataError, match=r"^here is whole JSON: a number has at most 20 digits"):
+    with pytest.raises(DataError, match=r"^here is not whole JSON: 21 digits"):
         parse_json(b"9" * 21, "here")
 
 
@@ -106,13 +110,13 @@ SHAPE = {"name": str, "size?": float, "items?": [int], "*": (str, type(None))}
     [
         ({"name": "a", "size": 3, "items": [1, 2], "more": None}, ""),
         ({"name": "a", "size": 2.5}, ""),
-        ({}, "^it has name, got none"),
-        ({"name": 3}, "^it: name is of type str, got 3"),
-        ({"name": "a", "size": True}, "^it: size is of type float, got True"),
-        ({"name": "a", "items": [1, "b"]}, r"^it: items\[1\] is of type int, got 'b'"),
-        ({"name": "a", "items": (1,)}, "^it: items is a list"),
-        ({"name": "a", "more": 3}, "^it: more is of type str or null, got 3"),
-        ([], "^it is a mapping"),
+        ({}, "^it has no name"),
+        ({"name": 3}, "^it: name is 3, but must be of type str"),
+        ({"name": "a", "size": True}, "^it: size is True, but must be of type float"),
+        ({"name": "a", "items": [1, "b"]}, r"^it: items\[1\] is 'b', but must be of type int"),
+        ({"name": "a", "items": (1,)}, r"^it: items is .*, but must be a list"),
+        ({"name": "a", "more": 3}, "^it: more is 3, but must be of type str or null"),
+        ([], r"^it is .*, but must be a mapping"),
     ],
 )
 def test_a_value_has_the_shape_that_was_asked_for(value: object, rule: str) -> None:

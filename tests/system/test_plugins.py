@@ -24,7 +24,7 @@ class Rule:
 
 class Strict:
     def __init__(self, weight=0):
-        raise ValueError(f"weight is at least 1, got {weight}")
+        raise ValueError(f"weight is {weight}, but must be at least 1")
 
 
 class Failing:
@@ -84,24 +84,30 @@ def test_the_parts_of_a_specification(text, spec):
 
 
 GRAMMAR = (
-    r"^a reward is NAME, module:attribute or file.py:attribute, and"
-    r" \(literal, key=literal, ...\) after it,"
+    r"it must be NAME, module:attribute or file.py:attribute, and"
+    r" \(literal, key=literal, ...\) after it$"
 )
 
 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("", rf"{GRAMMAR} got ''$"),
-        ("   ", rf"{GRAMMAR} got"),
-        ("two words", rf"{GRAMMAR} got 'two words'$"),
-        (":f", rf"{GRAMMAR} got ':f'$"),
-        ("mine:", rf"{GRAMMAR} got 'mine:'$"),
-        ("./mine.py", rf"{GRAMMAR} got './mine.py'; is it \./mine\.py:NAME\?$"),
-        ("mine.length", rf"{GRAMMAR} got 'mine.length'$"),
-        ("mine:length)", rf"{GRAMMAR} got 'mine:length\)'$"),
-        ("f(a=1)(b=2)", rf"{GRAMMAR} got"),
-        ("f(a=)", rf"{GRAMMAR} got"),
+        ("", rf"^reward '' cannot be read; {GRAMMAR}"),
+        ("   ", rf"^reward .* cannot be read; {GRAMMAR}"),
+        ("two words", rf"^reward 'two words' cannot be read; {GRAMMAR}"),
+        (":f", rf"^reward ':f' cannot be read; {GRAMMAR}"),
+        ("mine:", rf"^reward 'mine:' cannot be read; {GRAMMAR}"),
+        (
+            "./mine.py",
+            (
+                rf"^reward './mine.py' cannot be read; did you mean \./mine\.py:NAME\?"
+                rf" {GRAMMAR}"
+            ),
+        ),
+        ("mine.length", rf"^reward 'mine.length' cannot be read; {GRAMMAR}"),
+        ("mine:length)", rf"^reward 'mine:length\)' cannot be read; {GRAMMAR}"),
+        ("f(a=1)(b=2)", rf"^reward .* cannot be read; {GRAMMAR}"),
+        ("f(a=)", rf"^reward .* cannot be read; {GRAMMAR}"),
         (
             "f(b)",
             r"^reward 'f\(b\)': the argument 'b' is no literal of Python, such as 3, 'text' or",
@@ -119,12 +125,11 @@ def test_what_is_no_specification(text, rule):
 
 @pytest.mark.parametrize("what", ["observer", "rule"])
 def test_errors_use_the_noun_of_the_slot(what):
-    article = {"observer": "an", "rule": "a"}[what]
-    with pytest.raises(ValueError, match=rf"^{article} {what} is NAME, .*, got 'two words'$"):
+    with pytest.raises(ValueError, match=rf"^{what} 'two words' cannot be read; it must be NAME, "):
         parse_spec("two words", what)
     with pytest.raises(ValueError, match=rf"^{what} 'f\(b\)': the argument 'b' is no literal"):
         parse_spec("f(b)", what)
-    with pytest.raises(ValueError, match=rf"^{what} 'ruel': a short .*; the nearest is rule; one"):
+    with pytest.raises(ValueError, match=rf"^unknown {what} 'ruel'; did you mean rule\? \(short "):
         make("ruel", what, SHIPPED)
 
 
@@ -149,11 +154,11 @@ class TestMake:
     @pytest.mark.parametrize(
         ("text", "rule"),
         [
-            ("mine:Rule(rat=1)", r"its arguments are \(rate: float = 0.5\).*argument 'rat'$"),
-            ("mine:Strict", r"weight is at least 1, got 0$"),
+            ("mine:Rule(rat=1)", r".*argument 'rat'; its arguments are \(rate: float = 0.5\)"),
+            ("mine:Strict", r"weight is 0, but must be at least 1$"),
             ("mine:Failing", r"KeyError: 'so' \(.*mine.py, line \d+\)$"),
-            ("mine:instance(rate=1)", r"only what can be called takes arguments, got Rule\("),
-            ("mine:Ruel", r"there is no 'Ruel' in mine; the nearest is Rule$"),
+            ("mine:instance(rate=1)", r"Rule\(.*\) cannot be called, so it takes no arguments"),
+            ("mine:Ruel", r"there is no 'Ruel' in mine; did you mean Rule\?$"),
             ("./his.py:Rule", r"there is no file \./his.py$"),
         ],
     )
@@ -196,7 +201,7 @@ class TestSpecOf:
 
 
 def test_the_nearest_name_is_a_hint():
-    assert nearest("capitons", ["oracle", "captions"]) == "; the nearest is captions"
+    assert nearest("capitons", ["oracle", "captions"]) == "; did you mean captions?"
     assert nearest("zzzzz", ["oracle", "captions"]) == ""
 
 

@@ -114,7 +114,10 @@ class TestLaunchers:
     def test_what_a_cluster_left_is_one_line(self, value, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", value)
         monkeypatch.setenv("RANK", "0")
-        said = f"at least 1, got '{value}'; to train alone: unset WORLD_SIZE RANK"
+        said = (
+            f", which a launcher of several processes sets, is '{value}', but must be a"
+            " number of at least 1; to train alone: unset WORLD_SIZE RANK"
+        )
         with pytest.raises(ConfigurationError, match=said):
             launched_processes()
 
@@ -144,24 +147,34 @@ class TestLaunchers:
         monkeypatch.setitem(sys.modules, "accelerate", fake)
         monkeypatch.setenv("WORLD_SIZE", "2")
         with pytest.raises(
-            ConfigurationError, match=r"got no word .*; to train alone: unset WORLD"
+            ConfigurationError, match=r"does not say where .*; to train alone: unset WORLD"
         ):
             runtime_for("cpu")
 
     def test_several_processes_without_accelerate(self, monkeypatch):
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setitem(sys.modules, "accelerate", None)
-        with pytest.raises(ValueError, match=r"2 processes need .* pip install 'seqgan\[distrib"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"accelerate is missing, which a run in 2 processes needs: pip install"
+                r" 'seqgan\[distrib"
+            ),
+        ):
             runtime_for("cpu")
 
     @pytest.mark.parametrize("processes", ["1", "2"])
     @pytest.mark.parametrize(
         ("variable", "value", "got"),
         [
-            ("ACCELERATE_USE_FSDP", "true", "got FSDP (the launcher set ACCELERATE_USE_FSDP)"),
-            ("ACCELERATE_USE_DEEPSPEED", "True", "got DEEPSPEED"),
-            ("ACCELERATE_USE_MEGATRON_LM", "1", "got MEGATRON_LM"),
-            ("PARALLELISM_CONFIG_TP_SIZE", "2", "got shards (the launcher set PARALLELISM_CONFIG"),
+            ("ACCELERATE_USE_FSDP", "true", "asks for FSDP (the launcher set ACCELERATE_USE_FSDP)"),
+            ("ACCELERATE_USE_DEEPSPEED", "True", "asks for DEEPSPEED"),
+            ("ACCELERATE_USE_MEGATRON_LM", "1", "asks for MEGATRON_LM"),
+            (
+                "PARALLELISM_CONFIG_TP_SIZE",
+                "2",
+                "asks for shards (the launcher set PARALLELISM_CONFIG",
+            ),
             ("PARALLELISM_CONFIG_DP_SHARD_SIZE", "4", "DP_SHARD_SIZE=4)"),
         ],
     )
@@ -172,7 +185,7 @@ class TestLaunchers:
         monkeypatch.setenv(variable, value)
         with pytest.raises(ConfigurationError, match=re.escape(got)) as refusal:
             runtime_for("cpu")
-        assert str(refusal.value).startswith("each process holds all parameters (accelerate's")
+        assert str(refusal.value).startswith("the launcher asks for ")
         assert str(refusal.value).endswith("docs/scale.md says why")
 
     @pytest.mark.parametrize(
@@ -413,7 +426,10 @@ class TestTrainer:
             for done in range(61):
                 sizes = [len(batch) for batch in batches_of(trainer, done)]
                 assert sizes in ([2], [1, 1], [1])
-        with pytest.raises(ValueError, match="at least 2 for each of 2 processes, got 3"):
+        with pytest.raises(
+            ValueError,
+            match=r"pretrain.epoch_size is 3, but must be at least 2 for each of 2 processes",
+        ):
             trainers(changed(TINY, {"pretrain.epoch_size": 3}))
 
     def test_the_cut_of_an_epoch_changes_no_number(self):
@@ -486,12 +502,18 @@ class TestTrainer:
 
         with pytest.raises(
             ValueError,
-            match="has a method train_in, as the discriminator has, got 'learner' without one",
+            match=(
+                "'learner' has no method train_in, which a reward that learns in several"
+                " processes must have, as the discriminator has"
+            ),
         ):
             trainers(TINY, Learner())
         task = toy_task()
         few = replace(task, splits={**task.splits, "train": EVERYTHING.select(torch.arange(1))})
-        with pytest.raises(ValueError, match="for each of 2 processes, got 1"):
+        with pytest.raises(
+            ValueError,
+            match="there are 1 training sequences for 2 processes, but must be one for each",
+        ):
             make_trainer(TINY, few, MemoryTracker(), silent_progress(), runtime=fake_processes()[0])
 
 

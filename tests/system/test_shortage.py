@@ -58,5 +58,7 @@ def test_a_limit_that_pytorch_cannot_start_with(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(resource, "getrlimit", lambda kind, limit=limit: (limit, limit))
         check_limit()
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (512 * 10**6, 10**9))
-    with pytest.raises(MemoryShortError, match=r"needs 1 GB .*, got a limit of 512 MB \(ulimit"):
+    with pytest.raises(
+        MemoryShortError, match=r"the limit on memory is 512 MB \(ulimit -v\), but .* 1 GB"
+    ):
         check_limit()

@@ -320,10 +320,10 @@ def test_the_task_says_what_is_known() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train_size": 0}, "train_size is at least 1, got 0"),
-        ({"dev_size": -3}, "dev_size is at least 1, got -3"),
-        ({"test_size": 0}, "test_size is at least 1, got 0"),
-        ({"seed": -1}, "seed is 0 to 2\\*\\*63 - 1, got -1"),
+        ({"train_size": 0}, "train_size is 0, but must be at least 1"),
+        ({"dev_size": -3}, "dev_size is -3, but must be at least 1"),
+        ({"test_size": 0}, "test_size is 0, but must be at least 1"),
+        ({"seed": -1}, "seed is -1, but must be from 0 to 2\\*\\*63 - 1"),
     ],
 )
 def test_a_wrong_field_is_refused(fields: dict[str, int], message: str) -> None:

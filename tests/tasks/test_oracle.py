@@ -176,7 +176,9 @@ class TestFile:
         np.save(array, np.zeros(3))
         for content in (b"", b"not a zip", b"PK\x03\x04", array.getvalue()):
             path.write_bytes(content)
-            with pytest.raises(ValueError, match=r"an \.npz file of weights, .*oracle\.npz"):
+            with pytest.raises(
+                ValueError, match=r"cannot read .*oracle\.npz as an \.npz file of weights"
+            ):
                 Oracle.load(path, 4)
         with pytest.raises(ValueError, match=r"an \.npz file of weights"):
             Oracle.load(tmp_path, 4)
@@ -208,7 +210,9 @@ class TestFile:
         weights = drawn_weights()
         del weights[name]
         np.savez(path, **weights)
-        with pytest.raises(ValueError, match=f"15 arrays, missing '{name}'"):
+        with pytest.raises(
+            ValueError, match=f"the oracle file lacks the array '{name}', one of 15"
+        ):
             Oracle.load(path, 4)
 
     @pytest.mark.parametrize("name", drawn_weights())
@@ -243,9 +247,9 @@ class TestTask:
     @pytest.mark.parametrize(
         ("setting", "rule"),
         [
-            ({"vocabulary_size": 1}, "task.vocabulary_size is at least 2, got 1"),
-            ({"max_length": 0}, "task.max_length is at least 1, got 0"),
-            ({"dev_size": 0}, "task.dev_size is at least 1, got 0"),
+            ({"vocabulary_size": 1}, "task.vocabulary_size is 1, but must be at least 2"),
+            ({"max_length": 0}, "task.max_length is 0, but must be at least 1"),
+            ({"dev_size": 0}, "task.dev_size is 0, but must be at least 1"),
         ],
     )
     def test_settings_out_of_range(self, setting, rule):

@@ -265,11 +265,11 @@ GOOD = '{"prompt": "a b", "continuation": "c"}'
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ("", "data.jsonl: a text file holds texts, got no bytes"),
-        ("\n\n", "data.jsonl: at least 3 distinct prompts are needed, .* got 0 .0 blank"),
-        (f"{GOOD}\n{GOOD}", "at least 3 distinct prompts are needed, .* got 1 "),
-        (f"{GOOD}\n{{", "data.jsonl, line 2: a line holds one JSON object, got '{'"),
-        (f"{GOOD}\n[1]", r"data.jsonl, line 2: a line holds one JSON object, got '\[1\]'"),
+        ("", "data.jsonl is empty, but must hold texts"),
+        ("\n\n", "data.jsonl has 0 distinct prompts .0 blank .* but at least 3 are needed"),
+        (f"{GOOD}\n{GOOD}", "has 1 distinct prompts .* but at least 3 are needed"),
+        (f"{GOOD}\n{{", "data.jsonl, line 2 is no JSON object: '{'"),
+        (f"{GOOD}\n[1]", r"data.jsonl, line 2 is no JSON object: '\[1\]'"),
         (
             f'{GOOD}\n\n{{"question": "a", "answer": "b"}}',
             "line 3 has no column 'prompt'; --task.prompt-column is one of 'question', 'answer'",
@@ -281,7 +281,7 @@ GOOD = '{"prompt": "a b", "continuation": "c"}'
         ("{}", "line 1 has no column 'prompt'; --task.prompt-column is one of no columns"),
         (
             '{"prompt": 3, "continuation": "b"}',
-            r"line 1: the column 'prompt' is a string, got 3",
+            r"line 1: the column 'prompt' has 3, but must have a string",
         ),
         (
             '{"prompt": ["a"], "continuation": "b"}',
@@ -301,19 +301,19 @@ GOOD = '{"prompt": "a b", "continuation": "c"}'
         ),
         (
             f'{GOOD}\n{{"prompt": "a", "continuation": null}}',
-            "line 2: the column 'continuation' is a string, got None",
+            "line 2: the column 'continuation' has None, but must have a string",
         ),
         (
             f'{GOOD}\n{{"prompt": " ", "continuation": "b"}}',
-            "data.jsonl, line 2: a prompt is a text, got ' '",
+            "data.jsonl, line 2: the prompt is ' ', but must be a text",
         ),
         (
             f'{GOOD}\n\n{{"prompt": "a b c d e", "continuation": "b"}}',
-            "line 3: a prompt has at most task.max_prompt_length=4 tokens, got 5",
+            "line 3: the prompt has 5 tokens, more than --task.max-prompt-length 4",
         ),
         (
             "\n".join(f'{{"prompt": "p{n}", "continuation": "c{n}"}}' for n in range(5)),
-            "data.jsonl: at least 2 words occur min_count=2 times or more .* got 0 of",
+            "data.jsonl has 0 of .* words that occur --task.min-count 2 times or more",
         ),
     ],
 )
@@ -328,9 +328,9 @@ def test_one_line_for_bad_data(tmp_path: Path, content: str, rule: str) -> None:
     ("content", "rule"),
     [
         ("prompt,answer\na,b\n", "line 2 has no column 'continuation'; --task.con"),
-        ("prompt,prompt\na,b\n", "line 1: the header names each column once, got 'prompt'"),
-        ("prompt,continuation\na,b,c\n", "line 2: a record has as many fields as the header, 2"),
-        ('prompt,continuation\n"a,b\n', "line 2: a record is well-formed CSV"),
+        ("prompt,prompt\na,b\n", ", line 1: the header has a column twice: 'prompt'"),
+        ("prompt,continuation\na,b,c\n", "line 2 has 3 fields, but the header has 2"),
+        ('prompt,continuation\n"a,b\n', "line 2 is not well-formed CSV"),
     ],
 )
 def test_one_line_for_bad_tables(tmp_path: Path, content: str, rule: str) -> None:
@@ -342,11 +342,11 @@ def test_one_line_for_bad_tables(tmp_path: Path, content: str, rule: str) -> Non
 @pytest.mark.parametrize(
     ("path", "rule"),
     [
-        ("", "task.path names prompts and continuations"),
-        ("nothere.jsonl", "a text file can be read, got nothere.jsonl"),
-        ("./nothere", "prompts come from a .jsonl or .csv file, .* got ./nothere"),
-        ("name", "prompts come from a .jsonl or .csv file, .* got name"),
-        ("data.txt", "prompts come from a .jsonl or .csv file, .* got data.txt"),
+        ("", "task.path is empty: name a file of prompts"),
+        ("nothere.jsonl", "cannot read nothere.jsonl: No such file"),
+        ("./nothere", "cannot read prompts from ./nothere"),
+        ("name", "cannot read prompts from name"),
+        ("data.txt", "cannot read prompts from data.txt"),
     ],
 )
 def test_one_line_for_places_without_data(
@@ -362,19 +362,27 @@ def test_a_prompt_beyond_the_context_window_is_named_by_its_line(tmp_path: Path)
     records = [{"prompt": "w " * n, "continuation": "a b"} for n in (1, 2, 3, 4, 5)]
     config = PromptsConfig(path=str(write(tmp_path, records)), **SMALL, max_length=4)
     assert prompts_task(config, window=9).max_prompt_length == 5
-    rule = r"data.jsonl, line 5: .* context window of 8 tokens, got 5 \+ 4"
+    rule = (
+        r"data.jsonl, line 5: .* 5 tokens of the prompt and --task.max-length 4 .* context"
+        r" window of 8 tokens"
+    )
     with pytest.raises(TextFileError, match=rule):
         prompts_task(config, window=8)
     task = prompts_task(config)
-    with pytest.raises(TextFileError, match=r"prompt 2: .* window of 8 tokens, got 5 \+ 4"):
+    with pytest.raises(
+        TextFileError, match=r"prompt 2: the 5 tokens of the prompt and .* window of 8 tokens"
+    ):
         encode_prompts(["w", "w w w w w"], config, task.vocabulary, window=8)
 
 
 @pytest.mark.parametrize(
     ("texts", "rule"),
     [
-        ([], "at least one prompt is continued, got none"),
-        (["a", "\t"], "prompt 2: a prompt is a text, got"),
+        (
+            [],
+            "there is no prompt, but at least one is needed",
+        ),
+        (["a", "\t"], "prompt 2 is '.t', but must be a text"),
     ],
 )
 def test_own_prompts_that_are_none(path: Path, texts: list[str], rule: str) -> None:
@@ -386,15 +394,21 @@ def test_own_prompts_that_are_none(path: Path, texts: list[str], rule: str) -> N
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"min_count": 0}, "task.min_count is at least 1, got 0"),
-        ({"max_prompt_length": 0}, "task.max_prompt_length is at least 1, got 0"),
-        ({"max_length": 1}, "task.max_length is at least 2, got 1"),
-        ({"continuation_column": "prompt"}, "are two columns, got 'prompt' twice"),
-        ({"dev_fraction": 0.0}, "task.dev_fraction is between 0 and 1, got 0.0"),
-        ({"test_fraction": 1.0}, "task.test_fraction is between 0 and 1, got 1.0"),
-        ({"dev_fraction": 0.5, "test_fraction": 0.5}, "sum to less than 1"),
-        ({"max_heldout": 0}, "task.max_heldout is at least 1, got 0"),
-        ({"seed": -1}, r"task.seed is 0 to 2\*\*63 - 1, got -1"),
+        ({"min_count": 0}, "task.min_count is 0, but must be at least 1"),
+        ({"max_prompt_length": 0}, "task.max_prompt_length is 0, but must be at least 1"),
+        ({"max_length": 1}, "task.max_length is 1, but must be at least 2"),
+        (
+            {"continuation_column": "prompt"},
+            (
+                "task.prompt_column and task.continuation_column are both 'prompt', but must be"
+                " two columns"
+            ),
+        ),
+        ({"dev_fraction": 0.0}, "task.dev_fraction is 0.0, but must be above 0 and below 1"),
+        ({"test_fraction": 1.0}, "task.test_fraction is 1.0, but must be above 0 and below 1"),
+        ({"dev_fraction": 0.5, "test_fraction": 0.5}, "but their sum must be below 1"),
+        ({"max_heldout": 0}, "task.max_heldout is 0, but must be at least 1"),
+        ({"seed": -1}, r"task.seed is -1, but must be from 0 to 2\*\*63 - 1"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, Any], rule: str) -> None:
@@ -418,7 +432,9 @@ def test_a_prompt_of_what_nobody_sees_is_blank(nothing: str, tmp_path: Path) -> 
     path = tmp_path / "pairs.jsonl"
     rows[4]["prompt"] = nothing
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    with pytest.raises(TextFileError, match=r"pairs.jsonl, line 5: a prompt is a text, got"):
+    with pytest.raises(
+        TextFileError, match=r"pairs.jsonl, line 5: the prompt is .* but must be a text"
+    ):
         prompts_task(PromptsConfig(path=str(path), min_count=1))
     rows[4] = {"prompt": "a 4", "continuation": nothing}
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

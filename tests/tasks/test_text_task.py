@@ -258,18 +258,21 @@ def test_lines_that_differ_in_dropped_white_space_are_one_text(txt: Path) -> Non
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"min_count": 0}, "task.min_count is at least 1, got 0"),
-        ({"max_length": 1}, "task.max_length is at least 2 (a token, eos), got 1"),
-        ({"dev_fraction": 0.0}, "task.dev_fraction is between 0 and 1, got 0.0"),
-        ({"dev_fraction": float("nan")}, "task.dev_fraction is between 0 and 1, got nan"),
-        ({"test_fraction": 1.0}, "task.test_fraction is between 0 and 1, got 1.0"),
+        ({"min_count": 0}, "task.min_count is 0, but must be at least 1"),
+        ({"max_length": 1}, "task.max_length is 1, but must be at least 2 (a token, eos)"),
+        ({"dev_fraction": 0.0}, "task.dev_fraction is 0.0, but must be above 0 and below 1"),
+        (
+            {"dev_fraction": float("nan")},
+            "task.dev_fraction is nan, but must be above 0 and below 1",
+        ),
+        ({"test_fraction": 1.0}, "task.test_fraction is 1.0, but must be above 0 and below 1"),
         (
             {"dev_fraction": 0.5, "test_fraction": 0.5},
-            "task.dev_fraction and test_fraction sum to less than 1, got 0.5 + 0.5",
+            "task.dev_fraction is 0.5 and task.test_fraction is 0.5, but their sum must be below 1",
         ),
-        ({"max_heldout": 0}, "task.max_heldout is at least 1, got 0"),
-        ({"seed": -1}, "task.seed is 0 to 2**63 - 1, got -1"),
-        ({"seed": 2**63}, "task.seed is 0 to 2**63 - 1, got 9223372036854775808"),
+        ({"max_heldout": 0}, "task.max_heldout is 0, but must be at least 1"),
+        ({"seed": -1}, "task.seed is -1, but must be from 0 to 2**63 - 1"),
+        ({"seed": 2**63}, "task.seed is 9223372036854775808, but must be from 0 to 2**63 - 1"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
@@ -282,7 +285,9 @@ def test_an_unknown_level_is_refused() -> None:
     config = TextConfig(path="captions.txt")
     # Past the constructor, whose argument types the tests' own type checker guards.
     object.__setattr__(config, "level", "byte")
-    with pytest.raises(ValueError, match=r"task\.level is one of word, character, got 'byte'"):
+    with pytest.raises(
+        ValueError, match=r"task\.level is 'byte', but must be one of word, character"
+    ):
         config.__post_init__()
 
 
@@ -297,65 +302,64 @@ def refusal(path: Path, content: str | bytes, **settings: Any) -> str:
 
 def test_missing_files_folders_and_unknown_extensions(tmp_path: Path) -> None:
     with pytest.raises(
-        TextFileError, match=r"^task.path names a text file \(--task.path FILE\), got nothing$"
+        TextFileError, match=r"^task.path is empty: name a text file with --task.path FILE$"
     ):
         text_task(TextConfig())
     missing = tmp_path / "missing.txt"
     with pytest.raises(TextFileError) as caught:
         text_task(TextConfig(path=str(missing)))
-    assert str(caught.value) == (
-        f"a text file can be read, got {missing} (No such file or directory)"
-    )
+    assert str(caught.value) == (f"cannot read {missing}: No such file or directory")
     with pytest.raises(TextFileError) as caught:
         text_task(TextConfig(path=str(tmp_path)))
-    assert str(caught.value) == f"a text file is no folder, got {tmp_path}"
+    assert str(caught.value) == f"{tmp_path} is a folder, but must be a text file"
     assert refusal(tmp_path / "captions.parquet", "a\n") == (
-        "a text file's name ends in .txt, .jsonl or .csv, got captions.parquet"
+        "captions.parquet is not named *.txt, *.jsonl or *.csv, as a text file must be"
     )
 
 
 @pytest.mark.parametrize("name", ["captions.txt", "captions.jsonl", "captions.csv"])
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
-    assert refusal(tmp_path / name, content) == (f"{name}: a text file holds texts, got no bytes")
+    assert refusal(tmp_path / name, content) == (f"{name} is empty, but must hold texts")
 
 
 def test_too_few_distinct_texts(txt: Path) -> None:
-    rule = "captions.txt: at least 3 distinct texts are needed, one for each of train, dev and test"
+    def said(count: int, dropped: str) -> str:
+        rule = "but at least 3 are needed, one for each of train, dev and test"
+        return f"captions.txt has {count} distinct texts ({dropped}), {rule}"
+
     none_dropped = "0 blank and 0 too long (over 40 tokens) dropped"
-    assert refusal(txt, "a b") == f"{rule}, got 1 ({none_dropped})"
-    assert refusal(txt, "a b\nc d\nA  b\nc d\n") == f"{rule}, got 2 ({none_dropped})"
-    assert refusal(txt, "\n \n\n") == (
-        f"{rule}, got 0 (3 blank and 0 too long (over 40 tokens) dropped)"
-    )
-    assert refusal(txt, "a b\nc d\n\na b c\n", max_length=3) == (
-        f"{rule}, got 2 (1 blank and 1 too long (over 3 tokens) dropped)"
-    )
+    assert refusal(txt, "a b") == said(1, none_dropped)
+    assert refusal(txt, "a b\nc d\nA  b\nc d\n") == said(2, none_dropped)
+    blank = "3 blank and 0 too long (over 40 tokens) dropped"
+    assert refusal(txt, "\n \n\n") == said(0, blank)
+    long = "1 blank and 1 too long (over 3 tokens) dropped"
+    assert refusal(txt, "a b\nc d\n\na b c\n", max_length=3) == said(2, long)
 
 
 def test_all_texts_too_long(txt: Path) -> None:
     assert refusal(txt, "a b c d e\na b c d\n\na b c d e f\n", max_length=4) == (
-        "captions.txt: max_length is at least the length of the shortest text,"
-        " 5 tokens with eos, got 4"
+        "captions.txt has no text within --task.max-length 4: the shortest has 5 tokens with eos"
     )
 
 
 def test_a_vocabulary_of_one_word(txt: Path) -> None:
-    rule = "captions.txt: at least 2 words occur min_count={} times or more in the training texts"
-    assert refusal(txt, "a\na a\na a a\n", min_count=1) == f"{rule.format(1)}, got 1 of 1"
-    assert refusal(txt, "a b\nb a\na b .\n", min_count=9).startswith(f"{rule.format(9)}, got 0 of ")
+    rule = "times or more in the training texts, but at least 2 are needed"
+    one = f"captions.txt has 1 of 1 words that occur --task.min-count 1 {rule}"
+    assert refusal(txt, "a\na a\na a a\n", min_count=1) == one
+    message = refusal(txt, "a b\nb a\na b .\n", min_count=9)
+    assert message.startswith("captions.txt has 0 of ")
+    assert message.endswith(f" words that occur --task.min-count 9 {rule}")
 
 
 def test_bytes_that_are_no_text(txt: Path) -> None:
     assert refusal(txt, b"a b\nc\x00d\n") == (
-        "captions.txt, line 2: a text file is UTF-8 without NUL bytes, got one"
-        " (a binary or UTF-16 file?)"
+        "captions.txt, line 2 has a NUL byte, but must be UTF-8 (is it a binary or UTF-16 file?)"
     )
-    assert "line 1: a text file is UTF-8 without NUL" in refusal(txt, "a b\n".encode("utf-16"))
+    assert "line 1 has a NUL byte" in refusal(txt, "a b\n".encode("utf-16"))
     latin = b"\xef\xbb\xbfa b\r\nc d\r\ncaf\xe9 d\r\n"
     assert refusal(txt, latin) == (
-        "captions.txt, line 3: a text file is valid UTF-8, got the byte 0xe9"
-        " (invalid continuation byte)"
+        "captions.txt, line 3 has the byte 0xe9, which is not UTF-8 (invalid continuation byte)"
     )
 
 
@@ -364,29 +368,31 @@ def test_bytes_that_are_no_text(txt: Path) -> None:
     [
         (
             '{"text": "a" "b"}',
-            'a line holds one JSON object, got \'{"text": "a" "b"}\''
-            " (Expecting ',' delimiter at column 14)",
+            (' is no JSON object: \'{"text": "a" "b"}\' (Expecting \',\' delimiter at column 14)'),
         ),
-        ("[1]", "a line holds one JSON object, got '[1]'"),
-        ('{"id": 7, "caption": "a"}', "the column is 'text', got 'id', 'caption'"),
-        ("{}", "the column is 'text', got no columns"),
-        ('{"text": 7}', "the column 'text' is a string, got 7"),
-        ('{"text": null}', "the column 'text' is a string, got None"),
+        ("[1]", " is no JSON object: '[1]'"),
+        (
+            '{"id": 7, "caption": "a"}',
+            " has no column 'text' (it has 'id', 'caption'); name another with --task.column",
+        ),
+        ("{}", " has no column 'text' (it has no columns); name another with --task.column"),
+        ('{"text": 7}', ": the column 'text' has 7, but must have a string"),
+        ('{"text": null}', ": the column 'text' has None, but must have a string"),
         (
             '{"text": "a \\ud83d"}',
-            "the column 'text' is valid Unicode, got '\\ud83d' (surrogates not allowed)",
+            ": the column 'text' has '\\ud83d', which is not Unicode (surrogates not allowed)",
         ),
     ],
 )
 def test_malformed_json_lines(jsonl: Path, line: str, message: str) -> None:
     content = '{"text": "a b"}\n\n' + line + '\n{"text": "b a"}\n'
-    assert refusal(jsonl, content) == f"captions.jsonl, line 3: {message}"
+    assert refusal(jsonl, content) == f"captions.jsonl, line 3{message}"
 
 
 @pytest.mark.parametrize("line", ["[" * 200_000, "9" * 5000])
 def test_json_beyond_what_the_parser_takes(jsonl: Path, line: str) -> None:
     message = refusal(jsonl, line)
-    assert message.startswith("captions.jsonl, line 1: a line holds one JSON object, got ")
+    assert message.startswith("captions.jsonl, line 1 is no JSON object: ")
     assert len(message) < 300
 
 
@@ -395,23 +401,26 @@ def test_json_beyond_what_the_parser_takes(jsonl: Path, line: str) -> None:
     [
         (
             "id,caption\n1,a\n",
-            "line 1: the header names the column 'text' once, got 'id', 'caption'",
+            "line 1 has no column 'text' (it has 'id', 'caption'); name another with --task.column",
         ),
-        ("\ntext\na\n", "line 1: the header names the column 'text' once, got no columns"),
-        ("text,text\na,b\n", "line 1: the header names the column 'text' once, got 'text', 'text'"),
+        (
+            "\ntext\na\n",
+            "line 1 has no column 'text' (it has no columns); name another with --task.column",
+        ),
+        ("text,text\na,b\n", "line 1 has the column 'text' more than once"),
         # The record of lines 2 and 3 is sound, the one that starts on line 4 is not.
         (
             'id,text\n1,"a\nb"\n2,"a\nb",c\n3,a\n',
-            "line 4: a record has as many fields as the header, 2, got 3",
+            "line 4 has 3 fields, but the header has 2",
         ),
-        ("id,text\n1,a\n\n2\n", "line 4: a record has as many fields as the header, 2, got 1"),
+        ("id,text\n1,a\n\n2\n", "line 4 has 1 fields, but the header has 2"),
         (
             'id,text\n1,"a\nb"\n2,"a\nb\n3,a\n',
-            "line 4: a record is well-formed CSV, got '2,\"a' (unexpected end of data)",
+            "line 4 is not well-formed CSV: '2,\"a' (unexpected end of data)",
         ),
         (
             'id,text\n1,"a"b\n',
-            "line 2: a record is well-formed CSV, got '1,\"a\"b' (',' expected after '\"')",
+            "line 2 is not well-formed CSV: '1,\"a\"b' (',' expected after '\"')",
         ),
     ],
 )
@@ -485,7 +494,7 @@ def test_a_line_that_is_a_text_in_json(tmp_path: Path) -> None:
     assert list(stream_texts(path)) == ["two\nlines", '"Hello."', "\0", "", "", "ab"]
     assert read_texts(path) == ["two\nlines", '"Hello."', "\0", "", "ab"]
     path.write_text('a\n"\\ud83d"\n', encoding="utf-8")
-    with pytest.raises(TextFileError, match=r"texts.txt, line 2: a text is valid Unicode, got"):
+    with pytest.raises(TextFileError, match=r"texts.txt, line 2 has .* which is not Unicode"):
         read_texts(path)
 
 

@@ -104,9 +104,9 @@ def test_exact_names_go_before_patterns() -> None:
     ],
 )
 def test_an_unlisted_name_is_rejected_with_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(ConfigurationError, match=re.escape(f"got {name!r}")) as error:
+    with pytest.raises(ConfigurationError, match=re.escape(f"unknown metric {name!r}")) as error:
         find_metric(name)
-    assert str(error.value).endswith(repr(nearest))
+    assert str(error.value).endswith(f"did you mean {nearest!r}?")
     assert "named user/<name>" in str(error.value)
 
 
@@ -121,7 +121,8 @@ def test_no_part_of_a_users_own_name_is_empty(name: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         find_metric(name)
     assert str(error.value) == (
-        f"a metric of your own is user/<name>, no part of which is empty, got {name!r}"
+        f"metric {name!r} is named wrongly: one of your own is user/<name>, no part of"
+        " which is empty"
     )
 
 
@@ -261,11 +262,19 @@ def test_trackers_pass_everything_on() -> None:
 def test_trackers_reject_an_unlisted_name_before_anything_is_recorded() -> None:
     memory = MemoryTracker()
     trackers = Trackers({"memory": memory})
-    with pytest.raises(ConfigurationError, match=r"got 'loss/policy'; the nearest .* 'losses/pol"):
+    with pytest.raises(
+        ConfigurationError, match=r"unknown metric 'loss/policy' .* did you mean 'losses/pol"
+    ):
         trackers.log({"kl/weight": 0.1, "loss/policy": 1.0})
-    with pytest.raises(ConfigurationError, match="got 'advantage/first'; the nearest"):
+    with pytest.raises(ConfigurationError, match="unknown metric 'advantage/first' "):
         trackers.histograms({"advantage/first": HISTOGRAM}, {})
-    with pytest.raises(ConfigurationError, match="no part of which is empty, got 'user//a'"):
+    with pytest.raises(
+        ConfigurationError,
+        match=(
+            "metric 'user//a' is named wrongly: one of your own is user/<name>, no part of"
+            " which is empty"
+        ),
+    ):
         trackers.log({"user/a": 0.1, "user//a": 1.0})
     assert memory.logged == memory.histogram_rows == []
 
@@ -308,7 +317,7 @@ def test_jsonl_lines_are_readable_at_once(tmp_path: Path) -> None:
         "a\nb",
     ]
     tracker.histograms({"advantage/01-02": HISTOGRAM}, {"global_step": 8, "iteration": 2})
-    tracker.alert("diverged", "the loss is finite, got nan")
+    tracker.alert("diverged", "the loss is nan, not finite")
     assert read_lines(tmp_path / "run" / "histograms.jsonl") == [
         {
             "name": "advantage/01-02",
@@ -319,7 +328,7 @@ def test_jsonl_lines_are_readable_at_once(tmp_path: Path) -> None:
         }
     ]
     assert read_lines(tmp_path / "run" / "alerts.jsonl") == [
-        {"title": "diverged", "text": "the loss is finite, got nan"}
+        {"title": "diverged", "text": "the loss is nan, not finite"}
     ]
     tracker.close()
     tracker.close()
@@ -368,7 +377,7 @@ def test_jsonl_continues_a_run_that_knew_of_fewer_files(tmp_path: Path) -> None:
 
 
 def test_jsonl_refuses_files_shorter_than_the_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"metrics.jsonl has the 5 bytes .* got 0"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl has 0 bytes, but had 5 at the checkpoint"):
         JsonlTracker(tmp_path, {"metrics": 5, "samples": 0})
 
 
@@ -397,7 +406,7 @@ def test_jsonl_never_writes_through_a_link(tmp_path: Path, content: str) -> None
     place.parent.mkdir()
     place.symlink_to(precious)
     for position in (None, {"metrics": 0}, {"metrics": len(content) // 2}):
-        with pytest.raises(DataError, match=f"no link, pipe or folder, got {place}"):
+        with pytest.raises(DataError, match=f"{place} is a link, pipe or folder, but must"):
             JsonlTracker(place.parent, position)
         assert precious.read_text() == content
 
@@ -992,7 +1001,10 @@ def test_progress_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_advancing_without_a_phase_is_an_error() -> None:
-    with Progress(plain_console()) as progress, pytest.raises(ValueError, match="a phase begins"):
+    with (
+        Progress(plain_console()) as progress,
+        pytest.raises(ValueError, match="no phase has begun"),
+    ):
         progress.advance()
 
 

@@ -33,17 +33,25 @@ def refused(config: TrackerConfig) -> str:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("WANDB_MODE", "", "got '': Input should be 'online', 'offline', "),
-        ("WANDB_MODE", "of-line", "got 'of-line': Input should be 'online', "),
-        ("WANDB_PROJECT", "a/b", "got 'a/b': Invalid project name 'a/b': cannot contain"),
-        ("WANDB_PROJECT", "x" * 129, "rules: Invalid project name 'xxx"),
+        ("WANDB_MODE", "", " '' breaks wandb's rules: Input should be 'online', 'offline', "),
+        ("WANDB_MODE", "of-line", " 'of-line' breaks wandb's rules: Input should be 'online', "),
+        (
+            "WANDB_PROJECT",
+            "a/b",
+            " 'a/b' breaks wandb's rules: Invalid project name 'a/b': cannot contain",
+        ),
+        ("WANDB_PROJECT", "x" * 129, "breaks wandb's rules: Invalid project name 'xxx"),
         ("WANDB_TAGS", "x" * 65, "is 65 characters. Tags must be between 1 and 64 characters"),
         ("WANDB_TAGS", "a,,b", "Tag at index 1 is empty"),
         ("WANDB_RUN_ID", "a/b", "Run ID cannot contain"),
         ("WANDB_RUN_ID", " a", "Run ID cannot start or end with whitespace"),
-        ("WANDB_RESUME", "maybe", "got 'maybe': Input should be 'allow', "),
-        ("WANDB_BASE_URL", "here", "got 'here': Input should be a valid URL"),
-        ("WANDB_INIT_TIMEOUT", "soon", "got 'soon': Input should be a valid number"),
+        ("WANDB_RESUME", "maybe", " 'maybe' breaks wandb's rules: Input should be 'allow', "),
+        ("WANDB_BASE_URL", "here", " 'here' breaks wandb's rules: Input should be a valid URL"),
+        (
+            "WANDB_INIT_TIMEOUT",
+            "soon",
+            " 'soon' breaks wandb's rules: Input should be a valid number",
+        ),
         ("WANDB_NAME", "caf\udce9", "can't encode character"),
     ],
 )
@@ -52,18 +60,19 @@ def test_a_variable_that_wandb_refuses_is_found_before_training(
 ) -> None:
     monkeypatch.setenv(name, value)
     said = refused(TrackerConfig() if name == "WANDB_MODE" else OFFLINE)
-    assert said.startswith(f"{name} follows wandb's rules")
+    assert said.startswith(name)
+    assert " wandb's rules" in said
     assert reason in said
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"tags": ("a", "x" * 65)}, "tracker.tags follows wandb's rules: Tag 'xxxxx"),
+        ({"tags": ("a", "x" * 65)}, "tracker.tags breaks wandb's rules: Tag 'xxxxx"),
         ({"tags": ("",)}, "Tag at index 0 is empty"),
-        ({"project": "a/b"}, "tracker.project follows wandb's rules, got 'a/b'"),
+        ({"project": "a/b"}, "tracker.project 'a/b' breaks wandb's rules"),
         ({"project": "50%"}, "cannot contain characters"),
-        ({"name": "\udcff"}, "tracker.name follows wandb's rules, got '\\udcff'"),
+        ({"name": "\udcff"}, "tracker.name '\\udcff' breaks wandb's rules"),
     ],
 )
 def test_a_setting_that_wandb_refuses_is_found_before_training(
@@ -105,7 +114,7 @@ def test_online_without_a_login_is_refused(monkeypatch: pytest.MonkeyPatch, vari
     if variable:
         monkeypatch.setenv("WANDB_MODE", "online")
     said = refused(TrackerConfig(mode="auto" if variable else "online"))
-    assert said.startswith("a run that is online has an API key")
+    assert said.startswith("there is no API key for a run that is online")
 
 
 def test_a_file_in_the_place_of_wandb_dir_is_refused(
@@ -113,7 +122,7 @@ def test_a_file_in_the_place_of_wandb_dir_is_refused(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "file" / "below"))
-    assert refused(OFFLINE).startswith("WANDB_DIR can be made, got ")
+    assert refused(OFFLINE).startswith("cannot make the folder of WANDB_DIR, ")
 
 
 @pytest.mark.parametrize("by_flag", [True, False])
@@ -133,7 +142,7 @@ def test_train_refuses_in_one_line_and_makes_no_folder(
         cli.main(["train", "captions", "--output", str(tmp_path / "run")])
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("seqgan: WANDB_MODE follows wandb's rules, got '': ")
+    assert line.startswith("seqgan: WANDB_MODE '' breaks wandb's rules: ")
     assert not (tmp_path / "run").exists()
 
 

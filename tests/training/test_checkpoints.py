@@ -160,7 +160,9 @@ class TestRoundTrip:
     def test_tensors_with_one_name_are_refused(self):
         one = torch.ones(1)
         for tree in ({"a/b": one, "a": {"b": one}}, {0: one, "0": one}):
-            with pytest.raises(ValueError, match=r"tensors have distinct names, got '/\S+' twice"):
+            with pytest.raises(
+                ValueError, match=r"tensor '/\S+' is named twice, but names must be distinct"
+            ):
                 flatten(tree)
 
     def test_flatten_by_hand(self):
@@ -215,7 +217,7 @@ class TestSeveral:
 
     def test_none(self, tmp_path):
         for folder in (tmp_path, tmp_path / "missing"):
-            with pytest.raises(CheckpointError, match=f"got none in {folder}"):
+            with pytest.raises(CheckpointError, match=f"{folder} has no intact checkpoint"):
                 load_checkpoint(folder)
             assert last_good_checkpoint(folder) == "there is no checkpoint yet"
 
@@ -278,7 +280,7 @@ class TestDamage:
         save_steps(tmp_path, 1, 2)
         for step in ("00000001", "00000002"):
             truncate(tmp_path / step / "state.json")
-        both = "got none in .*00000002 is damaged .*00000001 is damaged"
+        both = "has no intact checkpoint .*00000002 is damaged .*00000001 is damaged"
         with pytest.raises(CheckpointError, match=both):
             load_checkpoint(tmp_path)
         assert caplog.records == []  # one line, not three
@@ -448,7 +450,7 @@ class TestOneFolder:
         assert names(tmp_path) == ["best"]
 
     def test_a_damaged_or_missing_one_is_an_error(self, tmp_path):
-        with pytest.raises(CheckpointError, match=r"a checkpoint is whole, got .*best: .*No such"):
+        with pytest.raises(CheckpointError, match=r"checkpoint .*best is not whole: .*No such"):
             read_checkpoint(tmp_path / "best")
         replace_checkpoint(tmp_path / "best", {"weight": torch.ones(5)})
         (tmp_path / "best" / "state.json").write_text("{}")

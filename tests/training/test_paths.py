@@ -109,5 +109,5 @@ def test_runs_that_nobody_named_begin_in_one_second(
     made = [create_run(config, task).path for _ in range(3)]
     name = "runs/oracle-20260101-120000"
     assert [str(path) for path in made] == [name, f"{name}-2", f"{name}-3"]
-    with pytest.raises(ConfigurationError, match="gets a folder of its own"):
+    with pytest.raises(ConfigurationError, match="exists already"):
         create_run(config.with_(output=name), task)

@@ -154,7 +154,10 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
     if kind == "empty":
         rule = f"{place} is no model folder: it has no config.json"
     if kind == "none":
-        given, rule = "", "generator.path is a model folder or a hub name, got nothing"
+        given, rule = (
+            "",
+            "generator.path is empty: name a model folder or a hub name with --generator.path",
+        )
     if kind == "missing":
         given, rule = "./nowhere", "cannot read ./nowhere: no such folder"
     if kind == "hub":
@@ -167,14 +170,14 @@ def test_a_wrong_model_is_one_line_before_anything_is_made(
         config = pretrained_models.small_config("gpt2", len(tokens), **size)
         pretrained_models.save_model(place, config)
     if kind == "words":
-        rule = f"is a token of the model's tokenizer, got 1 that are none, {words[0]!r} first"
+        rule = f"1 words of the task are no tokens of the model's tokenizer, {words[0]!r} first"
     if kind == "eos":
-        rule = "a generator's tokenizer has an end-of-text token (eos_token)"
+        rule = "has no end-of-text token (eos_token)"
     if kind == "window":
-        rule = "fit into the 8 tokens that the generator reads, got texts of"
+        rule = "and at least 1 before them do not fit into the 8 that the generator reads"
     if kind == "weights":
         (place / "model.safetensors").unlink()
-        rule = f"{place} holds a model that transformers can read"
+        rule = f"cannot read the model in {place}"
     output = tmp_path / "run"
     assert run("train", *FLAGS, "--generator.path", given, "--output", output) == 2
     said = capsys.readouterr().err.strip().splitlines()

@@ -163,7 +163,7 @@ def test_log_probs_at_collection_are_those_of_the_prompt() -> None:
 def test_collect_takes_prompts_with_their_numbers() -> None:
     trainer, _ = make(reward=as_reward(right))
     rng = torch.Generator().manual_seed(0)
-    with pytest.raises(ValueError, match="prompts together with their numbers"):
+    with pytest.raises(ValueError, match="prompts were given without their numbers"):
         collect(
             trainer.players.env,
             trainer.players.generator,

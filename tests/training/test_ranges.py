@@ -83,7 +83,7 @@ def test_a_number_outside_its_range_is_one_line_that_names_it() -> None:
         else:
             pytest.fail(f"{number} may be {value!r}")
         assert number.name in message
-        assert f"{rule}, got {value}" in message
+        assert f"is {value}, but must be {rule}" in message
         assert "\n" not in message
 
 
@@ -106,30 +106,45 @@ def test_no_range_admits_what_freezes_or_reverses_training() -> None:
     [
         (
             "rule: {kind: policy_gradient, update: {max_grad_norm: -1}}",
-            "rule.update.max_grad_norm is above 0, got -1.0",
+            "rule.update.max_grad_norm is -1.0, but must be above 0",
         ),
         (
             "rule: {kind: policy_gradient, update: {max_grad_norm: 0}}",
-            "rule.update.max_grad_norm is above 0, got 0.0",
+            "rule.update.max_grad_norm is 0.0, but must be above 0",
         ),
         (
             "rule: {kind: policy_gradient, kl_weight: .inf}",
-            "rule.kl_weight is at least 0 and at most 1e+12, got inf",
+            "rule.kl_weight is inf, but must be at least 0 and at most 1e+12",
         ),
         (
             "rule: {kind: policy_gradient, kl_weight: 1e300}",
-            "rule.kl_weight is at least 0 and at most 1e+12, got 1e+300",
+            "rule.kl_weight is 1e+300, but must be at least 0 and at most 1e+12",
         ),
-        ("generator: {kind: lstm, init_std: .nan}", "generator.init_std is at least 0, got nan"),
-        ("pretrain: {learning_rate: 1e-320}", "is above 0 and finite (1e-12 to 1e+38), got 1e-320"),
-        ("evaluation: {temperatures: [1, .nan]}", "temperatures is above 0 and finite, got nan"),
-        ("evaluation: {temperatures: [1, 1e309]}", "temperatures is above 0 and finite (1e-06"),
-        ("reward_weights: [.nan]", "reward_weights is between -1e+12 and 1e+12, got nan"),
-        (f"seed: {2**64}", "seed is 0 to 2**63 - 1, got 18446744073709551616"),
-        ("seed: ''", "seed is of type int, got ''"),
-        ("pretrain: {learning_rate: ''}", "pretrain.learning_rate is a number, got ''"),
-        ("checkpoint_seconds: .nan", "checkpoint_seconds is at least 0, got nan"),
-        (f"adversarial: {{batch_size: {2**64}}}", "is at least 1 and at most 2147483647, got 18"),
+        (
+            "generator: {kind: lstm, init_std: .nan}",
+            "generator.init_std is nan, but must be at least 0",
+        ),
+        (
+            "pretrain: {learning_rate: 1e-320}",
+            "is 1e-320, but must be above 0 and finite (1e-12 to 1e+38)",
+        ),
+        (
+            "evaluation: {temperatures: [1, .nan]}",
+            "temperatures[1] is nan, but must be above 0 and finite",
+        ),
+        (
+            "evaluation: {temperatures: [1, 1e309]}",
+            "temperatures[1] is inf, but must be above 0 and finite (1e-06",
+        ),
+        ("reward_weights: [.nan]", "reward_weights[0] is nan, but must be from -1e+12 to 1e+12"),
+        (f"seed: {2**64}", "seed is 18446744073709551616, but must be from 0 to 2**63 - 1"),
+        ("seed: ''", "seed is '', but must be of type int"),
+        ("pretrain: {learning_rate: ''}", "pretrain.learning_rate is '', but must be a number"),
+        ("checkpoint_seconds: .nan", "checkpoint_seconds is nan, but must be at least 0"),
+        (
+            f"adversarial: {{batch_size: {2**64}}}",
+            "is 18446744073709551616, but must be at least 1 and at most 2147483647",
+        ),
     ],
 )
 def test_a_file_with_such_a_number_is_refused(tmp_path: Path, written: str, rule: str) -> None:
@@ -143,11 +158,20 @@ def test_a_file_with_such_a_number_is_refused(tmp_path: Path, written: str, rule
 @pytest.mark.parametrize(
     ("flags", "rule"),
     [
-        (["--rule.update.max-grad-norm", "-1"], "rule.update.max_grad_norm is above 0, got -1.0"),
-        (["--rule.kl-weight", "inf"], "rule.kl_weight is at least 0 and at most 1e+12, got inf"),
-        (["--evaluation.temperatures", "1", "1e-320"], "temperatures is above 0 and finite (1e-06"),
-        (["--seed", str(2**64)], "seed is 0 to 2**63 - 1"),
-        (["--generator.init-std", "nan"], "generator.init_std is at least 0, got nan"),
+        (
+            ["--rule.update.max-grad-norm", "-1"],
+            "rule.update.max_grad_norm is -1.0, but must be above 0",
+        ),
+        (
+            ["--rule.kl-weight", "inf"],
+            "rule.kl_weight is inf, but must be at least 0 and at most 1e+12",
+        ),
+        (
+            ["--evaluation.temperatures", "1", "1e-320"],
+            "temperatures[1] is 1e-320, but must be above 0 and finite (1e-06",
+        ),
+        (["--seed", str(2**64)], "seed is 18446744073709551616, but must be from 0 to 2**63 - 1"),
+        (["--generator.init-std", "nan"], "generator.init_std is nan, but must be at least 0"),
     ],
 )
 def test_such_a_flag_is_refused(flags: list[str], rule: str) -> None:
@@ -158,7 +182,7 @@ def test_such_a_flag_is_refused(flags: list[str], rule: str) -> None:
 
 @pytest.mark.parametrize("flag", ["--config", "--config="])
 def test_an_empty_file_name_is_no_preset(flag: str) -> None:
-    with pytest.raises(SeqganError, match="--config takes a value, got none"):
+    with pytest.raises(SeqganError, match="--config needs a value after it"):
         configuration([flag] if flag.endswith("=") else [flag, ""])
 
 

@@ -301,7 +301,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_left_alone(
         (checkpoint / "manifest.json").unlink()
     logged = (folder / "metrics.jsonl").read_bytes()
     assert run("train", "--resume", folder) == 2
-    assert "a run to resume has an intact checkpoint, got none" in capfd.readouterr().err
+    assert " has no intact checkpoint to resume from" in capfd.readouterr().err
     assert (folder / "metrics.jsonl").read_bytes() == logged
 
 
@@ -429,7 +429,7 @@ def test_the_state_is_everything_that_the_rest_depends_on(
 
 
 def test_no_checkpoint_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="got none"):
+    with pytest.raises(CheckpointError, match="no intact checkpoint"):
         load_checkpoint(tmp_path / "none")
 
 
@@ -470,11 +470,11 @@ def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("flags", "rule"),
     [
-        ((), "adversarial.iterations is above 4, got 4"),
-        (("--pretrain.epochs", "9"), "pretrain.epochs stays 3, got 9"),
+        ((), "adversarial.iterations is 4, which leaves nothing to play: the fork begins after 4"),
+        (("--pretrain.epochs", "9"), "pretrain.epochs is 9, but was 3"),
         (
             ("--discriminator-training.pretrain-rounds", "9"),
-            "discriminator_training.pretrain_rounds stays 2, got 9",
+            "discriminator_training.pretrain_rounds is 9, but was 2",
         ),
         (
             ("--adversarial.iterations", "6", "--generator.hidden-size", "9"),
@@ -482,11 +482,11 @@ def test_a_fork_is_a_run_like_any_other(uninterrupted: Path, tmp_path: Path) -> 
         ),
         (
             ("--adversarial.iterations", "6", "--task.vocabulary-size", "7"),
-            "(6 words), got another (7 words)",
+            "the task has another vocabulary (7 words) than ",
         ),
-        (("--adversarial.iteratoins", "6"), "the nearest known one is --adversarial.iterations"),
+        (("--adversarial.iteratoins", "6"), "did you mean --adversarial.iterations"),
         (("--profile",), "--profile and --fork together"),
-        (("--resume", "elsewhere"), "train takes one of them"),
+        (("--resume", "elsewhere"), "together; train takes one of them"),
     ],
 )
 def test_a_fork_that_cannot_be_is_one_line_and_makes_nothing(
@@ -505,7 +505,7 @@ def test_a_fork_that_cannot_be_is_one_line_and_makes_nothing(
 
 def test_a_fork_of_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert fork(tmp_path, tmp_path / "fork") == 2
-    assert "a run is a folder with a config.yaml" in capfd.readouterr().err
+    assert "is no run: it has no config.yaml" in capfd.readouterr().err
 
 
 def state_and_fork(change: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

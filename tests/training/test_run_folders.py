@@ -36,7 +36,7 @@ def test_a_run_that_trains_is_not_continued(run: Path, capfd: pytest.CaptureFixt
     rows = (run / "metrics.jsonl").read_bytes()
     with locked_elsewhere(run) as holder:
         error = said(capfd, 2, "train", "--resume", run)
-        assert f"a run is trained by one process at a time, got {run}, which process" in error
+        assert f"{run} is in use by process " in error
         assert f" {holder.pid} on " in error
         assert error.count("\n") == 1
         assert (run / "metrics.jsonl").read_bytes() == rows
@@ -52,7 +52,7 @@ def test_a_run_that_holds_a_link_is_not_continued(
         place.rename(elsewhere)
     place.symlink_to(elsewhere)
     before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
-    assert f"got the link {place}" in said(capfd, 2, "train", "--resume", run)
+    assert f"{place} is a link, but" in said(capfd, 2, "train", "--resume", run)
     assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
 
 
@@ -66,5 +66,5 @@ def test_a_fork_without_checkpoints_does_not_begin_from_the_beginning(
         (run / "checkpoints").mkdir()
     rows = (run / "metrics.jsonl").read_bytes()
     error = said(capfd, 2, "train", "--resume", run)
-    assert "a run to resume has an intact checkpoint, got none" in error
+    assert " has no intact checkpoint to resume from" in error
     assert (run / "metrics.jsonl").read_bytes() == rows

@@ -129,7 +129,9 @@ def test_a_file_that_was_written_over_is_named_with_both_digests(content: str, p
     inputs = recorded(config)
     assert find(config, inputs) == config
     write(place, d__txt=content)
-    with pytest.raises(DataError, match=r"task.path of runs/a .* got d.txt with another") as error:
+    with pytest.raises(
+        DataError, match=r"d.txt, task.path of runs/a, has another content"
+    ) as error:
         find(config, inputs)
     assert f"sha256 {inputs[0].files[''][:12]} then, " in str(error.value)
     assert "\n" not in str(error.value)
@@ -213,9 +215,9 @@ def test_another_place_may_be_named_and_is_remembered(
     remember_places(moved, inputs, Path("runs/a"))
     assert find(config, inputs).task.path == str(far)
     far.write_text("two\n")
-    with pytest.raises(DataError, match=r"far\.txt with another content"):
+    with pytest.raises(DataError, match=r"far\.txt, task\.path of .*, has another content"):
         find(config, inputs)
-    with pytest.raises(DataError, match=r"far\.txt with another content"):
+    with pytest.raises(DataError, match=r"far\.txt, task\.path of .*, has another content"):
         find(moved, inputs)
 
 
@@ -302,7 +304,7 @@ def test_code_that_changed_is_not_exchanged_for_other_code(
     inputs = recorded(config)
     monkeypatch.chdir(place.parent / "elsewhere")
     write(Path(), r__py="def score(text):\n    return 2.0\n")
-    with pytest.raises(DataError, match=r"reward of .* got r.py with another content"):
+    with pytest.raises(DataError, match=r"r.py, reward of .*, has another content"):
         located(config, inputs, place / "runs" / "a", EVERYTHING)
 
 
@@ -314,7 +316,7 @@ def test_a_text_that_has_become_the_name_of_a_file_hides_no_change(place: Path) 
     write(place / "sub", file="new")
     assert find(config, inputs) == config
     write(place, r__py="def score(text):\n    return 2.0\n")
-    with pytest.raises(DataError, match=r"reward of runs/a .* got r.py with another content"):
+    with pytest.raises(DataError, match=r"r.py, reward of runs/a, has another content"):
         find(config, inputs)
 
 
@@ -378,7 +380,7 @@ def test_a_fork_takes_what_has_changed_and_says_so(
     with caplog.at_level(logging.WARNING):
         assert find(config, inputs, forking=True) == config
     (said,) = caplog.messages
-    assert "got d.txt with another content" in said
+    assert "d.txt, task.path of " in said
     assert said.endswith("; the fork goes on with it")
 
 

@@ -585,7 +585,7 @@ def test_a_loss_that_is_not_finite_stops_pretraining() -> None:
     trainer, memory = make_trainer()
     with torch.no_grad():
         next(trainer.players.generator.parameters()).fill_(torch.nan)
-    with pytest.raises(DivergedError, match="the pretraining loss is finite, got nan"):
+    with pytest.raises(DivergedError, match="the pretraining loss is nan, not finite"):
         trainer.train()
     assert memory.logged == []
 
@@ -594,7 +594,7 @@ def test_a_dev_nll_that_is_not_finite_stops_pretraining(monkeypatch: pytest.Monk
     """As where the last step of an epoch breaks the weights: its loss was finite."""
     monkeypatch.setattr("seqgan.learning.players.Players.nll_dev", lambda players: float("nan"))
     trainer, memory = make_trainer()
-    with pytest.raises(DivergedError, match="the dev NLL is finite, got nan"):
+    with pytest.raises(DivergedError, match="the dev NLL is nan, not finite"):
         trainer.train()
     assert memory.logged == []
 
@@ -604,7 +604,7 @@ def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
     assert trainer.players.discriminator is not None
     with torch.no_grad():
         trainer.players.discriminator.discriminator.output.bias.fill_(torch.nan)
-    with pytest.raises(DivergedError, match="the discriminator loss is finite, got nan"):
+    with pytest.raises(DivergedError, match="the discriminator loss is nan, not finite"):
         trainer.run(trainer.phase("adversary"))
     assert memory.logged == []
 
@@ -614,7 +614,7 @@ def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were(
     trainer, _ = make_trainer(changed(TINY, settings))
     trainer.phase("game").rule.kl_weight = math.nan  # no value is unknown, so it is not left out
     before = weights_of(trainer)
-    with pytest.raises(DivergedError, match="the policy-gradient loss is finite, got"):
+    with pytest.raises(DivergedError, match=r"the policy-gradient loss is .*, not finite"):
         trainer.phase("game").rule.step(trainer.players, trainer.rng)
     assert torch.equal(weights_of(trainer), before)
 
@@ -627,7 +627,7 @@ class Infinite(CountOfFirst):
 def test_a_reward_that_is_not_finite_stops_the_game() -> None:
     trainer, _ = make_trainer(reward=Infinite())
     with pytest.raises(
-        ValueError, match=r"'count' failed on row 0 .*: a reward is finite, got inf"
+        ValueError, match=r"'count' failed on row 0 .*: it gave inf, but a reward must be finite"
     ):
         trainer.phase("game").rule.step(trainer.players, trainer.rng)
 
@@ -886,7 +886,7 @@ def test_a_loss_that_is_not_finite_is_an_alert() -> None:
     (alert,) = alerts_of(trainer, memory)
     assert alert == (
         "diverged",
-        "pretrain generator, step 0 of 2: the pretraining loss is finite, got nan",
+        "pretrain generator, step 0 of 2: the pretraining loss is nan, not finite",
     )
 
 
@@ -901,7 +901,7 @@ def test_a_metric_that_nobody_listed_ends_the_run_and_is_no_divergence() -> None
     trainer, memory = make_trainer(reward=Mistyping())
     with pytest.raises(ConfigurationError) as error:
         trainer.train()
-    assert "named user/<name>, got 'rewards/count/seen/iteration'" in str(error.value)
+    assert "unknown metric 'rewards/count/seen/iteration'" in str(error.value)
     assert memory.alerts == []
 
 

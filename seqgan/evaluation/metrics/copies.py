@@ -130,7 +130,7 @@ class _Packed:
 
 def _find_copies(samples: _Packed, chunks: Iterable[_Packed]) -> Copies:
     if not len(samples.lengths):
-        raise DataError("copies are looked for in at least one sample, got none")
+        raise DataError("there are no samples to look for copies in, but at least one is needed")
     texts, spans = _TextSearch(samples), _SpanSearch(samples)
     for chunk in chunks:
         texts.look_in(chunk)

@@ -63,9 +63,11 @@ def frechet_floor(
             finite.
     """
     if len(real) < 4:
-        raise DataError(f"a Frechet floor needs at least 4 real texts, got {len(real)}")
+        raise DataError(
+            f"a Frechet floor of {len(real)} real texts cannot be computed: at least 4 are needed"
+        )
     if num_generated < 2:
-        raise DataError(f"num_generated is at least 2, got {num_generated}")
+        raise DataError(f"num_generated is {num_generated}, but must be at least 2")
     size = min(len(real) // 2, num_generated)
     order = np.random.default_rng(seed).permutation(len(real))
     distance = frechet_distance(real[order[:size]], real[order[size : 2 * size]])
@@ -213,12 +215,15 @@ def _checked(
     """Checks both sides and returns them in double precision."""
     if real.shape[1] != generated.shape[1]:
         raise DataError(
-            f"{metric} needs real and generated texts with as many features, got"
-            f" {real.shape[1]} and {generated.shape[1]}"
+            f"the real texts have {real.shape[1]} features and the generated ones"
+            f" {generated.shape[1]}, but {metric} needs as many of both"
         )
     for kind, side in (("real", real), ("generated", generated)):
         if len(side) < 2:
-            raise DataError(f"{metric} needs at least 2 {kind} texts, got {len(side)}")
+            raise DataError(f"{metric} has {len(side)} {kind} texts, but needs at least 2")
         if not np.isfinite(side).all():
-            raise DataError(f"{metric} needs finite features, got others among the {kind} texts'")
+            raise DataError(
+                f"the {kind} texts have features that are not finite, but {metric} needs"
+                " finite ones"
+            )
     return [np.asarray(side, dtype=np.float64) for side in (real, generated)]

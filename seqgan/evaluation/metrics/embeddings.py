@@ -67,7 +67,9 @@ def load_embedding(
         return WordLlamaEmbedding()
     if name == "minilm":
         return MiniLMEmbedding(device)
-    raise ConfigurationError(f"an embedding is one of {', '.join(EMBEDDINGS)}, got {name!r}")
+    raise ConfigurationError(
+        f"unknown embedding {name!r}; it must be one of {', '.join(EMBEDDINGS)}"
+    )
 
 
 class HashedEmbedding:
@@ -93,7 +95,7 @@ class HashedEmbedding:
     def __init__(self, real_texts: Sequence[str]) -> None:
         if not real_texts:
             raise ConfigurationError(
-                "the embedding hashed is fitted on at least 1 real text, got none"
+                "there is no real text to fit the embedding hashed on, but at least 1 is needed"
             )
         num_words = sum(len(split_words(text)) for text in real_texts)
         self.by_characters = num_words < 2 * len(real_texts)
@@ -235,6 +237,6 @@ def _package(embedding: str, module: str, distribution: str = "") -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise ConfigurationError(
-            f"the embedding {embedding} needs the package {distribution or module}:"
-            f" pip install 'seqgan[embeddings]' ({error})"
+            f"the package {distribution or module} is missing, which the embedding"
+            f" {embedding} needs: pip install 'seqgan[embeddings]' ({error})"
         ) from error

@@ -50,11 +50,13 @@ class LanguageModel:
         discount: float = DISCOUNT,
     ) -> None:
         if not len(texts):
-            raise DataError("a language model learns from at least one text, got none")
+            raise DataError(
+                "there are no texts to learn a language model from, but at least one is needed"
+            )
         if order < 1:
-            raise DataError(f"order is at least 1, got {order}")
+            raise DataError(f"order is {order}, but must be at least 1")
         if not 0 < discount < 1:
-            raise DataError(f"discount is between 0 and 1, got {discount}")
+            raise DataError(f"discount is {discount}, but must be above 0 and below 1")
         self._ids = {word: index for index, word in enumerate(dict.fromkeys(vocabulary))}
         # Ids after those of the words: the unknown word, the end, and the start of a text.
         self._unknown = len(self._ids)

@@ -67,8 +67,8 @@ def bleu_pairs(
     """
     if len(hypotheses) != len(references) or not len(hypotheses):
         raise DataError(
-            f"paired BLEU needs one reference for each of at least one hypothesis,"
-            f" got {len(references)} for {len(hypotheses)}"
+            f"there are {len(references)} references for {len(hypotheses)} hypotheses, but"
+            " paired BLEU needs one for each, and at least one"
         )
     _require_order("max_order", max_order, MIN_ORDER)
     # A word with the number of its pair is found in its own pair only.
@@ -116,7 +116,7 @@ def sentence_self_bleu(
             1..len(texts), or `num_hypotheses` without `rng`.
     """
     if len(texts) < 2:
-        raise DataError(f"Self-BLEU needs at least 2 texts, got {len(texts)}")
+        raise DataError(f"Self-BLEU has {len(texts)} texts, but needs at least 2")
     _require_order("max_order", max_order, MIN_ORDER)
     hypotheses = _draw_hypotheses(len(texts), num_hypotheses, rng)
     matches = [
@@ -279,17 +279,17 @@ def _draw_hypotheses(
     if num_hypotheses is None:
         return range(num_texts)
     if rng is None:
-        raise DataError("rng is needed to draw num_hypotheses texts, got None")
+        raise DataError("num_hypotheses is given without rng, which is needed to draw them")
     if not 1 <= num_hypotheses <= num_texts:
-        raise DataError(f"num_hypotheses is 1 to {num_texts}, got {num_hypotheses}")
+        raise DataError(f"num_hypotheses is {num_hypotheses}, but must be 1 to {num_texts}")
     return rng.choice(num_texts, size=num_hypotheses, replace=False).tolist()
 
 
 def _require_texts(metric: str, kind: str, texts: Sequence[Text]) -> None:
     if len(texts) == 0:
-        raise DataError(f"{metric} needs at least one {kind}, got none")
+        raise DataError(f"{metric} has no {kind}, but needs at least one")
 
 
 def _require_order(name: str, order: int, minimum: int) -> None:
     if order < minimum:
-        raise DataError(f"{name} is at least {minimum}, got {order}")
+        raise DataError(f"{name} is {order}, but must be at least {minimum}")

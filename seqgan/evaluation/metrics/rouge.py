@@ -28,8 +28,8 @@ def rouge_pairs(
     """
     if len(hypotheses) != len(references) or not len(hypotheses):
         raise DataError(
-            f"paired ROUGE needs one reference for each of at least one hypothesis,"
-            f" got {len(references)} for {len(hypotheses)}"
+            f"there are {len(references)} references for {len(hypotheses)} hypotheses, but"
+            " paired ROUGE needs one for each, and at least one"
         )
     scores = [_rouge(*pair) for pair in zip(hypotheses, references, strict=True)]
     return dict(zip(METRICS, np.array(scores).T, strict=True))

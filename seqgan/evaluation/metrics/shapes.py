@@ -70,5 +70,6 @@ def _entropy(p: Float[np.ndarray, " bin"]) -> float:
 def _require_texts(samples: Sequence[Text], real: Sequence[Text]) -> None:
     if not len(samples) or not len(real):
         raise DataError(
-            f"a divergence needs texts on both sides, got {len(samples)} and {len(real)}"
+            f"there are {len(samples)} samples and {len(real)} real texts, but the"
+            " divergence needs texts on both sides"
         )

@@ -49,9 +49,9 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
     try:
         text = read_table(path)
     except FileNotFoundError as error:
-        raise DataError(f"--points names a CSV file, got {path}: no such file") from error
+        raise DataError(f"cannot read the points {path}: no such file") from error
     except (OSError, DataError) as error:
-        raise DataError(f"--points names a readable CSV file, {path}: {error}") from error
+        raise DataError(f"cannot read the points: {error}") from error
     try:
         with StringIO(text, newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -65,8 +65,7 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
                 where = f"{path} line {reader.line_num}"
                 if len(row) != len(header):
                     raise DataError(
-                        f"{where}: a row has a cell for each of {len(header)} columns,"
-                        f" got {len(row)}"
+                        f"{where} has {len(row)} cells, but the header has {len(header)} columns"
                     )
                 model = next(
                     (
@@ -85,10 +84,10 @@ def read_points(path: Path, panels: Sequence[Panel]) -> list[PublishedCurve]:
                 )
     except csv.Error as error:
         where = f"{path} line {reader.line_num}"
-        raise DataError(f"--points names a readable CSV file, {where}: {error}") from error
+        raise DataError(f"{where} is not well-formed CSV: {error}") from error
     published = [PublishedCurve(model, tuple(points)) for model, points in curves.items()]
     if not any(curve.on(panel) for curve in published for panel in panels):
-        raise DataError(f"{path}: a file of points has at least one with both axes, got none")
+        raise DataError(f"{path} has no point with both axes, but must have at least one")
     return published
 
 
@@ -100,13 +99,14 @@ def _columns(path: Path, header: Sequence[str], panels: Sequence[Panel]) -> dict
         places = [index for index, column in enumerate(header) if _matches(column, axes[name])]
         if len(places) > 1:
             both = " and ".join(repr(header[index]) for index in places)
-            raise DataError(f"{path}: one column is {name}, got {both}")
+            raise DataError(f"{path} has more than one column for {name}: {both}")
         if places:
             columns[name] = places[0]
     if not any({panel.quality.name, panel.diversity.name} <= set(columns) for panel in panels):
         needed = " or ".join(f"{panel.quality.name} and {panel.diversity.name}" for panel in panels)
         raise DataError(
-            f"{path}: the columns are {needed}, got {', '.join(header) if header else 'none'}"
+            f"{path} has the columns {', '.join(header) if header else 'none'}, but must"
+            f" have {needed}"
         )
     return columns
 
@@ -127,4 +127,4 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise DataError(f"{where} is a number, got {cell!r}") from error
+        raise DataError(f"{where} is {cell!r}, but must be a number") from error

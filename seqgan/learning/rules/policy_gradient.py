@@ -59,7 +59,9 @@ class PolicyGradientConfig:
     def __post_init__(self) -> None:
         check_settings("rule", self)
         if self.kl_target > 0 and self.kl_weight == 0:
-            raise ConfigurationError("rule.kl_weight is above 0 where there is a kl_target, got 0")
+            raise ConfigurationError(
+                "rule.kl_weight is 0, but must be above 0 where there is a kl_target"
+            )
 
     def build(self, players: Players) -> "PolicyGradient":
         """The rule, ready to improve `players.generator`.
@@ -69,8 +71,8 @@ class PolicyGradientConfig:
         """
         if self.baseline == "leave_one_out" and players.batch_size < 2:
             raise ConfigurationError(
-                "adversarial.batch_size is at least 2 with the leave_one_out baseline, got"
-                f" {players.batch_size}"
+                f"adversarial.batch_size is {players.batch_size}, but must be at least 2"
+                " with the leave_one_out baseline"
             )
         return PolicyGradient(self, players.generator)
 

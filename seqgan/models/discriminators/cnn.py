@@ -41,8 +41,9 @@ class CNNDiscriminatorConfig:
         check_settings("discriminator", self)
         if len(self.filter_sizes) != len(self.num_filters) or not self.filter_sizes:
             raise ConfigurationError(
-                "discriminator.filter_sizes and num_filters have one entry per group, got"
-                f" {len(self.filter_sizes)} and {len(self.num_filters)}"
+                f"discriminator.filter_sizes has {len(self.filter_sizes)} entries and"
+                f" num_filters has {len(self.num_filters)}, but both must have one entry"
+                " per group"
             )
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "CNNDiscriminator":
@@ -77,7 +78,8 @@ class CNNDiscriminator(Discriminator):
         ]
         if not groups:
             raise ConfigurationError(
-                f"a filter is at most max_length ({max_length}) wide, got none"
+                f"all filters are wider than max_length ({max_length}), but at least one"
+                " must fit; give a smaller one in --discriminator.filter-sizes"
             )
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.embedding_size, count, size) for size, count in groups
@@ -103,7 +105,8 @@ class CNNDiscriminator(Discriminator):
         longest = int(sequences.lengths.max()) if len(sequences) else 0
         if longest > self.max_length:
             raise ConfigurationError(
-                f"sequences have at most {self.max_length} tokens, got {longest}"
+                f"one sequence has {longest} tokens, more than the {self.max_length} of the"
+                " discriminator"
             )
         # A window that holds nothing but padding always gives the same response. One such window
         # behind the longest text represents all others, so the input may be narrower.

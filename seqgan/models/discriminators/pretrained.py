@@ -61,8 +61,8 @@ class PretrainedDiscriminatorConfig:
         expand_home(self, "path")
         if self.body == "full" and self.dtype != "float32":
             raise ConfigurationError(
-                "discriminator.dtype is float32 where the whole body trains (precision bfloat16"
-                f" makes its arithmetic faster), got {self.dtype}"
+                f"discriminator.dtype is {self.dtype}, but must be float32 where the whole"
+                " body trains (precision bfloat16 makes its arithmetic faster)"
             )
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> "PretrainedDiscriminator":
@@ -103,7 +103,7 @@ class PretrainedDiscriminator(Discriminator):
         last = int(body.config.num_hidden_layers)
         if any(not 0 <= layer <= last for layer in config.layers):
             raise ModelFolderError(
-                f"discriminator.layers are from 0 to the body's {last}, got {config.layers}"
+                f"discriminator.layers are {config.layers}, but must be from 0 to the body's {last}"
             )
         if config.layers and config.body != "frozen":
             _freeze_unread(body, config.layers)
@@ -296,7 +296,8 @@ def _load_body(place: str, config: PretrainedDiscriminatorConfig) -> Any:
     body = load_model(place, "AutoModel", dtype=getattr(torch, config.dtype))
     if body.config.is_encoder_decoder:
         raise ModelFolderError(
-            f"a discriminator's body is an encoder or a causal LM, {place} is an encoder-decoder"
+            f"{place} is an encoder-decoder, but a discriminator's body must be an encoder"
+            " or a causal LM"
         )
     if hasattr(body, "pooler"):
         body.pooler = None  # it reads the first token; this class pools by itself
@@ -309,8 +310,8 @@ def _with_end_mark(tokenizer: Any, place: str) -> Any:
     if not _marks_ends(tokenizer):
         if tokenizer.eos_token is None:
             raise ModelFolderError(
-                f"a discriminator's tokenizer marks the ends of texts (cls, sep or eos), {place}"
-                " has no such token"
+                f"the tokenizer in {place} has no token that marks the ends of texts (cls,"
+                " sep or eos), which a discriminator needs"
             )
         ids = tokenizer("")["input_ids"]  # bos, if the tokenizer has one
         before, eos = tokenizer.convert_ids_to_tokens(ids), tokenizer.eos_token
@@ -338,8 +339,8 @@ def _window(config: PretrainedDiscriminatorConfig, body: Any, tokenizer: Any) ->
     window = min([limit for limit in limits if limit and limit < UNLIMITED], default=512)
     if config.max_tokens > window:
         raise ModelFolderError(
-            f"discriminator.max_tokens is at most the body's window, {window},"
-            f" got {config.max_tokens}"
+            f"discriminator.max_tokens is {config.max_tokens}, but must be at most the"
+            f" body's window, {window}"
         )
     return config.max_tokens or window
 

@@ -66,7 +66,9 @@ class PretrainedGeneratorConfig:
 
     def build(self, vocabulary: Vocabulary) -> "PretrainedGenerator":
         if not self.path:
-            raise ModelFolderError("generator.path is a model folder or a hub name, got nothing")
+            raise ModelFolderError(
+                "generator.path is empty: name a model folder or a hub name with --generator.path"
+            )
         return PretrainedGenerator(self, vocabulary)
 
 
@@ -156,8 +158,8 @@ class PretrainedGenerator(ProjectedGenerator):
         )
         if int(ids.max()) >= num_rows:
             raise ModelFolderError(
-                f"each token of the task is one of the model's, got {config.path} with {num_rows}"
-                f" of them and the id {int(ids.max())} in its tokenizer"
+                f"the tokenizer in {config.path} has the id {int(ids.max())}, but the model"
+                f" there has only {num_rows} tokens"
             )
         self.register_buffer("ids", ids, persistent=False)
         action_ids = ids[: self.num_actions]
@@ -208,11 +210,11 @@ class PretrainedGenerator(ProjectedGenerator):
         name = f"{self.config.path} ({type(self.causal_model).__name__})"
         logits, layers = self._read(ids, columns)
         if not torch.allclose(logits[0, 0].float(), logits[1, 0].float(), atol=1e-4, rtol=1e-3):
-            raise ModelFolderError(f"a generator sees no later token, got {name}, which does")
+            raise ModelFolderError(f"the model {name} sees later tokens, as no generator may")
         if not layers or any(keys is None or keys.shape[2] != 2 for keys, _ in layers):
             raise ModelFolderError(
-                "a pretrained generator remembers a text as keys and values of all its tokens,"
-                f" got {name}, which does not"
+                f"the model {name} does not remember a text as keys and values of all its"
+                " tokens, as a pretrained generator must"
             )
         self.column_elements = sum(part[0, :, 0].numel() for layer in layers for part in layer)
         if type(self._head) is nn.Linear:
@@ -353,8 +355,8 @@ class PretrainedGenerator(ProjectedGenerator):
         """
         if different := self.trained ^ set(state_dict):
             raise ConfigurationError(
-                f"a generator's state has the {len(self.trained)} parameters that train, got"
-                f" {len(state_dict)}; {min(different)!r} is in one of both only"
+                f"the generator's state has {len(state_dict)} parameters, but"
+                f" {len(self.trained)} train; {min(different)!r} is in one of both only"
             )
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
@@ -379,8 +381,8 @@ def _load(config: PretrainedGeneratorConfig) -> Any:
     )
     if missing := sorted(report["missing_keys"]):
         raise ModelFolderError(
-            f"a generator's folder has all weights of a causal language model, {config.path} lacks"
-            f" {len(missing)}, {missing[0]} first"
+            f"the folder {config.path} lacks {len(missing)} weights of a causal language"
+            f" model, {missing[0]} first"
         )
     if config.gradient_checkpointing:
         _checkpoint_layers(model, config.path)
@@ -409,8 +411,9 @@ def _with_adapter(model: Any, config: PretrainedGeneratorConfig) -> Any:
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelFolderError(
-            "generator.lora_targets are layers of the model, got"
-            f" {', '.join(config.lora_targets) or 'those usual for it'}: {reason}"
+            "generator.lora_targets are"
+            f" {', '.join(config.lora_targets) or 'those usual for it'}, but must be layers"
+            f" of the model: {reason}"
         ) from error
 
 
@@ -424,7 +427,7 @@ def _checkpoint_layers(model: nn.Module, path: str) -> None:
     layers = [layer for layer in model.modules() if isinstance(layer, kind)]
     if not layers:
         raise ModelFolderError(
-            f"generator.gradient_checkpointing needs a model whose layers allow it, {path} does not"
+            f"generator.gradient_checkpointing is on, but the layers of {path} do not allow it"
         )
     for layer in layers:
         layer.forward = MethodType(_forward_again, layer)  # a copy of the layer gets its own

@@ -84,7 +84,7 @@ def find_rewards(
         reward = find_reward(spec, task, others, device)
         if any(reward is other for other in rewards):
             raise ConfigurationError(
-                f"reward {spec!r}: a reward is given once, got the same object twice"
+                f"reward {spec!r} is the same object as another, but a reward must be given once"
             )
         names, name, number = {other.name for other in rewards}, reward.name, 2
         while reward.name in names:
@@ -130,7 +130,7 @@ def find_reward(
     judge = _judge(loaded, parsed, {"task": task, "device": device}, how.get("takes"))
     if isinstance(judge, RewardModel) and not isinstance(judge, type):
         if how:
-            raise wrong(parsed, f"{' and '.join(how)} is for functions, got a reward model")
+            raise wrong(parsed, f"{' and '.join(how)} is for functions, but this is a reward model")
         return judge
     vocabulary = None if task is None else task.vocabulary
     try:
@@ -197,7 +197,7 @@ def _told_apart(loaded: Any, spec: Spec) -> tuple[Spec, dict[str, Any]]:
     own = _parameters(loaded)
     how = {name: v for name, v in (spec.arguments or {}).items() if name in HOW and name not in own}
     if how.get("messages") not in (None, True, False):
-        raise wrong(spec, f"messages is True or False, got {how['messages']!r}")
+        raise wrong(spec, f"messages is {how['messages']!r}, but must be True or False")
     if not how or spec.arguments is None:
         return spec, {}
     rest = {name: value for name, value in spec.arguments.items() if name not in how}

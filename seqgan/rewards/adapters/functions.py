@@ -47,7 +47,10 @@ def as_reward(
         ConfigurationError: the object is no reward, or its parameters do not say what it takes.
     """
     if isinstance(judge, type):
-        raise ConfigurationError(f"a reward is an object, got the class {judge.__name__} itself")
+        raise ConfigurationError(
+            f"the class {judge.__name__} itself is given as a reward, but a reward must be"
+            " an object"
+        )
     if isinstance(judge, RewardModel):
         return judge
     if isinstance(judge, nn.Module):
@@ -55,12 +58,13 @@ def as_reward(
     if hasattr(judge, "score"):
         missing = [field for field in ("name", "per_token") if not hasattr(judge, field)]
         raise ConfigurationError(
-            f"a reward model has score, name and per_token, got a {type(judge).__name__} without"
-            f" {' and '.join(missing)}"
+            f"the {type(judge).__name__} has no {' and '.join(missing)}, but a reward model"
+            " must have score, name and per_token"
         )
     if not callable(judge):
         raise ConfigurationError(
-            f"a reward is a reward model, a function or a module, got a {type(judge).__name__}"
+            f"the {type(judge).__name__} is no reward: it must be a reward model, a"
+            " function or a module"
         )
     return FunctionReward(judge, name, takes, messages, vocabulary)
 

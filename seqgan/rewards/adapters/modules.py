@@ -26,9 +26,9 @@ class ModuleReward(Reward):
     def __init__(self, module: nn.Module, name: str | None = None) -> None:
         if any(cls.__module__.startswith("transformers.") for cls in type(module).__mro__):
             raise ConfigurationError(
-                "a classifier of transformers judges text through its own tokenizer: give its"
-                " folder to seqgan.rewards.adapters.huggingface.ClassifierReward, got a"
-                f" {type(module).__name__}"
+                f"the {type(module).__name__} is a classifier of transformers, which judges"
+                " text through its own tokenizer: give its folder to"
+                " seqgan.rewards.adapters.huggingface.ClassifierReward"
             )
         self.module = module
         self.name = type(module).__name__ if name is None else name
@@ -48,12 +48,14 @@ class ModuleReward(Reward):
             got = (
                 tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
             )
-            raise RewardError(self.name, f"gives one value per text, ({size},), got {got}")
+            raise RewardError(
+                self.name, f"it gave {got}, but must give one value per text, ({size},)"
+            )
         scores = scores.view(size).float().to(here)
         wrong = ~scores.isfinite()
         if bool(wrong.any()):
             row = int(wrong.nonzero()[0, 0])
-            problem = f"a value is a finite number, got {float(scores[row])}"
+            problem = f"it gave {float(scores[row])}, but must give a finite number"
             raise RewardError(self.name, problem, row, text_of(sequences, row))
         return scores
 

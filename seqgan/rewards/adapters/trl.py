@@ -84,13 +84,13 @@ class TrlFunction:
     ) -> None:
         if vocabulary is not None and tokenizer is not None:
             raise ConfigurationError(
-                "texts are numbered by a vocabulary or by a tokenizer, got both; a vocabulary of"
-                " subwords knows its own tokenizer"
+                "both a vocabulary and a tokenizer are given, but one of them must number"
+                " the texts; a vocabulary of subwords knows its own tokenizer"
             )
         if max_length is not None and max_length < 1:
-            raise ConfigurationError(f"max_length is at least 1, got {max_length}")
+            raise ConfigurationError(f"max_length is {max_length}, but must be at least 1")
         if remember < 0:
-            raise ConfigurationError(f"remember is at least 0, got {remember}")
+            raise ConfigurationError(f"remember is {remember}, but must be at least 0")
         self.reward_model = as_reward(reward)
         self.__name__ = self.reward_model.name
         self.vocabulary = vocabulary
@@ -152,14 +152,14 @@ class TrlFunction:
         """
         if self._coding is None:
             raise RewardError(
-                self.__name__, "only a vocabulary or a tokenizer can number texts, got none"
+                self.__name__, "there is neither a vocabulary nor a tokenizer to number the texts"
             )
         rows = []
         contexts = [""] * len(texts) if prompts is None else prompts
         for index, (text, prompt) in enumerate(zip(texts, contexts, strict=True)):
             ids = self._ended(self._number(index, text))
             if not ids:
-                raise RewardError(self.__name__, "a real text has a token, got none", index, text)
+                raise RewardError(self.__name__, "the real text has no token", index, text)
             rows.append(Completion(prompt, text, self._coding.prompt(prompt, None), ids, {}))
         return self._batch(rows)
 
@@ -200,7 +200,9 @@ class TrlFunction:
         if self.vocabulary is None:
             if emitted is None:
                 raise RewardError(
-                    self.__name__, "without a vocabulary completion_ids are needed, got none", index
+                    self.__name__,
+                    "there are no completion_ids, which are needed without a vocabulary",
+                    index,
                 )
             return emitted[: self.max_length]
         ids = self._number(index, text)
@@ -219,7 +221,7 @@ class TrlFunction:
         except KeyError as error:
             raise RewardError(
                 self.__name__,
-                f"every word is in the vocabulary where that has no unk_word, got {error}",
+                f"the word {error} is not in the vocabulary, which has no unk_word",
                 index,
                 text,
             ) from error

@@ -31,7 +31,9 @@ class Length(Reward):
 
     def __init__(self, target: int, tolerance: int = 0, falloff: str = "linear") -> None:
         if falloff not in ("linear", "squared"):
-            raise ConfigurationError(f"length's falloff is linear or squared, got {falloff!r}")
+            raise ConfigurationError(
+                f"length's falloff is {falloff!r}, but must be linear or squared"
+            )
         self.target = checked("length's target", target, Size)
         self.tolerance = checked("length's tolerance", tolerance, Count)
         self.falloff: str = falloff

@@ -71,7 +71,5 @@ def true_likelihood(task: Task, floor: float = -10.0) -> TrueLikelihood:
         ConfigurationError: the task's distribution is unknown.
     """
     if task.exact is None:
-        raise ConfigurationError(
-            "true_likelihood needs a task whose distribution is known, got one without"
-        )
+        raise ConfigurationError("the task has no known distribution, which true_likelihood needs")
     return TrueLikelihood(task.exact, floor)

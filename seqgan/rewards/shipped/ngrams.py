@@ -41,7 +41,7 @@ class NgramPrecision(Reward):
         brevity_penalty: bool = True,
     ) -> None:
         if not len(references):
-            raise ConfigurationError("ngram_precision needs at least one reference, got none")
+            raise ConfigurationError("ngram_precision has no references, but needs at least one")
         checked("ngram_precision's max_order", max_order, Size)
         self.table = NgramTable.of_sequences([references], num_ids, max_order)
         self.reference_lengths = words_of(references)[1].unique()
@@ -86,7 +86,7 @@ def ngram_precision(
         ConfigurationError: `num_references` or `max_order` is below 1.
     """
     if num_references < 1:
-        raise ConfigurationError(f"num_references is at least 1, got {num_references}")
+        raise ConfigurationError(f"num_references is {num_references}, but must be at least 1")
     rng = torch.Generator().manual_seed(seed)
     references = task.real("train", min(num_references, task.size("train")), rng)
     return NgramPrecision(references, task.vocabulary.size, max_order, brevity_penalty)

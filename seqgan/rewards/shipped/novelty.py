@@ -108,4 +108,4 @@ def novelty(task: Task, measure: str = "span", ngram_size: int = 4) -> Reward:
         return SpanNovelty(NgramTable.of_sequences(chunks, task.vocabulary.size, task.max_length))
     if measure == "ngrams":
         return NgramNovelty(NgramTable.of_sequences(chunks, task.vocabulary.size, ngram_size))
-    raise ConfigurationError(f"novelty's measure is span, ngrams or text, got {measure!r}")
+    raise ConfigurationError(f"novelty's measure is {measure!r}, but must be span, ngrams or text")

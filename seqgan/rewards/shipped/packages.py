@@ -58,5 +58,7 @@ def _package(reward: str, module: str, distribution: str = "") -> ModuleType:
     except ImportError as error:
         package = distribution or module.partition(".")[0]
         raise RewardError(
-            reward, f"it needs the package {package}: pip install 'seqgan[rewards]' ({error})"
+            reward,
+            f"the package {package} is missing, which it needs: pip install"
+            f" 'seqgan[rewards]' ({error})",
         ) from error

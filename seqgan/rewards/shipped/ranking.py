@@ -82,7 +82,7 @@ class RankingReward(Reward):
         max_grad_norm: float = math.inf,
     ) -> None:
         if not len(references) or not len(comparisons):
-            raise ConfigurationError("rankgan needs references and comparisons, got none of one")
+            raise ConfigurationError("rankgan has no references or no comparisons, but needs both")
         self.ranker = ranker
         self.optimizer = optimizer
         self.references = references
@@ -101,7 +101,7 @@ class RankingReward(Reward):
         )
         if bool(ranks.isnan().any()):  # as a reward, NaN would mean "does not apply"
             row = int(ranks.isnan().nonzero()[0, 0])
-            raise RewardError(self.name, "its log rank is a number, got nan", row)
+            raise RewardError(self.name, "its log rank is nan, but must be a number", row)
         return ranks.to(sequences.tokens.device)
 
     def update(self, real: Sequences, generated: Sequences) -> Metrics:
@@ -211,7 +211,7 @@ def rankgan(
                 RecurrentDiscriminatorConfig(), task.vocabulary, task.max_length
             )
         else:
-            raise ConfigurationError(f"rankgan's kind is cnn or gru, got {kind!r}")
+            raise ConfigurationError(f"rankgan's kind is {kind!r}, but must be cnn or gru")
     ranker = ranker.to(device)
     return RankingReward(
         ranker,

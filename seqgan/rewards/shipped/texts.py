@@ -46,12 +46,12 @@ class Regex(TextReward):
 
     def __init__(self, pattern: str, where: str = "search") -> None:
         if where not in ("search", "fullmatch"):
-            raise ConfigurationError(f"regex's where is search or fullmatch, got {where!r}")
+            raise ConfigurationError(f"regex's where is {where!r}, but must be search or fullmatch")
         try:
             compiled = re.compile(pattern)
         except re.error as error:
             raise ConfigurationError(
-                f"regex's pattern is a regular expression, got {pattern!r}: {error}"
+                f"regex's pattern {pattern!r} is no regular expression: {error}"
             ) from error
         self.match = compiled.search if where == "search" else compiled.fullmatch
 
@@ -78,7 +78,9 @@ class Lexicon(TextReward):
 
     def __init__(self, weights: Mapping[str, float], reduction: str = "mean") -> None:
         if reduction not in ("mean", "sum"):
-            raise ConfigurationError(f"lexicon's reduction is mean or sum, got {reduction!r}")
+            raise ConfigurationError(
+                f"lexicon's reduction is {reduction!r}, but must be mean or sum"
+            )
         self.weights = _lowercase(weights)
         self.reduction = reduction
 
@@ -130,10 +132,10 @@ def lexicon(
             has another form.
     """
     if isinstance(words, str):
-        raise ConfigurationError(f"lexicon's words are a mapping or a list, got {words!r}")
+        raise ConfigurationError(f"lexicon's words are {words!r}, but must be a mapping or a list")
     if bool(words) == bool(path):
         raise ConfigurationError(
-            f"lexicon takes one of words and path, got words {words!r}, path {path!r}"
+            f"lexicon's words are {words!r} and its path is {path!r}, but it takes one of them"
         )
     if path:
         return Lexicon(read_weights(Path(os.path.expanduser(path))), reduction)
@@ -155,7 +157,7 @@ def read_weights(path: Path) -> dict[str, float]:
     try:
         lines = list(file_lines(path))
     except DataError as error:
-        raise ConfigurationError(f"a word list is a UTF-8 file, got {path}: {error}") from error
+        raise ConfigurationError(f"cannot read the word list {path}: {error}") from error
     weights = {}
     for number, line in enumerate(lines, start=1):
         word, tab, weight = line.strip().partition("\t")
@@ -164,8 +166,8 @@ def read_weights(path: Path) -> dict[str, float]:
                 weights[word] = float(weight) if tab else 1.0
         except ValueError as error:
             raise ConfigurationError(
-                f"{path}, line {number}: a line is a word, or a word, a tab and a number,"
-                f" got {line!r}"
+                f"{path}, line {number} is {line!r}, but must be a word, or a word, a tab"
+                " and a number"
             ) from error
     return weights
 
@@ -173,12 +175,12 @@ def read_weights(path: Path) -> dict[str, float]:
 def _lowercase(weights: Mapping[str, float]) -> dict[str, float]:
     """Turns the words of a list to lower case, as `split_words` returns them, and checks them."""
     if not weights:
-        raise ConfigurationError("a word list has at least one word, got none")
+        raise ConfigurationError("the word list is empty, but must have at least one word")
     lowercase = {}
     for word, weight in weights.items():
         if len(words := split_words(word)) != 1:
             raise ConfigurationError(
-                f"a listed word is one word without spaces or hyphens, got {word!r}"
+                f"the word list has {word!r}, but each must be one word without spaces or hyphens"
             )
         lowercase[words[0]] = float(checked(f"the weight of {word!r}", weight, Signed))
     return lowercase

@@ -52,8 +52,9 @@ class WordNumbers:
         ranked = rank_words(words, counts, self.min_count)
         if len(ranked) < 2:
             raise TextFileError(
-                f"{name}: at least 2 {self.unit}s occur min_count={self.min_count} times or"
-                f" more in the training split, got {len(ranked)} of {int((counts > 0).sum())}"
+                f"{name} has {len(ranked)} of {int((counts > 0).sum())} {self.unit}s that"
+                f" occur --task.min-count {self.min_count} times or more in the training"
+                " split, but at least 2 are needed"
             )
         kept = (UNKNOWN, *(words[number] for number in ranked))
         vocabulary = Vocabulary(kept, level=self.level, unk_word=UNKNOWN)

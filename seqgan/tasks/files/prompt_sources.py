@@ -21,7 +21,7 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
         ModelFolderError: the package `datasets` is missing.
     """
     if not path:
-        raise TextFileError("task.path names prompts and continuations (--task.path FILE)")
+        raise TextFileError("task.path is empty: name a file of prompts with --task.path FILE")
     place = Path(path)
     if place.suffix.lower() in (".jsonl", ".csv") and not place.is_dir():
         return place.name, stream_records(place), f"; sha256 {hash_file(place)[:12]}"
@@ -30,8 +30,8 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
     name, _, split = path.partition(":")
     if place.exists() or path.startswith((".", "/", "~")) or name.count("/") != 1:
         raise TextFileError(
-            "prompts come from a .jsonl or .csv file, a folder that save_to_disk wrote or a hub"
-            f" name (user/name:split), got {path}"
+            f"cannot read prompts from {path}, which is no .jsonl or .csv file, no folder"
+            " that save_to_disk wrote and no hub name (user/name:split)"
         )
     load = package("datasets").load_dataset
     return path, _dataset_records(path, load, name, split=split or "train"), ""
@@ -46,10 +46,10 @@ def _dataset_records(
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TextFileError(
-            f"{path} is a data set on the disk, or on a hub that can be reached: {reason}"
+            f"cannot read {path} as a data set on the disk or on a hub: {reason}"
         ) from error
     if isinstance(data, Mapping):
         if "train" not in data:
-            raise TextFileError(f"{path}: a data set has a split train, got {', '.join(data)}")
+            raise TextFileError(f"{path} has no split train, but {', '.join(data)}")
         data = data["train"]
     return ((f"{path}, row {number}", row) for number, row in enumerate(data, 1))

@@ -85,8 +85,8 @@ class PromptsConfig:
         expand_home(self, "path", "tokenizer")
         if self.prompt_column == self.continuation_column:
             raise DataError(
-                "task.prompt_column and continuation_column are two columns,"
-                f" got {self.prompt_column!r} twice"
+                "task.prompt_column and task.continuation_column are both"
+                f" {self.prompt_column!r}, but must be two columns"
             )
         check_fractions(self.dev_fraction, self.test_fraction)
 
@@ -124,8 +124,9 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
     """
     if window is not None and config.max_length >= window:
         raise TextFileError(
-            f"task.max_length leaves room for a prompt in the model's context window of {window}"
-            f" tokens, got {config.max_length}"
+            f"task.max_length is {config.max_length}, which leaves no room for a prompt in"
+            f" the model's context window of {window} tokens; give a smaller"
+            " --task.max-length"
         )
     name, records, note = open_records(config.path)
     cut: SubwordNumbers | WordNumbers = WordNumbers(
@@ -177,10 +178,10 @@ def encode_prompts(
             for text in texts
         ]
     if not rows:
-        raise DataError("at least one prompt is continued, got none")
+        raise DataError("there is no prompt, but at least one is needed")
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
         if not text.strip() or not len(row):
-            raise DataError(f"prompt {number}: a prompt is a text, got {text!r}")
+            raise DataError(f"prompt {number} is {text!r}, but must be a text that is not blank")
         _check_window(f"prompt {number}", len(row), config, window)
     lengths = np.array([len(row) for row in rows])
     prompts, mask = left_padded(np.concatenate(rows), lengths, vocabulary.pad_id)
@@ -226,7 +227,7 @@ def _read(
     prompts = cut.prompts([pair.messages or pair.prompt for pair in pairs])
     for (place, _), pair, row in zip(records, pairs, prompts, strict=True):
         if not pair.prompt.strip() or not len(row):
-            raise TextFileError(f"{place}: a prompt is a text, got {pair.prompt!r}")
+            raise TextFileError(f"{place}: the prompt is {pair.prompt!r}, but must be a text")
     continuations = cut.texts([pair.continuation for pair in pairs])
     rows = zip(records, pairs, prompts, continuations, strict=True)
     for (place, record), pair, prompt_row, continuation in rows:
@@ -248,24 +249,25 @@ def _check_length(place: str, length: int, config: PromptsConfig, window: int | 
     _check_window(place, length, config, window)
     if length > config.max_prompt_length:
         raise TextFileError(
-            f"{place}: a prompt has at most task.max_prompt_length={config.max_prompt_length}"
-            f" tokens, got {length}"
+            f"{place}: the prompt has {length} tokens, more than --task.max-prompt-length"
+            f" {config.max_prompt_length}"
         )
 
 
 def _check_window(place: str, length: int, config: PromptsConfig, window: int | None) -> None:
     if window is not None and length + config.max_length > window:
         raise TextFileError(
-            f"{place}: a prompt and a continuation (task.max_length) fit the model's context window"
-            f" of {window} tokens, got {length} + {config.max_length}"
+            f"{place}: the {length} tokens of the prompt and --task.max-length"
+            f" {config.max_length} of its continuation do not fit the model's context"
+            f" window of {window} tokens"
         )
 
 
 def _draw_splits(name: str, data: ReadRows, config: PromptsConfig) -> Labels:
     if data.num_distinct < 3:
         raise TextFileError(
-            f"{name}: at least 3 distinct prompts are needed, one for each of train, dev and test,"
-            f" got {data.num_distinct} ({_dropped(data, config)})"
+            f"{name} has {data.num_distinct} distinct prompts ({_dropped(data, config)}),"
+            " but at least 3 are needed, one for each of train, dev and test"
         )
     return draw_splits(
         np.array(data.firsts),

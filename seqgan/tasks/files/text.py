@@ -35,7 +35,13 @@ from seqgan.tasks.files.text_cache import (
     cache_key,
     read_or_make,
 )
-from seqgan.tasks.files.text_files import TextFileError, check_file, hash_file, stream_texts
+from seqgan.tasks.files.text_files import (
+    NoColumnError,
+    TextFileError,
+    check_file,
+    hash_file,
+    stream_texts,
+)
 from seqgan.tasks.files.text_numbering import NumberedTexts, number_texts
 from seqgan.tasks.files.text_splits import (
     SPLITS,
@@ -133,14 +139,14 @@ def text_task(config: TextConfig) -> FixedTask:
         CacheError: the cache cannot be written, as on a full disk.
     """
     if not config.path:
-        raise TextFileError("task.path names a text file (--task.path FILE), got nothing")
+        raise TextFileError("task.path is empty: name a text file with --task.path FILE")
     path = Path(config.path)
     check_file(path)
     digest = hash_file(path)
 
     def check_unchanged() -> None:
         if hash_file(path) != digest:
-            raise TextFileError(f"{path}: a text file stays as it is while it is read, got changes")
+            raise TextFileError(f"{path} was changed while it was read")
 
     texts = partial(stream_texts, path, config.column)
     make = partial(_pack, str(path), texts, check_unchanged, config)
@@ -225,15 +231,18 @@ def _pack(
     """
     subwords = Subwords(subword_vocabulary(config.tokenizer)) if config.tokenizer else None
     with files.scratch() as scratch:
-        texts = number_texts(
-            stream(),
-            config.level,
-            config.lowercase,
-            config.spaces,
-            config.max_length - 1,  # one place is eos's
-            scratch,
-            subwords,
-        )
+        try:
+            texts = number_texts(
+                stream(),
+                config.level,
+                config.lowercase,
+                config.spaces,
+                config.max_length - 1,  # one place is eos's
+                scratch,
+                subwords,
+            )
+        except NoColumnError as error:
+            raise TextFileError(f"{error}; name another with --task.column") from error
         check_unchanged()
         firsts = first_copies(texts.digests)
         num_distinct = int((firsts == np.arange(len(firsts))).sum())
@@ -271,8 +280,8 @@ def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distin
     """Checks that enough texts are left, and returns a note of the dropped ones."""
     if texts.num_long and not num_distinct:
         raise TextFileError(
-            f"{name}: max_length is at least the length of the shortest text,"
-            f" {texts.shortest + 1} tokens with eos, got {config.max_length}"
+            f"{name} has no text within --task.max-length {config.max_length}: the shortest"
+            f" has {texts.shortest + 1} tokens with eos"
         )
     dropped = (
         f"{texts.num_blank} blank and {texts.num_long} too long"
@@ -280,8 +289,8 @@ def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distin
     )
     if num_distinct < 3:
         raise TextFileError(
-            f"{name}: at least 3 distinct texts are needed, one for each of train, dev and test,"
-            f" got {num_distinct} ({dropped})"
+            f"{name} has {num_distinct} distinct texts ({dropped}), but at least 3 are"
+            " needed, one for each of train, dev and test"
         )
     return dropped
 
@@ -302,8 +311,9 @@ def _check_spaces(name: str, config: TextConfig, length: float, num_words: int) 
 def _check_words(name: str, config: TextConfig, num_words: int, num_seen: int) -> None:
     if num_words < 2:
         raise TextFileError(
-            f"{name}: at least 2 {config.level}s occur min_count={config.min_count} times or more"
-            f" in the training texts, got {num_words} of {num_seen}"
+            f"{name} has {num_words} of {num_seen} {config.level}s that occur"
+            f" --task.min-count {config.min_count} times or more in the training texts, but"
+            " at least 2 are needed"
         )
 
 

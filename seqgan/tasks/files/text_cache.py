@@ -85,7 +85,9 @@ def cache_folder(chosen: str) -> Path:
     try:
         return caches.expanduser() / "seqgan" / "texts"
     except RuntimeError as error:
-        raise CacheError("a cache has a folder, got no home; task.cache names one") from error
+        raise CacheError(
+            "there is no home folder for the cache of texts; name a folder with --task.cache FOLDER"
+        ) from error
 
 
 def cache_key(settings: dict[str, Any]) -> str:
@@ -104,8 +106,8 @@ def read_or_make(folder: Path, make: Callable[[Files], Facts]) -> Facts:
         fault = find_fault(folder, (FACTS,))
     except PermissionError as error:
         raise CacheError(
-            f"the cache of a text file can be read, got {error.filename} ({error.strerror});"
-            " task.cache names another folder"
+            f"cannot read the cache {error.filename}: {error.strerror}; name another folder"
+            " with --task.cache FOLDER"
         ) from error
     if fault:
         if existed:
@@ -135,8 +137,8 @@ def _make(folder: Path, make: Callable[[Files], Facts]) -> None:
     except OSError as error:
         if find_fault(folder, (FACTS,)):  # no faster process was the reason
             raise CacheError(
-                f"the cache of a text file can be written, got {folder}"
-                f" ({error.strerror or error}); task.cache names another folder"
+                f"cannot write the cache {folder}: {error.strerror or error}; name another"
+                " folder with --task.cache FOLDER"
             ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -25,7 +25,11 @@ BLOCK = 2**20  # bytes that are read and decoded at a time, and then the rest of
 
 
 class TextFileError(DataError):
-    """A file of texts cannot be used. The message gives the place, the rule and the value."""
+    """A file of texts cannot be used. The message gives the place, the fault and the rule."""
+
+
+class NoColumnError(TextFileError):
+    """A record has no column of the name that was asked for."""
 
 
 def read_texts(path: Path, column: str = "text") -> list[str]:
@@ -42,7 +46,7 @@ def full_texts(path: Path, lines: Iterable[str | None]) -> list[str]:
     """The texts of `stream_lines` without blank lines. Raises TextFileError if all are blank."""
     texts = [text for text in lines if text is not None]
     if not any(text.strip() for text in texts):
-        raise TextFileError(f"{path}: a text file holds texts, got blank lines only")
+        raise TextFileError(f"{path} has blank lines only, but must hold texts")
     return texts
 
 
@@ -65,7 +69,7 @@ def stream_lines(path: Path, column: str = "text") -> Iterator[str | None]:
             before the place of an error is handed out first.
     """
     if path.is_dir():
-        raise TextFileError(f"a text file is no folder, got {path}")
+        raise TextFileError(f"{path} is a folder, but must be a text file")
     lines = file_lines(path)
     match path.suffix.lower():
         case ".jsonl":
@@ -102,19 +106,21 @@ def text_of(place: str, record: Mapping[str, Any], column: str) -> str:
         TextFileError: there is no such column, or it holds no string of valid Unicode.
     """
     if column not in record:
-        raise TextFileError(f"{place}: the column is {column!r}, got {_names(record)}")
+        raise NoColumnError(f"{place} has no column {column!r} (it has {_names(record)})")
     text = record[column]
     if not isinstance(text, str):
-        raise TextFileError(f"{place}: the column {column!r} is a string, got {reprlib.repr(text)}")
+        raise TextFileError(
+            f"{place}: the column {column!r} has {reprlib.repr(text)}, but must have a string"
+        )
     return _valid(f"{place}: the column {column!r}", text)
 
 
 def check_file(path: Path) -> None:
     """Raises TextFileError for a folder, and for a name that is not that of a text file."""
     if path.is_dir():
-        raise TextFileError(f"a text file is no folder, got {path}")
+        raise TextFileError(f"{path} is a folder, but must be a text file")
     if path.suffix.lower() not in (".txt", ".jsonl", ".csv"):
-        raise TextFileError(f"a text file's name ends in .txt, .jsonl or .csv, got {path}")
+        raise TextFileError(f"{path} is not named *.txt, *.jsonl or *.csv, as a text file must be")
 
 
 def hash_file(path: Path) -> str:
@@ -148,7 +154,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             first = file.read(len(codecs.BOM_UTF8))
             block = first.removeprefix(codecs.BOM_UTF8) + file.read(BLOCK)
             if not block:
-                raise TextFileError(f"{path}: a text file holds texts, got no bytes")
+                raise TextFileError(f"{path} is empty, but must hold texts")
             while block:
                 yield block if block.endswith(b"\n") else block + file.readline()
                 block = file.read(BLOCK)
@@ -157,7 +163,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _unreadable(path: Path, error: OSError) -> TextFileError:
-    return TextFileError(f"a text file can be read, got {path} ({error.strerror})")
+    return TextFileError(f"cannot read {path}: {error.strerror}")
 
 
 def _decode(path: Path, block: bytes, first: int) -> str:
@@ -170,15 +176,14 @@ def _decode(path: Path, block: bytes, first: int) -> str:
     nul = block.find(b"\0")
     if nul >= 0:
         raise TextFileError(
-            f"{place(nul)}: a text file is UTF-8 without NUL bytes, got one"
-            " (a binary or UTF-16 file?)"
+            f"{place(nul)} has a NUL byte, but must be UTF-8 (is it a binary or UTF-16 file?)"
         )
     try:
         return block.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise TextFileError(
-            f"{place(error.start)}: a text file is valid UTF-8,"
-            f" got the byte 0x{block[error.start]:02x} ({error.reason})"
+            f"{place(error.start)} has the byte 0x{block[error.start]:02x}, which is not"
+            f" UTF-8 ({error.reason})"
         ) from error
 
 
@@ -188,7 +193,7 @@ def _valid(name: str, text: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise TextFileError(
-            f"{name} is valid Unicode, got {text[error.start]!r} ({error.reason})"
+            f"{name} has {text[error.start]!r}, which is not Unicode ({error.reason})"
         ) from error
     return text
 
@@ -197,7 +202,7 @@ def _plain_texts(path: Path, lines: Iterable[str]) -> Iterator[str | None]:
     """The text of every line, None for a blank one."""
     for number, line in enumerate(lines, 1):
         if line.startswith('"'):
-            yield _valid(f"{path}, line {number}: a text", from_line(line))
+            yield _valid(f"{path}, line {number}", from_line(line))
         else:
             yield line if line.strip() else None
 
@@ -209,26 +214,27 @@ def _json_text(place: str, line: str, column: str) -> str | None:
 
 def _json_record(place: str, line: str) -> dict[str, Any]:
     """The object that a line of JSON holds."""
-    rule = f"{place}: a line holds one JSON object, got {reprlib.repr(line)}"
+    fault = f"{place} is no JSON object: {reprlib.repr(line)}"
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise TextFileError(f"{rule} ({error.msg} at column {error.colno})") from error
+        raise TextFileError(f"{fault} ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # an endless integer, a bottomless nesting
-        raise TextFileError(f"{rule} ({error})") from error
+        raise TextFileError(f"{fault} ({error})") from error
     if not isinstance(record, dict):
-        raise TextFileError(rule)
+        raise TextFileError(fault)
     return record
 
 
 def _csv_texts(path: Path, lines: Iterable[str], column: str) -> Iterator[str | None]:
     """The texts of a CSV file's records, None for an empty line."""
     line, header, records = _csv_table(path, lines)
-    if header.count(column) != 1:
-        raise TextFileError(
-            f"{path}, line {line}: the header names the column {column!r} once,"
-            f" got {_names(header)}"
+    if column not in header:
+        raise NoColumnError(
+            f"{path}, line {line} has no column {column!r} (it has {_names(header)})"
         )
+    if header.count(column) > 1:
+        raise TextFileError(f"{path}, line {line} has the column {column!r} more than once")
     index = header.index(column)
     for _, fields in records:
         yield fields[index] if fields else None
@@ -238,9 +244,7 @@ def _csv_dicts(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, dict[str
     """The records of a CSV file by the header's names, empty lines left out."""
     line, header, records = _csv_table(path, lines)
     if len(set(header)) < len(header):
-        raise TextFileError(
-            f"{path}, line {line}: the header names each column once, got {_names(header)}"
-        )
+        raise TextFileError(f"{path}, line {line}: the header has a column twice: {_names(header)}")
     for line, fields in records:
         if fields:
             yield f"{path}, line {line}", dict(zip(header, fields, strict=True))
@@ -258,8 +262,8 @@ def _csv_table(
             # A comma that should have been quoted would otherwise cut its text short in silence.
             if fields and len(fields) != len(header):
                 raise TextFileError(
-                    f"{path}, line {line}: a record has as many fields as the header,"
-                    f" {len(header)}, got {len(fields)}"
+                    f"{path}, line {line} has {len(fields)} fields, but the header has"
+                    f" {len(header)}"
                 )
             yield line, fields
 
@@ -284,8 +288,7 @@ def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[s
             record.clear()
     except csv.Error as error:
         raise TextFileError(
-            f"{path}, line {start}: a record is well-formed CSV,"
-            f" got {reprlib.repr(record[0])} ({error})"
+            f"{path}, line {start} is not well-formed CSV: {reprlib.repr(record[0])} ({error})"
         ) from error
 
 

@@ -24,8 +24,8 @@ def check_fractions(dev_fraction: float, test_fraction: float) -> None:
     """Raises DataError where nothing is left for training."""
     if not dev_fraction + test_fraction < 1:
         raise DataError(
-            "task.dev_fraction and test_fraction sum to less than 1,"
-            f" got {dev_fraction} + {test_fraction}"
+            f"task.dev_fraction is {dev_fraction} and task.test_fraction is"
+            f" {test_fraction}, but their sum must be below 1"
         )
 
 

@@ -94,7 +94,7 @@ class MaximumLikelihood:
         self.epochs += 1
         nll_dev = players.runtime.from_main(players.nll_dev())
         if not math.isfinite(nll_dev):
-            raise DivergedError(f"the dev NLL is finite, got {nll_dev}")
+            raise DivergedError(f"the dev NLL is {nll_dev}, not finite")
         self._compare(players, nll_dev)
         return {
             **epoch.metrics(players),
@@ -356,10 +356,12 @@ def check_processes(players: Players, settings: PretrainConfig) -> None:
         return
     if size < world_size:
         raise ConfigurationError(
-            f"there is a training sequence for each of {world_size} processes, got {size}"
+            f"there are {size} training sequences for {world_size} processes, but must be"
+            " one for each"
         )
     epoch = settings.epoch_size
     if 0 < epoch < 2 * world_size:  # fewer may lie on both sides of the end of a pass
         raise ConfigurationError(
-            f"pretrain.epoch_size is at least 2 for each of {world_size} processes, got {epoch}"
+            f"pretrain.epoch_size is {epoch}, but must be at least 2 for each of"
+            f" {world_size} processes"
         )
