@@ -33,7 +33,7 @@ def check_tensorboard() -> None:
     """
     if find_spec("tensorboard") is None:
         raise ConfigurationError(
-            "--trackers tensorboard needs the package tensorboard, which is not installed:"
+            "the package tensorboard is missing, which --trackers tensorboard needs:"
             ' pip install "seqgan[tensorboard]"'
         )
 

@@ -28,7 +28,7 @@ def test_columns_are_of_the_rows_that_have_all_their_names():
 
 
 def test_an_unknown_name_is_named():
-    with pytest.raises(KeyError, match="losses/b was never logged; the nearest is losses/a"):
+    with pytest.raises(KeyError, match="losses/b was never logged; did you mean losses/a"):
         TABLE["losses/b"]
 
 
