@@ -142,9 +142,7 @@ def _dispatch(given: list[str]) -> int:
         near = nearest(given[0], COMMANDS)
         if given[0] in CALLED:
             near = f"; it is called seqgan {CALLED[given[0]]} here"
-        raise InputError(
-            f"unknown command {given[0]!r}{near} (commands: {', '.join(COMMANDS)})"
-        )
+        raise InputError(f"unknown command {given[0]!r}{near} (commands: {', '.join(COMMANDS)})")
     check_limit()
     command = importlib.import_module(f"seqgan.commands.{given[0]}")
     try:
