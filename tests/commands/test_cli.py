@@ -218,7 +218,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_built(
         taken.symlink_to("nowhere")
     first = ("text", "--task.path", "nowhere.txt") if where == "preset" else ("--config", settings)
     said = error("train", *first, *TINY, "--output", "taken")
-    assert "taken exists, but a run gets a folder of its own" in said
+    assert "taken exists already; name another folder with --output" in said
 
 
 def test_a_folder_that_cannot_be_made(error: Any, tmp_path: Path) -> None:
