@@ -99,7 +99,7 @@ def test_something_else_in_the_place_of_the_file(tmp_path: Path, kind: str) -> N
 def test_a_file_that_names_nobody(tmp_path: Path) -> None:
     with locked_elsewhere(tmp_path):
         (tmp_path / ".lock").write_text("\x1b[31m nobody")
-        with pytest.raises(ConfigurationError, match="which another process has now"):
+        with pytest.raises(ConfigurationError, match="is in use by another process"):
             lock(tmp_path, RULE)
 
 

@@ -239,7 +239,7 @@ def test_event_files_that_are_shorter_than_the_checkpoint_or_links_are_refused(
     tracker.close()
     (file,) = folder.glob(FILES)
     os.truncate(file, 3)
-    with pytest.raises(DataError, match="got 3"):
+    with pytest.raises(DataError, match="has 3 bytes, but had"):
         TensorboardTracker(folder, {}, position)
     file.unlink()
     file.symlink_to(precious)

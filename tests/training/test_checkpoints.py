@@ -416,7 +416,7 @@ class TestFullDisk:
         """
         result = run_python(script, tmp_path)
         assert result.returncode == 0, result.stderr
-        assert f"checkpoint {tmp_path / '00000002'} cannot be written" in result.stdout
+        assert f"cannot write the checkpoint {tmp_path / '00000002'}" in result.stdout
         assert "File too large" in result.stdout
         assert f"the last good checkpoint is {tmp_path / '00000001'}" in result.stdout
         assert names(tmp_path) == ["00000001"]
@@ -425,7 +425,7 @@ class TestFullDisk:
     def test_place_that_is_no_folder(self, tmp_path):
         place = tmp_path / "file"
         place.write_text("")
-        with pytest.raises(CheckpointError, match=r"cannot be written: .*there is no earlier one"):
+        with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*there is no earlier one"):
             save_checkpoint(place, 1, {})
 
 
@@ -444,7 +444,7 @@ class TestOneFolder:
             raise OSError("No space left on device")
 
         monkeypatch.setattr("seqgan.training.checkpoints.save_file", full)
-        with pytest.raises(CheckpointError, match="best cannot be written: No space left"):
+        with pytest.raises(CheckpointError, match="cannot write the checkpoint .*best: No space left"):
             replace_checkpoint(tmp_path / "best", {"weight": torch.zeros(5)})
         assert read_checkpoint(tmp_path / "best")["weight"].tolist() == [1] * 5
         assert names(tmp_path) == ["best"]

@@ -343,7 +343,7 @@ def test_shown_samples_have_prompts() -> None:
 
 def test_what_is_said_of_a_run_before_it() -> None:
     trainer, _ = make()
-    assert estimate(trainer.phases, trainer.players).total > 0
+    assert estimate(trainer).total > 0
     facts = environment_facts(TINY, copying_task())
     assert facts["num_prompts"] == 220
     assert "prompts" not in facts

@@ -326,7 +326,7 @@ def test_what_a_reward_imports_counts_as_the_reward(place: Path) -> None:
     inputs = recorded(config)
     assert find(config, inputs) == config
     write(place, helper__py="WEIGHT = 2\n")
-    with pytest.raises(DataError, match=r"reward of runs/a .*\(helper.py: sha256 "):
+    with pytest.raises(DataError, match=r"reward of runs/a, .*\(helper.py: sha256 "):
         find(config, inputs)
 
 
@@ -354,7 +354,7 @@ def test_a_model_folder_that_changed_is_named_with_the_file(
         (place / "model" / name).unlink()
     else:
         (place / "model" / name).write_text(content)
-    with pytest.raises(DataError, match=f"generator.path of runs/a .*{said}"):
+    with pytest.raises(DataError, match=f"generator.path of runs/a, .*{said}"):
         located(config, inputs, Path("runs/a"), ("generator",))
     if name == "model.safetensors":  # the tokenizer is the same
         assert located(config, inputs, Path("runs/a"), ("task",)) == config

@@ -82,7 +82,7 @@ def refused(*trackers: str) -> str:
 def test_none_is_no_tracker() -> None:
     assert TrainConfig(trackers=("none",)).trackers == ()
     assert TrainConfig(trackers=()).trackers == ()
-    with pytest.raises(ConfigurationError, match="none or names trackers"):
+    with pytest.raises(ConfigurationError, match="must be none or name trackers"):
         TrainConfig(trackers=("none", "csv"))
     check_trackers(TrainConfig(trackers=()))
 
