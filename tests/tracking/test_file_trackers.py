@@ -243,7 +243,7 @@ def test_event_files_that_are_shorter_than_the_checkpoint_or_links_are_refused(
         TensorboardTracker(folder, {}, position)
     file.unlink()
     file.symlink_to(precious)
-    with pytest.raises(DataError, match="no link"):
+    with pytest.raises(DataError, match="is a link, pipe or folder"):
         TensorboardTracker(folder, {}, {"files": {file.name: 4}})
     with pytest.raises(DataError, match="got 0"):
         TensorboardTracker(folder, {}, {"files": {"../precious.txt": 4}})
