@@ -116,8 +116,8 @@ def test_held_out_prompts_are_those_of_the_run(
     assert run("sample", "p", "-n", "2") == 0
     capsys.readouterr()
     (project / "pairs.jsonl").write_text(PAIRS.replace('"number": 7', '"number": 8'))
-    assert "task.path of p is as it was" in error("sample", "p", "-n", "2")
-    assert "task.path of p is as it was" in error("train", "--resume", "p")
+    assert "task.path of p, has another content" in error("sample", "p", "-n", "2")
+    assert "task.path of p, has another content" in error("train", "--resume", "p")
     assert run("sample", "p", "--prompt", "where is the big dog ?") == 0
 
 
@@ -166,13 +166,13 @@ def test_a_place_may_be_named_where_the_content_agrees(
 
 
 def test_a_finished_run_remembers_the_place_of_its_data(
-    project: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    project: Path, tmp_path: Path, error: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("train", "--resume", "a") == 0
     capsys.readouterr()
     (tmp_path / "far").mkdir()
     os.rename("texts.txt", tmp_path / "far" / "t.txt")
-    said = refused("evaluate", "a", "-n", "20")
+    said = error("evaluate", "a", "-n", "20")
     assert said.endswith("name its place: seqgan train --resume a --task.path PLACE\n")
     assert run("train", "--resume", "a", "--task.path", tmp_path / "far" / "t.txt") == 0
     assert "is finished" in capsys.readouterr().err
@@ -285,9 +285,9 @@ def test_two_words_that_changed_places_are_noticed(
 def test_python_refuses_the_same(project: Path) -> None:
     loaded = load("a")
     (project / "texts.txt").write_text(OTHERS["shorter"])
-    with pytest.raises(DataError, match=r"task\.path of a is as it was"):
+    with pytest.raises(DataError, match=r"task\.path of a, has another content"):
         loaded.evaluate(20)
-    with pytest.raises(DataError, match=r"task\.path of a is as it was"):
+    with pytest.raises(DataError, match=r"task\.path of a, has another content"):
         evaluate("a", 20)
     edit("a/config.yaml", *EDITS["seed"])
     with pytest.raises(ConfigurationError, match="seed was 1 and is 2"):
