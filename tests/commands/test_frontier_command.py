@@ -318,7 +318,7 @@ def test_several_runs(runs, tmp_path, capsys):
         ("--output a.txt", "--output is a.txt, but must end in one of .png, .pdf, .svg"),
         (
             "--output absent/a.png",
-            "cannot write absent/a.png: its folder cannot be written to; name another with --output",
+            "cannot write absent/a.png: its folder cannot be written to; name another with",
         ),
         ("--points absent.csv", "cannot read the points absent.csv: no such file"),
         ("--tempratures 1 2", "unknown flag --tempratures; did you mean"),

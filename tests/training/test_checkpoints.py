@@ -425,7 +425,9 @@ class TestFullDisk:
     def test_place_that_is_no_folder(self, tmp_path):
         place = tmp_path / "file"
         place.write_text("")
-        with pytest.raises(CheckpointError, match=r"cannot write the checkpoint .*there is no earlier one"):
+        with pytest.raises(
+            CheckpointError, match=r"cannot write the checkpoint .*there is no earlier one"
+        ):
             save_checkpoint(place, 1, {})
 
 
@@ -444,7 +446,9 @@ class TestOneFolder:
             raise OSError("No space left on device")
 
         monkeypatch.setattr("seqgan.training.checkpoints.save_file", full)
-        with pytest.raises(CheckpointError, match="cannot write the checkpoint .*best: No space left"):
+        with pytest.raises(
+            CheckpointError, match=r"cannot write the checkpoint .*best: No space left"
+        ):
             replace_checkpoint(tmp_path / "best", {"weight": torch.zeros(5)})
         assert read_checkpoint(tmp_path / "best")["weight"].tolist() == [1] * 5
         assert names(tmp_path) == ["best"]
