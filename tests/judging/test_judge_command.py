@@ -243,7 +243,7 @@ def test_notes_on_what_spoils_a_comparison(
         (["prepare", "{runs}/tuned@hot", "b", "--output", "new"], "is 'hot', but must be a number"),
         (
             ["prepare", "{runs}/tuned@-1", "b", "--output", "new"],
-            "is -1, but must be above 0 and finite",
+            "is -1.0, but must be above 0 and finite",
         ),
         (
             ["prepare", "{runs}/tuned:real@0.5", "b", "--output", "new"],

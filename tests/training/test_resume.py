@@ -313,7 +313,7 @@ def test_a_log_that_was_cut_is_one_line(
     os.truncate(folder / "metrics.jsonl", 10)
     assert run("train", "--resume", folder) == 2
     said = capfd.readouterr().err
-    assert "metrics.jsonl has the" in said
+    assert "metrics.jsonl has 10 bytes, but had" in said
     assert "Traceback" not in said
 
 
