@@ -173,7 +173,7 @@ def test_a_finished_run_remembers_the_place_of_its_data(
     (tmp_path / "far").mkdir()
     os.rename("texts.txt", tmp_path / "far" / "t.txt")
     said = error("evaluate", "a", "-n", "20")
-    assert said.endswith("name its place: seqgan train --resume a --task.path PLACE\n")
+    assert said.endswith("name its place: seqgan train --resume a --task.path PLACE")
     assert run("train", "--resume", "a", "--task.path", tmp_path / "far" / "t.txt") == 0
     assert "is finished" in capsys.readouterr().err
     assert run("evaluate", "a", "-n", "20") == 0

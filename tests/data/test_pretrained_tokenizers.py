@@ -163,7 +163,7 @@ def test_what_is_spelt_like_a_special_token_is_text(place: str) -> None:
 def test_no_chat_template_is_one_line(tmp_path: Path, data: Path) -> None:
     place = make_tokenizer(tmp_path / "model")
     with pytest.raises(
-        ModelFolderError, match=r"has no chat template, which task.chat_template needs"
+        ModelFolderError, match=r"has no chat template, which --task.chat-template asks for"
     ):
         prompts_task(config_of(data, place, chat_template=True))
 
@@ -297,7 +297,9 @@ def test_data_sets_are_read_as_files_are(tmp_path: Path, data: Path, place: str)
             assert rows.columns == others.columns
     with pytest.raises(TextFileError, match="other has no split train, but test"):
         prompts_task(config_of(tmp_path / "other", place))
-    with pytest.raises(TextFileError, match=r"one, row 1: task.prompt_column is one of"):
+    with pytest.raises(
+        TextFileError, match=r"one, row 1 has no column 'question'; --task.prompt-column is one of"
+    ):
         prompts_task(config_of(tmp_path / "one", place, prompt_column="question"))
 
 

@@ -239,7 +239,7 @@ class TestClassifier:
         with pytest.raises(
             ValueError,
             match=(
-                r"the GPT2ForSequenceClassificat is a classifier of transformers, which judges"
+                r"the GPT2ForSequenceClassification is a classifier of transformers, which judges"
                 r" text through its own tokenizer: give its folder to"
                 r" seqgan.rewards.adapters.huggingface.ClassifierReward"
             ),
