@@ -39,21 +39,24 @@ def run(given: list[str]) -> int:
             _check_alone(only[0])
         if not (resumed or parent):
             config = parse_config(replace(read, flags=flags), trusted)
-            _say(read.note)
-            _say(note_beside(replace(read, flags=flags), config))
+            notes = read.note, note_beside(replace(read, flags=flags), config)
     if resumed is not None:
         return resume(given_path(resumed), others, device, trusted)
     if parent is not None:
         return fork(given_path(parent), others, device, trusted)
-    return ONLY[only[0]](config, trusted) if only else _start(config, trusted)
+    return ONLY[only[0]](config, trusted, notes) if only else _start(config, trusted, notes)
 
 
-def _say(note: str) -> None:
-    """Says what was chosen for a person: a preset by a file's columns, settings by a generator."""
+def _say(notes: tuple[str, ...]) -> None:
+    """Says what was chosen for a person: a preset by a file's columns, settings by a generator.
+
+    It is said once all parts of the run are made, so that a fault stands alone.
+    """
     from seqgan.system.runtime import launched_rank
 
-    if note and launched_rank() == 0:
-        say(note, sys.stderr)
+    for note in filter(None, notes):
+        if launched_rank() == 0:
+            say(note, sys.stderr)
 
 
 def _check_alone(flag: str) -> None:
@@ -63,13 +66,14 @@ def _check_alone(flag: str) -> None:
         raise InputError(f"{flag} in {launched_processes()} processes; it is for one")
 
 
-def _start(config: "TrainConfig", trusted: bool) -> int:
+def _start(config: "TrainConfig", trusted: bool, notes: tuple[str, ...]) -> int:
     from seqgan.training.runs import check_new, create_run
 
     with reported_once():
         check_new(config)
     runtime, config = processes(config)
     prepared = main_first(runtime, lambda: prepare(config, runtime, trusted, tried=True))
+    _say(notes)
     made = main_first(
         runtime,
         lambda: create_run(config, prepared.players.task) if runtime.is_main() else None,
@@ -79,7 +83,7 @@ def _start(config: "TrainConfig", trusted: bool) -> int:
         return train_run(prepared, folder, {})
 
 
-def _profile(config: "TrainConfig", trusted: bool) -> int:
+def _profile(config: "TrainConfig", trusted: bool, notes: tuple[str, ...]) -> int:
     """Prints where the time of an iteration goes, after one epoch of pretraining."""
     from seqgan.training.profiling import evaluated_phase, profile_iteration
 
@@ -98,25 +102,28 @@ def _profile(config: "TrainConfig", trusted: bool) -> int:
             trainer.run(phase)
         return profile_iteration(trainer).lines()
 
-    return _print_only(config, trusted, profile)
+    return _print_only(config, trusted, notes, profile)
 
 
-def _estimate(config: "TrainConfig", trusted: bool) -> int:
+def _estimate(config: "TrainConfig", trusted: bool, notes: tuple[str, ...]) -> int:
     """Prints how long a run will take, and which of its parts takes most of it."""
     from seqgan.training.estimate import estimate
 
-    return _print_only(config, trusted, lambda trainer: estimate(trainer).lines())
+    return _print_only(config, trusted, notes, lambda trainer: estimate(trainer).lines())
 
 
 # Flags that keep nothing of a run, and what they do in its place.
-ONLY: Mapping[str, Callable[["TrainConfig", bool], int]] = {
+ONLY: Mapping[str, Callable[["TrainConfig", bool, tuple[str, ...]], int]] = {
     "--profile": _profile,
     "--estimate-time": _estimate,
 }
 
 
 def _print_only(
-    config: "TrainConfig", trusted: bool, lines: "Callable[[Trainer], list[str]]"
+    config: "TrainConfig",
+    trusted: bool,
+    notes: tuple[str, ...],
+    lines: "Callable[[Trainer], list[str]]",
 ) -> int:
     """Prints what a trainer is good for, without a run's folder; gives the exit code."""
     from seqgan.system.errors import DivergedError
@@ -127,6 +134,7 @@ def _print_only(
 
     config = config.with_(**{"tracker.mode": "disabled"})
     prepared = prepare(config, ALONE, trusted)
+    _say(notes)
     with Progress() as progress:
         trainer = trainer_for(
             config,
