@@ -534,7 +534,7 @@ def test_places_without_a_body(folders: dict[str, str], tmp_path: Path) -> None:
         ("./none", "^cannot read ./none: no such folder"),
         (
             "nobody/nothing",
-            "^cannot read nobody/nothing: no such folder, and the Hugging",
+            "^cannot read nobody/nothing: no such folder, and (the Hugging|HF_HUB)",
         ),
     ):
         config = replace(TINY, discriminator=PretrainedDiscriminatorConfig(path=place))
