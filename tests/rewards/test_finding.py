@@ -357,7 +357,7 @@ FILES = {
         ("mine:Judge(2.0, weight=1)", r"weight has two values$"),
         ("mine:length(2)", r"2 is one argument too many; it takes none$"),
         ("constant(weight=2)", r".* argument 'weight'; its arguments are \(value: float = 1.0\)"),
-        ("classifier(folder='./nowhere')", r"cannot read ./nowhere: no such folder$"),
+        ("classifier(folder='/nowhere')", r"cannot read /nowhere: no such folder$"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, spec, rule):
