@@ -401,7 +401,7 @@ def test_a_server_that_refuses_costs_one_line_and_no_work(login, server, run_fol
     ("arguments", "rule"),
     [
         (["nowhere"], "nowhere is no run: it has no config.yaml"),
-        (["--output", "nowhere/x.json"], "no such folder; name a file in a folder that exists"),
+        (["--output", "nowhere/x.json"], "cannot write nowhere/x.json: no such folder"),
         (["--control", "a/b"], "--control is 'a/b', but must be a run's folder or its wandb id"),
         (["--control", "."], "the run . of --control has no record in wandb/"),
     ],
