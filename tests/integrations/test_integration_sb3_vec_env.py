@@ -140,7 +140,7 @@ def test_attributes_and_methods():
     assert env.step(np.array([3, 3, 3]))[1].tolist() == [7.0] * 3
     with pytest.raises(ConfigurationError, match="set_reward, which belongs to all 3 rows"):
         env.env_method("set_reward", worth, indices=[0])
-    with pytest.raises(ConfigurationError, match="render_mode belongs to all 3 rows"):
+    with pytest.raises(ConfigurationError, match="render_mode, which belongs to all 3 rows"):
         env.set_attr("render_mode", "ansi", indices=0)
     env.set_attr("render_mode", "ansi")
     assert env.get_attr("render_mode") == ["ansi"] * 3
