@@ -19,6 +19,7 @@ LAYERS = (
     ("models",),
     ("tasks",),
     ("rewards",),
+    ("decoding",),
     ("tracking", "evaluation"),
     ("learning",),
     ("training", "integrations"),

@@ -1,0 +1,81 @@
+"""The tilt of a text: the logarithm of how much likelier a tilted model makes it than its start."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from seqgan.data.sequences import Sequences
+from seqgan.rewards.base import Reward, RewardModel
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.weighted import as_weighted_sum
+from seqgan.system.checks import Bound, checked
+
+JUDGED_TOGETHER = 2048  # texts
+
+
+class DiscriminatorLogit(Reward):
+    """A discriminator's opinion of a whole text, log D/(1-D), within +-clip.
+
+    Its optimum is log q/p, with q the real texts' distribution and p the generator's.
+
+    Args:
+        most: the largest reward, which is `clip`.
+    """
+
+    name = "discriminator"
+
+    def __init__(self, reward: DiscriminatorReward, clip: float = 5.0) -> None:
+        self.reward = reward
+        self.most = checked("clip", clip, Bound)
+
+    def score(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        return self.reward.logits(sequences).clamp(-self.most, self.most)
+
+    def prefix_scores(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
+        """The same of every prefix, from a discriminator that judges prefixes."""
+        return self.reward.token_logits(sequences).clamp(-self.most, self.most)
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """tau(x) = reward(x) / beta.
+
+    The tilted model is p(x) exp(tau(x)) / Z, the optimum of E[reward] - beta KL(. || p). With the
+    optimal `DiscriminatorLogit` and beta 1 it is the distribution of real texts.
+
+    Args:
+        reward: one reward, or a weighted sum of several. A text to which none applies has tau 0.
+        beta: the price of a nat of KL to the start, in units of reward; infinite is the start.
+
+    Raises:
+        ConfigurationError: beta is not above 0.
+    """
+
+    reward: RewardModel
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked("beta", self.beta, Bound)
+
+    @torch.no_grad()
+    def __call__(self, sequences: Sequences) -> Float[Tensor, " batch"]:
+        """tau of each text, nats, in double precision.
+
+        Raises:
+            RewardError: the reward failed.
+        """
+        rewards = as_weighted_sum(self.reward)
+        rows = torch.arange(len(sequences), device=sequences.tokens.device)
+        parts = [rewards.score(sequences.select(part)) for part in rows.split(JUDGED_TOGETHER)]
+        return torch.cat(parts).double().nan_to_num(nan=0.0) / self.beta
+
+    @property
+    def bound(self) -> float:
+        """The largest tau, nats; infinite where a reward does not say its largest (`most`)."""
+        rewards = as_weighted_sum(self.reward)
+        most = [getattr(part, "most", math.inf) for part in rewards.parts]
+        pairs = zip(rewards.part_weights.tolist(), most, strict=True)
+        return sum(abs(weight) * each for weight, each in pairs) / self.beta

@@ -1,0 +1,183 @@
+"""A generator and a reward as one model, p(x) exp(reward(x) / beta) / Z, which needs no training.
+
+It is the optimum of E[reward] - beta KL(. || p), which reinforcement learning with a KL penalty
+aims at, and with a discriminator's logit a residual energy model (Deng et al., 2020).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from seqgan.data.sequences import Sequences, joined
+from seqgan.data.vocabulary import Vocabulary
+from seqgan.decoding.smc import twisted_smc
+from seqgan.decoding.tilt import Tilt
+from seqgan.decoding.twists import ActionTwist, PrefixTwist
+from seqgan.decoding.weighted import HeldOutChange, WeightedTexts, held_out_change
+from seqgan.functional.weights import log_mean
+from seqgan.models.generators.base import Generator
+from seqgan.models.sampling import sample
+from seqgan.system.errors import ConfigurationError
+
+
+@dataclass(frozen=True, eq=False)
+class Tilted:
+    """Samplers and a density of p(x) exp(tau(x)) / Z.
+
+    Args:
+        generator: the start p.
+        vocabulary: its words.
+        max_length: tokens of its longest text.
+        tilt: tau.
+    """
+
+    generator: Generator
+    vocabulary: Vocabulary
+    max_length: int
+    tilt: Tilt
+
+    def propose(
+        self, n: int, rng: torch.Generator, prompts: Sequences | None = None
+    ) -> WeightedTexts:
+        """Draws texts of the start, weighted by exp(tau): importance sampling.
+
+        Args:
+            n: texts; of each prompt where there are prompts.
+            prompts: one row for each group.
+        """
+        contexts = None
+        if prompts is not None:
+            contexts = prompts.select(torch.arange(len(prompts)).repeat_interleave(n))
+        count = n if contexts is None else len(contexts)
+        texts = sample(
+            self.generator, self.vocabulary, count, self.max_length, rng, prompts=contexts
+        )
+        tilts = self.tilt(texts).view(-1, n)
+        return WeightedTexts(texts, tilts, tilts, int(texts.lengths.sum()))
+
+    def smc(
+        self,
+        n: int,
+        rng: torch.Generator,
+        twist: PrefixTwist | ActionTwist,
+        prompts: Sequences | None = None,
+        islands: int = 8,
+        least_share: float = 0.5,
+    ) -> WeightedTexts:
+        """Draws weighted texts by twisted sequential Monte Carlo; see `twisted_smc`.
+
+        Args:
+            n: particles; of each prompt where there are prompts.
+            islands: populations that n is divided between and that are resampled apart, so that
+                log Z has an error.
+
+        Raises:
+            ValueError: n is no multiple of the islands.
+        """
+        if n % islands:
+            raise ValueError(f"{n} particles cannot be shared between {islands} islands equally")
+        groups = 1 if prompts is None else len(prompts)
+        contexts = None
+        if prompts is not None:
+            contexts = prompts.select(torch.arange(groups).repeat_interleave(islands))
+        drawn = twisted_smc(
+            self.generator,
+            self.vocabulary,
+            self.max_length,
+            self.tilt,
+            twist,
+            groups * islands,
+            n // islands,
+            rng,
+            contexts,
+            least_share,
+        )
+        return replace(
+            drawn,
+            log_weights=drawn.log_weights.view(groups, n),
+            log_tilts=drawn.log_tilts.view(groups, n),
+            block=n // islands,
+        )
+
+    def reject(
+        self, n: int, rng: torch.Generator, bound: float = math.inf, most_proposals: int = 0
+    ) -> tuple[Sequences, int]:
+        """Draws n independent texts exactly: a proposal stays with probability exp(tau - bound).
+
+        Args:
+            bound: a number that tau never exceeds, nats; the tilt's own where it is infinite.
+            most_proposals: texts that are drawn at most; 0 draws until n are found.
+
+        Returns:
+            The texts, and the tokens that were drawn for them: exp(bound) / Z texts for one.
+
+        Raises:
+            ConfigurationError: no bound is known, a text has a larger tau, or `most_proposals`
+                were not enough.
+        """
+        bound = min(bound, self.tilt.bound)
+        if math.isinf(bound):
+            raise ConfigurationError(
+                "rejection needs the largest reward, which this one does not tell; give a bound,"
+                " or resample in its place"
+            )
+        found: list[Sequences] = []
+        count, tokens, proposed = 0, 0, 0
+        for proposals in self._batches(n, rng):
+            tilts = proposals.log_tilts[0]
+            if bool((tilts > bound).any()):
+                raise ConfigurationError(
+                    f"a text has a tilt of {float(tilts.max()):g}, above the bound {bound:g}"
+                )
+            uniform = torch.rand(len(tilts), generator=rng, device=rng.device, dtype=torch.double)
+            stays = uniform.to(tilts.device).log() < tilts - bound
+            found.append(proposals.sequences.select(stays.nonzero()[:, 0]))
+            count, tokens = count + len(found[-1]), tokens + proposals.sampled_tokens
+            proposed += len(tilts)
+            if count >= n:
+                break
+            if 0 < most_proposals <= proposed:
+                raise ConfigurationError(
+                    f"rejection kept {count} of {proposed} texts, but {n} are asked for; a larger"
+                    " beta keeps more, and resampling wastes none"
+                )
+        return joined(found).select(torch.arange(n)), tokens
+
+    def best_of(
+        self, n: int, rng: torch.Generator, of: int = 4, prompts: Sequences | None = None
+    ) -> tuple[Sequences, int]:
+        """Draws n texts, each the one with the largest tau of `of` proposals.
+
+        The result has a tilt of its own: with F the share of the start's texts below x (and no
+        ties), its density is p(x) of F(x)^(of - 1), and its KL to the start is
+        log(of) - (of - 1) / of whatever the reward (`best_of_n_kl`).
+
+        Args:
+            prompts: n rows, one for each text.
+
+        Returns:
+            The texts, and the tokens that were drawn for them.
+        """
+        each = n * of if prompts is None else of
+        proposals = self.propose(each, rng, prompts)
+        best = proposals.log_tilts.view(n, of).argmax(dim=1)
+        rows = torch.arange(n, device=best.device) * of + best
+        return proposals.sequences.select(rows), proposals.sampled_tokens
+
+    def held_out_change(self, texts: Sequences, weighted: WeightedTexts) -> HeldOutChange:
+        """Held-out NLL of this model minus the start's, with log Z from weighted texts.
+
+        Without prompts, or with one group of `weighted` for each held-out row, in their order.
+        """
+        summary = weighted.summary()
+        means = log_mean(weighted.log_weights)
+        normalizers = means.expand(len(texts)) if len(means) == 1 else means
+        return held_out_change(
+            self.tilt(texts), texts.lengths, normalizers, summary.normalizer.error, summary.trusted
+        )
+
+    def _batches(self, n: int, rng: torch.Generator) -> Iterator[WeightedTexts]:
+        while True:
+            yield self.propose(max(n, 256), rng)

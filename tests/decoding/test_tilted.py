@@ -1,0 +1,223 @@
+"""Tilted models on worlds that can be enumerated: the right distribution, log Z, KL, change."""
+
+import math
+
+import pytest
+import torch
+from toys import (
+    ENDING,
+    FIXED,
+    MAX_LENGTH,
+    TableGenerator,
+    TableReward,
+    TableState,
+    every_sequence,
+    prefix_codes,
+    probabilities,
+    seeded,
+)
+
+from seqgan.decoding.learned_twist import TwistTraining, learn_twist
+from seqgan.decoding.tilt import Tilt
+from seqgan.decoding.tilted import Tilted
+from seqgan.decoding.twists import RolloutTwist
+from seqgan.functional.weights import best_of_n_kl
+from seqgan.system.errors import ConfigurationError
+
+BETA = 0.7
+
+
+class Bounded(TableReward):
+    """A table whose largest number is known."""
+
+    @property
+    def most(self):
+        return float(self.values.max())
+
+
+class World:
+    """A generator, a reward, and everything about their tilted model by enumeration."""
+
+    def __init__(self, vocabulary, beta=BETA):
+        self.vocabulary = vocabulary
+        self.generator = TableGenerator(vocabulary)
+        self.reward = Bounded(vocabulary.num_actions)
+        self.every = every_sequence(vocabulary)
+        self.start = probabilities(self.generator, self.every).detach()
+        self.tilt = Tilt(self.reward, beta)
+        weighted = self.start * self.tilt(self.every).exp()
+        self.log_z = math.log(weighted.sum())
+        self.probs = weighted / weighted.sum()
+        self.kl = float((self.probs * (self.probs / self.start).log()).sum())
+        self.numbers = {tuple(row): i for i, row in enumerate(self.every.tokens.tolist())}
+        self.model = Tilted(self.generator, vocabulary, MAX_LENGTH, self.tilt)
+
+    def counts(self, texts):
+        rows = torch.tensor([self.numbers[tuple(row)] for row in texts.tokens.tolist()])
+        return torch.bincount(rows, minlength=len(self.every)).double()
+
+    def chi_square(self, texts):
+        """Pearson's statistic over cells that expect 5 texts or more; the rest is one cell.
+
+        Returns:
+            The statistic in standard deviations from its mean: (chi2 - df) / sqrt(2 df).
+        """
+        expected, found = self.probs * len(texts), self.counts(texts)
+        large = expected >= 5
+        pairs = [*zip(expected[large], found[large], strict=True)]
+        if not bool(large.all()):
+            pairs.append((expected[~large].sum(), found[~large].sum()))
+        statistic = sum((f - e) ** 2 / e for e, f in pairs)
+        freedom = len(pairs) - 1
+        return float((statistic - freedom) / math.sqrt(2 * freedom))
+
+    def exact_twist(self):
+        """E[exp(tau) | prefix] of every prefix with each next token, by enumeration."""
+        size = self.vocabulary.num_actions
+        codes = prefix_codes(self.every, size)
+        weights, start = self.probs * math.exp(self.log_z), self.start
+        nodes = int(codes.max()) + 1
+        reached, worth = torch.zeros(nodes).double(), torch.zeros(nodes).double()
+        for row, length in enumerate(self.every.lengths.tolist()):
+            for code in codes[row, : length + 1].tolist():
+                reached[code] += start[row]
+                worth[code] += weights[row]
+        return TableTwist((worth / reached).log(), size)
+
+    def wrong_twist(self):
+        """A twist that knows nothing of the reward."""
+        exact = self.exact_twist()
+        wrong = torch.randn(len(exact.log_values), generator=seeded(12)).double() / 2
+        return TableTwist(wrong, self.vocabulary.num_actions)
+
+
+class TableTwist:
+    """A twist of actions from a table of all prefixes, numbered as a tree's nodes."""
+
+    def __init__(self, log_values, num_actions):
+        self.log_values, self.num_actions = log_values, num_actions
+
+    def start(self, batch_size, prompts=None):
+        state = TableState(torch.zeros(batch_size, dtype=torch.long))
+        return self._children(state), state
+
+    def step(self, tokens, state):
+        advanced = TableState(state.codes * self.num_actions + tokens + 1)
+        return self._children(advanced), advanced
+
+    def _children(self, state):
+        first = state.codes[:, None] * self.num_actions + 1
+        return self.log_values[first + torch.arange(self.num_actions)]
+
+
+@pytest.fixture(scope="module", params=[FIXED, ENDING], ids=["fixed length", "with an end"])
+def world(request):
+    return World(request.param)
+
+
+def resampled(world, rng):
+    """Texts of many small populations: each draw of one population repeats texts."""
+    return world.model.propose(40_000, rng).draw(4000, rng)
+
+
+def smc(twist):
+    def drawn(world, rng):
+        return world.model.smc(40_000, rng, twist(world), islands=400).draw(4000, rng)
+
+    return drawn
+
+
+SAMPLERS = {
+    "resampling": resampled,
+    "rejection": lambda world, rng: world.model.reject(4000, rng)[0],
+    "smc with a perfect twist": smc(World.exact_twist),
+    "smc with rollouts": smc(lambda world: RolloutTwist(world.generator, world.tilt, 3)),
+    "smc with a learnt twist": smc(
+        lambda world: learn_twist(
+            world.model.propose(3000, seeded(5)),
+            world.vocabulary,
+            seeded(6),
+            TwistTraining(epochs=2),
+        )
+    ),
+    "smc with a wrong twist": smc(World.wrong_twist),
+}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_draws_from_the_tilted_distribution(world, sampler):
+    texts = SAMPLERS[sampler](world, seeded(3))
+    assert abs(world.chi_square(texts)) < 4, sampler
+    # the statistic tells the tilted model from the start
+    start = world.model.propose(4000, seeded(4)).sequences
+    assert world.chi_square(start) > 15
+
+
+def test_log_z_kl_and_held_out_change_are_the_enumerated_ones(world):
+    weighted = world.model.propose(20_000, seeded(1))
+    summary = weighted.summary()
+    assert summary.normalizer.value == pytest.approx(world.log_z, abs=4 * summary.normalizer.error)
+    assert 0 < summary.normalizer.error < 0.02
+    assert summary.kl == pytest.approx(world.kl, abs=0.05)
+    held_out = world.every.select(torch.multinomial(world.start, 4000, True, generator=seeded(2)))
+    change = world.model.held_out_change(held_out, weighted)
+    tilts, tokens = world.tilt(world.every), world.every.lengths
+    exact = -float((world.start * (tilts - world.log_z)).sum() / (world.start * tokens).sum())
+    assert change.value == pytest.approx(exact, abs=4 * change.error)
+    assert change.trusted
+
+
+def test_smc_estimates_log_z_within_its_error(world):
+    twist = RolloutTwist(world.generator, world.tilt, 2)
+    normalizer = world.model.smc(8000, seeded(7), twist, islands=40).summary().normalizer
+    assert normalizer.value == pytest.approx(world.log_z, abs=4 * normalizer.error)
+    assert 0 < normalizer.error < 0.1
+
+
+def test_a_perfect_twist_gives_equal_weights(world):
+    weighted = world.model.smc(400, seeded(8), world.exact_twist(), islands=4)
+    expected = torch.full((1, 400), world.log_z, dtype=torch.double)
+    torch.testing.assert_close(weighted.log_weights, expected)
+    assert weighted.summary().share == pytest.approx(1.0)
+
+
+def test_a_learnt_twist_makes_weights_more_even_than_resampling():
+    world = World(FIXED)
+    proposals = world.model.propose(8000, seeded(1))
+    twist = learn_twist(proposals, FIXED, seeded(2))
+    share = world.model.smc(4000, seeded(3), twist, least_share=0.0).summary().share
+    assert share > 3 * proposals.summary().share
+
+
+def test_with_beta_infinite_it_is_the_generator():
+    world = World(FIXED, beta=math.inf)
+    weighted = world.model.propose(500, seeded(1))
+    assert weighted.summary().share == pytest.approx(1.0)
+    assert weighted.summary().normalizer.value == pytest.approx(0.0)
+    torch.testing.assert_close(world.probs, world.start)
+
+
+def test_best_of_n_has_its_known_density_and_kl():
+    world = World(FIXED)
+    texts, tokens = world.model.best_of(4000, seeded(1), of=3)
+    assert tokens == 4000 * 3 * MAX_LENGTH
+    order = world.reward.score(world.every).argsort()
+    below = torch.zeros(len(order) + 1).double()
+    below[1:] = world.start[order].cumsum(0)
+    exact = torch.zeros(len(order)).double()
+    exact[order] = below[1:] ** 3 - below[:-1] ** 3
+    kl = float((exact * (exact / world.start).log()).sum())
+    assert kl == pytest.approx(best_of_n_kl(3), abs=0.06)  # texts are few, and no continuum
+    world.probs = exact
+    assert abs(world.chi_square(texts)) < 4
+
+
+def test_rejection_says_if_it_cannot():
+    world = World(FIXED)
+    with pytest.raises(ConfigurationError, match="above the bound"):
+        world.model.reject(50, seeded(1), bound=0.1)
+    with pytest.raises(ConfigurationError, match="larger beta keeps more"):
+        world.model.reject(10_000, seeded(1), most_proposals=10_000)
+    plain = Tilted(world.generator, FIXED, MAX_LENGTH, Tilt(TableReward(3), BETA))
+    with pytest.raises(ConfigurationError, match="largest reward"):
+        plain.reject(10, seeded(1))
