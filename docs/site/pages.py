@@ -18,6 +18,7 @@ ROOMS = (  # of the reference, in the order of the layers
     "models",
     "tasks",
     "rewards",
+    "decoding",
     "tracking",
     "evaluation",
     "learning",

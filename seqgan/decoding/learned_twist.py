@@ -21,7 +21,7 @@ from seqgan.system.checks import Positive, Size, check_settings
 
 @dataclass(frozen=True)
 class TwistTraining:
-    """How a twist is learnt."""
+    """Settings of a twist's training."""
 
     embedding_size: Size = 32  # width of the token embedding
     hidden_size: Size = 64  # width of the GRU's state

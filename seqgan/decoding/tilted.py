@@ -120,8 +120,8 @@ class Tilted:
         bound = min(bound, self.tilt.bound)
         if math.isinf(bound):
             raise ConfigurationError(
-                "rejection needs the largest reward, which this one does not tell; give a bound,"
-                " or resample in its place"
+                "no largest reward is known, which rejection needs; give a bound, or resample in"
+                " its place"
             )
         found: list[Sequences] = []
         count, tokens, proposed = 0, 0, 0
@@ -129,7 +129,7 @@ class Tilted:
             tilts = proposals.log_tilts[0]
             if bool((tilts > bound).any()):
                 raise ConfigurationError(
-                    f"a text has a tilt of {float(tilts.max()):g}, above the bound {bound:g}"
+                    f"the tilt of a text is {float(tilts.max()):g}, above the bound {bound:g}"
                 )
             uniform = torch.rand(len(tilts), generator=rng, device=rng.device, dtype=torch.double)
             stays = uniform.to(tilts.device).log() < tilts - bound
