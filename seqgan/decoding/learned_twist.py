@@ -58,7 +58,7 @@ def learn_twist(
     """Learns a twist of actions from texts of the start with their weights.
 
     Returns:
-        A network whose `logits[:, t]` of token y_t are log psi(y_1:t), an `ActionTwist`.
+        An `ActionTwist` whose logit of a token, after a prefix, is log psi of both together.
     """
     sequences = weighted.sequences
     weights = weighted.log_weights.softmax(dim=1) * weighted.log_weights.shape[1]
