@@ -72,7 +72,7 @@ def test_a_reward_that_fails_is_named_with_its_text(failed: Shown, folder: Path)
 
 
 def test_mended_code_goes_on_as_a_fork(failed: Shown, folder: Path) -> None:
-    """What the refusals say is typed, one after the other."""
+    """A person types the commands that the refusals name, one after the other."""
     mended = MINE.replace("- 4)", "+ 1)")
     (folder / "my_reward.py").write_text(mended, encoding="utf-8")
     shown = typed("seqgan train --resume runs/fails", folder)

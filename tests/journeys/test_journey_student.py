@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> Shown:
-    """What the terminal shows of the run, which is then in `runs/first`."""
+    """The terminal's picture of the run, which is then in `runs/first`."""
     return typed(TRAIN, folder)
 
 

@@ -29,7 +29,7 @@ _PIECES = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|([\r\n\b])|([^\x1b\r\n\b]+)")
 
 @dataclass(frozen=True)
 class Shown:
-    """What a terminal shows after a line was typed.
+    """A terminal's picture and exit code after a line was typed.
 
     Args:
         code: the exit code of the shell.
