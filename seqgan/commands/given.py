@@ -19,8 +19,6 @@ WAYS = "--config FILE (YAML), --resume RUN or --fork RUN"
 PRESET_OF = {".txt": "text", ".npz": "oracle"}
 TABLES = (".jsonl", ".csv")
 SETTINGS = (".yaml", ".yml")
-COMPLETION = "completion"  # TRL's name for a continuation
-CONTINUATIONS = ("continuation", COMPLETION)
 
 
 @dataclass(frozen=True)
@@ -217,8 +215,10 @@ def _of_table(place: Path, flags: list[str]) -> Given:
 
 def _of_prompts(place: Path, columns: Mapping[str, object], flags: list[str]) -> Given:
     """The preset for prompts, in a column of their own or at the beginning of messages."""
+    from seqgan.tasks.files.prompt_columns import COMPLETION, CONTINUATION
+
     prompts = "prompt" if "prompt" in columns else "messages"
-    found = [name for name in CONTINUATIONS if name in columns]
+    found = [name for name in (CONTINUATION, COMPLETION) if name in columns]
     listed = " and ".join(map(repr, [prompts, *found[:1]]))
     column = "columns" if found else "column"
     note = f"{place}: prompts in the {column} {listed} (preset prompts)"

@@ -1,12 +1,12 @@
 """The help of `seqgan train`: what people set most, the kinds of parts, and where the rest is."""
 
 import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.short_names import MODEL, MODEL_HELP, SHORT
+from seqgan.system.terminal import wrapped
 
 if TYPE_CHECKING:
     from seqgan.training.settings import TrainConfig
@@ -106,7 +106,7 @@ def train_help(config: "TrainConfig", what: str) -> str:
     }
     lines = [USAGE]
     for title, rows in sections.items():
-        lines += _broken(title, "", columns)
+        lines += wrapped(title, columns)
         for name, text in rows:
             lines += _row(name, text, columns)
         lines.append("")
@@ -183,19 +183,8 @@ def _first_line(text: str | None) -> str:
 def _row(name: str, text: str, columns: int) -> Iterable[str]:
     """A name, and its explanation beside it or, in a narrow terminal, below it."""
     if not text:
-        return _broken(name, "  ", columns)
-    indent = " " * (COLUMN if columns >= NARROW else 6)
+        return wrapped(f"  {name}", columns, 0)
     if columns >= NARROW and len(name) < COLUMN - 3:
-        return _broken(f"  {name}".ljust(COLUMN) + text, "", columns, indent)
-    return [f"  {name}", *_broken(text, indent, columns, indent)]
-
-
-def _broken(text: str, indent: str, columns: int, further: str = "  ") -> list[str]:
-    return textwrap.wrap(
-        text,
-        columns,
-        initial_indent=indent,
-        subsequent_indent=further,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+        return wrapped(f"  {name}".ljust(COLUMN) + text, columns, COLUMN - 2)
+    indent = " " * (COLUMN if columns >= NARROW else 6)
+    return [f"  {name}", *wrapped(indent + text, columns, 0)]

@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from seqgan.data.sequences import Sequences
+from seqgan.data.sequences import Sequences, masked_mean
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.decoding.weighted import WeightedTexts
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.system.checks import Positive, Size, check_settings
+from seqgan.system.seeding import seeded_from
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def twist_loss(
         weights: of each text, of mean 1.
     """
     each = weights[:, None] * logsigmoid(values) + logsigmoid(-values)
-    return -(each * sequences.mask).sum() / sequences.mask.sum()
+    return -masked_mean(each, sequences.mask)
 
 
 def learn_twist(
@@ -63,8 +64,7 @@ def learn_twist(
     sequences = weighted.sequences
     weights = weighted.log_weights.softmax(dim=1) * weighted.log_weights.shape[1]
     weights = weights.flatten().float()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
+    with seeded_from(rng, sequences.tokens.device):
         config = RecurrentGeneratorConfig("gru", training.embedding_size, training.hidden_size)
         twist = RecurrentGenerator(config, vocabulary).to(sequences.tokens.device)
     nn.init.zeros_(twist.output.weight)

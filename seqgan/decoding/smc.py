@@ -80,7 +80,7 @@ def twisted_smc(
         contexts = prompts.select(torch.arange(groups).repeat_interleave(particles))
     now = _begin(generator, vocabulary, max_length, twist, count, contexts)
     device = now.tokens.device
-    sampled = 0
+    sampled = -_drawn_by(twist)
     while len(now.going):
         chosen, increments, log_psi = _propose(now, twist, rng)
         sampled += len(now.going)
@@ -105,7 +105,17 @@ def twisted_smc(
             _resample(now, groups, least_share, rng)
     texts = _texts(now, vocabulary, torch.arange(count, device=device), contexts)
     shape = (groups, particles)
-    return WeightedTexts(texts, now.log_weights.view(shape), now.log_psi.view(shape), sampled)
+    return WeightedTexts(
+        texts,
+        now.log_weights.view(shape),
+        now.log_psi.view(shape),
+        sampled + _drawn_by(twist),
+    )
+
+
+def _drawn_by(twist: PrefixTwist | ActionTwist) -> int:
+    """Tokens that the generator has drawn for a twist's values so far."""
+    return twist.sampled_tokens if isinstance(twist, PrefixTwist) else 0
 
 
 def _begin(

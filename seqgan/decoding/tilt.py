@@ -74,8 +74,13 @@ class Tilt:
 
     @property
     def bound(self) -> float:
-        """The largest tau, nats; infinite where a reward does not say its largest (`most`)."""
+        """The largest tau, nats; infinite where it is not known.
+
+        It is known if every reward says its largest (`most`) and has a weight of at least 0.
+        """
         rewards = as_weighted_sum(self.reward)
-        most = [getattr(part, "most", math.inf) for part in rewards.parts]
-        pairs = zip(rewards.part_weights.tolist(), most, strict=True)
-        return sum(abs(weight) * each for weight, each in pairs) / self.beta
+        weights = rewards.part_weights.tolist()
+        if min(weights) < 0:
+            return math.inf
+        most = [max(getattr(part, "most", math.inf), 0.0) for part in rewards.parts]
+        return sum(w * each for w, each in zip(weights, most, strict=True)) / self.beta

@@ -5,7 +5,6 @@ aims at, and with a discriminator's logit a residual energy model (Deng et al., 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -125,7 +124,13 @@ class Tilted:
             )
         found: list[Sequences] = []
         count, tokens, proposed = 0, 0, 0
-        for proposals in self._batches(n, rng):
+        while count < n:
+            if 0 < most_proposals <= proposed:
+                raise ConfigurationError(
+                    f"rejection kept {count} of {proposed} texts, but {n} are asked for; a larger"
+                    " beta keeps more, and resampling wastes none"
+                )
+            proposals = self.propose(max(n, 256), rng)
             tilts = proposals.log_tilts[0]
             if bool((tilts > bound).any()):
                 raise ConfigurationError(
@@ -136,13 +141,6 @@ class Tilted:
             found.append(proposals.sequences.select(stays.nonzero()[:, 0]))
             count, tokens = count + len(found[-1]), tokens + proposals.sampled_tokens
             proposed += len(tilts)
-            if count >= n:
-                break
-            if 0 < most_proposals <= proposed:
-                raise ConfigurationError(
-                    f"rejection kept {count} of {proposed} texts, but {n} are asked for; a larger"
-                    " beta keeps more, and resampling wastes none"
-                )
         return joined(found).select(torch.arange(n)), tokens
 
     def best_of(
@@ -177,7 +175,3 @@ class Tilted:
         return held_out_change(
             self.tilt(texts), texts.lengths, normalizers, summary.normalizer.error, summary.trusted
         )
-
-    def _batches(self, n: int, rng: torch.Generator) -> Iterator[WeightedTexts]:
-        while True:
-            yield self.propose(max(n, 256), rng)

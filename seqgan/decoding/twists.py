@@ -20,7 +20,13 @@ from seqgan.models.sampling import complete
 
 @runtime_checkable
 class PrefixTwist(Protocol):
-    """log psi of each of a batch of unfinished prefixes, nats."""
+    """log psi of each of a batch of unfinished prefixes, nats.
+
+    Attributes:
+        sampled_tokens: tokens that the generator has drawn for its values so far.
+    """
+
+    sampled_tokens: int
 
     def log_values(
         self,
@@ -91,6 +97,8 @@ class RolloutTwist:
 
 class DiscriminatorTwist:
     """The logit of a discriminator that judges every prefix, an estimate of log q/p of a prefix."""
+
+    sampled_tokens = 0  # it draws none
 
     def __init__(self, logit: DiscriminatorLogit, beta: float = 1.0) -> None:
         self.logit = logit

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.data.sequences import Sequences
+from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.functional.weights import (
     LogNormalizer,
     effective_share,
@@ -27,7 +28,8 @@ class WeightedTexts:
         sequences: group x particle rows, the particles of a group being neighbours.
         log_weights: of each text; nats.
         log_tilts: the tilt tau of each text, nats.
-        sampled_tokens: tokens that the generator drew for these texts, the lost ones included.
+        sampled_tokens: tokens that the generator drew for these texts, those of lost particles and
+            of rollouts included.
         block: neighbouring particles that depend on each other, because they were resampled
             together; blocks are independent.
     """
@@ -132,12 +134,7 @@ def held_out_change(
         normalizers: log Z of each text's prompt; one number repeated where there are no prompts.
         normalizer_error: standard error of their mean.
     """
-    gains = (log_tilts - normalizers).double()
-    tokens = lengths.double()
-    total, count = tokens.sum(), len(gains)
-    value = -gains.sum() / total
-    spread = (-gains - value * tokens).square().sum() * count / max(count - 1, 1)
-    error = math.sqrt(
-        float(spread) / float(total) ** 2 + (normalizer_error * count / float(total)) ** 2
-    )
-    return HeldOutChange(float(value), error, trusted)
+    gains = (log_tilts - normalizers).double().cpu().numpy()
+    rate = PerText(-gains, lengths.double().cpu().numpy())
+    of_normalizers = normalizer_error * len(gains) / rate.weights.sum()
+    return HeldOutChange(rate.value, math.hypot(rate.error, of_normalizers), trusted)

@@ -19,10 +19,10 @@ from seqgan.models.sampling import Sampling
 from seqgan.report.charts import drawable_name
 from seqgan.report.frontier_chart import Kind, Series, generator_series, published_series
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.nested import flat
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.config_files import plain_settings
-from seqgan.training.identity import flat
 from seqgan.training.runs import (
     GENERATOR,
     RunFolder,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seqgan.report.recorded import Recorded
+from seqgan.system.nested import flat
 from seqgan.training.presets import PRESETS
 
 
@@ -26,31 +27,26 @@ class Setting:
 
 def compared_settings(runs: Sequence[Recorded]) -> tuple[str, list[Setting]]:
     """The preset from which the runs depart least, and every setting beside it."""
-    flat = [flatten(run.config) for run in runs]
+    given = [flatten(run.config) for run in runs]
     presets = {name: flatten(asdict(preset())) for name, preset in PRESETS.items()}
-    nearest = min(presets, key=lambda name: sum(_differences(one, presets[name]) for one in flat))
+    nearest = min(presets, key=lambda name: sum(_differences(one, presets[name]) for one in given))
     preset = presets[nearest]
     settings = []
-    for name in dict.fromkeys(name for one in flat for name in one):
-        values = tuple(one.get(name, "") for one in flat)
+    for name in dict.fromkeys(name for one in given for name in one):
+        values = tuple(one.get(name, "") for one in given)
         own = preset.get(name, "")
         # A run that is older than a setting has not changed it.
-        changed = any(one.get(name, own) != own for one in flat)
+        changed = any(one.get(name, own) != own for one in given)
         settings.append(Setting(name, values, own, changed))
     return nearest, settings
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(nested: Mapping[str, Any]) -> dict[str, str]:
     """Dotted names to values as text; lists are joined by commas."""
-    flat: dict[str, str] = {}
-    for name, value in nested.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            flat[prefix + name] = ", ".join(map(str, value))
-        else:
-            flat[prefix + name] = str(value)
-    return flat
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in flat(nested).items()
+    }
 
 
 def _differences(run: Mapping[str, str], preset: Mapping[str, str]) -> int:

@@ -88,7 +88,7 @@ def table_lines(sweep: Sweep, rows: Sequence[Row], stream: Any = None) -> list[s
     best = {(number, place) for number, row in enumerate(rows, 1) if row["rank"] == 1}
     return aligned(
         [heads, *cells],
-        left=len(names) - 1,
+        left=(len(names) - 1,),
         keys=2,
         columns=columns_of(stream),
         strong=best if shows_bold(stream) else (),

@@ -11,7 +11,7 @@ GAP = 2  # spaces between columns
 
 def aligned(
     rows: Sequence[Sequence[str]],
-    left: int = 0,
+    left: Collection[int] = (0,),
     keys: int = 1,
     columns: int | None = None,
     strong: Collection[tuple[int, int]] = (),
@@ -19,7 +19,7 @@ def aligned(
     """Formats rows of cells, all with the same number of cells, as lines.
 
     Args:
-        left: index of the column that is flush left; the others are flush right, like numbers.
+        left: the columns that are flush left; the others are flush right, like numbers.
         keys: the first columns, which name a row. They stand again in each block.
         columns: width of the terminal. Columns of the table that do not fit go into a block of
             their own below, after an empty line; None for one block of any width.
@@ -34,7 +34,7 @@ def aligned(
             for place in block:
                 space = " " * (widths[place] - cell_len(row[place]))
                 shown = bold(row[place]) if (number, place) in strong else row[place]
-                cells.append(shown + space if place == left else space + shown)
+                cells.append(shown + space if place in left else space + shown)
             lines.append((" " * GAP).join(cells).rstrip())
     return lines
 

@@ -28,23 +28,25 @@ def columns_of(stream: Stream | None) -> int | None:
         return USUAL
 
 
-def wrapped(text: str, columns: int | None) -> list[str]:
+def wrapped(text: str, columns: int | None, hanging: int = HANGING) -> list[str]:
     """The lines of a text, none wider than so many columns unless by a single word.
 
-    A line that goes on is indented, by `HANGING` more than where it began. Without columns nothing
+    A line that goes on is indented by `hanging` more than where it began. Without columns nothing
     is broken.
     """
     lines = text.split("\n")
-    return lines if columns is None else [part for line in lines for part in _broken(line, columns)]
+    if columns is None:
+        return lines
+    return [part for line in lines for part in _broken(line, columns, hanging)]
 
 
-def _broken(line: str, columns: int) -> list[str]:
+def _broken(line: str, columns: int, hanging: int) -> list[str]:
     from rich.cells import cell_len
 
     if cell_len(line) <= columns:
         return [line]
     first, words = re.match(" *", line)[0], re.findall(r"( *)([^ ]+)", line)  # type: ignore[index]
-    indent = first + " " * HANGING
+    indent = first + " " * hanging
     lines = [first + words[0][1]]
     for gap, word in words[1:]:
         if cell_len(lines[-1] + gap + word) <= columns:

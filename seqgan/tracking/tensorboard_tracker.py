@@ -17,6 +17,7 @@ from seqgan.data.metrics import Metrics
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import cut, sync
 from seqgan.system.markdown import code_span
+from seqgan.system.nested import flat
 from seqgan.tracking.base import Ending, Histogram, SampleRow, Tracker
 from seqgan.tracking.jsonl import check_length
 from seqgan.tracking.metrics import AXES, axis_of
@@ -137,7 +138,11 @@ class TensorboardTracker(Tracker):
         }
         for name, value in compared.items():
             self._writer.add_scalar(name, value, step)
-        for summary in hparams(_flat(self._settings), compared):
+        plain = {
+            name: value if isinstance(value, int | float) else str(value)
+            for name, value in flat(self._settings).items()
+        }
+        for summary in hparams(plain, compared):
             self._writer.file_writer.add_summary(summary)
 
     def position(self) -> dict[str, Any]:
@@ -166,14 +171,3 @@ def _cell(value: object) -> str:
     if isinstance(value, int | float):
         return f"{value:.4g}"
     return code_span(str(value)) if value not in (None, "") else ""
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names; what is no single value as text."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = value if isinstance(value, int | float) else str(value)
-    return found

@@ -10,6 +10,7 @@ from seqgan.evaluation.measure import sample_scores, token_rows
 from seqgan.evaluation.texts import bleu_scores
 from seqgan.learning.pace import MOST, is_own
 from seqgan.learning.players import Players
+from seqgan.system.tables import aligned
 from seqgan.system.timing import seconds_at
 from seqgan.training.observers import Evaluation, RolloutSettings
 from seqgan.training.settings import EvaluationConfig, TrainConfig
@@ -81,7 +82,10 @@ class Estimate:
             hint = SHORTER.get(name, "") if share >= LARGE else ""
             rows.append([name, _duration(seconds), f"{share:.0%}", hint])
         rows.append(["in all, about", _duration(self.total), "", ""])
-        return [*_table(rows), *[f"not in it: {self._apart('')}"] * bool(self.unknown)]
+        return [
+            *aligned(rows, left=(0, 3)),
+            *[f"not in it: {self._apart('')}"] * bool(self.unknown),
+        ]
 
     def _apart(self, before: str) -> str:
         if not self.unknown:
@@ -146,7 +150,8 @@ def _compared(evaluation: Evaluation) -> float:
     players, texts = evaluation.players, evaluation.text_measures
     task, usual = players.task, not _takes_long(evaluation.settings)
     num_blocks = max(players.pace.together // (4 * BLOCK), 1)
-    some = players.real("train", min(num_blocks * BLOCK, task.size("train")), _rng())
+    rng = torch.Generator().manual_seed(0)
+    some = players.real("train", min(num_blocks * BLOCK, task.size("train")), rng)
 
     def compare(blocks: int) -> None:
         part = some.select(torch.arange(blocks * BLOCK) % len(some))
@@ -159,10 +164,6 @@ def _compared(evaluation: Evaluation) -> float:
             texts.scores(rows, part.texts)
 
     return seconds_at(compare, num_blocks) / (num_blocks * BLOCK)
-
-
-def _rng() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
 
 
 def _takes_long(settings: EvaluationConfig) -> bool:
@@ -233,13 +234,3 @@ def _duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    """Rows as lines: names and hints flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, seconds, share, hint in rows:
-        line = f"{name:{widths[0]}}  {seconds:>{widths[1]}}  {share:>{widths[2]}}  {hint}"
-        lines.append(line.rstrip())
-    return lines

@@ -15,6 +15,7 @@ import torch
 
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import digest_of
+from seqgan.system.nested import flat
 from seqgan.tasks.base import Task
 from seqgan.training.config_files import plain_settings
 from seqgan.training.inputs import Input, same_inputs
@@ -93,17 +94,6 @@ def differences(
         and not any(f"{name}.".startswith(f"{free}.") for free in FREE)
         and not same_inputs(name, value, now[name], inputs)
     ]
-
-
-def flat(plain: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{name}.")
-        else:
-            found[f"{before}{name}"] = value
-    return found
 
 
 def fingerprint(task: Task) -> str:

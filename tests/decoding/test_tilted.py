@@ -22,6 +22,7 @@ from seqgan.decoding.tilt import Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import RolloutTwist
 from seqgan.functional.weights import best_of_n_kl
+from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError
 
 BETA = 0.7
@@ -172,6 +173,28 @@ def test_smc_estimates_log_z_within_its_error(world):
     normalizer = world.model.smc(8000, seeded(7), twist, islands=40).summary().normalizer
     assert normalizer.value == pytest.approx(world.log_z, abs=4 * normalizer.error)
     assert 0 < normalizer.error < 0.1
+
+
+def test_the_cost_of_smc_counts_the_tokens_of_rollouts():
+    world = World(FIXED)
+    twist = RolloutTwist(world.generator, world.tilt, 2)
+    for _ in range(2):  # the twist keeps counting; each call reports its own
+        weighted = world.model.smc(80, seeded(7), twist, least_share=0.0)
+        # 4 tokens a text, and two completions of its prefixes of 1, 2 and 3 tokens
+        assert weighted.sampled_tokens == 80 * (4 + 2 * (3 + 2 + 1))
+    plain = world.model.smc(80, seeded(7), world.exact_twist(), least_share=0.0)
+    assert plain.sampled_tokens == 80 * 4
+
+
+def test_a_bound_is_known_of_rewards_that_are_not_turned_around():
+    world = World(FIXED)
+    other = Bounded(3, seed=4)
+    other.name = "other"
+    both = WeightedSum([world.reward, other], [2.0, 0.5])
+    expected = (2 * world.reward.most + 0.5 * other.most) / BETA
+    assert Tilt(both, BETA).bound == pytest.approx(expected)
+    turned = WeightedSum([world.reward, other], [2.0, -0.5])
+    assert Tilt(turned, BETA).bound == math.inf
 
 
 def test_a_perfect_twist_gives_equal_weights(world):

@@ -9,7 +9,7 @@ ROWS = [["", "a", "bcd", "e"], ["name", "12.5", "3", "44"], ["n", "1", "", "5"]]
 def test_cells_stand_below_each_other() -> None:
     rows = [["", "a", "bcd"], ["name", "12.5", "3"], ["n", "1", ""]]
     assert aligned(rows) == ["         a  bcd", "name  12.5    3", "n        1"]
-    assert aligned(rows, left=2) == ["         a  bcd", "name  12.5  3", "   n     1"]
+    assert aligned(rows, left={2}) == ["         a  bcd", "name  12.5  3", "   n     1"]
 
 
 def test_columns_that_do_not_fit_stand_in_a_block_below() -> None:
