@@ -15,7 +15,7 @@ def test_a_source_distribution_holds_every_page_and_folder() -> None:
     assert {"CITATION.cff", "CONTRIBUTING.md", "README.md", "CHANGELOG.md"} <= pages
     assert pages <= set(included)
     with_code = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")}
-    assert with_code - {"runs", "dist", "results", "wandb"} <= set(included)
+    assert with_code - {"runs", "dist", "results", "wandb", "site"} <= set(included)
 
 
 def test_the_metadata_names_versions_of_python_and_an_address() -> None:
