@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from seqgan.data.sequences import Sequences, joined
 from seqgan.data.vocabulary import Vocabulary
@@ -15,7 +17,6 @@ from seqgan.decoding.smc import twisted_smc
 from seqgan.decoding.tilt import Tilt
 from seqgan.decoding.twists import ActionTwist, PrefixTwist
 from seqgan.decoding.weighted import HeldOutChange, WeightedTexts, held_out_change
-from seqgan.functional.weights import log_mean
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import sample
 from seqgan.system.errors import ConfigurationError
@@ -116,14 +117,22 @@ class Tilted:
             ConfigurationError: no bound is known, a text has a larger tau, or `most_proposals`
                 were not enough.
         """
+        weighted, rows = self.reject_among(n, rng, bound, most_proposals)
+        return weighted.sequences.select(rows), weighted.sampled_tokens
+
+    def reject_among(
+        self, n: int, rng: torch.Generator, bound: float = math.inf, most_proposals: int = 0
+    ) -> tuple[WeightedTexts, Int[Tensor, " text"]]:
+        """As `reject`, but gives all proposals with their weights, and the rows that stay."""
         bound = min(bound, self.tilt.bound)
         if math.isinf(bound):
             raise ConfigurationError(
                 "no largest reward is known, which rejection needs; give a bound, or resample in"
                 " its place"
             )
-        found: list[Sequences] = []
-        count, tokens, proposed = 0, 0, 0
+        found: list[WeightedTexts] = []
+        stays: list[Bool[Tensor, " proposal"]] = []
+        count, proposed = 0, 0
         while count < n:
             if 0 < most_proposals <= proposed:
                 raise ConfigurationError(
@@ -137,11 +146,17 @@ class Tilted:
                     f"the tilt of a text is {float(tilts.max()):g}, above the bound {bound:g}"
                 )
             uniform = torch.rand(len(tilts), generator=rng, device=rng.device, dtype=torch.double)
-            stays = uniform.to(tilts.device).log() < tilts - bound
-            found.append(proposals.sequences.select(stays.nonzero()[:, 0]))
-            count, tokens = count + len(found[-1]), tokens + proposals.sampled_tokens
-            proposed += len(tilts)
-        return joined(found).select(torch.arange(n)), tokens
+            found.append(proposals)
+            stays.append(uniform.to(tilts.device).log() < tilts - bound)
+            count, proposed = count + int(stays[-1].sum()), proposed + len(tilts)
+        tilts = torch.cat([each.log_tilts for each in found], dim=1)
+        weighted = WeightedTexts(
+            joined([each.sequences for each in found]),
+            tilts,
+            tilts,
+            sum(each.sampled_tokens for each in found),
+        )
+        return weighted, torch.cat(stays).nonzero()[:n, 0]
 
     def best_of(
         self, n: int, rng: torch.Generator, of: int = 4, prompts: Sequences | None = None
@@ -170,8 +185,8 @@ class Tilted:
         Without prompts, or with one group of `weighted` for each held-out row, in their order.
         """
         summary = weighted.summary()
-        means = log_mean(weighted.log_weights)
-        normalizers = means.expand(len(texts)) if len(means) == 1 else means
+        values = weighted.log_normalizers
+        normalizers = values.expand(len(texts)) if len(values) == 1 else values
         return held_out_change(
             self.tilt(texts), texts.lengths, normalizers, summary.normalizer.error, summary.trusted
         )

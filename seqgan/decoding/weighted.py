@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from seqgan.functional.weights import (
 )
 
 TRUSTED_SHARE = 0.02  # of effective samples; log Z is not to be trusted below
+TRUSTED_NUMBER = 2  # effective samples of each group; the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,10 @@ class WeightedTexts:
         Raises:
             ValueError: n is no multiple of the number of groups.
         """
+        return self.sequences.select(self.draw_rows(n, rng))
+
+    def draw_rows(self, n: int, rng: torch.Generator) -> Int[Tensor, " draw"]:
+        """The rows of the texts that `draw` gives."""
         groups, particles = self.log_weights.shape
         if n % groups:
             raise ValueError(f"{n} texts cannot be shared between {groups} groups equally")
@@ -57,25 +63,36 @@ class WeightedTexts:
         if groups == 1:
             order = torch.randperm(n, generator=rng, device=rng.device)
             rows = rows[order.to(rows.device)]
-        return self.sequences.select(rows)
+        return rows
+
+    @cached_property
+    def normalizers(self) -> list[LogNormalizer]:
+        """log Z of each group, from its independent blocks."""
+        blocks = log_mean(self.log_weights.unflatten(1, (-1, self.block)))
+        return [log_normalizer(group) for group in blocks]
+
+    @property
+    def log_normalizers(self) -> Float[Tensor, " group"]:
+        """log Z of each group, nats, without the bias of its estimate, which few particles have."""
+        values = [each.value - each.bias for each in self.normalizers]
+        return torch.tensor(values, dtype=torch.double, device=self.log_weights.device)
 
     def summary(self) -> "Tilting":
         """Describes the weights; means over groups where there are several."""
         shares = self.log_weights.double().softmax(dim=-1)
         means = (shares * self.log_tilts.double()).sum(dim=-1)
-        blocks = log_mean(self.log_weights.unflatten(1, (-1, self.block)))
-        normalizers = [log_normalizer(group) for group in blocks]
-        count = len(normalizers)
+        count = len(self.normalizers)
         total = LogNormalizer(
-            sum(each.value for each in normalizers) / count,
-            math.sqrt(sum(each.error**2 for each in normalizers)) / count,
-            sum(each.bias for each in normalizers) / count,
+            sum(each.value for each in self.normalizers) / count,
+            math.sqrt(sum(each.error**2 for each in self.normalizers)) / count,
+            sum(each.bias for each in self.normalizers) / count,
         )
         return Tilting(
             share=float(effective_share(self.log_weights).mean()),
             normalizer=total,
             kl=float(means.mean()) - total.value,
             tokens_per_text=self.sampled_tokens / max(len(self.sequences), 1),
+            particles=self.log_weights.shape[1],
         )
 
 
@@ -88,18 +105,30 @@ class Tilting:
         normalizer: log Z, nats; of the mean prompt where there are prompts.
         kl: KL(tilted || start) per text, nats: E_tilted[tau] - log Z.
         tokens_per_text: tokens that the generator drew for each weighted text.
+        particles: texts of a group.
     """
 
     share: float
     normalizer: LogNormalizer
     kl: float
     tokens_per_text: float
+    particles: int
 
     @property
     def trusted(self) -> bool:
         """True if enough samples count for log Z, and with it a held-out likelihood, to mean
-        something."""
-        return self.share >= TRUSTED_SHARE
+        something: `TRUSTED_SHARE` of all, and `TRUSTED_NUMBER` of each group."""
+        return self.share >= max(TRUSTED_SHARE, TRUSTED_NUMBER / self.particles)
+
+    @property
+    def distrust(self) -> str:
+        """The reason in a sentence why log Z is not to be trusted; empty where it is."""
+        if self.trusted:
+            return ""
+        return (
+            f"the effective share is {self.share:.1%} of {self.particles:,} proposals, too few to"
+            " trust log Z; a larger beta has more"
+        )
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,27 @@ def measure(
     report = likelihood_report(
         generator, samples, heldout_texts(task, num_heldout, device), task.exact, sampling
     )
+    scores = compared_scores(samples, task, texts, prompts)
+    users = {f"user/{name}": part for name, part in measured_texts(samples, own or {}).items()}
+    metrics = report.metrics | _named(scores.metrics)
+    metrics |= {name: part.value for name, part in users.items()}
+    metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
+    per_text = report.per_text | _named(scores.per_text) | users
+    return Measurement(metrics, quality_axis(task), samples, per_text)
+
+
+def compared_scores(
+    samples: Sequences,
+    task: Task,
+    texts: TextMeasures | None = None,
+    prompts: Sequences | None = None,
+) -> Scores:
+    """All scores that need no likelihood: `sample_scores`, and comparisons with real texts.
+
+    Args:
+        texts: see `measure`.
+        prompts: the real rows whose prompts the samples continue.
+    """
     rows, scores = token_rows(samples), sample_scores(samples, task)
     if texts is not None or judged_as_texts(task):
         references = token_rows(references_of(task)) if texts is None else texts.references
@@ -90,12 +111,7 @@ def measure(
         scores |= texts.scores(rows, samples.texts)
     if texts is not None and prompts is not None:
         scores |= paired_scores(rows, token_rows(prompts))  # the prompts' own continuations
-    users = {f"user/{name}": part for name, part in measured_texts(samples, own or {}).items()}
-    per_text = report.per_text | _named(scores.per_text) | users
-    metrics = report.metrics | _named(scores.metrics)
-    metrics |= {name: part.value for name, part in users.items()}
-    metrics["eval/temperature"] = 1.0 if sampling is None else sampling.temperature
-    return Measurement(metrics, quality_axis(task), samples, per_text)
+    return scores
 
 
 def _named(values: Mapping[str, Value]) -> dict[str, Value]:

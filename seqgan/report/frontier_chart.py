@@ -65,7 +65,7 @@ def generator_series(
     """The curves of a generator's points that a plane can show, over temperatures and top-p."""
     curves = []
     for curve in curves_of(points, panel):
-        cut = any(point.sampling.top_p < 1 for point in curve)
+        cut = any(point.knob.name == "top_p" for point in curve)
         curves.append(
             Series(
                 f"{label}, by top-p" if cut else label,
@@ -83,8 +83,8 @@ def generator_series(
 def _note(point: Point, cut: bool) -> str:
     """Beside a point: its temperature, or its top-p; none where a curve over top-p ends."""
     if not cut:
-        return f"{point.sampling.temperature:g}"
-    return f"p {point.sampling.top_p:g}" if point.sampling.top_p < 1 else ""
+        return f"{point.knob.value:g}"
+    return f"p {point.knob.value:g}" if point.knob.name == "top_p" else ""
 
 
 def published_series(curves: Sequence[PublishedCurve], panel: Panel) -> list[Series]:

@@ -251,9 +251,9 @@ def point_rows(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
     )
     return [
         {
-            "model": f"{run.name}: {which}" + (", by top-p" if point.sampling.top_p < 1 else ""),
-            "temperature": point.sampling.temperature,
-            "top_p": point.sampling.top_p,
+            "model": f"{run.name}: {which}" + (", by top-p" if point.knob.name == "top_p" else ""),
+            "temperature": point.knob.on("temperature") or 1.0,
+            "top_p": point.knob.on("top_p") or 1.0,
         }
         | dict.fromkeys(metrics)
         | point.values

@@ -305,7 +305,7 @@ def _short(metric: str) -> str:
 def _curve(points: Sequence[Point]) -> dict[str, dict[str, float]]:
     """Points by their temperatures, with the names of the metric list."""
     return {
-        str(point.sampling.temperature): {f"eval/{name}": v for name, v in point.values.items()}
+        str(point.knob.value): {f"eval/{name}": v for name, v in point.values.items()}
         for point in points
     }
 

@@ -10,7 +10,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.evaluation.changes import Change, change
 from seqgan.evaluation.measure import Measurement, heldout_texts
 from seqgan.evaluation.metrics.intervals import PerText
-from seqgan.evaluation.planes.points import Point, measure_point, panels, point_of
+from seqgan.evaluation.planes.points import Knob, Point, measure_point, panels, point_of
 from seqgan.evaluation.planes.verdict import Comparison, best_point, compare, matched
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling, sequence_log_probs
@@ -157,7 +157,7 @@ def _evaluated(trainer: "Trainer") -> Result:
         return Row(name, temperature, measured, rewards_by_text(rewards, measured))
 
     def curve(which: int, at_one: Measurement) -> list[Point]:
-        points = [point_of(Sampling(), at_one.per_text, [plane])]
+        points = [point_of(Knob("temperature", 1.0), at_one.per_text, [plane])]
         trainer.progress.advance(1, {"temperature": 1.0})
         for temperature in others:
             if trainer.asked_to_stop():
@@ -174,7 +174,7 @@ def _evaluated(trainer: "Trainer") -> Result:
                 )
             )
             trainer.progress.advance(1, {"temperature": temperature})
-        return sorted(points, key=lambda point: point.sampling.temperature)
+        return sorted(points, key=lambda point: point.knob.value)
 
     start = row(0)
     mle = curve(0, start.measured)
@@ -262,14 +262,14 @@ def matched_temperature(
     """The MLE temperature that matches the trained generator's quality at temperature 1."""
     if comparison.standing is None:
         return 1.0
-    (at_one,) = [point for point in game if point.sampling.temperature == 1.0]
-    return matched(at_one, mle, comparison.panel).sampling.temperature
+    (at_one,) = [point for point in game if point.knob.value == 1.0]
+    return matched(at_one, mle, comparison.panel).knob.value
 
 
 def best_temperature(game: Sequence[Point], mle: Sequence[Point], comparison: Comparison) -> float:
     """The temperature at which the trained generator is furthest ahead of MLE."""
     best = best_point(game, mle, comparison)
-    return 1.0 if best is None else best.sampling.temperature
+    return 1.0 if best is None else best.knob.value
 
 
 def _listed(noun: str, names: Sequence[str]) -> str:

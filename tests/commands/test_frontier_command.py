@@ -10,10 +10,9 @@ import pytest
 from tiny_commands import ORACLE, TINY, run
 
 from seqgan.evaluation.axes import ENTROPY, NLL_HELDOUT, NLL_ORACLE, Axis
-from seqgan.evaluation.planes.points import Panel, Point, Rate
+from seqgan.evaluation.planes.points import Knob, Panel, Point, Rate
 from seqgan.evaluation.planes.published import PublishedCurve, read_points
 from seqgan.evaluation.planes.verdict import compare
-from seqgan.models.sampling import Sampling
 from seqgan.report import frontiers
 from seqgan.report.frontier_chart import Series, draw_frontier, frontier_figure, published_series
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
@@ -28,14 +27,14 @@ NUM_TEXTS = 200
 def rate(value, wobble, over="samples"):
     """Texts that differ by `wobble` from each other, so that the error is wobble / sqrt(n)."""
     signs = np.resize([1.0, -1.0], NUM_TEXTS)
-    return Rate(value + wobble * signs, np.ones(NUM_TEXTS), over)
+    return Rate(value + wobble * signs, np.ones(NUM_TEXTS), over=over)
 
 
 def points(shift, qualities=(6.0, 7.5, 9.0), wobble=0.2):
     """A curve on which NLL_oracle and held-out NLL add up to 16 + shift."""
     return [
         Point(
-            Sampling(temperature),
+            Knob("temperature", temperature),
             {
                 "nll_oracle": rate(quality, wobble),
                 "nll_heldout": rate(16 + shift - quality, wobble, "heldout"),

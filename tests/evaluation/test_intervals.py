@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqgan.evaluation.metrics.intervals import PerText, bootstrap_intervals
+from seqgan.evaluation.metrics.intervals import Normalizer, PerText, bootstrap_intervals
 
 
 def test_the_metric_is_a_ratio_of_sums():
@@ -64,3 +64,17 @@ def test_equal_texts_and_texts_without_weight():
 def test_one_text_has_no_interval():
     assert bootstrap_intervals({"x": PerText.mean_of(np.array([1.0]))}) == {}
     assert bootstrap_intervals({}) == {}
+
+
+def test_an_interval_holds_the_noise_of_log_z():
+    rng = np.random.default_rng(4)
+    values, lengths = rng.normal(0, 1.0, size=400), np.full(400, 5.0)
+    weights = rng.exponential(1.0, size=100)  # sd / mean is 1, so log Z has an error of 0.1
+    normalizer = Normalizer(weights, np.ones(400))
+    part = PerText(values, lengths, normalizer)
+    assert normalizer.error == pytest.approx(0.1, rel=0.15)
+    of_texts = PerText(values, lengths).error
+    assert part.error == pytest.approx(np.hypot(of_texts, normalizer.error / 5), rel=1e-9)
+    ((low, high),) = bootstrap_intervals({"x": part}).values()
+    assert high - low == pytest.approx(2 * 1.96 * part.error, rel=0.1)
+    assert PerText(values, lengths, Normalizer(weights[:1], np.ones(400))).error == np.inf

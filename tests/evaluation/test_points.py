@@ -19,10 +19,12 @@ from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.metrics.likelihood import likelihood_report
 from seqgan.evaluation.metrics.ngrams import bleu, self_bleu
 from seqgan.evaluation.planes.points import (
+    Knob,
     Panel,
     Point,
     Rate,
     curves_of,
+    knob_of,
     lines,
     measure_point,
     panels,
@@ -176,7 +178,7 @@ def test_a_rate_and_its_draws():
 def point(temperature=1.0, top_p=1.0, **rates):
     """Rates of single texts, so that values are what they say."""
     return Point(
-        Sampling(temperature, 0, top_p),
+        knob_of(Sampling(temperature, 0, top_p)),
         {name: Rate(np.array([value]), np.array([1.0])) for name, value in rates.items()},
     )
 
@@ -200,7 +202,7 @@ def test_a_curve_over_top_p_ends_where_nothing_is_cut_off():
     _, cut = lines(POINTS, Panel(NLL_ORACLE, ENTROPY))
     assert cut.quality.tolist() == [-5, -8.5, -9]
     assert cut.diversity.tolist() == [1, 4.5, 5]
-    without = curves_of([one for one in POINTS if one.sampling != Sampling()], PLANE)
+    without = curves_of([one for one in POINTS if not one.knob.plain], PLANE)
     assert [len(curve) for curve in without] == [2, 2]
 
 
@@ -216,10 +218,10 @@ def test_heldout_texts_are_drawn_together_and_samples_apart():
     ones, own, heldout = np.ones(40), rng.standard_normal(40), rng.standard_normal(40)
     some = [  # with the same values everywhere, so that the same draws would give the same
         Point(
-            Sampling(temperature),
+            Knob("temperature", temperature),
             {
                 "nll_oracle": Rate(own + shift, ones),
-                "nll_heldout": Rate(heldout + shift, ones, "heldout"),
+                "nll_heldout": Rate(heldout + shift, ones, over="heldout"),
             },
         )
         for temperature, shift in ((0.5, 1.0), (1.0, 3.0))
@@ -243,9 +245,11 @@ def test_heldout_texts_are_drawn_together_and_samples_apart():
 
 def test_samples_and_heldout_texts_are_drawn_apart_under_the_same_seed():
     values, ones = np.random.default_rng(0).standard_normal(40), np.ones(40)
-    rates = {"nll_oracle": Rate(values, ones), "nll_heldout": Rate(values, ones, "heldout")}
+    rates = {"nll_oracle": Rate(values, ones), "nll_heldout": Rate(values, ones, over="heldout")}
     panel = Panel(NLL_ORACLE, NLL_HELDOUT)
     for seed in (0, 3):
-        (drawn,) = redrawn_lines([Point(Sampling(), rates)], panel, 400, seed, heldout_seed=seed)
+        (drawn,) = redrawn_lines(
+            [Point(Knob("temperature", 1.0), rates)], panel, 400, seed, heldout_seed=seed
+        )
         correlation = np.corrcoef(drawn.quality[:, 0], drawn.diversity[:, 0])[0, 1]
         assert abs(correlation) < 0.2  # four standard errors

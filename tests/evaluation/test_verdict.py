@@ -8,7 +8,7 @@ from toys import ENDING, MAX_LENGTH, TableGenerator, seeded
 
 from seqgan.evaluation.axes import NLL_HELDOUT, NLL_ORACLE, Axis
 from seqgan.evaluation.measure import heldout_texts
-from seqgan.evaluation.planes.points import Panel, Point, Rate, measure_point, panels
+from seqgan.evaluation.planes.points import Knob, Panel, Point, Rate, measure_point, panels
 from seqgan.evaluation.planes.verdict import best_point, compare, matched
 from seqgan.models.sampling import Sampling, sample
 from seqgan.tasks.base import FixedTask, Measure, share_of
@@ -21,14 +21,14 @@ TEMPERATURES = (0.5, 0.8, 1.0)
 def exactly(value, num_texts, wobble=0.0, over="samples"):
     """Texts whose mean is a number, half of them above it and half below."""
     signs = np.resize([1.0, -1.0], num_texts) if num_texts > 1 else np.zeros(1)
-    return Rate(value + wobble * signs, np.ones(num_texts), over)
+    return Rate(value + wobble * signs, np.ones(num_texts), over=over)
 
 
 def curve(*places, samples=400, heldout=400, wobble=0.1):
     """Points of (quality, held-out NLL) at 0.5, 0.8 and 1."""
     return [
         Point(
-            Sampling(temperature),
+            Knob("temperature", temperature),
             {
                 "valid": exactly(quality, samples, wobble),
                 "nll_heldout": exactly(nll, heldout, wobble, "heldout"),
@@ -84,11 +84,13 @@ def test_the_interval_covers_a_known_difference(monkeypatch):
         return [
             [
                 Point(
-                    Sampling(temperature),
+                    Knob("temperature", temperature),
                     {
                         "valid": Rate((rng.random(150) < quality).astype(float), np.ones(150)),
                         "nll_heldout": Rate(
-                            nll + extra + heldout + rng.normal(0, 0.1, 60), np.ones(60), "heldout"
+                            nll + extra + heldout + rng.normal(0, 0.1, 60),
+                            np.ones(60),
+                            over="heldout",
                         ),
                     },
                 )
@@ -116,11 +118,11 @@ def two_likenesses(rng, num_heldout, num_samples=200, drift=0.003):
         points.append(
             [
                 Point(
-                    Sampling(temperature),
+                    Knob("temperature", temperature),
                     {
                         "valid": Rate(rng.beta(2, 4, num_samples) + gain, np.ones(num_samples)),
                         "nll_heldout": Rate(
-                            heldout + cost + shift, np.ones(num_heldout), "heldout"
+                            heldout + cost + shift, np.ones(num_heldout), over="heldout"
                         ),
                     },
                 )
@@ -186,7 +188,7 @@ def test_sharpening_alone_is_no_gain():
 
 
 def temperature(point):
-    return point.sampling.temperature
+    return point.knob.value
 
 
 def test_the_matched_temperature_costs_least_among_those_that_reach_the_quality():
@@ -216,7 +218,7 @@ def test_lower_may_be_better():
     def points(by):
         return [
             Point(
-                Sampling(t),
+                Knob("temperature", t),
                 {
                     "nll_oracle": exactly(quality, 400, 0.1),
                     "nll_heldout": exactly(nll + by, 400, 0.1, "heldout"),

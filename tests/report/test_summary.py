@@ -16,9 +16,8 @@ from seqgan.evaluation.axes import NLL_HELDOUT, Axis
 from seqgan.evaluation.changes import change
 from seqgan.evaluation.measure import Measurement
 from seqgan.evaluation.metrics.intervals import PerText
-from seqgan.evaluation.planes.points import Panel, Point, Rate
+from seqgan.evaluation.planes.points import Knob, Panel, Point, Rate
 from seqgan.evaluation.planes.verdict import Comparison, compare
-from seqgan.models.sampling import Sampling
 from seqgan.report.summary import (
     Table,
     closing_sentences,
@@ -56,10 +55,10 @@ def row(name, temperature, nll, valid, polite=None):
 def point(temperature, valid, nll):
     rates = {"valid": valid, "nll_heldout": nll}
     made = {
-        name: Rate(texts(value).values, np.ones(100), over)
+        name: Rate(texts(value).values, np.ones(100), over=over)
         for (name, value), over in zip(rates.items(), ("samples", "heldout"), strict=True)
     }
-    return Point(Sampling(temperature), made)
+    return Point(Knob("temperature", temperature), made)
 
 
 ADVERSARY = About(True, "discriminator", (), ())

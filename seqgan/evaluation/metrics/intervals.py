@@ -11,10 +11,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 LEVEL = 0.95
 NUM_RESAMPLES = 1000
+DRAWN_TOGETHER = 50  # draws whose counts are in memory together
+
+
+@dataclass(frozen=True, eq=False)
+class Normalizer:
+    """log Z of a tilted model as a part of a metric: an estimate, with noise of its own.
+
+    Args:
+        weights: importance weight of each independent sample (or block of them) behind log Z, in
+            any unit; log Z is the logarithm of their mean.
+        multiples: how often log Z is in each text's value.
+    """
+
+    weights: Float[np.ndarray, " sample"]
+    multiples: Float[np.ndarray, " text"]
+
+    @property
+    def error(self) -> float:
+        """The standard error of log Z, by the delta method; infinite for a single sample."""
+        size = len(self.weights)
+        if size < 2:
+            return math.inf
+        return float(self.weights.std(ddof=1) / self.weights.mean()) / math.sqrt(size)
+
+    def shifts(self, counts: Real[np.ndarray, "draw sample"]) -> Float[np.ndarray, " draw"]:
+        """log Z of each draw of the samples, minus the estimate from all of them."""
+        drawn = (counts @ self.weights) / counts.sum(axis=1)
+        return np.log(np.maximum(drawn, 1e-300) / self.weights.mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +52,12 @@ class PerText:
     Args:
         values: each text's term of the numerator, say its nats.
         weights: each text's term of the denominator, say its tokens.
+        normalizer: log Z in the values, where they are a tilted model's probabilities.
     """
 
     values: Float[np.ndarray, " text"]
     weights: Float[np.ndarray, " text"]
+    normalizer: Normalizer | None = None
 
     @classmethod
     def mean_of(cls, values: Float[np.ndarray, " text"]) -> "PerText":
@@ -52,7 +82,35 @@ class PerText:
         if size < 2:
             return math.inf
         squares = float(((self.values - self.value * self.weights) ** 2).sum())
-        return math.sqrt(squares * size / (size - 1)) / float(total)
+        error = math.sqrt(squares * size / (size - 1)) / float(total)
+        if self.normalizer is None:
+            return error
+        share = float(self.normalizer.multiples.sum() / total)
+        return math.hypot(error, share * self.normalizer.error)
+
+    def redrawn(
+        self,
+        counts: Real[np.ndarray, "draw text"],
+        of_normalizer: Real[np.ndarray, "draw sample"] | None = None,
+    ) -> Float[np.ndarray, " draw"]:
+        """The value with each text as often as in a draw; NaN if no text of the draw has weight.
+
+        Args:
+            of_normalizer: draws of the samples behind log Z; without them it stays as it is.
+        """
+        sums, weights = counts @ self.values, counts @ self.weights
+        if self.normalizer is not None and of_normalizer is not None:
+            shifts = self.normalizer.shifts(of_normalizer)
+            sums = sums + shifts * (counts @ self.normalizer.multiples)
+        return np.divide(sums, weights, where=weights > 0, out=np.full(len(counts), np.nan))
+
+
+def redraws(size: int, draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draw text"]:
+    """How often each text occurs among as many, drawn with replacement, in each draw."""
+    counts = np.empty((draws, size))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
+    return counts
 
 
 def bootstrap_intervals(
@@ -61,21 +119,25 @@ def bootstrap_intervals(
     """Returns the lower and upper end of each metric's interval; none for a single text.
 
     Metrics over equally many texts are resampled together. A metric's random numbers depend only on
-    the seed and on its number of texts.
+    the seed and on its number of texts. log Z of a tilted model is estimated anew in each draw.
     """
     intervals: dict[str, tuple[float, float]] = {}
     for size in {len(metric.values) for metric in metrics.values()} - {0, 1}:
         group = {name: metric for name, metric in metrics.items() if len(metric.values) == size}
-        values, weights = (
-            np.stack([getattr(metric, part) for metric in group.values()], axis=1)
-            for part in ("values", "weights")
-        )
-        rng = np.random.default_rng(seed)
-        means = np.empty((num_resamples, len(group)))
-        for row in means:
-            counts = np.bincount(rng.integers(size, size=size), minlength=size)
-            total = counts @ weights
-            row[:] = np.where(total > 0, counts @ values / np.where(total > 0, total, 1), 0)
-        low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0).tolist()
-        intervals |= dict(zip(group, zip(low, high, strict=True), strict=True))
+        rngs = {n: np.random.default_rng(seed) for n in {size, *map(_behind, group.values())}}
+        drawn: dict[str, list[float]] = {name: [] for name in group}
+        for first in range(0, num_resamples, DRAWN_TOGETHER):
+            draws = min(DRAWN_TOGETHER, num_resamples - first)
+            counts = {n: redraws(n, draws, rng) for n, rng in rngs.items()}
+            for name, metric in group.items():
+                draw = metric.redrawn(counts[size], counts[_behind(metric)])
+                drawn[name] += np.nan_to_num(draw).tolist()
+        for name, values in drawn.items():
+            low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+            intervals[name] = (low, high)
     return {name: intervals[name] for name in metrics if name in intervals}
+
+
+def _behind(metric: PerText) -> int:
+    """The number of samples behind log Z; that of the texts in a metric without."""
+    return len(metric.values if metric.normalizer is None else metric.normalizer.weights)

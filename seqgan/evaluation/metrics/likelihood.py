@@ -5,6 +5,7 @@ sentence reaches it. So NLL_oracle is never reported without the generator's own
 difference, KL(generator || oracle), stands beside KL(oracle || generator) from held-out data.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -42,28 +43,55 @@ def likelihood_report(
         exact: the true distribution; None if it is unknown.
     """
     own = sequence_log_probs(generator, samples, sampling)
-    heldout_log_probs = sequence_log_probs(generator, heldout, sampling)
-    parts = {
-        "eval/entropy": _per_token(-own, samples),
-        "eval/nll_heldout": _per_token(-heldout_log_probs, heldout),
-        "eval/mean_length": PerText.mean_of(samples.lengths.double().cpu().numpy()),
-    }
+    of_heldout = sequence_log_probs(generator, heldout, sampling)
+    return report_of(sample_rates(own, samples, exact) | heldout_rates(of_heldout, heldout, exact))
+
+
+def sample_rates(
+    own: Float[Tensor, " batch"] | None, samples: Sequences, exact: ExactDistribution | None
+) -> dict[str, PerText]:
+    """The rates over a model's own samples.
+
+    Args:
+        own: the model's log-probability of each, nats; None where it is not known.
+    """
+    parts = {"eval/mean_length": PerText.mean_of(samples.lengths.double().cpu().numpy())}
+    if own is not None:
+        parts["eval/entropy"] = _per_token(-own, samples)
+    if exact is not None and exact.full_support:
+        true = exact.log_prob(samples)
+        parts["eval/nll_oracle"] = _per_token(-true, samples)
+        if own is not None:
+            parts["eval/kl_generator_oracle"] = _per_token(own.double() - true.double(), samples)
+    return parts
+
+
+def heldout_rates(
+    log_probs: Float[Tensor, " batch"], heldout: Sequences, exact: ExactDistribution | None
+) -> dict[str, PerText]:
+    """The rates over held-out sequences.
+
+    Args:
+        log_probs: the model's log-probability of each, nats.
+    """
+    parts = {"eval/nll_heldout": _per_token(-log_probs, heldout)}
     if exact is not None:
         # Subtracting the true log-probability of the same sequences has a lower variance than
         # subtracting the entropy, and gives exactly zero for a perfect generator.
-        difference = exact.log_prob(heldout).double() - heldout_log_probs.double()
+        difference = exact.log_prob(heldout).double() - log_probs.double()
         parts["eval/kl_oracle_generator"] = _per_token(difference, heldout)
-        if exact.full_support:
-            true = exact.log_prob(samples)
-            parts["eval/nll_oracle"] = _per_token(-true, samples)
-            parts["eval/kl_generator_oracle"] = _per_token(own.double() - true.double(), samples)
+    return parts
+
+
+def report_of(parts: Mapping[str, PerText]) -> LikelihoodReport:
+    """The report of a model's rates, over its samples and over held-out sequences."""
     metrics = {name: part.value for name, part in parts.items()}
-    if "eval/kl_generator_oracle" in metrics:
+    if {"eval/kl_generator_oracle", "eval/kl_oracle_generator"} <= parts.keys():
         # A sum of rates over two sets of sequences is no rate, so it gets no interval.
         metrics["eval/kl_symmetric"] = (
             metrics["eval/kl_generator_oracle"] + metrics["eval/kl_oracle_generator"]
         )
-    return LikelihoodReport(metrics, parts)
+    return LikelihoodReport(metrics, dict(parts))
 
 
 def _per_token(nats: Float[Tensor, " batch"], sequences: Sequences) -> PerText:

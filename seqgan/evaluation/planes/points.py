@@ -4,13 +4,14 @@ Every coordinate is a rate: a sum over texts divided by another sum (nats by tok
 texts). So a bootstrap can draw the texts anew, for a point, a curve or a difference.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Real
 
 from seqgan.data.sequences import Sequences
 from seqgan.evaluation.axes import (
@@ -23,7 +24,7 @@ from seqgan.evaluation.axes import (
     quality_axis,
 )
 from seqgan.evaluation.measure import measured_texts, references_of, token_rows
-from seqgan.evaluation.metrics.intervals import PerText
+from seqgan.evaluation.metrics.intervals import PerText, redraws
 from seqgan.evaluation.metrics.likelihood import likelihood_report
 from seqgan.evaluation.metrics.ngrams import sentence_bleu, sentence_self_bleu
 from seqgan.evaluation.planes.curves import Line
@@ -45,18 +46,48 @@ class Panel:
     diversity: Axis
 
 
+@dataclass(frozen=True)
+class Knob:
+    """One way to sample a generator, as a place on a curve: the knob that is turned, and how far.
+
+    Args:
+        name: one of `PLAIN`.
+    """
+
+    name: str
+    value: float
+
+    @property
+    def plain(self) -> bool:
+        """True if the generator is sampled as it is. Every curve over a knob may end there."""
+        return self.value == PLAIN[self.name]
+
+    def on(self, name: str) -> float | None:
+        """The value of another knob in this place; None if its curve does not lead here."""
+        if name == self.name:
+            return self.value
+        return PLAIN[name] if self.plain else None
+
+
+# The knobs, each with the value that changes nothing. `beta` is that of a tilted model.
+PLAIN = {"temperature": 1.0, "top_p": 1.0, "beta": math.inf}
+
+
+def knob_of(sampling: Sampling) -> Knob:
+    """The place of a sampling on a curve, over top-p if that cuts anything off."""
+    if sampling.top_p < 1:
+        return Knob("top_p", sampling.top_p)
+    return Knob("temperature", sampling.temperature)
+
+
 @dataclass(frozen=True, eq=False)
 class Rate(PerText):
-    """A metric text by text. The texts are the point's samples, or the held-out texts."""
+    """A metric text by text. The texts are the point's samples, or the held-out texts.
+
+    Of a tilted model's samples each text is a proposal with its weight, or a block of proposals.
+    """
 
     over: Texts = "samples"
-
-    def redrawn(self, counts: Int[np.ndarray, "draw text"]) -> Float[np.ndarray, " draw"]:
-        """The value with each text as often as in a draw; NaN if no text of the draw has weight."""
-        weights = counts @ self.weights
-        return np.divide(
-            counts @ self.values, weights, where=weights > 0, out=np.full(len(counts), np.nan)
-        )
 
 
 @dataclass(frozen=True)
@@ -64,10 +95,11 @@ class Point:
     """One way to sample a generator, and the metrics that are defined for it.
 
     If top-p gives a held-out text no probability, its NLL is infinite and the metric is absent: an
-    infinite NLL says nothing of the diversity of the other texts.
+    infinite NLL says nothing of the diversity of the other texts. A tilted model has no held-out
+    NLL where log Z is not to be trusted.
     """
 
-    sampling: Sampling
+    knob: Knob
     rates: Mapping[str, Rate]
 
     @property
@@ -117,20 +149,33 @@ def measure_point(
         generator, task.vocabulary, num_samples, task.max_length, rng, changed, prompts
     )
     parts = likelihood_report(generator, samples, heldout, task.exact, changed).per_text
-    shown = {axis.name for panel in planes for axis in (panel.quality, panel.diversity)}
+    shown = shown_names(planes)
     measures = {name: one for name, one in task.measures.items() if name in shown}
     parts |= {f"eval/{name}": part for name, part in measured_texts(samples, measures).items()}
-    rows = token_rows(samples) if shown & {"bleu_4", "self_bleu_4"} else []
+    parts |= overlaps(samples, task, shown)
+    return point_of(knob_of(sampling), parts, planes)
+
+
+def shown_names(planes: Sequence[Panel]) -> list[str]:
+    """The names of the planes' axes."""
+    axes = [axis for panel in planes for axis in (panel.quality, panel.diversity)]
+    return list(dict.fromkeys(axis.name for axis in axes))
+
+
+def overlaps(samples: Sequences, task: Task, shown: Collection[str]) -> dict[str, PerText]:
+    """BLEU-4 and Self-BLEU-4 of samples, text by text, if they are shown."""
+    parts = {}
+    rows = token_rows(samples) if {"bleu_4", "self_bleu_4"} & {*shown} else []
     if "bleu_4" in shown:
         references = token_rows(references_of(task))
         parts["eval/bleu_4"] = PerText.mean_of(sentence_bleu(rows, references, 4)[4])
     if "self_bleu_4" in shown:
         parts["eval/self_bleu_4"] = PerText.mean_of(sentence_self_bleu(rows, 4)[4])
-    return point_of(sampling, parts, planes)
+    return parts
 
 
-def point_of(sampling: Sampling, parts: Mapping[str, PerText], planes: Sequence[Panel]) -> Point:
-    """The point of a measurement, with the axes of the planes.
+def point_of(knob: Knob, parts: Mapping[str, PerText], planes: Sequence[Panel]) -> Point:
+    """The point of a measurement, with the axes of the planes that it has.
 
     A token at the very edge of a nucleus may be drawn, and then be cut off in scoring, where
     rounding differs. Its text is in no mean over the generator's own likelihoods.
@@ -138,24 +183,24 @@ def point_of(sampling: Sampling, parts: Mapping[str, PerText], planes: Sequence[
     Args:
         parts: metrics text by text, as `Measurement.per_text` has them.
     """
-    axes = [axis for panel in planes for axis in (panel.quality, panel.diversity)]
     rates = {}
-    for name in dict.fromkeys([*(axis.name for axis in axes), ENTROPY.name]):
-        part = parts[f"eval/{name}"]
+    for name in dict.fromkeys([*shown_names(planes), ENTROPY.name]):
+        if (part := parts.get(f"eval/{name}")) is None:
+            continue
         scored = np.isfinite(part.values)
         if name in OF_HELDOUT:
             if scored.all():
-                rates[name] = Rate(part.values, part.weights, "heldout")
+                rates[name] = Rate(part.values, part.weights, part.normalizer, "heldout")
         elif part.weights[scored].any():
             values, weights = (np.where(scored, each, 0) for each in (part.values, part.weights))
-            rates[name] = Rate(values, weights)
-    return Point(sampling, rates)
+            rates[name] = Rate(values, weights, part.normalizer)
+    return Point(knob, rates)
 
 
 def lines(points: Sequence[Point], panel: Panel) -> list[Line]:
-    """The points as curves of a plane, in goodness: one over temperatures, one over top-p.
+    """The points as curves of a plane, in goodness: one for each knob that is turned.
 
-    A curve over top-p ends in the point at temperature 1 that cuts nothing off.
+    A curve over top-p or over beta ends in the point at temperature 1, if it is among the points.
     """
 
     def values(curve: Sequence[Point], axis: Axis) -> Float[np.ndarray, " point"]:
@@ -172,26 +217,26 @@ def redrawn_lines(
 ) -> list[Line]:
     """The bootstrap: `lines` from texts drawn anew, with a leading axis of draws.
 
-    The samples of each point are drawn independently. The held-out texts are drawn once for all
-    points, as all points are scored on the same ones. Two generators with the same `heldout_seed`
-    have the same draws of held-out texts, so their differences are paired; they take different
-    seeds for their samples.
+    The samples of each point are drawn independently, and log Z of a tilted model with them. The
+    held-out texts are drawn once for all points, as all points are scored on the same ones. Two
+    generators with the same `heldout_seed` have the same draws of held-out texts, so their
+    differences are paired; they take different seeds for their samples.
 
     BLEU and Self-BLEU are redrawn as means over samples; their references stay as they are.
     """
-    order = {point.sampling: index for index, point in enumerate(points)}
+    order = {point.knob: index for index, point in enumerate(points)}
+
+    def draw(point: Point, over: Texts, size: int) -> Real[np.ndarray, "draw text"]:
+        # Seeds have one length: numpy fills a shorter one up with zeros, and [0] would be [0, 0].
+        seeds = [0, heldout_seed, 0] if over == "heldout" else [1, seed, order[point.knob]]
+        return redraws(size, draws, np.random.default_rng(seeds))
 
     def redrawn(point: Point, axis: Axis) -> Float[np.ndarray, " draw"]:
         rate = point.rates[axis.name]
-        # Seeds have one length: numpy fills a shorter one up with zeros, and [0] would be [0, 0].
-        seeds = [0, heldout_seed, 0]
-        if rate.over == "samples":
-            seeds = [1, seed, order[point.sampling]]
-        size = len(rate.values)
-        rng = np.random.default_rng(seeds)
-        # Each draw counts the occurrences of each text among as many, drawn with replacement.
-        drawn = [np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(draws)]
-        return axis.sign * rate.redrawn(np.stack(drawn))
+        behind = None  # the samples behind log Z are those of the point, drawn as its quality's
+        if rate.normalizer is not None:
+            behind = draw(point, "samples", len(rate.normalizer.weights))
+        return axis.sign * rate.redrawn(draw(point, rate.over, len(rate.values)), behind)
 
     return [
         Line(
@@ -203,18 +248,15 @@ def redrawn_lines(
 
 
 def curves_of(points: Sequence[Point], panel: Panel) -> list[list[Point]]:
-    """The points with both coordinates, joined to curves: by temperature, and by top-p."""
+    """The points with both coordinates, joined to curves: a curve for each knob that is turned."""
     shown = [
         point
         for point in points
         if panel.quality.name in point.rates and panel.diversity.name in point.rates
     ]
-    whole = [point for point in shown if point.sampling.top_p == 1]
-    cut = [point for point in shown if point.sampling.top_p < 1]
-    if cut:
-        cut += [point for point in whole if point.sampling.temperature == 1]
-    curves = [
-        sorted(whole, key=lambda point: point.sampling.temperature),
-        sorted(cut, key=lambda point: point.sampling.top_p),
-    ]
-    return [curve for curve in curves if curve]
+    curves = []
+    for name in PLAIN:
+        places = [(value, point) for point in shown if (value := point.knob.on(name)) is not None]
+        if any(point.knob.name == name for _, point in places):
+            curves.append([point for _, point in sorted(places, key=lambda place: place[0])])
+    return curves

@@ -238,7 +238,7 @@ def _plain_difference(run: Sequence[Point], control: Sequence[Point], axis: Axis
         point.rates[axis.name]
         for points in (run, control)
         for point in points
-        if point.sampling.temperature == 1 == point.sampling.top_p and axis.name in point.rates
+        if point.knob.plain and axis.name in point.rates
     ]
     if len(rates) < 2:
         return ""
