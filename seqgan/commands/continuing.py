@@ -22,7 +22,7 @@ from seqgan.system.terminal import say
 if TYPE_CHECKING:
     from seqgan.learning.players import Players
     from seqgan.system.runtime import Runtime
-    from seqgan.training.runs import RunFolder
+    from seqgan.training.run_folders import RunFolder
     from seqgan.training.settings import TrainConfig
 
 
@@ -32,13 +32,7 @@ def resume(path: Path, flags: list[str], device: str | None, trusted: bool) -> i
     A finished run remembers where its inputs lie, for commands that read them, and is shown.
     """
     from seqgan.system.runtime import launched_rank
-    from seqgan.training.runs import (
-        EVERYTHING,
-        check_task,
-        open_run,
-        remember_inputs,
-        usable,
-    )
+    from seqgan.training.runs import EVERYTHING, check_task, open_run, remember_inputs, usable
     from seqgan.training.trust import TRAINING
 
     with reported_once():
@@ -109,7 +103,8 @@ def _newest_state(folder: "RunFolder", config: "TrainConfig") -> tuple[Path | No
     """
     from seqgan.system.errors import CheckpointError
     from seqgan.training.checkpoints import check_state, load_checkpoint
-    from seqgan.training.runs import check_own, check_settings
+    from seqgan.training.run_folders import check_own
+    from seqgan.training.runs import check_settings
 
     check_own(folder)
     try:
@@ -172,14 +167,13 @@ def _branch_off(
     from seqgan.training.checkpoints import fitting, save_checkpoint
     from seqgan.training.forking import check_fork, copy_record, forked_state
     from seqgan.training.identity import identity_of
+    from seqgan.training.run_folders import check_new, create_run
     from seqgan.training.runs import (
         EVERYTHING,
         before_edits,
-        check_new,
         check_task_of,
         check_vocabulary,
         checkpoint_state,
-        create_run,
         open_run,
         usable,
     )

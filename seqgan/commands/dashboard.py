@@ -120,7 +120,8 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.metrics import axis_of
     from seqgan.tracking.workspace import results_table
-    from seqgan.training.runs import open_run, read_results
+    from seqgan.training.run_results import read_results
+    from seqgan.training.runs import open_run
 
     try:
         opened, config = open_run(folder, trust_run_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
-    from seqgan.training.runs import RunFolder
+    from seqgan.training.run_folders import RunFolder
 
 
 def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None = None) -> None:

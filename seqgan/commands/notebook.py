@@ -33,19 +33,10 @@ from seqgan.tracking.table import MetricTable
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.identity import identity_of
 from seqgan.training.presets import PRESETS
+from seqgan.training.run_folders import RunFolder, create_run, lock_run
+from seqgan.training.run_results import read_results, save_results
 from seqgan.training.run_trackers import check_trackers, make_trackers
-from seqgan.training.runs import (
-    GENERATOR,
-    RunFolder,
-    check_task,
-    create_run,
-    load_generator,
-    lock_run,
-    open_run,
-    read_results,
-    save_results,
-    usable,
-)
+from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import built
 from seqgan.training.start import make_measures, make_players, trainer_for

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from seqgan.tasks.base import Task
     from seqgan.training.observers import Observer
     from seqgan.training.phases.base import Phase
-    from seqgan.training.runs import RunFolder
+    from seqgan.training.run_folders import RunFolder
     from seqgan.training.settings import TrainConfig
 
 Made = TypeVar("Made")
@@ -141,7 +141,7 @@ def reported_once() -> Iterator[None]:
 
 def locked(folder: "RunFolder", runtime: "Runtime") -> contextlib.AbstractContextManager[object]:
     """Lets nobody else train a run meanwhile; the main one of several processes has the lock."""
-    from seqgan.training.runs import lock_run
+    from seqgan.training.run_folders import lock_run
 
     return main_first(
         runtime, lambda: lock_run(folder) if runtime.is_main() else contextlib.nullcontext()

@@ -12,7 +12,8 @@ from seqgan.system.terminal import columns_of, wrapped
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
-    from seqgan.training.runs import RunFolder, TrainedGenerator
+    from seqgan.training.run_folders import RunFolder
+    from seqgan.training.runs import TrainedGenerator
     from seqgan.training.settings import TrainConfig
 
 

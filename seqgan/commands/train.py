@@ -14,7 +14,7 @@ from seqgan.system.errors import SeqganError
 from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
-    from seqgan.training.runs import RunFolder
+    from seqgan.training.run_folders import RunFolder
     from seqgan.training.settings import TrainConfig
     from seqgan.training.trainer import Trainer
 
@@ -67,7 +67,7 @@ def _check_alone(flag: str) -> None:
 
 
 def _start(config: "TrainConfig", trusted: bool, notes: tuple[str, ...]) -> int:
-    from seqgan.training.runs import check_new, create_run
+    from seqgan.training.run_folders import check_new, create_run
 
     with reported_once():
         check_new(config)

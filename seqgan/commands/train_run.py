@@ -13,7 +13,7 @@ from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
     from seqgan.training.final import Result
-    from seqgan.training.runs import RunFolder
+    from seqgan.training.run_folders import RunFolder
     from seqgan.training.trainer import Trainer
 
 
@@ -31,8 +31,8 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
     from seqgan.training.identity import identity_of
+    from seqgan.training.run_folders import RunFolder
     from seqgan.training.run_trackers import make_trackers
-    from seqgan.training.runs import RunFolder
     from seqgan.training.start import trainer_for
     from seqgan.training.trust import resume_flag
 
@@ -111,7 +111,7 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
 
 def _save(folder: "RunFolder", result: "Result") -> None:
     from seqgan.report.summary import results_dict
-    from seqgan.training.runs import save_results
+    from seqgan.training.run_results import save_results
 
     save_results(folder, results_dict(result))
     _draw(folder)
@@ -131,7 +131,8 @@ def _draw(folder: "RunFolder") -> None:
 
 def present_stored(folder: "RunFolder") -> int:
     """Prints the stored results of a run that is finished already, and completes its folder."""
-    from seqgan.training.runs import lock_run, read_results
+    from seqgan.training.run_folders import lock_run
+    from seqgan.training.run_results import read_results
 
     results = read_results(folder)
     if folder.undrawn() and os.access(folder.path, os.W_OK):  # killed before it had drawn them

@@ -15,9 +15,9 @@ from seqgan.models.sampling import Sampling, sample
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.tasks.files.text_files import read_texts
+from seqgan.training.run_folders import RunFolder
 from seqgan.training.runs import (
     GENERATOR,
-    RunFolder,
     TrainedGenerator,
     check_settings,
     check_task,

@@ -23,15 +23,15 @@ from seqgan.system.nested import flat
 from seqgan.tasks.base import Task
 from seqgan.tracking.progress import Progress
 from seqgan.training.config_files import plain_settings
+from seqgan.training.run_folders import RunFolder
+from seqgan.training.run_task import same_words
 from seqgan.training.runs import (
     GENERATOR,
-    RunFolder,
     check_task,
     checkpoint_state,
     edits,
     load_generator,
     open_run,
-    same_words,
     usable,
 )
 from seqgan.training.settings import TrainConfig

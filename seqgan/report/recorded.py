@@ -24,7 +24,8 @@ from seqgan.system.reading import (
     read_yaml,
 )
 from seqgan.tracking.metrics import AXES, find_metric
-from seqgan.training.runs import RunFolder, read_results
+from seqgan.training.run_folders import RunFolder
+from seqgan.training.run_results import read_results
 
 Row = dict[str, Any]
 # Shapes of what is read, as `check_shape` takes them.

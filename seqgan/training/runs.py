@@ -1,168 +1,49 @@
-"""A run's folder: made once, never overwritten, and everything needed to go on or to look back.
+"""An existing run: its settings and inputs, checked, and its networks, read back."""
 
-runs/<name>/  config.yaml  task.json  machine.json
-              metrics.jsonl  samples.jsonl  histograms.jsonl  alerts.jsonl  checkpoints/  best/
-              results.json  report.png  report.html  wandb/
-"""
-
-import json
 import logging
 import os
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from io import FileIO
-from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 
-from seqgan.data.vocabulary import Level, Vocabulary
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.adapters.finding import DISCRIMINATOR
 from seqgan.rewards.shipped.likelihood import Fluency
 from seqgan.system.devices import device_here
-from seqgan.system.errors import ConfigurationError, DataError
-from seqgan.system.files import make_folder, write_text
-from seqgan.system.locks import lock
-from seqgan.system.machine import describe_machine
-from seqgan.system.reading import check_shape, read_json, shown
-from seqgan.tasks.base import Task, whole_length
+from seqgan.system.errors import ConfigurationError
+from seqgan.tasks.base import Task
 from seqgan.training.checkpoints import check_state, fitting, load_checkpoint, read_checkpoint
 from seqgan.training.config_files import (
     checked_settings,
-    config_text,
     plain_settings,
     read_settings,
-    save_config,
 )
 from seqgan.training.identity import check_task_file, check_unedited, differences, fingerprint
 from seqgan.training.inputs import (
-    OF_INPUT,
-    Input,
     located,
     move_code,
-    place_now,
-    read_inputs,
-    record_inputs,
     remember_places,
 )
 from seqgan.training.moved import present_settings
 from seqgan.training.networks import build_discriminator, build_generator, load_weights
+from seqgan.training.run_folders import RunFolder
+from seqgan.training.run_task import read_task, same_words
 from seqgan.training.settings import TrainConfig
-from seqgan.training.slots import short_kind_of
 from seqgan.training.trust import TRAINING
 
 logger = logging.getLogger(__name__)
 
-OF_TASK = {
-    "max_length": int,
-    "whole_length?": int,
-    "description?": str,
-    "vocabulary": {
-        "words": [str],
-        "level": str,
-        "has_eos": bool,
-        "bos_word": (int, type(None)),
-        "unk_word": (str, type(None)),
-        "specials?": [str],
-        "tokenizer?": str,
-    },
-    "fingerprint?": str,
-    "inputs?": [OF_INPUT],
-}
-OF_METRICS = {"*": float}
-VERDICTS = ("better", "level", "worse", "mixed", "unknown")
-OF_CURVE = {"*": OF_METRICS}
-OF_CHANGE = {"before": float, "after": float, "interval": (list, type(None))}
-# The content of results.json, of this version or an older one.
-OF_RESULTS = {
-    "comparison": {
-        "quality": str,
-        "verdict": str,
-        "temperature": float,
-        "sentence": str,
-        "unit?": str,
-        "higher_is_better?": bool,
-    },
-    "start": OF_METRICS,
-    "control": OF_METRICS,
-    "final": OF_METRICS,
-    "best?": OF_METRICS,
-    "curve": OF_CURVE,
-    "game_curve?": OF_CURVE,
-    "table?": {"*": str},
-    "sentences?": [str],
-    "information_sentence?": str,
-    "about?": {"rewards?": [str], "adversary?": (str, bool, type(None))},
-    "rewards?": dict,
-}
 Which = Literal["newest", "best"]  # of a run's checkpoints
 
 # The settings whose inputs a generator is read from, for `usable`.
 GENERATOR = ("generator", "task.tokenizer")
 # All of them, which training goes on from.
 EVERYTHING = tuple(item.name for item in fields(TrainConfig))
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The paths of a run's files."""
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        return self.path / "config.yaml"
-
-    @property
-    def task(self) -> Path:
-        return self.path / "task.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint of the best evaluation in the game; there in every finished run."""
-        return self.path / "best"
-
-    @property
-    def fork(self) -> Path:
-        """The file with the origin of a run that branched off from another."""
-        return self.path / "fork.json"
-
-    def origin(self) -> dict[str, Any]:
-        """The content of `fork.json` under `forked_from`; empty for a run from the beginning."""
-        if not self.fork.is_file():
-            return {}
-        return {"forked_from": read_json(self.fork, {"*": (str, float)})}
-
-    @property
-    def results(self) -> Path:
-        return self.path / "results.json"
-
-    @property
-    def machine(self) -> Path:
-        """The file with the result of `describe_machine` at the start of the run."""
-        return self.path / "machine.json"
-
-    @property
-    def picture(self) -> Path:
-        return self.path / "report.png"
-
-    @property
-    def page(self) -> Path:
-        return self.path / "report.html"
-
-    def undrawn(self) -> list[Path]:
-        """Those of picture and page that a finished run lacks, or has from before its end."""
-        ended = self.results.stat().st_mtime
-        drawn = (self.picture, self.page)
-        return [path for path in drawn if not path.is_file() or path.stat().st_mtime < ended]
 
 
 @dataclass(frozen=True)
@@ -173,89 +54,6 @@ class TrainedGenerator:
     vocabulary: Vocabulary
     max_length: int
     prompted: bool = False  # whether its texts go on from prompts
-
-
-def create_run(
-    config: TrainConfig, task: Task, fill: Callable[[RunFolder], None] = lambda folder: None
-) -> RunFolder:
-    """A new folder with the configuration, the vocabulary and the length of its texts in it.
-
-    It has its name once all of that is on the disk, so a killed process leaves no half of a run.
-
-    Args:
-        fill: puts more into the folder before it gets its name.
-
-    Raises:
-        ConfigurationError: the folder exists, or cannot be made; or a setting cannot be written.
-    """
-    check_new(config)
-    mark = fingerprint(task)
-    name = f"{short_kind_of('task', config.task)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    target = Path(config.output) if config.output else Path("runs") / name
-    plain = {
-        "description": getattr(task, "description", ""),
-        "max_length": task.max_length,
-        "whole_length": whole_length(task),
-        "vocabulary": task.vocabulary.to_dict(),
-        "fingerprint": mark,
-        "inputs": record_inputs(config, target),
-    }
-
-    def write(temporary: Path) -> None:
-        unnamed = RunFolder(temporary)
-        save_config(replace(config, output=""), unnamed.config)
-        write_text(unnamed.task, json.dumps(plain))  # in ASCII, for names that are no UTF-8
-        write_text(unnamed.machine, json.dumps(describe_machine(), indent=2))
-        fill(unnamed)
-
-    try:
-        return RunFolder(make_folder(target, write, numbered=not config.output))
-    except FileExistsError as error:
-        raise _taken(target) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot make the folder of the run, {target}: {error.strerror or error}"
-        ) from error
-
-
-def check_new(config: TrainConfig) -> None:
-    """Checks that a run's folder is not there yet, and that its settings can be written.
-
-    Raises:
-        ConfigurationError: it is there, or a setting cannot be written.
-    """
-    config_text(config)
-    if config.output and os.path.lexists(config.output):
-        raise _taken(Path(config.output))
-
-
-def _taken(target: Path) -> ConfigurationError:
-    return ConfigurationError(
-        f"{target} exists already; name another folder with --output, or continue that run with"
-        f" --resume {target}"
-    )
-
-
-def check_own(folder: RunFolder) -> None:
-    """Checks that a run's parts lie in its folder, before they are written.
-
-    Raises:
-        DataError: one is a link to somewhere else.
-    """
-    for path in sorted((*folder.path.iterdir(), *folder.checkpoints.glob("*"))):
-        if path.is_symlink():
-            raise DataError(
-                f"{path} is a link, but a run that is trained must lie in its folder whole"
-            )
-
-
-def lock_run(folder: RunFolder) -> FileIO:
-    """Lets no other process train the run until the file that this gives is closed.
-
-    Raises:
-        ConfigurationError: another process trains it.
-    """
-    return lock(folder.path, "a run is trained by one process at a time")
 
 
 def open_run(
@@ -280,7 +78,7 @@ def open_run(
             raise ConfigurationError(f"{path} is no run: it has no {file.name}")
     plain = read_settings(folder.config)
     plain.pop("output", None)  # no file says where a fork of its run will lie
-    move_code(plain, _read_task(folder).inputs, folder.path, runs)
+    move_code(plain, read_task(folder).inputs, folder.path, runs)
     return folder, checked_settings(plain, folder.config, trust_run_code, runs, flags)
 
 
@@ -303,12 +101,12 @@ def usable(
         DataError: an input is not as it was when the run was made, or is gone.
     """
     config = replace(config, device=device_here(config.device, device, folder.path))
-    return located(config, _read_task(folder).inputs, folder.path, reads, forking)
+    return located(config, read_task(folder).inputs, folder.path, reads, forking)
 
 
 def remember_inputs(folder: RunFolder, config: TrainConfig) -> None:
     """Writes down where the inputs of a run lie by these settings, if not where they were."""
-    remember_places(config, _read_task(folder).inputs, folder.path)
+    remember_places(config, read_task(folder).inputs, folder.path)
 
 
 def check_task_of(folder: RunFolder, state: Mapping[str, Any]) -> None:
@@ -323,12 +121,12 @@ def check_settings(folder: RunFolder, config: TrainConfig, state: Mapping[str, A
         ConfigurationError: one was edited.
     """
     with fitting(folder.path):
-        check_unedited(folder.path, config, _read_task(folder).inputs, state.get("identity", {}))
+        check_unedited(folder.path, config, read_task(folder).inputs, state.get("identity", {}))
 
 
 def edits(folder: RunFolder, before: TrainConfig, after: TrainConfig) -> list[tuple[str, Any, Any]]:
     """Settings of a run in which two configurations differ; see `differences`."""
-    return differences(plain_settings(before), after, _read_task(folder).inputs)
+    return differences(plain_settings(before), after, read_task(folder).inputs)
 
 
 def before_edits(
@@ -344,7 +142,7 @@ def before_edits(
         trust_run_code, flags: see `load_config`, as the checkpoint may name code, too.
     """
     recorded = state.get("identity", {}).get("settings", {})
-    edited = differences(recorded, config, _read_task(folder).inputs)
+    edited = differences(recorded, config, read_task(folder).inputs)
     for name, value, other in edited:
         logger.warning("%s was %r, and is %r in the fork: %s", name, value, other, folder.config)
     if not edited:
@@ -359,19 +157,12 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     Raises:
         ConfigurationError: it has another.
     """
-    vocabulary = _read_task(folder).vocabulary
+    vocabulary = read_task(folder).vocabulary
     if not same_words(vocabulary, task.vocabulary):
         raise ConfigurationError(
             f"the task has another vocabulary ({len(task.vocabulary.words)} words) than"
             f" {folder.path} ({len(vocabulary.words)} words)"
         )
-
-
-def same_words(one: Vocabulary, other: Vocabulary) -> bool:
-    """True if two vocabularies give the same ids, wherever their tokenizers lie."""
-    if bool(one.tokenizer) != bool(other.tokenizer):
-        return False
-    return replace(one, tokenizer=other.tokenizer) == other
 
 
 def check_task(folder: RunFolder, task: Task) -> None:
@@ -381,7 +172,7 @@ def check_task(folder: RunFolder, task: Task) -> None:
         ConfigurationError: it has become another.
     """
     check_vocabulary(folder, task)
-    before, now = _read_task(folder).fingerprint, fingerprint(task)
+    before, now = read_task(folder).fingerprint, fingerprint(task)
     if before and now and before != now:
         raise ConfigurationError(
             f"the task of {folder.path} has other texts in its splits than when the run was"
@@ -430,7 +221,7 @@ def restored_generator(
     folder: RunFolder, config: TrainConfig, state: dict[str, Any], which: str = "generator"
 ) -> TrainedGenerator:
     """A generator of a run as a checkpoint's state holds it: the trained or `pretrained` one."""
-    facts = _read_task(folder)
+    facts = read_task(folder)
     check_settings(folder, config, state)
     vocabulary = facts.vocabulary_here(config)
     generator = build_generator(config, vocabulary, torch.Generator().manual_seed(0))
@@ -453,7 +244,7 @@ def restored_discriminator(
             f"{folder.path} has no discriminator: its rewards are {', '.join(config.reward)}"
         )
     rng = torch.Generator().manual_seed(0)
-    facts = _read_task(folder)
+    facts = read_task(folder)
     check_settings(folder, config, state)
     vocabulary = facts.vocabulary_here(config)
     discriminator = build_discriminator(config, vocabulary, facts.whole_length, rng)
@@ -465,50 +256,8 @@ def restored_discriminator(
 
 def is_prompted(folder: RunFolder) -> bool:
     """True if the texts of a run go on from prompts."""
-    facts = _read_task(folder)
+    facts = read_task(folder)
     return facts.whole_length > facts.max_length
-
-
-@dataclass(frozen=True)
-class _TaskFacts:
-    """The parts of `task.json` that others read."""
-
-    vocabulary: Vocabulary
-    max_length: int
-    whole_length: int  # `max_length`, and prompt and bos where there are prompts
-    fingerprint: str  # of the task's texts; empty in older runs, and where a true model drew them
-    inputs: list[Input]
-
-    def vocabulary_here(self, config: TrainConfig) -> Vocabulary:
-        """The vocabulary with its tokenizer, if it has one, where the settings have it now."""
-        if not self.vocabulary.tokenizer:
-            return self.vocabulary
-        place = place_now(self.vocabulary.tokenizer, config, self.inputs)
-        return replace(self.vocabulary, tokenizer=place)
-
-
-def _read_task(folder: RunFolder) -> _TaskFacts:
-    plain = read_json(folder.task, OF_TASK)
-    max_length = plain["max_length"]
-    whole_length = plain.get("whole_length", max_length)  # runs that are older have no prompts
-    if not 1 <= max_length <= whole_length:
-        raise DataError(
-            f"{folder.task} has max_length {max_length} and whole_length {whole_length},"
-            " but they must be at least 1, and the second no less than the first"
-        )
-    known = {item.name for item in fields(Vocabulary)}
-    words = plain["vocabulary"]
-    if words["level"] not in get_args(Level) or not words.keys() <= known:
-        raise DataError(
-            f"{folder.task} has the vocabulary {shown(words)}, but must have one of level"
-            f" {', '.join(get_args(Level))} with {', '.join(sorted(known))}"
-        )
-    try:
-        vocabulary = Vocabulary.from_dict(words)
-    except ConfigurationError as error:
-        raise DataError(f"{folder.task}: {error}") from error
-    mark = plain.get("fingerprint", "")
-    return _TaskFacts(vocabulary, max_length, whole_length, mark, read_inputs(plain))
 
 
 def fluency(task: Task, run: str, pretrained: bool = False) -> Fluency:
@@ -542,37 +291,3 @@ def _fluency(task: Task, run: str, pretrained: bool, trust_run_code: bool) -> Fl
             " same"
         )
     return Fluency(trained.generator)
-
-
-def read_results(folder: RunFolder) -> dict[str, Any]:
-    """The end of a run, as `save_results` wrote it.
-
-    Raises:
-        DataError: the file is damaged, or somebody has edited it.
-    """
-    results: dict[str, Any] = read_json(folder.results, OF_RESULTS)
-    place = str(folder.results)
-    if (verdict := results["comparison"]["verdict"]) not in VERDICTS:
-        raise DataError(
-            f"{place} has the verdict {shown(verdict)}, but must have one of {', '.join(VERDICTS)}"
-        )
-    for temperature in chain(results["curve"], results.get("game_curve", {})):
-        try:
-            float(temperature)
-        except ValueError as error:
-            fault = f"{place} has a curve over {shown(temperature)}, which is no temperature"
-            raise DataError(fault) from error
-    for key in results.get("table", {}).values():
-        check_shape(results.get(key), OF_METRICS, f"{place}: {shown(key)}")
-    for name, change in results.get("rewards", {}).items():
-        if "about" in results:
-            check_shape(change, OF_CHANGE, f"{place}: rewards: {shown(name)}")
-            check_shape(change["interval"] or [0.0], [float], f"{place}: rewards: {shown(name)}")
-        ends = change["interval"] if isinstance(change, dict) else change
-        if ends is not None and (not isinstance(ends, list) or len(ends) != 2):
-            raise DataError(f"{place} has {shown(change)}, which are no rewards before and after")
-    return results
-
-
-def save_results(folder: RunFolder, results: dict[str, Any]) -> None:
-    write_text(folder.results, json.dumps(results, indent=2, ensure_ascii=False))

@@ -6,7 +6,7 @@ import pytest
 from recorded_runs import results, samples_of_both_ends, write_run
 
 from seqgan.commands.ending import present
-from seqgan.training.runs import RunFolder
+from seqgan.training.run_folders import RunFolder
 
 
 def last_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -18,7 +18,8 @@ from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_generator
-from seqgan.training.runs import create_run, open_run
+from seqgan.training.run_folders import create_run
+from seqgan.training.runs import open_run
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 
 PUBLISHED = {

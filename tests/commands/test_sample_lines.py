@@ -18,7 +18,7 @@ from seqgan.tasks.files.text_files import read_texts, stream_lines
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_generator
 from seqgan.training.presets import text_preset
-from seqgan.training.runs import create_run
+from seqgan.training.run_folders import create_run
 
 # Whatever ends a line somewhere, or is not shown, and what quotes and escapes are made of.
 HOSTILE = '\n\r\t\x00\x0b\x0c\x1b\x1c\x1e\x7f\x85\x9f\u2028\u2029\ufeff"\\nu00 a'

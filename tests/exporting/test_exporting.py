@@ -36,7 +36,8 @@ from seqgan.tasks.files.text import TextConfig, text_task
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.presets import text_preset
-from seqgan.training.runs import create_run, load_generator, open_run
+from seqgan.training.run_folders import create_run
+from seqgan.training.runs import load_generator, open_run
 
 TEXTS = "\n".join(
     f"The {size} {noun} doesn't {verb} ."

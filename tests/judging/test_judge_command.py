@@ -29,7 +29,8 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_generator
-from seqgan.training.runs import TrainedGenerator, create_run, load_generator, open_run
+from seqgan.training.run_folders import create_run
+from seqgan.training.runs import TrainedGenerator, load_generator, open_run
 from seqgan.training.settings import TrainConfig
 
 pytestmark = pytest.mark.slow  # whole runs, some of them stopped and continued

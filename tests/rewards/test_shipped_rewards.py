@@ -31,7 +31,8 @@ from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_generator
 from seqgan.training.presets import captions_preset
-from seqgan.training.runs import create_run, fluency
+from seqgan.training.run_folders import create_run
+from seqgan.training.runs import fluency
 
 NAN = math.nan
 WIDE = 12

@@ -15,7 +15,7 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.config_files import load_config, save_config
-from seqgan.training.runs import create_run
+from seqgan.training.run_folders import create_run
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, settings_class
 
@@ -102,7 +102,7 @@ def test_runs_that_nobody_named_begin_in_one_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("seqgan.training.runs.time.strftime", lambda form: "20260101-120000")
+    monkeypatch.setattr("seqgan.training.run_folders.time.strftime", lambda form: "20260101-120000")
     settings = OracleConfig(vocabulary_size=4, train_size=8, dev_size=4, test_size=4, max_length=3)
     config = TrainConfig(task=settings)
     task = settings.build(config.generator)
