@@ -17,12 +17,10 @@ Train text generators with reinforcement learning and adversaries.
 
 commands:
   train FILE        train on your own texts (.txt, .jsonl, .csv)
-  train PRESET      train; PRESET is one of captions, oracle, oracle-paper,
-                    text, prompts
+  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text, prompts
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
-  train --fork R    a new run from R's newest checkpoint, its settings changed
-                    by flags
+  train --fork R    a new run from R's newest checkpoint, its settings changed by flags
   train ... --estimate-time
                     keep nothing: print how long the run will take
   train ... --profile
@@ -32,19 +30,16 @@ commands:
   evaluate --samples A --references B
                     measure a file of texts against another
   frontier RUN...   quality against diversity over temperatures, beside MLE's
-  export RUN        the generator or the discriminator as a folder of
-                    transformers
+  export RUN        the generator or the discriminator as a folder of transformers
   report RUN...     a page about one or several runs, for a browser
-  dashboard [RUN]   a wandb workspace and report of the metrics, with their
-                    controls
+  dashboard [RUN]   a wandb workspace and report of the metrics, with their controls
   sweep FILE        train once for each point of a sweep, here, without a server
   sweep --resume S  continue a sweep that was stopped
   judge prepare RUN RUN
                     write a blinded page on which people compare texts
   judge score CSV   what they preferred, how surely, and whether they agree
 
-`seqgan COMMAND --help` has a command's settings and examples;
-`seqgan --version` the version.
+`seqgan COMMAND --help` has a command's settings and examples; `seqgan --version` the version.
 
 examples:
   seqgan train captions
@@ -53,6 +48,7 @@ examples:
   seqgan sample runs/captions -n 20 --temperature 0.8
   seqgan frontier runs/captions
 """
+EXPLAINED = 20  # the column where explanations begin
 # A module each in seqgan/commands.
 COMMANDS = (
     "train",
@@ -123,9 +119,21 @@ def _code_of(given: list[str]) -> int:
         return 128 + int(getattr(stop, "number", SIGINT))
 
 
+def _help() -> str:
+    """The help, broken between words; what explains a command stays in its column."""
+    from seqgan.system.terminal import USUAL, columns_of, wrapped
+
+    columns, lines = min(columns_of(sys.stdout) or USUAL, USUAL), []
+    for line in HELP.splitlines():
+        named = line.startswith("  ") and "  " in line[EXPLAINED - 2 : EXPLAINED]
+        first = len(line) - len(line.lstrip())
+        lines += wrapped(line, columns, EXPLAINED - first if named or first == EXPLAINED else 2)
+    return "\n".join(lines)
+
+
 def _dispatch(given: list[str]) -> int:
     if not given or given[0] in ("-h", "--help"):
-        print(HELP, end="")
+        print(_help())
         return 0 if given else 2
     if given[0] == "--version":
         from seqgan import __version__

@@ -1,6 +1,7 @@
 """The end of a run on standard output: its table, its sentences, and what to do next."""
 
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,5 +55,13 @@ def next_steps(folder: "RunFolder") -> list[str]:
     return [
         f"seqgan sample {run}{flag}",
         f"seqgan frontier {run}{flag}",
-        f"open {folder.page} in a browser",
+        opening(folder.page),
     ]
+
+
+def opening(page: Path) -> str:
+    """The command that shows a page in a browser; words where this machine has none."""
+    command = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+    if sys.platform == "win32" or shutil.which(command):
+        return f"{command} {shlex.quote(str(page))}"
+    return f"look at {page} in a browser"

@@ -14,12 +14,18 @@ def run(given: list[str]) -> int:
         prog="seqgan export",
         examples=(
             "seqgan export runs/captions",
-            "seqgan export runs/small --merge-lora --out models/small-after",
+            "seqgan export runs/small --merge-lora --output models/small-after",
             "seqgan export runs/small --which discriminator",
         ),
     )
     parser.add_argument("run", type=given_path, help="folder of a run")
-    parser.add_argument("--out", type=given_path, help="the new folder (export/WHICH in the run's)")
+    parser.add_argument(
+        "--output",
+        "--out",
+        type=given_path,
+        metavar="FOLDER",
+        help="the new folder (export/WHICH in the run's)",
+    )
     parser.add_argument(
         "--which",
         choices=get_args(What),
@@ -40,7 +46,7 @@ def run(given: list[str]) -> int:
     options = parser.parse_all(given)
     from seqgan.exporting.exports import export_run
 
-    folder = options.out or next_free(options.run / "export" / options.which)
+    folder = options.output or next_free(options.run / "export" / options.which)
     export_run(
         options.run,
         folder,

@@ -1,6 +1,7 @@
 """The settings that `seqgan train` is given: a preset, or a file of texts or of settings."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from seqgan.commands.flags import asks_help, chosen_kind, with_flags
 from seqgan.commands.parsing import InputError, given_path, take
-from seqgan.commands.short_names import long_names
+from seqgan.commands.short_names import long_names, said_as_typed
 from seqgan.system.plugins import nearest
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ def configuration(given: list[str]) -> "TrainConfig":
     Raises:
         SeqganError: what `seqgan train` would report.
     """
-    read = read_given(given)
-    trusted, flags = trusted_flags(read.flags)
-    return parse_config(replace(read, flags=flags), trusted)
+    with said_as_typed(given):
+        read = read_given(given)
+        trusted, flags = trusted_flags(read.flags)
+        return parse_config(replace(read, flags=flags), trusted)
 
 
 def trusted_flags(flags: list[str]) -> tuple[bool, list[str]]:
@@ -200,16 +202,22 @@ def _of_table(place: Path, flags: list[str]) -> Given:
     columns = next(stream_records(place), ("", {}))[1]
     if "prompt" in columns or "messages" in columns:
         return _of_prompts(place, columns, flags)
+    if len(columns) == 1 and any(mark in next(iter(columns)) for mark in ";\t|"):
+        raise InputError(
+            f"{place} has the one column {next(iter(columns))!r}, but commas must separate columns"
+            " (a column that is called so: --column NAME)"
+        )
     if "text" in columns or len(columns) == 1:
         column = "text" if "text" in columns else next(iter(columns))
         chosen = [] if column == "text" else ["--task.column", column]
         note = f"{place}: texts in the column {column!r} (preset text)"
         return Given("text", flags=[*flags, *chosen], note=note)
     listed = ", ".join(map(repr, columns)) or "none"
+    longest = max(columns, key=lambda name: len(str(columns[name])), default="NAME")
     raise InputError(
         f"{place} has the columns {listed}, but none is called text or prompt; name that of the"
-        " texts (--task.column NAME), or those of prompts and continuations (--task.prompt-column"
-        " NAME --task.continuation-column NAME)"
+        f" texts (--column {shlex.quote(longest)}), or those of prompts and continuations"
+        " (--task.prompt-column NAME --task.continuation-column NAME)"
     )
 
 

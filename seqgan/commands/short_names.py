@@ -1,6 +1,10 @@
 """Names of `seqgan train`'s flags: the short ones, and those that other programs have for them."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from seqgan.system.errors import SeqganError
 
 # Each is short for one setting, and sets nothing else. The second text is its line in the help.
 SHORT: Mapping[str, tuple[str, str]] = {
@@ -10,6 +14,7 @@ SHORT: Mapping[str, tuple[str, str]] = {
     "--learning-rate": ("rule.learning_rate", "the generator's, in the game"),
     "--rollouts": ("rule.num_rollouts", "completions that give each token its value; 0: none"),
     "--kl-weight": ("rule.kl_weight", "how strongly the generator is held to its start"),
+    "--column": ("task.column", "the texts' column in a .jsonl or .csv file"),
     "--max-length": ("task.max_length", "tokens of the longest text; longer ones are dropped"),
     "--hidden-size": ("generator.hidden_size", "width of the generator"),
     "--eval-every": ("evaluation.every", "rounds of the game between two evaluations"),
@@ -94,6 +99,32 @@ def long_names(flags: Sequence[str]) -> list[str]:
         else:
             given.append(flag)
     return given
+
+
+@contextmanager
+def said_as_typed(given: Sequence[str]) -> Iterator[None]:
+    """Lets an error name settings by the short names that a person has typed.
+
+    Args:
+        given: the arguments as typed.
+    """
+    try:
+        yield
+    except SeqganError as error:
+        error.args = (as_typed(str(error), given), *error.args[1:])
+        raise
+
+
+def as_typed(message: str, given: Sequence[str]) -> str:
+    """A message with the short names of settings that were given by them."""
+    names = [word.partition("=")[0].replace("_", "-") for word in given]
+    short_for = {short: dotted for short, (dotted, _) in SHORT.items()}
+    for short, dotted in (short_for | {MODEL: "generator.path"}).items():
+        if short in names:
+            flag = re.escape(setting_flag(dotted))
+            message = re.sub(rf"(?<![\w.-]){flag}(?![\w.-])", short, message)
+            message = re.sub(rf"^{re.escape(dotted)}(?= (is|has) )", short, message)
+    return message
 
 
 def setting_flag(dotted: str) -> str:

@@ -9,9 +9,10 @@ from seqgan.commands.continuing import fork, resume
 from seqgan.commands.given import note_beside, parse_config, read_given, trusted_flags
 from seqgan.commands.parsing import InputError, given_path, take
 from seqgan.commands.prepared import locked, main_first, prepare, processes, reported_once
+from seqgan.commands.short_names import said_as_typed
 from seqgan.commands.train_run import train_run
 from seqgan.system.errors import SeqganError
-from seqgan.system.terminal import say
+from seqgan.system.terminal import columns_of, say
 
 if TYPE_CHECKING:
     from seqgan.training.run_folders import RunFolder
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 def run(given: list[str]) -> int:
     """Trains, and gives the exit code."""
+    with said_as_typed(given):
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     with reported_once():
         read = read_given(given)
         resumed, flags = take(read.flags, "--resume")
@@ -109,7 +115,9 @@ def _estimate(config: "TrainConfig", trusted: bool, notes: tuple[str, ...]) -> i
     """Prints how long a run will take, and which of its parts takes most of it."""
     from seqgan.training.estimate import estimate
 
-    return _print_only(config, trusted, notes, lambda trainer: estimate(trainer).lines())
+    return _print_only(
+        config, trusted, notes, lambda trainer: estimate(trainer).lines(columns_of(sys.stdout))
+    )
 
 
 # Flags that keep nothing of a run, and what they do in its place.

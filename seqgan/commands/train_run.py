@@ -76,8 +76,8 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                 calls = reward_calls(config, players.task.max_length, runtime.world_size)
                 if own and calls is not None and not state:
                     progress.message(calls.sentence(own))
-                if runtime.world_size == 1:  # the others would wait, in the midst of a step
-                    progress.message(estimate(trainer).sentence())
+                progress.message(estimate(trainer).sentence())
+            runtime.barrier()  # the others wait here, and not in the midst of a step
             with shortage_in_one_line():
                 trainer.train()
                 result = final_evaluation(trainer)

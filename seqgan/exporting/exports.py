@@ -61,7 +61,7 @@ def export_run(
     reads = (*GENERATOR, "discriminator") if what == "discriminator" else GENERATOR
     config = usable(opened, config, reads, device)
     if folder.exists():
-        raise ConfigurationError(f"{folder} exists already; name a new folder with --out")
+        raise ConfigurationError(f"{folder} exists already; name a new folder with --output")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
     with quietly(transformers), _new_folder(folder) as temporary:
@@ -217,7 +217,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             yield temporary
     except FileExistsError as error:
         raise ConfigurationError(
-            f"{folder} exists already; name a new folder with --out"
+            f"{folder} exists already; name a new folder with --output"
         ) from error
     except OSError as error:
         raise ConfigurationError(

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
     from seqgan.learning.players import Players
 
+Part = TypeVar("Part")
 MOST = 1024  # texts that are timed together
 FEW_TOKENS = 8  # of the texts that are drawn; a long text takes as many times more
 
@@ -28,7 +29,8 @@ FEW_TOKENS = 8  # of the texts that are drawn; a long text takes as many times m
 class Pace:
     """Seconds of what the players do again and again, each timed when it is first asked for.
 
-    The players are left as they were. Rewards of the user's own are never asked, as they may cost
+    The players are left as they were. Of several processes one may ask alone: it takes steps on
+    copies, which average no gradients. Rewards of the user's own are never asked, as they may cost
     money: their time is not in it. Texts count as long as real ones are, whatever the generator
     draws before it is trained.
     """
@@ -84,7 +86,7 @@ class Pace:
 
     def learn(self, n: int) -> float:
         """Seconds of the gradient of n texts' likelihood."""
-        generator = self.players.generator
+        generator = self._alone(self.players.generator)
 
         def learn(count: int) -> None:
             generator.train()
@@ -98,6 +100,7 @@ class Pace:
         reward = self.players.rewards.learning
         if reward is None or is_own(reward):
             return 0.0
+        reward = self._alone(reward)
         before = copy.deepcopy(reward.state_dict())
         try:
             with seeded_from(_rng(), self.players.device):
@@ -106,6 +109,10 @@ class Pace:
                 )
         finally:
             reward.load_state_dict(before)
+
+    def _alone(self, part: Part) -> Part:
+        """What takes a step, without the other processes of the run."""
+        return part if self.players.runtime.world_size == 1 else copy.deepcopy(part)
 
     def _real(self, n: int) -> "Sequences":
         """n texts of the training split, some of them again where there are fewer."""

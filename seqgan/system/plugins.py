@@ -27,6 +27,7 @@ from seqgan.system.reading import clipped
 
 logger = logging.getLogger(__name__)
 
+NUM_NAMES = 8  # of a file that an error lists
 GRAMMAR = "NAME, module:attribute or file.py:attribute, and (literal, key=literal, ...) after it"
 
 ALIKE = 0.7  # likeness of two names of which one may be meant for the other
@@ -397,10 +398,26 @@ def _unknown(spec: Spec, known: Iterable[str]) -> ConfigurationError:
 
 
 def _no_spec(text: str, what: str) -> ConfigurationError:
-    hint = f"did you mean {clipped(text)}:NAME? " if text.endswith(".py") else ""
-    return ConfigurationError(
-        f"{what} {clipped(text)!r} cannot be read; {hint}it must be {GRAMMAR}"
-    )
+    if text.endswith(".py"):
+        return ConfigurationError(f"{what} {clipped(text)!r} {_without_name(text)}")
+    return ConfigurationError(f"{what} {clipped(text)!r} cannot be read; it must be {GRAMMAR}")
+
+
+def _without_name(text: str) -> str:
+    """The fault of a file without a name after it, and what names it has. None of it runs."""
+    path = Path(text).expanduser()
+    if not path.is_file():
+        return f"cannot be read: no such file; it must be {clipped(text)}:NAME"
+    try:
+        parts = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        parts = []
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    names = [part.name for part in parts if isinstance(part, kinds) and part.name[0] != "_"]
+    if not names:
+        return f"names nothing in that file; it must be {clipped(text)}:NAME"
+    listed = ", ".join(names[:NUM_NAMES])
+    return f"names nothing in that file, which has {listed}; write {clipped(text)}:{names[0]}"
 
 
 def _no_literal(text: str, what: str, got: str) -> ConfigurationError:

@@ -194,7 +194,7 @@ def heldout_prompts(
 class FixedTask:
     """A task whose splits are fixed sets, in memory or on a disk.
 
-    `description` says in a line what was loaded (counts, dropped lines, a hash); it is printed
+    `description` says in a line what was loaded (counts, dropped lines); it is printed
     when a run starts and stored in its configuration.
 
     Raises:

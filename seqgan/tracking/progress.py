@@ -194,6 +194,7 @@ class LiveDisplay:
     def finish(self) -> None:
         if self._task is not None:
             self._bars.update(self._task, total=self._bars.tasks[self._task].completed)
+        self._bars.metrics = {}  # they tell of a phase under way
 
     def message(self, text: str) -> None:
         console = self._bars.console

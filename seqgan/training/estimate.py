@@ -11,6 +11,7 @@ from seqgan.evaluation.texts import bleu_scores
 from seqgan.learning.pace import MOST, is_own
 from seqgan.learning.players import Players
 from seqgan.system.tables import aligned
+from seqgan.system.terminal import wrapped
 from seqgan.system.timing import seconds_at
 from seqgan.training.observers import Evaluation, RolloutSettings
 from seqgan.training.settings import EvaluationConfig, TrainConfig
@@ -24,6 +25,8 @@ SHORT = 120.0  # seconds of a run that nobody wants to make shorter
 LARGE = 0.1  # share of a part that is worth a hint
 
 EVALUATIONS, FINAL = "evaluations", "final evaluation"
+# Take some seconds in every run; the start is over when a run says how long it takes.
+START, REST = "the start", "records and pictures"
 # What makes a part shorter, by its name.
 SHORTER = {
     "pretraining": "fewer --epochs",
@@ -66,15 +69,20 @@ class Estimate:
     def sentence(self) -> str:
         """One line; of a run that takes long, with the part that takes most of it."""
         spelt = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in self.parts.items())
-        said = f"expected time: about {_duration(self.total)} ({spelt}{self._apart('; ')})"
+        said = f"expected time: about {_duration(self.total)} ({spelt};"
+        said += f" {', '.join([REST, *self.unknown])} apart)"
         if self.total < SHORT:
             return said
         most = max(self.parts, key=lambda name: self.parts[name])
         hint = f" ({SHORTER[most]} make it shorter)" if most in SHORTER else ""
         return f"{said}; most of it: {most}{hint}"
 
-    def lines(self) -> list[str]:
-        """A table of the parts, the longest first, with the settings that make them shorter."""
+    def lines(self, columns: int | None = None) -> list[str]:
+        """A table of the parts, the longest first, with the settings that make them shorter.
+
+        Args:
+            columns: of the terminal; None for none.
+        """
         parts = sorted(self.parts.items(), key=lambda part: -part[1])
         rows = [["", "time", "share", "made shorter by"]]
         for name, seconds in parts:
@@ -82,15 +90,10 @@ class Estimate:
             hint = SHORTER.get(name, "") if share >= LARGE else ""
             rows.append([name, _duration(seconds), f"{share:.0%}", hint])
         rows.append(["in all, about", _duration(self.total), "", ""])
-        return [
-            *aligned(rows, left=(0, 3)),
-            *[f"not in it: {self._apart('')}"] * bool(self.unknown),
-        ]
-
-    def _apart(self, before: str) -> str:
-        if not self.unknown:
-            return ""
-        return f"{before}{' and '.join(self.unknown)}{' apart' if before else ''}"
+        table = aligned(rows, left=(0, 3))
+        hints = table[0].index(rows[0][-1])  # the column where they begin
+        lines = [part for line in table for part in wrapped(line, columns, hints)]
+        return [*lines, *wrapped(f"not in it: {', '.join([START, REST, *self.unknown])}", columns)]
 
 
 def estimate(trainer: "Trainer") -> Estimate:

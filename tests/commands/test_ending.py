@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 from recorded_runs import results, samples_of_both_ends, write_run
 
-from seqgan.commands.ending import present
+from seqgan.commands.ending import opening, present
 from seqgan.training.run_folders import RunFolder
+
+
+@pytest.fixture(autouse=True)
+def desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Linux with a browser."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
 
 
 def last_lines(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -22,7 +29,7 @@ def test_a_run_ends_with_what_to_type_next(
     assert last_lines(folder, capsys) == [
         f"next: seqgan sample '{folder}'",
         f"next: seqgan frontier '{folder}'",
-        f"next: open {folder}/report.html in a browser",
+        f"next: xdg-open '{folder}/report.html'",
     ]
 
 
@@ -47,3 +54,20 @@ def test_the_package_of_a_font_is_named(
     (hint, *_) = last_lines(folder, capsys)
     assert hint.startswith(f"{folder}/report.png has some characters as numbers. No font here has")
     assert hint.endswith("package fonts-noto-cjk.")
+
+
+@pytest.mark.parametrize(
+    ("platform", "found", "line"),
+    [
+        ("linux", True, "xdg-open 'a run/report.html'"),
+        ("linux", False, "look at a run/report.html in a browser"),
+        ("darwin", True, "open 'a run/report.html'"),
+        ("win32", False, "start 'a run/report.html'"),
+    ],
+)
+def test_the_page_is_opened_by_what_the_machine_has(
+    platform: str, found: bool, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("shutil.which", lambda name: name if found else None)
+    assert opening(Path("a run/report.html")) == line

@@ -28,6 +28,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("chat.jsonl").write_text(json.dumps({"messages": [*said.values()]}))
     Path("texts.csv").write_text("number,text\n1,a\n")
     Path("one.csv").write_text("caption\na dog\n")
+    Path("long.csv").write_text("number,the text\n1,a dog\n")
+    Path("commas.csv").write_text("id;text\n1;a, b\n")
+    Path("semicolons.csv").write_text("id;text\n1;a\n")
     Path("two.csv").write_text("title,body\na,b\n")
     return tmp_path
 
@@ -68,6 +71,7 @@ def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["texts.csv"], "text", {"column": "text"}),
         (["one.csv"], "text", {"column": "caption"}),
         (["two.csv", "--task.column", "body"], "text", {"column": "body"}),
+        (["two.csv", "--column=body"], "text", {"column": "body"}),
         (
             ["two.csv", "--task.prompt-column=title", "--task.continuation-column", "body"],
             "prompts",
@@ -128,6 +132,9 @@ def test_the_preset_of_a_file_with_columns_is_said(name: str, note: str) -> None
         (["text", "nofile.txt"], "cannot read nofile.txt: no such file"),
         (["caption.txt"], "cannot read caption.txt: no such file; did you mean captions.txt"),
         (["two.csv"], "two.csv has the columns 'title', 'body', but none is called text or prompt"),
+        (["long.csv"], "name that of the texts (--column 'the text'), or those"),
+        (["commas.csv"], "line 2 has 2 fields, but the header has 1; semicolons separate its"),
+        (["semicolons.csv"], "has the one column 'id;text', but commas must separate columns"),
         (
             ["captions", "captions.txt"],
             "takes no file, but captions.txt is given; your own texts: seqgan",
@@ -167,7 +174,7 @@ def test_a_file_of_settings_is_a_configuration(here: Path) -> None:
 def test_a_short_name_sets_its_setting(short: str) -> None:
     part, _, name = SHORT[short][0].partition(".")
     for flags in ([short, "7"], [f"{short}=7"], [f"--{short[2:].replace('-', '_')}", "7"]):
-        assert getattr(getattr(configuration(["text", *flags]), part), name) == 7
+        assert getattr(getattr(configuration(["text", *flags]), part), name) in (7, "7")
 
 
 def test_a_model_is_a_pretrained_generator() -> None:
@@ -192,7 +199,7 @@ def test_a_model_is_a_pretrained_generator() -> None:
         ("--task.warmup", "those of --task are kind, train-size, dev-size, test-size, seed"),
         (
             "--max-length",
-            "--task.max-length is no setting of the task captions; --task.kind oracle",
+            "--max-length is no setting of the task captions; --task.kind oracle",
         ),
         ("--generator.path", "of the generator lstm; --generator.kind pretrained has it"),
     ],
@@ -204,10 +211,13 @@ def test_an_unknown_flag(flag: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--epochs", "many"], "--pretrain.epochs is 'many', but must be a whole number"),
-        (["--kl-weight", "x"], "--rule.kl-weight is 'x', but must be a number"),
+        (["--epochs", "many"], "--epochs is 'many', but must be a whole number"),
+        (["--kl-weight", "x"], "--kl-weight is 'x', but must be a number"),
+        (["--rule.kl-weight", "x"], "--rule.kl-weight is 'x', but must be a number"),
+        (["--iterations=-1"], "--iterations is -1, but must be at least 0"),
+        (["--adversarial.iterations", "-1"], "adversarial.iterations is -1, but must be"),
         (["--reward-failure", "skp"], "--reward-failure is 'skp', but must be one of 'stop', 'ski"),
-        (["--model"], "--generator.path has no value"),
+        (["--model"], "--model has no value"),
     ],
 )
 def test_a_wrong_value(flags: list[str], message: str) -> None:

@@ -93,8 +93,8 @@ class TestBadInput:
         assert not list(tmp_path.iterdir())
 
     def test_a_folder_that_exists(self, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        line = self.refused(capsys, trained, "--out", trained / "checkpoints")
-        assert line.endswith("checkpoints exists already; name a new folder with --out")
+        line = self.refused(capsys, trained, "--output", trained / "checkpoints")
+        assert line.endswith("checkpoints exists already; name a new folder with --output")
 
     @pytest.mark.integration
     def test_no_checkpoint(

@@ -63,7 +63,7 @@ def test_a_prompt_is_continued(trained: Shown, folder: Path) -> None:
 
 
 def test_the_exported_model_is_one_for_a_pipeline(trained: Shown, folder: Path) -> None:
-    shown = typed("seqgan export runs/small --merge-lora --out models/after", folder)
+    shown = typed("seqgan export runs/small --merge-lora --output models/after", folder)
     assert shown.code == 0, shown.text
     (folder / "use.py").write_text(PIPELINE, encoding="utf-8")
     shown = typed('"$PYTHON" use.py', folder)

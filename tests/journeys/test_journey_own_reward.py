@@ -40,7 +40,7 @@ def failed(folder: Path) -> Shown:
     [
         ("./my_reward.py:mentions_dogs", ("no 'mentions_dogs' in ./my_reward.py", "mentions_dog")),
         ("./my_rewards.py:mentions_dog", ("no file ./my_rewards.py",)),
-        ("my_reward.py", ("my_reward.py:NAME",)),
+        ("my_reward.py", ("which has mentions_dog, fails; write my_reward.py:mentions_dog",)),
     ],
 )
 def test_a_misspelt_reward_is_answered(folder: Path, reward: str, words: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ def trained(folder: Path) -> Shown:
         ),
         (
             "seqgan train captions.txt --epochs many",
-            "seqgan: --pretrain.epochs is 'many', but must be a whole number",
+            "seqgan: --epochs is 'many', but must be a whole number",
         ),
     ],
 )
@@ -47,6 +47,29 @@ def test_a_wrong_first_try_is_answered_in_one_sentence(
 ) -> None:
     shown = typed(line, folder)
     assert (shown.code, shown.said) == (2, answer)
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_the_help_of_the_program_breaks_no_word(folder: Path, columns: int) -> None:
+    assert narrow_enough(typed("seqgan --help", folder, columns), columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "answer"),
+    [
+        ("strange.csv", "Id,The Caption\n1,a dog runs\n", "(--column 'The Caption')"),
+        ("marks.csv", "id;caption\n1;a dog\n", "commas must separate columns"),
+        ("line.txt", "a dog runs . " * 50, "each line is a text, so break it into lines"),
+    ],
+)
+def test_a_sloppy_file_is_answered_with_what_mends_it(
+    folder: Path, name: str, content: str, answer: str
+) -> None:
+    (folder / name).write_text(content, encoding="utf-8")
+    shown = typed(f"seqgan train {name}", folder, columns=50)
+    assert shown.code == 2
+    assert answer in shown.said
+    assert narrow_enough(shown, 50)
 
 
 def test_help_begins_with_a_file_of_texts(folder: Path) -> None:
@@ -61,6 +84,8 @@ def test_the_terminal_shows_how_far_the_run_is_and_how_it_ended(trained: Shown) 
     assert trained.code == 0
     assert narrow_enough(trained, 80)
     assert "captions.txt: 192 texts" in trained.text
+    assert "sha256" not in trained.text
+    assert not any(line.startswith("temperature ") for line in trained.lines)
     bars = [line for line in trained.lines if "━" in line]
     assert [line.split(" ━")[0].rstrip() for line in bars] == [
         "pretrain generator",
@@ -91,7 +116,11 @@ def test_the_next_lines_can_be_typed(trained: Shown, folder: Path) -> None:
     assert "picture: runs/first/frontier.png" in shown.text
     width, height = size_of_picture(folder / "runs/first/frontier.png")
     assert width > height > 500
-    assert opened == "open runs/first/report.html in a browser"
+    assert opened in (
+        "xdg-open runs/first/report.html",
+        "open runs/first/report.html",
+        "look at runs/first/report.html in a browser",
+    )
 
 
 def test_the_report_has_the_texts_of_the_terminal(trained: Shown, folder: Path) -> None:

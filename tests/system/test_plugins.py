@@ -1,6 +1,7 @@
 """The grammar that names code of the user's own, and one clear line for what is wrong there."""
 
 import functools
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +99,8 @@ GRAMMAR = (
         (":f", rf"^reward ':f' cannot be read; {GRAMMAR}"),
         ("mine:", rf"^reward 'mine:' cannot be read; {GRAMMAR}"),
         (
-            "./mine.py",
-            (
-                rf"^reward './mine.py' cannot be read; did you mean \./mine\.py:NAME\?"
-                rf" {GRAMMAR}"
-            ),
+            "./none.py",
+            r"^reward './none.py' cannot be read: no such file; it must be \./none\.py:NAME$",
         ),
         ("mine.length", rf"^reward 'mine.length' cannot be read; {GRAMMAR}"),
         ("mine:length)", rf"^reward 'mine:length\)' cannot be read; {GRAMMAR}"),
@@ -121,6 +119,23 @@ GRAMMAR = (
 def test_what_is_no_specification(text, rule):
     with pytest.raises(ValueError, match=rule):
         parse_spec(text, "reward")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def dogs(text): ...\nclass Cats: ...\n", "which has dogs, Cats; write ./my.py:dogs"),
+        ("raise SystemExit\nasync def later(text): ...", "which has later; write ./my.py:later"),
+        ("def _hidden(text): ...\nx = 1\n", "names nothing in that file; it must be ./my.py:NAME"),
+        ("def broken(:", "names nothing in that file; it must be ./my.py:NAME"),
+    ],
+)
+def test_a_file_without_a_name_is_answered_with_its_names(code, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(code)
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        parse_spec("./my.py", "reward")
+    assert str(error.value).startswith("reward './my.py' names nothing in that file")
 
 
 @pytest.mark.parametrize("what", ["observer", "rule"])

@@ -1,6 +1,5 @@
 """The text task: what is read, what is dropped, how it is split, and what is refused and where."""
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -69,10 +68,9 @@ def test_every_number_of_the_description(txt: Path) -> None:
     kept = ["b a a c c", "c c a a b", "a b c a c"] * 2
     content = "\n".join([*kept, "", "  \t", "a a a a a a", "c c c c c c c", " "]) + "\n"
     task = load(txt, content, min_count=3, max_length=6)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     assert task.description == (
         "captions.txt: 6 texts (3 distinct), 3 blank and 2 too long (over 6 tokens) dropped;"
-        f" 2 train, 2 dev, 2 test; 3 words, 20.0% of test tokens unknown; sha256 {digest}"
+        " 2 train, 2 dev, 2 test; 3 words, 20.0% of test tokens unknown"
     )
     assert task.vocabulary.words == ("<unk>", "a", "c")
     assert task.vocabulary.unk_id == 0
@@ -340,6 +338,13 @@ def test_too_few_distinct_texts(txt: Path) -> None:
 def test_all_texts_too_long(txt: Path) -> None:
     assert refusal(txt, "a b c d e\na b c d\n\na b c d e f\n", max_length=4) == (
         "captions.txt has no text within --task.max-length 4: the shortest has 5 tokens with eos"
+    )
+
+
+def test_one_endless_line_is_answered_with_what_a_line_is(txt: Path) -> None:
+    assert refusal(txt, "a b c d e f", max_length=4) == (
+        "captions.txt has no text within --task.max-length 4: the shortest has 7 tokens with eos;"
+        " each line is a text, so break it into lines"
     )
 
 

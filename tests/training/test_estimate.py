@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from fake_processes import fake_processes
 from tiny_runs import TINY, make_trainer, weights_of
 
 from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.system import timing
 from seqgan.training.estimate import EVALUATIONS, FINAL, Estimate, estimate
+from seqgan.training.phases.maximum_likelihood import MaximumLikelihood
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import settings_class
 
@@ -48,7 +51,7 @@ def test_every_part_of_a_run_is_in_it() -> None:
     assert found.unknown == ()
     spelt = found.sentence()
     assert re.match(r"expected time: about \d+ s \(pretraining \d+ s, ", spelt)
-    assert re.search(r", final evaluation \d+ s\)$", spelt)
+    assert re.search(r", final evaluation \d+ s; records and pictures apart\)$", spelt)
 
 
 def test_without_a_game_there_are_no_evaluations_in_it() -> None:
@@ -87,8 +90,8 @@ def test_rewards_of_ones_own_are_not_asked_and_named() -> None:
     found = estimate(trainer)
     assert asked == []
     assert found.unknown == ("reward 'judge'",)
-    assert "; reward 'judge' apart)" in found.sentence()
-    assert found.lines()[-1] == "not in it: reward 'judge'"
+    assert "; records and pictures, reward 'judge' apart)" in found.sentence()
+    assert found.lines()[-1] == "not in it: the start, records and pictures, reward 'judge'"
 
 
 def test_batches_larger_than_the_data() -> None:
@@ -101,6 +104,15 @@ def test_it_knows_short_epochs() -> None:
     many = seconds_of(TINY.with_(**settings))
     few = seconds_of(TINY.with_(**{**settings, "pretrain.epoch_size": 16}))
     assert many.parts["pretraining"] > 1000 * few.parts["pretraining"]
+
+
+def test_pretraining_that_stopped_early_takes_no_more_time() -> None:
+    trainer, _ = make_trainer(TINY.with_(**{"pretrain.epochs": 50}))
+    phase = trainer.phase("maximum_likelihood")
+    assert isinstance(phase, MaximumLikelihood)
+    assert phase.expected_seconds(trainer.players)["pretraining"] > 0
+    phase.epochs, phase.stopped = 3, True
+    assert phase.expected_seconds(trainer.players)["pretraining"] == 0
 
 
 def test_a_run_that_goes_on_takes_the_rest_of_its_time() -> None:
@@ -120,8 +132,8 @@ def test_the_longest_part_is_named_with_what_makes_it_shorter() -> None:
     found = Estimate({"pretraining": 60.0, "generator in the game": 600.0, FINAL: 30.0})
     assert found.sentence() == (
         "expected time: about 12 min (pretraining 60 s, generator in the game 10 min, final"
-        " evaluation 30 s); most of it: generator in the game (fewer --rollouts or --iterations"
-        " make it shorter)"
+        " evaluation 30 s; records and pictures apart); most of it: generator in the game (fewer"
+        " --rollouts or --iterations make it shorter)"
     )
     assert found.lines() == [
         "                         time  share  made shorter by",
@@ -129,7 +141,28 @@ def test_the_longest_part_is_named_with_what_makes_it_shorter() -> None:
         "pretraining              60 s     9%",
         "final evaluation         30 s     4%",
         "in all, about          12 min",
+        "not in it: the start, records and pictures",
     ]
+
+
+def test_in_a_narrow_terminal_what_makes_it_shorter_stays_in_its_column() -> None:
+    found = Estimate({FINAL: 600.0})
+    assert found.lines(columns=60)[1:4] == [
+        "final evaluation  10 min   100%  fewer",
+        "                                 --evaluation.num-final or",
+        "                                 --evaluation.temperatures",
+    ]
+
+
+def test_one_of_several_processes_estimates_without_the_others() -> None:
+    """Whatever it takes part in with them would wait for ever: they do nothing meanwhile."""
+    trainer, _ = make_trainer(TINY)
+    trainer.players.runtime = process = fake_processes(2)[0]
+    learning = trainer.players.rewards.learning
+    assert isinstance(learning, DiscriminatorReward)
+    learning.train_in(process)
+    process.meeting.abort()  # whoever asks the others gets an error
+    assert estimate(trainer).parts.keys() == PARTS
 
 
 def test_nobody_is_told_how_to_make_a_minute_shorter() -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.data.model_folders import package
-from seqgan.tasks.files.text_files import TextFileError, hash_file, stream_records
+from seqgan.tasks.files.text_files import TextFileError, stream_records
 
 Record = tuple[str, Mapping[str, Any]]  # its place in the data, and its columns
 
 
-def open_records(path: str) -> tuple[str, Iterator[Record], str]:
+def open_records(path: str) -> tuple[str, Iterator[Record]]:
     """Opens a file or a data set.
 
     Returns:
-        A name for the data, their records, and a note for the task's description.
+        A name for the data, and their records.
 
     Raises:
         TextFileError: there are no such data, or they cannot be read.
@@ -24,9 +24,9 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
         raise TextFileError("task.path is empty: name a file of prompts with --task.path FILE")
     place = Path(path)
     if place.suffix.lower() in (".jsonl", ".csv") and not place.is_dir():
-        return place.name, stream_records(place), f"; sha256 {hash_file(place)[:12]}"
+        return place.name, stream_records(place)
     if place.is_dir():
-        return place.name, _dataset_records(path, package("datasets").load_from_disk, path), ""
+        return place.name, _dataset_records(path, package("datasets").load_from_disk, path)
     name, _, split = path.partition(":")
     if place.exists() or path.startswith((".", "/", "~")) or name.count("/") != 1:
         raise TextFileError(
@@ -34,7 +34,7 @@ def open_records(path: str) -> tuple[str, Iterator[Record], str]:
             " that save_to_disk wrote and no hub name (user/name:split)"
         )
     load = package("datasets").load_dataset
-    return path, _dataset_records(path, load, name, split=split or "train"), ""
+    return path, _dataset_records(path, load, name, split=split or "train")
 
 
 def _dataset_records(

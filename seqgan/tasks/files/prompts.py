@@ -128,7 +128,7 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
             f" the model's context window of {window} tokens; give a smaller"
             " --task.max-length"
         )
-    name, records, note = open_records(config.path)
+    name, records = open_records(config.path)
     cut: SubwordNumbers | WordNumbers = WordNumbers(
         config.level, config.lowercase, config.min_count
     )
@@ -147,7 +147,7 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
     description = (
         f"{name}: {data.num_records} records, {_dropped(data, config)};"
         f" {data.num_distinct} distinct prompts, {sizes}; {len(vocabulary.words)} {cut.unit}s"
-        f"{cut.note(splits['test'], data)}{note}"
+        f"{cut.note(splits['test'], data)}"
     )
     return FixedTask(
         vocabulary,

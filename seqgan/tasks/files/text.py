@@ -7,7 +7,6 @@ is as common in training as in the file. The vocabulary comes from the training 
 that differ only in unknown words decode to the same text, and may be in different splits.
 """
 
-import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -152,10 +151,10 @@ def text_task(config: TextConfig) -> FixedTask:
     make = partial(_pack, str(path), texts, check_unchanged, config)
     if path.stat().st_size < CACHE_FROM:
         memory = MemoryFiles()
-        return _task(config, path.name, digest, make(memory), memory, "")
+        return _task(config, path.name, make(memory), memory, "")
     folder = cache_folder(config.cache) / cache_key(_cached_settings(path, digest, config))
     facts = read_or_make(folder, make)
-    return _task(config, path.name, digest, facts, FolderFiles(folder), f"; cached in {folder}")
+    return _task(config, path.name, facts, FolderFiles(folder), f"; cached in {folder}")
 
 
 def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> FixedTask:
@@ -169,10 +168,9 @@ def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> Fix
         TextFileError: too little is left, as `text_task` says.
     """
     config = TextConfig(min_count=1) if config is None else config
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
     files = MemoryFiles()
     facts = _pack("the texts", lambda: iter(texts), lambda: None, config, files)
-    return _task(config, "texts", digest, facts, files, "")
+    return _task(config, "texts", facts, files, "")
 
 
 def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
@@ -187,9 +185,7 @@ def _cached_settings(path: Path, digest: str, config: TextConfig) -> Facts:
     return settings | {"sha256": digest, "suffix": path.suffix.lower()}
 
 
-def _task(
-    config: TextConfig, name: str, digest: str, facts: Facts, files: Files, note: str
-) -> FixedTask:
+def _task(config: TextConfig, name: str, facts: Facts, files: Files, note: str) -> FixedTask:
     vocabulary = _vocabulary(config, facts["words"])
     splits: dict[Split, PackedRows] = {}
     for split in SPLITS:
@@ -199,7 +195,7 @@ def _task(
     description = (
         f"{name}: {facts['num_texts']} texts ({facts['num_distinct']} distinct),"
         f" {facts['dropped']}; {sizes}; {len(vocabulary.words)} {config.unit}s,"
-        f" {facts['unknown_share']:.1%} of test tokens unknown; sha256 {digest[:12]}{note}"
+        f" {facts['unknown_share']:.1%} of test tokens unknown{note}"
     )
     return FixedTask(vocabulary, config.max_length, splits, description=description)
 
@@ -279,9 +275,10 @@ def _pack(
 def _check_texts(name: str, config: TextConfig, texts: NumberedTexts, num_distinct: int) -> str:
     """Checks that enough texts are left, and returns a note of the dropped ones."""
     if texts.num_long and not num_distinct:
+        one = "; each line is a text, so break it into lines" if texts.num_long == 1 else ""
         raise TextFileError(
             f"{name} has no text within --task.max-length {config.max_length}: the shortest"
-            f" has {texts.shortest + 1} tokens with eos"
+            f" has {texts.shortest + 1} tokens with eos{one}"
         )
     dropped = (
         f"{texts.num_blank} blank and {texts.num_long} too long"

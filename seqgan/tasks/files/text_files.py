@@ -263,11 +263,19 @@ def _csv_table(
             if fields and len(fields) != len(header):
                 raise TextFileError(
                     f"{path}, line {line} has {len(fields)} fields, but the header has"
-                    f" {len(header)}"
+                    f" {len(header)}{_other_mark(header)}"
                 )
             yield line, fields
 
     return line, header, checked()
+
+
+def _other_mark(header: Sequence[str]) -> str:
+    """A hint for a table whose columns other marks than commas separate; empty for none."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and mark in header[0]:
+            return f"; {name} separate its columns, but commas must"
+    return ""
 
 
 def _csv_records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

@@ -126,7 +126,8 @@ class MaximumLikelihood:
         settings, pace = self.settings, players.pace
         steps = num_minibatches(players, settings) * pace.learn(settings.batch_size)
         epoch = steps + pace.score(players.task.size("dev"))
-        return {"pretraining": (settings.epochs - self.epochs) * epoch}
+        left = 0 if self.stopped or self.finished else settings.epochs - self.epochs
+        return {"pretraining": left * epoch}
 
     def _compare(self, players: Players, nll_dev: float) -> None:
         """Keeps the generator if it is the best so far; on a plateau decays or stops."""
