@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
+from seqgan.commands.sampler_flags import add_sampler, sampler_settings
 from seqgan.system.checks import Samples, Seed, Temperature
 from seqgan.system.tables import aligned
 from seqgan.system.terminal import arrow, columns_of, say, wrapped
 
 if TYPE_CHECKING:
+    from seqgan.commands.evaluate_run import TiltedNumbers
     from seqgan.evaluation.texts import Scores
     from seqgan.tasks.base import Measure
 
@@ -47,18 +49,24 @@ def run(given: list[str]) -> int:
     """Prints the numbers, and gives the exit code."""
     options = _parse(given)
     measures: Mapping[str, Measure] = {}
+    tilted: TiltedNumbers | None = None
     if options.run is None:
         scores = _of_files(options)
     else:
-        scores, measures = _of_run(options)
+        from seqgan.commands.evaluate_run import evaluated_run
+
+        scores, measures, tilted = evaluated_run(options)
     from seqgan.evaluation.metrics.intervals import bootstrap_intervals
 
     intervals = bootstrap_intervals(scores.per_text, options.seed)
     metrics = scores.metrics
     if options.json:
-        print(json.dumps(_flat(metrics, intervals)))
+        print(json.dumps(_flat(metrics, intervals) | ({} if tilted is None else tilted.numbers)))
     else:
-        print("\n".join(_lines(metrics, intervals, _better(metrics, measures), sys.stdout)))
+        lines = _lines(metrics, intervals, _better(metrics, measures), sys.stdout)
+        if tilted is not None:
+            lines = [*tilted.lines(columns_of(sys.stdout)), "", *lines]
+        print("\n".join(lines))
     return 0
 
 
@@ -68,6 +76,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         examples=(
             "seqgan evaluate runs/captions",
             "seqgan evaluate runs/captions --temperature 0.7 --json",
+            "seqgan evaluate runs/captions --sampler resample",
             "seqgan evaluate --samples samples.txt --references captions.txt",
         ),
         description="Measures a run's generator, or a file of texts against another one.",
@@ -105,9 +114,11 @@ def _parse(given: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object of all numbers, nothing else"
     )
+    add_sampler(parser)
     add_device(parser)
     add_trust(parser)
     options = parser.parse_all(given)
+    options.settings = sampler_settings(options, {"--temperature": options.temperature is not None})
     files = (options.samples is not None) + (options.references is not None)
     if (options.run is None) == (files == 0) or files == 1:
         raise InputError("nothing to evaluate: give a run, or both --samples and --references")
@@ -117,6 +128,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         "--pretrained": options.pretrained,
         "--checkpoint": options.checkpoint,
         "--device": options.device,
+        "--sampler": options.settings,
     }
     of_files = {"--train": options.train, "--paired": options.paired}
     kind = "a run" if files else "--samples and --references"
@@ -202,47 +214,6 @@ def _train_texts(path: Path, kept: list[str]) -> Iterator[list[str]]:
         if words and len(kept) < MAX_TEXTS:
             kept.append(" ".join(words))
         yield words
-
-
-def _of_run(options: argparse.Namespace) -> "tuple[Scores, dict[str, Measure]]":
-    """The scores of a run, and the measures whose direction its metrics do not have by name."""
-    import torch
-
-    from seqgan.evaluation.measure import measure, text_measures
-    from seqgan.evaluation.texts import Scores
-    from seqgan.models.sampling import Sampling
-    from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
-    from seqgan.training.start import make_measures
-    from seqgan.training.trust import MEASURING
-
-    folder, config = open_run(options.run, options.trust_run_code, MEASURING)
-    config = usable(folder, config, (*GENERATOR, "task", "evaluation"), options.device)
-    sampling = Sampling(1.0 if options.temperature is None else options.temperature)
-    which = "pretrained" if options.pretrained else "generator"
-    trained = load_generator(folder, config, which, options.checkpoint or "newest")
-    task = config.task.build(config.generator)
-    check_task(folder, task)
-    # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
-    texts = None
-    if task.exact is None or not task.exact.full_support:
-        texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
-    own = make_measures(config)
-    measured = measure(
-        trained.generator,
-        task,
-        options.n,
-        config.evaluation.num_heldout,
-        torch.Generator().manual_seed(options.seed),
-        sampling,
-        config.device,
-        texts,
-        own,
-    )
-    scores = Scores(
-        {name.removeprefix("eval/"): value for name, value in measured.metrics.items()},
-        {name.removeprefix("eval/"): part for name, part in measured.per_text.items()},
-    )
-    return scores, {**task.measures, **own}
 
 
 def _note(message: str) -> None:

@@ -5,10 +5,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
+from seqgan.commands.sampler_flags import add_sampler, sampler_settings
 from seqgan.system.checks import Count, Seed, Size, Temperature, TopP
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.streams import json_line
-from seqgan.system.terminal import columns_of, wrapped
+from seqgan.system.terminal import columns_of, say, wrapped
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -25,6 +26,8 @@ def run(given: list[str]) -> int:
             "seqgan sample runs/captions -n 20 --temperature 0.8",
             "seqgan sample runs/captions -n 1000 > samples.txt",
             'seqgan sample runs/pairs --prompt "where is the red dog ?" -n 3',
+            "seqgan sample runs/captions --sampler resample",
+            "seqgan sample runs/captions --tilt ./my_reward.py:mentions_dog --beta 0.2",
         ),
     )
     parser.add_argument("run", type=given_path, help="folder of a run")
@@ -64,6 +67,7 @@ def run(given: list[str]) -> int:
     )
     parser.add_argument("--unknown", action="store_true", help="allow the unknown word <unk>")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_sampler(parser)
     add_device(parser)
     add_trust(parser)
     options = parser.parse_all(given)
@@ -72,36 +76,72 @@ def run(given: list[str]) -> int:
         options.n = 1 if given_prompts else 10
     if options.prompt_column is not None and options.prompts is None:
         raise InputError("--prompt-column is given without --prompts, with which it goes")
+    changed = {
+        "--temperature": options.temperature != 1,
+        "--top-k": options.top_k != 0,
+        "--top-p": options.top_p != 1,
+    }
+    settings = sampler_settings(options, changed)
     import torch
 
     from seqgan.data.lines import as_line
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
-    from seqgan.training.runs import GENERATOR, load_generator, open_run, usable
-
-    sampling = Sampling(options.temperature, options.top_k, options.top_p)
-    folder, config = open_run(options.run, options.trust_run_code)
-    config = usable(folder, config, GENERATOR, options.device)
-    which = "pretrained" if options.pretrained else "generator"
-    trained = load_generator(folder, config, which, options.checkpoint)
-    prompts = _prompts(options, folder, config, trained)
-    unknown = trained.vocabulary.unk_id
-    forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])
-    drawn = sample(
-        trained.generator,
-        trained.vocabulary,
-        options.n if prompts is None else len(prompts),
-        trained.max_length,
-        torch.Generator().manual_seed(options.seed),
-        sampling,
-        prompts,
-        forbidden,
+    from seqgan.training.runs import (
+        GENERATOR,
+        checkpoint_state,
+        open_run,
+        restored_generator,
+        usable,
     )
+    from seqgan.training.tilting import build_sampler
+
+    plain = Sampling(options.temperature, options.top_k, options.top_p)
+    folder, config = open_run(options.run, options.trust_run_code)
+    reads = GENERATOR if settings is None else (*GENERATOR, *settings.reads)
+    config = usable(folder, config, reads, options.device)
+    which = "pretrained" if options.pretrained else "generator"
+    _, state = checkpoint_state(folder, options.checkpoint)
+    trained = restored_generator(folder, config, state, which)
+    prompts = _prompts(options, folder, config, trained)
+    n = options.n if prompts is None else len(prompts)
+    rng = torch.Generator().manual_seed(options.seed)
+    if settings is None:
+        unknown = trained.vocabulary.unk_id
+        forbidden = None if unknown is None or options.unknown else torch.tensor([unknown])
+        drawn = sample(
+            trained.generator,
+            trained.vocabulary,
+            n,
+            trained.max_length,
+            rng,
+            plain,
+            prompts,
+            forbidden,
+        )
+    else:
+        sampler = build_sampler(
+            settings,
+            folder,
+            config,
+            state,
+            trained,
+            rng,
+            prompts,
+            without_unknown=not options.unknown,
+            trust_run_code=options.trust_run_code,
+        )
+        tilted = sampler.sampler.draw(n, rng, prompts)
+        drawn = tilted.sequences
+        say(f"seqgan: {sampler.cost(tilted)}", sys.stderr)
     columns = columns_of(sys.stdout)
-    scores = sequence_log_probs(trained.generator, drawn).tolist()
-    for prompt, text, score in zip(drawn.prompt_texts, drawn.texts, scores, strict=True):
+    numbers = {"log_prob": sequence_log_probs(trained.generator, drawn).tolist()}
+    if settings is not None:
+        numbers["tilt"] = sampler.sampler.model.tilt(drawn).tolist()
+    for row, (prompt, text) in enumerate(zip(drawn.prompt_texts, drawn.texts, strict=True)):
         before = {} if prompts is None else {"prompt": prompt}
         if options.json:
-            print(json_line(before | {"text": text, "log_prob": score}))
+            known = {name: values[row] for name, values in numbers.items()}
+            print(json_line(before | {"text": text} | known))
         else:
             between = "\t" if columns is None else " => "
             print("\n".join(wrapped(between.join(map(as_line, [*before.values(), text])), columns)))

@@ -17,6 +17,7 @@ Kind = Literal["resample", "reject", "best-of", "smc"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 ISLAND = 128  # particles that are resampled together, where there are no prompts
+FEWEST = 64  # proposals without prompts, at the least; fewer tell texts apart badly
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +98,11 @@ class TiltedSampler:
         self, n: int, rng: torch.Generator, prompts: Sequences | None = None
     ) -> WeightedTexts:
         """Weighted texts from which n are to be drawn: n times `of`, or `of` for each prompt."""
+        particles = self.of if prompts is not None else max(n * self.of, FEWEST)
         if self.twist is None:
-            each = n * self.of if prompts is None else self.of
-            return self.model.propose(each, rng, prompts)
+            return self.model.propose(particles, rng, prompts)
         islands = 2  # two are the fewest that tell an error
-        particles = self.of
         if prompts is None:
-            particles = n * self.of
             islands = max(islands, -(-particles // ISLAND))
         particles = islands * -(-particles // islands)
         return self.model.smc(particles, rng, self.twist, prompts, islands)

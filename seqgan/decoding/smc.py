@@ -55,6 +55,7 @@ def twisted_smc(
     rng: torch.Generator,
     prompts: Sequences | None = None,
     least_share: float = 0.5,
+    forbidden: tuple[int, ...] = (),
 ) -> WeightedTexts:
     """Draws groups of weighted texts of the tilted model p(x) exp(tau(x)) / Z.
 
@@ -65,6 +66,7 @@ def twisted_smc(
         particles: texts of each group.
         prompts: one row for each group.
         least_share: a group whose effective share falls below is resampled; 0 never does.
+        forbidden: ids that are never drawn.
 
     Raises:
         ValueError: there are more or fewer prompts than groups.
@@ -81,7 +83,9 @@ def twisted_smc(
     now = _begin(generator, vocabulary, max_length, twist, count, contexts)
     device = now.tokens.device
     sampled = -_drawn_by(twist)
+    never = torch.tensor(forbidden, dtype=torch.long, device=device)
     while len(now.going):
+        now.logits = now.logits.index_fill(1, never, -torch.inf) if forbidden else now.logits
         chosen, increments, log_psi = _propose(now, twist, rng)
         sampled += len(now.going)
         now.tokens[now.going, now.lengths[now.going]] = chosen

@@ -21,6 +21,8 @@ from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import sample
 from seqgan.system.errors import ConfigurationError
 
+FEWEST, MOST = 64, 8192  # proposals that rejection draws together
+
 
 @dataclass(frozen=True, eq=False)
 class Tilted:
@@ -31,12 +33,15 @@ class Tilted:
         vocabulary: its words.
         max_length: tokens of its longest text.
         tilt: tau.
+        forbidden: ids that are never drawn. The start is the generator without them, while
+            likelihoods of given texts, in `held_out_change`, are the generator's own.
     """
 
     generator: Generator
     vocabulary: Vocabulary
     max_length: int
     tilt: Tilt
+    forbidden: tuple[int, ...] = ()
 
     def propose(
         self, n: int, rng: torch.Generator, prompts: Sequences | None = None
@@ -52,7 +57,13 @@ class Tilted:
             contexts = prompts.select(torch.arange(len(prompts)).repeat_interleave(n))
         count = n if contexts is None else len(contexts)
         texts = sample(
-            self.generator, self.vocabulary, count, self.max_length, rng, prompts=contexts
+            self.generator,
+            self.vocabulary,
+            count,
+            self.max_length,
+            rng,
+            prompts=contexts,
+            forbidden=torch.tensor(self.forbidden) if self.forbidden else None,
         )
         tilts = self.tilt(texts).view(-1, n)
         return WeightedTexts(texts, tilts, tilts, int(texts.lengths.sum()))
@@ -93,6 +104,7 @@ class Tilted:
             rng,
             contexts,
             least_share,
+            self.forbidden,
         )
         return replace(
             drawn,
@@ -139,7 +151,9 @@ class Tilted:
                     f"rejection kept {count} of {proposed} texts, but {n} are asked for; a larger"
                     " beta keeps more, and resampling wastes none"
                 )
-            proposals = self.propose(max(n, 256), rng)
+            rate = count / proposed if count else 1.0
+            wanted = math.ceil(1.1 * (n - count) / rate) if proposed else n
+            proposals = self.propose(min(max(wanted, FEWEST), MOST), rng)
             tilts = proposals.log_tilts[0]
             if bool((tilts > bound).any()):
                 raise ConfigurationError(

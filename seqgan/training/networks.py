@@ -63,6 +63,11 @@ def build_discriminator_reward(
         ModelFolderError: its pretrained body cannot be read.
     """
     discriminator = build_discriminator(config, task.vocabulary, whole_length(task), rng)
+    return discriminator_reward(config, discriminator)
+
+
+def discriminator_reward(config: TrainConfig, discriminator: Discriminator) -> DiscriminatorReward:
+    """A discriminator with a new optimiser, as a reward."""
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,

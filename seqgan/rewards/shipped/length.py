@@ -28,6 +28,7 @@ class Length(Reward):
     """
 
     name = "length"
+    most = 0.0  # the largest reward
 
     def __init__(self, target: int, tolerance: int = 0, falloff: str = "linear") -> None:
         if falloff not in ("linear", "squared"):

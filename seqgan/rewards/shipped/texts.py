@@ -43,6 +43,7 @@ class Regex(TextReward):
     """
 
     name = "regex"
+    most = 1.0  # the largest reward
 
     def __init__(self, pattern: str, where: str = "search") -> None:
         if where not in ("search", "fullmatch"):

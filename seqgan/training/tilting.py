@@ -1,0 +1,204 @@
+"""A run's generator with a reward as one model, which `--sampler`, `--tilt` and others ask for."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from seqgan.data.sequences import Sequences
+from seqgan.decoding.learned_twist import learn_twist
+from seqgan.decoding.samplers import Drawn, Kind, TiltedSampler
+from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
+from seqgan.decoding.tilted import Tilted
+from seqgan.decoding.twists import ActionTwist, DiscriminatorTwist, PrefixTwist
+from seqgan.functional.weights import best_of_n_kl
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
+from seqgan.rewards.base import RewardModel
+from seqgan.rewards.weighted import WeightedSum
+from seqgan.system.checks import Bound, Count, check_settings
+from seqgan.system.errors import ConfigurationError
+from seqgan.tasks.base import Task
+from seqgan.training.networks import discriminator_reward
+from seqgan.training.run_rewards import OF_RUNS, OF_TRUSTED
+from seqgan.training.runs import (
+    RunFolder,
+    TrainedGenerator,
+    check_task,
+    restored_discriminator,
+)
+from seqgan.training.settings import TrainConfig
+
+OF, OF_PROMPT = 4, 16  # proposals for each text, and for each text that continues a prompt
+TWIST_TEXTS = 4096  # proposals that a twist is learnt from
+TWIST_PROMPTS = 256  # prompts that they continue, at most
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How a run's generator is sampled with a reward that tilts it."""
+
+    kind: Kind = "resample"  # way to draw
+    tilt: tuple[str, ...] = ()  # rewards, as `--reward` takes them; none: the run's discriminator
+    tilt_weights: tuple[float, ...] = ()  # one for each reward; 1 each by default
+    beta: Bound = 1.0  # price of a nat of KL to the generator, in units of reward
+    of: Count = 0  # proposals for each text, at least 2; 0: 4, or 16 where texts continue prompts
+
+    def __post_init__(self) -> None:
+        check_settings("", self)
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """The rewards' names."""
+        return self.tilt or (DISCRIMINATOR,)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Settings of the run whose inputs are read, for `usable`."""
+        own = DISCRIMINATOR in self.rewards
+        others = set(self.rewards) != {DISCRIMINATOR}
+        return ("discriminator",) * own + ("task",) * others
+
+
+@dataclass(frozen=True, eq=False)
+class RunSampler:
+    """A sampler, and how it is spoken of.
+
+    Args:
+        sampler: draws the texts.
+        rewards: the names of the rewards that tilt the generator.
+        twist: the origin of the twist of `smc`; empty for others.
+    """
+
+    sampler: TiltedSampler
+    rewards: tuple[str, ...]
+    twist: str = ""
+
+    def at(self, beta: float) -> "RunSampler":
+        """The same with another beta; a twist stays, though it is best for its own."""
+        model = self.sampler.model
+        tilted = replace(model, tilt=replace(model.tilt, beta=beta))
+        return replace(self, sampler=replace(self.sampler, model=tilted))
+
+    @property
+    def title(self) -> str:
+        """The way to draw in a few words: `resampled by discriminator, beta 1`."""
+        by = " + ".join(self.rewards)
+        if self.sampler.kind == "best-of":
+            return f"best of {self.sampler.of} by {by}"
+        words = {"resample": "resampled", "reject": "rejected", "smc": "twisted SMC"}
+        return f"{words[self.sampler.kind]} by {by}, beta {self.sampler.model.tilt.beta:g}"
+
+    @property
+    def proposals(self) -> str:
+        """The name of the texts that are weighted."""
+        return "particles" if self.twist else "proposals"
+
+    def cost(self, drawn: Drawn) -> str:
+        """A line about drawn texts: effective share, KL to the start, tokens for each text."""
+        price = f"{drawn.tokens_per_text:.1f} tokens drawn per text"
+        if drawn.weighted is None:
+            kl = best_of_n_kl(self.sampler.of)
+            return f"{self.title}: KL to start {kl:.3g} nats at most, {price}"
+        summary = drawn.weighted.summary()
+        proposals = f"{summary.particles:,} {self.proposals}"
+        if len(drawn.weighted.log_weights) > 1:
+            proposals += " of each prompt"
+        line = f"{self.title}: effective share {summary.share:.1%} of {proposals}"
+        line += f", KL to start {summary.kl:.3g} nats, {price}"
+        return line + (f"; {self.twist}" if self.twist else "")
+
+
+def build_sampler(
+    settings: SamplerSettings,
+    folder: RunFolder,
+    config: TrainConfig,
+    state: dict[str, Any],
+    trained: TrainedGenerator,
+    rng: torch.Generator,
+    prompts: Sequences | None = None,
+    task: Task | None = None,
+    without_unknown: bool = False,
+    trust_run_code: bool = False,
+) -> RunSampler:
+    """Makes the sampler that settings ask for, of a run's generator.
+
+    Args:
+        config: the run's, located for `settings.reads` by `usable`.
+        state: of the checkpoint that the discriminator is read from.
+        rng: of the texts that a twist of `smc` is learnt from.
+        prompts: some of those that will be continued, for such texts.
+        task: the run's; None builds it where a reward needs it.
+        without_unknown: never draws the unknown word.
+        trust_run_code: lets another run, which a reward reads, name code in its settings.
+
+    Raises:
+        ConfigurationError: the run has no discriminator, or an untrained one; there is no such
+            reward; or settings do not go together.
+    """
+    specs = [name for name in settings.rewards if name != DISCRIMINATOR]
+    if specs and task is None:
+        task = config.task.build(config.generator)
+        check_task(folder, task)
+    others = OF_TRUSTED if trust_run_code else OF_RUNS
+    parts: dict[str, RewardModel] = dict(
+        zip(specs, find_rewards(specs, task, others, config.device), strict=True)
+    )
+    if DISCRIMINATOR in settings.rewards:
+        parts[DISCRIMINATOR] = own_discriminator(folder, config, state)
+    ordered = [parts[name] for name in settings.rewards]
+    unknown = trained.vocabulary.unk_id
+    forbidden = (unknown,) if without_unknown and unknown is not None else ()
+    reward = WeightedSum(ordered, settings.tilt_weights or None)
+    tilt = Tilt(reward, settings.beta)
+    model = Tilted(trained.generator, trained.vocabulary, trained.max_length, tilt, forbidden)
+    of = settings.of or (OF_PROMPT if trained.prompted else OF)
+    names = tuple(part.name for part in ordered)
+    if settings.kind == "reject" and tilt.bound == float("inf"):
+        raise ConfigurationError(
+            f"the largest reward of {' + '.join(names)} is not known, which --sampler reject needs;"
+            " --sampler resample does not"
+        )
+    if settings.kind != "smc":
+        return RunSampler(TiltedSampler(model, settings.kind, of), names)
+    twist, about = _twist(model, rng, prompts)
+    return RunSampler(TiltedSampler(model, "smc", of, twist), names, about)
+
+
+def own_discriminator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any]
+) -> DiscriminatorLogit:
+    """The logit of a run's discriminator, within +-5.
+
+    Raises:
+        ConfigurationError: the run has none, or has not trained it yet.
+    """
+    if DISCRIMINATOR not in config.reward:
+        raise ConfigurationError(
+            f"{folder.path} has no discriminator, as its rewards are {', '.join(config.reward)};"
+            " name a reward to tilt by with --tilt"
+        )
+    if not state["players"]["rewards"][DISCRIMINATOR]["optimizer"]["state"]:
+        raise ConfigurationError(
+            f"the discriminator of {folder.path} is not trained yet; name a reward to tilt by with"
+            " --tilt"
+        )
+    discriminator = restored_discriminator(folder, config, state)
+    return DiscriminatorLogit(discriminator_reward(config, discriminator.to(config.device)))
+
+
+def _twist(
+    model: Tilted, rng: torch.Generator, prompts: Sequences | None
+) -> tuple[PrefixTwist | ActionTwist, str]:
+    """The cheapest twist that there is, and its origin in words."""
+    reward = model.tilt.reward
+    assert isinstance(reward, WeightedSum)
+    (only, *more), weight = reward.parts, float(reward.part_weights[0])
+    if isinstance(only, DiscriminatorLogit) and only.reward.per_token and not more and weight > 0:
+        twist = DiscriminatorTwist(only, model.tilt.beta / weight)
+        return twist, "twist: the discriminator, which judges every prefix"
+    if prompts is not None:
+        prompts = prompts.select(torch.arange(min(len(prompts), TWIST_PROMPTS)))
+    each = TWIST_TEXTS if prompts is None else max(TWIST_TEXTS // len(prompts), 8)
+    proposals = model.propose(each, rng, prompts)
+    twist_learnt = learn_twist(proposals, model.vocabulary, rng)
+    return twist_learnt, f"twist: learnt from {len(proposals.sequences):,} proposals beforehand"

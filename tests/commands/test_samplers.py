@@ -1,0 +1,286 @@
+"""`--sampler` and its kin: a run's generator with its discriminator, or with any reward."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_commands import TEXTS, run
+from trainer_states import trainer_state
+
+from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
+from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
+from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.sampling import sample
+from seqgan.tasks.files.prompts import PromptsConfig
+from seqgan.tasks.files.text import TextConfig
+from seqgan.training import tilting
+from seqgan.training.checkpoints import save_checkpoint
+from seqgan.training.networks import build_discriminator_reward, build_generator
+from seqgan.training.presets import text_preset
+from seqgan.training.runs import create_run
+from seqgan.training.settings import DiscriminatorTrainingConfig, EvaluationConfig, TrainConfig
+
+LONG = "length(12)"  # a shipped reward: how near 12 words a text is
+RARE = 'regex("^(dog|cat) (dog|cat)")'  # a text in a hundred, of an untrained generator
+Out = pytest.CaptureFixture[str]
+
+
+def make_run(folder: Path, config: TrainConfig, steps: int = 60) -> Path:
+    """A run of an untrained generator and a discriminator that took a few steps against it."""
+    config = replace(
+        config,
+        generator=RecurrentGeneratorConfig("lstm", 8, 8),
+        evaluation=EvaluationConfig(num_heldout=20, num_final=20),
+        discriminator_training=DiscriminatorTrainingConfig(learning_rate=0.02),
+        output=str(folder),
+    )
+    task = config.task.build(config.generator)
+    made = create_run(config, task)
+    rng = torch.Generator().manual_seed(0)
+    generator = build_generator(config, task.vocabulary, rng)
+    players: dict[str, Any] = dict.fromkeys(("generator", "reference"), generator.state_dict())
+    if "discriminator" in config.reward:
+        reward = build_discriminator_reward(config, task, rng)
+        for _ in range(steps):
+            real = task.real("train", 16, rng)
+            prompts = real if task.max_prompt_length else None
+            drawn = sample(generator, task.vocabulary, 16, task.max_length, rng, prompts=prompts)
+            reward.update(real, drawn)
+        players["rewards"] = {"discriminator": reward.state_dict()}
+    save_checkpoint(made.checkpoints, 1, trainer_state(players))
+    return folder
+
+
+def settings(path: Path, **changed: Any) -> TrainConfig:
+    given: dict[str, Any] = {
+        "discriminator": RecurrentDiscriminatorConfig(embedding_size=8, hidden_size=8)
+    }
+    given["task"] = TextConfig(path=str(path), max_length=14, min_count=1)
+    return replace(text_preset(), **{**given, **changed})
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "texts.txt"
+    path.write_text(TEXTS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def played(texts: Path) -> Path:
+    return make_run(texts.parent / "played", settings(texts))
+
+
+@pytest.fixture(scope="module")
+def rewarded(texts: Path) -> Path:
+    return make_run(texts.parent / "rewarded", settings(texts, reward=(LONG,)))
+
+
+@pytest.fixture(scope="module")
+def prompted(texts: Path) -> Path:
+    path = texts.parent / "pairs.jsonl"
+    rows = [
+        {"prompt": " ".join(text.split()[:3]), "continuation": " ".join(text.split()[3:])}
+        for text in TEXTS.splitlines()
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = PromptsConfig(path=str(path), max_length=8, max_prompt_length=5, min_count=1)
+    return make_run(texts.parent / "prompted", settings(path, task=task))
+
+
+@pytest.fixture(autouse=True)
+def few_texts_for_a_twist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tilting, "TWIST_TEXTS", 256)
+
+
+def drawn(capfd: Out, *arguments: object) -> tuple[list[dict[str, Any]], str]:
+    """The rows of `sample`, and the line beside them."""
+    capfd.readouterr()
+    assert run("sample", *arguments, "--json") == 0
+    said = capfd.readouterr()
+    return [json.loads(line) for line in said.out.splitlines()], said.err
+
+
+def mean(rows: list[dict[str, Any]], name: str) -> float:
+    return sum(row[name] for row in rows) / len(rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--sampler", "resample"], "resampled by discriminator, beta 1: effective share "),
+        (["--sampler", "reject", "--beta", "3"], "rejected by discriminator, beta 3: effective "),
+        (["--sampler", "best-of"], "best of 4 by discriminator: KL to start 0.636 nats at most"),
+        (["--sampler", "smc"], "; twist: learnt from 256 proposals beforehand"),
+    ],
+)
+def test_each_sampler_draws_texts_that_the_discriminator_likes(
+    flags: list[str], said: str, played: Path, capfd: Out
+) -> None:
+    rows, line = drawn(capfd, played, "-n", "100", *flags)
+    start, _ = drawn(capfd, played, "-n", "100", "--sampler", "resample", "--beta", "1000")
+    assert len(rows) == 100
+    assert said in line
+    assert line.count("\n") == 1
+    assert "tokens drawn per text" in line
+    assert (
+        mean(rows, "tilt") > mean(start, "tilt") * 1000 + 0.3
+    )  # those of beta 1000 are logit / 1000
+
+
+def test_a_reward_tilts_without_any_discriminator(rewarded: Path, capfd: Out) -> None:
+    plain, _ = drawn(capfd, rewarded, "-n", "50")
+    tilted, line = drawn(capfd, rewarded, "-n", "50", "--tilt", LONG, "--beta", "0.1")
+    assert "tilt" not in plain[0]
+    assert line.startswith("seqgan: resampled by length, beta 0.1: ")
+
+    def off(rows: list[dict[str, Any]]) -> float:
+        return sum(abs(len(row["text"].split()) - 12) for row in rows) / len(rows)
+
+    assert off(tilted) < off(plain) - 0.5
+
+
+def test_rewards_of_ones_own_and_the_discriminator_add_up(
+    played: Path, tmp_path: Path, capfd: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text('def dog(text):\n    return float("dog" in text.split())\n')
+    given = ["--tilt", "discriminator", "./mine.py:dog", "--tilt-weights", "0.5", "3"]
+    rows, line = drawn(capfd, played, "-n", "60", *given)
+    plain, _ = drawn(capfd, played, "-n", "60")
+    assert "resampled by discriminator + dog" in line
+
+    def share(rows: list[dict[str, Any]]) -> float:
+        return sum("dog" in row["text"].split() for row in rows) / len(rows)
+
+    assert share(rows) > share(plain) + 0.3
+
+
+@pytest.mark.slow
+def test_the_unknown_word_is_never_drawn(texts: Path, tmp_path: Path, capfd: Out) -> None:
+    path = tmp_path / "rare.txt"
+    rare = "\n".join(f"the rare word{index} sits here ." for index in range(30))
+    path.write_text(f"{TEXTS}\n{rare}", encoding="utf-8")
+    task = TextConfig(path=str(path), max_length=14, min_count=2)
+    folder = make_run(tmp_path / "run", settings(path, task=task))
+    for kind in ("resample", "smc", "best-of"):
+        rows, line = drawn(capfd, folder, "-n", "60", "--sampler", kind)
+        assert not any("<unk>" in row["text"] for row in rows), kind
+        assert "nan" not in line
+    unknown, _ = drawn(capfd, folder, "-n", "60", "--sampler", "resample", "--unknown")
+    assert any("<unk>" in row["text"] for row in unknown)
+
+
+@pytest.mark.slow
+def test_each_prompt_has_particles_of_its_own(prompted: Path, capfd: Out) -> None:
+    given = ["--prompt", "the small dog", "--prompt", "the old cat", "-n", "3"]
+    for kind in ("resample", "best-of", "smc"):
+        rows, line = drawn(capfd, prompted, *given, "--sampler", kind)
+        assert [row["prompt"] for row in rows] == ["the small dog"] * 3 + ["the old cat"] * 3
+        assert ("16 p" in line and "of each prompt" in line) or "best of 16" in line
+
+
+@pytest.mark.slow
+def test_a_discriminator_of_every_prefix_is_the_twist(
+    texts: Path, tmp_path: Path, capfd: Out
+) -> None:
+    causal = CausalDiscriminatorConfig(width=8, num_layers=1, num_heads=2)
+    folder = make_run(tmp_path / "run", settings(texts, discriminator=causal))
+    _, line = drawn(capfd, folder, "-n", "20", "--sampler", "smc")
+    assert line.endswith("; twist: the discriminator, which judges every prefix\n")
+
+
+def test_a_shipped_reward_with_a_bound_can_reject(rewarded: Path, capfd: Out) -> None:
+    given = ["-n", "40", "--sampler", "reject", "--tilt", LONG, "--beta", "0.1"]
+    rows, line = drawn(capfd, rewarded, *given)
+    assert "rejected by length, beta 0.1" in line
+    assert mean(rows, "tilt") > -3
+
+
+# `seqgan evaluate`.
+
+
+def test_an_evaluation_of_a_tilted_model(played: Path, capfd: Out) -> None:
+    assert run("evaluate", played, "-n", "200", "--beta", "4", "--json") == 0
+    numbers = json.loads(capfd.readouterr().out)
+    assert 0.02 < numbers["tilt_effective_share"] < 1
+    assert numbers["tilt_log_z_error"] > 0
+    assert numbers["nll_heldout_low"] < numbers["nll_heldout"] < numbers["nll_heldout_high"]
+    assert run("evaluate", played, "-n", "200", "--json") == 0
+    plain = json.loads(capfd.readouterr().out)
+    change = numbers["tilt_nll_heldout_change"]
+    assert change == pytest.approx(numbers["nll_heldout"] - plain["nll_heldout"], abs=1e-5)
+    assert numbers["tilt_tokens_per_text"] == pytest.approx(4 * plain["mean_length"], rel=0.1)
+    assert {name for name in numbers if not name.startswith("tilt_")} == plain.keys()
+
+
+def test_an_evaluation_says_why_no_likelihood_is_known(played: Path, capfd: Out) -> None:
+    assert run("evaluate", played, "-n", "50", "--sampler", "best-of", "--of", "3") == 0
+    said = capfd.readouterr().out
+    assert said.startswith("Best of 3 by discriminator\n")
+    assert "best of 3 has no held-out likelihood" in said
+    assert "nll_heldout" not in said
+    assert run("evaluate", played, "-n", "50", "--tilt", RARE, "--beta", "0.02") == 0
+    said = capfd.readouterr().out
+    assert "too few to trust log Z" in said
+    assert "nll_heldout" not in said
+
+
+# What does not go together.
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "message"),
+    [
+        ("sample", ["--sampler", "best-of", "--beta", "1"], "--beta is given with --sampler best"),
+        ("sample", ["--sampler", "reject", "--of", "4"], "--of is given with --sampler reject"),
+        ("sample", ["--sampler", "smc", "--of", "1"], "--of is 1, but must be at least 2"),
+        ("sample", ["--beta", "0"], "--beta is 0, but must be above 0"),
+        (
+            "sample",
+            ["--tilt", LONG, "--temperature", "0.5"],
+            "--temperature is given with --tilt, which draws from the generator as it is",
+        ),
+        ("evaluate", ["--of", "4", "--temperature", "2"], "--temperature is given with --of"),
+        (
+            "sample",
+            ["--tilt", LONG, "--tilt-weights", "1", "2"],
+            "--tilt-weights has 2 numbers, but --tilt has 1 rewards",
+        ),
+        ("sample", ["--tilt", LONG, LONG], f"--tilt has {LONG} twice"),
+        (
+            "sample",
+            ["--sampler", "reject", "--tilt", "repetition"],
+            "the largest reward of repetition is not known, which --sampler reject needs",
+        ),
+        ("sample", ["--tilt", "nonsense"], "nonsense"),
+    ],
+)
+def test_flags_that_do_not_go_together(
+    command: str, flags: list[str], message: str, played: Path, capfd: Out
+) -> None:
+    capfd.readouterr()
+    assert run(command, played, *flags) == 2
+    said = capfd.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_run_without_a_trained_discriminator_says_so(
+    texts: Path, rewarded: Path, tmp_path: Path, capfd: Out
+) -> None:
+    assert run("sample", rewarded, "--sampler", "resample") == 2
+    said = capfd.readouterr().err
+    assert f"has no discriminator, as its rewards are {LONG}; name a reward" in said
+    fresh = make_run(tmp_path / "fresh", settings(texts), steps=0)
+    assert run("sample", fresh, "--sampler", "resample") == 2
+    assert "is not trained yet" in capfd.readouterr().err
+
+
+def test_files_have_no_sampler(texts: Path, capfd: Out) -> None:
+    files = ["--samples", texts, "--references", texts]
+    assert run("evaluate", *files, "--sampler", "resample") == 2
+    assert "--sampler is given without a run" in capfd.readouterr().err
