@@ -27,8 +27,8 @@ from seqgan.training.trust import MEASURING
 def evaluated_run(
     options: argparse.Namespace,
 ) -> "tuple[Scores, dict[str, Measure], TiltedNumbers | None]":
-    """The scores of a run, the measures whose direction its metrics do not have by name, and what
-    is known of a tilted model besides."""
+    """The scores of a run, the measures whose direction its metrics do not have by name, and the
+    numbers of a tilted model."""
     folder, config = open_run(options.run, options.trust_run_code, MEASURING)
     settings: SamplerSettings | None = options.settings
     reads = () if settings is None else settings.reads
@@ -90,7 +90,7 @@ def evaluated_run(
 
 @dataclass(frozen=True, eq=False)
 class TiltedNumbers:
-    """What is known of a tilted model besides the metrics of its texts."""
+    """Numbers of a tilted model besides the metrics of its texts."""
 
     sampler: RunSampler
     found: TiltedMeasurement

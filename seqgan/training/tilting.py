@@ -35,7 +35,7 @@ TWIST_PROMPTS = 256  # prompts that they continue, at most
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How a run's generator is sampled with a reward that tilts it."""
+    """Settings with which a run's generator is sampled under a reward that tilts it."""
 
     kind: Kind = "resample"  # way to draw
     tilt: tuple[str, ...] = ()  # rewards, as `--reward` takes them; none: the run's discriminator

@@ -111,6 +111,19 @@ def test_the_commands_of_the_page_on_prompts_run_in_order(tmp_path: Path) -> Non
     run_all(found, tmp_path)
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_decoding_run_in_order(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "decoding.md").read_text(encoding="utf-8")
+    files, scripts = files_and_scripts(page)
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    found = commands(page)
+    assert len(found) == 5
+    run_all(found, tmp_path)
+    for script in scripts:
+        subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=300)
+
+
 def write_pairs(folder: Path) -> None:
     """`pairs.jsonl`: where an animal is, which stands in a column of its own, too."""
     records = [

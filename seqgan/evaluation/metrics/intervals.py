@@ -106,7 +106,7 @@ class PerText:
 
 
 def redraws(size: int, draws: int, rng: np.random.Generator) -> Float[np.ndarray, "draw text"]:
-    """How often each text occurs among as many, drawn with replacement, in each draw."""
+    """The number of times that each text occurs among as many, drawn with replacement."""
     counts = np.empty((draws, size))
     for row in counts:
         row[:] = np.bincount(rng.integers(size, size=size), minlength=size)
