@@ -41,20 +41,21 @@ def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None
         say(f"CSV: {tables}")
     if hint := font_hint(read_run(folder.path)):
         say(f"{folder.picture} has some characters as numbers. {hint}")
-    for step in next_steps(folder):
+    for step in next_steps(folder, results):
         say(f"next: {step}")
 
 
-def next_steps(folder: "RunFolder") -> list[str]:
+def next_steps(folder: "RunFolder", results: Mapping[str, Any]) -> list[str]:
     """Commands for a finished run, and the page to look at."""
     from seqgan.training.config_files import read_settings
     from seqgan.training.trust import FLAG, code_in_settings
 
     run = shlex.quote(str(folder.path))
     flag = f" {FLAG}" if code_in_settings(read_settings(folder.config), ()) else ""
+    compared = "eval/nll_heldout" in results["final"]  # with real texts
     return [
         f"seqgan sample {run}{flag}",
-        f"seqgan frontier {run}{flag}",
+        *[f"seqgan frontier {run}{flag}"] * compared,
         opening(folder.page),
     ]
 

@@ -1,6 +1,7 @@
 """A run's generator in numbers, plain or tilted by a reward, for `seqgan evaluate`."""
 
 import argparse
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,8 @@ from seqgan.decoding.measured import TiltedMeasurement, measure_tilted
 from seqgan.evaluation.measure import measure, text_measures
 from seqgan.evaluation.texts import Scores
 from seqgan.models.sampling import Sampling
-from seqgan.system.terminal import wrapped
-from seqgan.tasks.base import Measure, heldout_prompts
+from seqgan.system.terminal import say, wrapped
+from seqgan.tasks.base import Measure, has_texts, heldout_prompts, needs_texts
 from seqgan.training.runs import (
     GENERATOR,
     check_task,
@@ -40,7 +41,11 @@ def evaluated_run(
     check_task(folder, task)
     # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
     texts = None
-    if task.exact is None or not task.exact.full_support:
+    if not has_texts(task):
+        say("seqgan: the data are prompts alone: nothing is compared with real texts", sys.stderr)
+        if settings is not None:
+            needs_texts(task, "evaluate with a reward", "seqgan sample draws such texts")
+    elif task.exact is None or not task.exact.full_support:
         texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
     own = make_measures(config)
     rng = torch.Generator().manual_seed(options.seed)

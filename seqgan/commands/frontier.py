@@ -34,6 +34,7 @@ def run(given: list[str]) -> int:
     from seqgan.report.charts import plain_style
     from seqgan.report.frontier_chart import frontier_figure
     from seqgan.system.memory import bound_cached_shapes, keep_freed_memory
+    from seqgan.tasks.base import needs_texts
     from seqgan.tracking.progress import Progress
 
     keep_freed_memory()
@@ -47,6 +48,7 @@ def run(given: list[str]) -> int:
         opened = frontiers.open_runs(options.runs, options.device, options.trust_run_code)
         _check_writable(picture, table, new=options.output is not None)
         task = frontiers.common_task(opened)
+        needs_texts(task, "the frontier", f"seqgan evaluate {options.runs[0]} has what is known")
         planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
         published = [] if options.points is None else read_points(options.points, planes)
     except SeqganError as error:

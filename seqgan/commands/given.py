@@ -20,6 +20,8 @@ WAYS = "--config FILE (YAML), --resume RUN or --fork RUN"
 PRESET_OF = {".txt": "text", ".npz": "oracle"}
 TABLES = (".jsonl", ".csv")
 SETTINGS = (".yaml", ".yml")
+NO_CONTINUATIONS = ("--task.continuation-column", "")
+PROMPT_COLUMNS = {"--task.prompt-column", "--task.continuation-column"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def read_given(given: list[str]) -> Given:
 
     first, flags = given[0], long_names(given[1:])
     if first in PRESETS:
-        read = Given(first, flags=_with_path(first, flags))
+        flags = _with_path(first, flags)
+        read = _of_prompts(flags) if first == "prompts" else Given(first, flags=flags)
     elif _is_path(first):
         read = _of_file(first, flags)
     else:
@@ -104,10 +107,26 @@ def parse_config(given: Given, trusted: bool) -> "TrainConfig":
         )
     if given.config:
         config = load_config(given_path(given.config), trusted, TRAINING, given.flags)
+        config, _ = with_beside(config, _generator(given, config), _settings_in_file(given))
         return with_flags(config, given.flags, f"--config {given.config}")
     config = PRESETS[given.preset or "text"]()
-    config, _ = with_beside(config, chosen_kind(given.flags, "generator"))
+    config, _ = with_beside(config, _generator(given, config))
     return with_flags(config, given.flags, given.preset or "FILE")
+
+
+def _generator(given: Given, config: "TrainConfig") -> str:
+    """The kind of generator that the flags choose, else that of the settings."""
+    from seqgan.training.slots import kind_of
+
+    return chosen_kind(given.flags, "generator") or kind_of("generator", config.generator)
+
+
+def _settings_in_file(given: Given) -> set[str]:
+    """The dotted names of the settings in the file of settings, if one is given."""
+    from seqgan.system.nested import flat
+    from seqgan.training.config_files import read_settings
+
+    return set(flat(read_settings(given_path(given.config)))) if given.config else set()
 
 
 def note_beside(given: Given, config: "TrainConfig") -> str:
@@ -119,10 +138,8 @@ def note_beside(given: Given, config: "TrainConfig") -> str:
     from seqgan.training.presets import with_beside
     from seqgan.training.trust import named_in_flags
 
-    if given.config:
-        return ""
-    kind = chosen_kind(given.flags, "generator")
-    _, changes = with_beside(config, kind)
+    kind = _generator(given, config)
+    _, changes = with_beside(config, kind, _settings_in_file(given))
     set_by_flags = named_in_flags(given.flags)
     left = {name: value for name, value in changes.items() if name not in set_by_flags}
     if not left:
@@ -161,10 +178,13 @@ def _of_file(path: str, flags: list[str]) -> Given:
         return _of_folder(path, flags)
     if suffix in SETTINGS:
         return Given(config=path, flags=flags)
-    flags = ["--task.path", path, *flags]
+    named, flags = _named(flags), ["--task.path", path, *flags]
     if suffix in TABLES:
         return _of_table(place, flags)
-    return Given(PRESET_OF.get(suffix, "text"), flags=flags)
+    preset, note = PRESET_OF.get(suffix, "text"), ""
+    if preset == "text" and "--generator.path" in named:
+        note = f"{path}: texts, one a line (preset text); of prompts: seqgan train prompts {path}"
+    return Given(preset, flags=flags, note=note)
 
 
 def _of_folder(path: str, flags: list[str]) -> Given:
@@ -175,7 +195,8 @@ def _of_folder(path: str, flags: list[str]) -> Given:
     """
     place = given_path(path)
     if any((place / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
-        return Given("prompts", flags=["--task.path", path, *flags], note=f"{path}: preset prompts")
+        read = _of_prompts(["--task.path", path, *flags])
+        return replace(read, note=f"{path}: preset prompts")
     if (place / "config.yaml").is_file():
         raise InputError(
             f"{path} is a run; --resume {path} continues it, --fork {path} begins another there"
@@ -194,14 +215,14 @@ def _of_table(place: Path, flags: list[str]) -> Given:
     """
     from seqgan.tasks.files.text_files import stream_records
 
-    named = {flag.partition("=")[0].replace("_", "-") for flag in flags}
+    named = _named(flags)
     if "--task.column" in named:
         return Given("text", flags=flags)
-    if named & {"--task.prompt-column", "--task.continuation-column"}:
-        return Given("prompts", flags=flags)
+    if named & PROMPT_COLUMNS:
+        return _of_prompts(flags)
     columns = next(stream_records(place), ("", {}))[1]
     if "prompt" in columns or "messages" in columns:
-        return _of_prompts(place, columns, flags)
+        return _of_prompts(flags)
     if len(columns) == 1 and any(mark in next(iter(columns)) for mark in ";\t|"):
         raise InputError(
             f"{place} has the one column {next(iter(columns))!r}, but commas must separate columns"
@@ -221,22 +242,68 @@ def _of_table(place: Path, flags: list[str]) -> Given:
     )
 
 
-def _of_prompts(place: Path, columns: Mapping[str, object], flags: list[str]) -> Given:
+def _of_prompts(flags: list[str]) -> Given:
+    """The preset for prompts, with the columns of the first record where no flag names them.
+
+    Raises:
+        TextFileError: the file cannot be read.
+    """
+    from seqgan.tasks.files.text_files import stream_records
+
+    place = given_path(take(flags, "--task.path")[0] or "")
+    if _named(flags) & PROMPT_COLUMNS:
+        named = zip(flags, [*flags[1:], "..."], strict=True)
+        alone = f"{NO_CONTINUATIONS[0]}=" in [flag.replace("_", "-") for flag in flags] or any(
+            (flag.replace("_", "-"), value) == NO_CONTINUATIONS for flag, value in named
+        )
+        return Given("prompts", flags=_without_likelihood(flags) if alone else flags)
+    if place.suffix.lower() == ".txt":
+        note = f"{place}: prompts alone, one a line (preset prompts)"
+        return Given("prompts", flags=_alone(flags), note=note)
+    if place.suffix.lower() in TABLES and place.is_file():
+        columns = next(stream_records(place), ("", {}))[1]
+        if "prompt" in columns or "messages" in columns:
+            return _of_columns(place, columns, flags)
+    return Given("prompts", flags=flags)
+
+
+def _of_columns(place: Path, columns: Mapping[str, object], flags: list[str]) -> Given:
     """The preset for prompts, in a column of their own or at the beginning of messages."""
-    from seqgan.tasks.files.prompt_columns import COMPLETION, CONTINUATION
+    from seqgan.tasks.files.prompt_columns import COMPLETION, CONTINUATION, is_alone
 
     prompts = "prompt" if "prompt" in columns else "messages"
     found = [name for name in (CONTINUATION, COMPLETION) if name in columns]
     listed = " and ".join(map(repr, [prompts, *found[:1]]))
     column = "columns" if found else "column"
-    note = f"{place}: prompts in the {column} {listed} (preset prompts)"
-    named = {flag.partition("=")[0].replace("_", "-") for flag in flags}
+    alone = is_alone(columns, prompts)
+    said = "prompts alone" if alone else "prompts"
+    note = f"{place}: {said} in the {column} {listed} (preset prompts)"
+    others = [name for name in columns if name != prompts]
+    if alone and others:
+        note += f"; continuations in another: --task.continuation-column {others[0]}"
+    named = _named(flags)
     chosen = [] if prompts == "prompt" else ["--task.prompt-column", prompts]
     if found[:1] == [COMPLETION]:
         chosen += ["--task.continuation-column", COMPLETION]
     if isinstance(columns[prompts], list) and named & {"--generator.path", "--task.tokenizer"}:
         chosen.append("--task.chat-template")
-    return Given("prompts", flags=[*chosen, *flags], note=note)
+    flags = [*chosen, *flags]
+    return Given("prompts", flags=_alone(flags) if alone else flags, note=note)
+
+
+def _alone(flags: list[str]) -> list[str]:
+    """The flags, with those of prompts alone in front of them."""
+    return [*NO_CONTINUATIONS, *_without_likelihood(flags)]
+
+
+def _without_likelihood(flags: list[str]) -> list[str]:
+    """The flags, with no epochs of maximum likelihood where they name no number."""
+    return flags if "--pretrain.epochs" in _named(flags) else ["--pretrain.epochs", "0", *flags]
+
+
+def _named(flags: list[str]) -> set[str]:
+    """The settings among the flags, spelt with hyphens."""
+    return {flag.partition("=")[0].replace("_", "-") for flag in flags}
 
 
 def _is_path(text: str) -> bool:

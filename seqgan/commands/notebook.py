@@ -32,13 +32,13 @@ from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.tracking.table import MetricTable
 from seqgan.training.final import Result, final_evaluation
 from seqgan.training.identity import identity_of
-from seqgan.training.presets import PRESETS
+from seqgan.training.presets import PRESETS, with_beside
 from seqgan.training.run_folders import RunFolder, create_run, lock_run
 from seqgan.training.run_results import read_results, save_results
 from seqgan.training.run_trackers import check_trackers, make_trackers
 from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
 from seqgan.training.settings import TrainConfig
-from seqgan.training.slots import built
+from seqgan.training.slots import built, kind_of
 from seqgan.training.start import make_measures, make_players, trainer_for
 from seqgan.training.trust import MEASURING
 
@@ -200,7 +200,9 @@ def train(
     """Trains a generator: maximum likelihood, then the game.
 
     Args:
-        settings: the name of a preset, or settings of your own.
+        settings: the name of a preset, or settings of your own. A preset has other values beside a
+            pretrained `generator=`, as on the command line; settings of your own are taken as they
+            are.
         task: real texts, as a task or as strings; None for the task of the settings.
         reward: a function of a text, any reward, or names as `--reward` takes them; None for the
             rewards of the settings.
@@ -224,6 +226,9 @@ def train(
             f"unknown preset {settings!r}; it must be one of {', '.join(PRESETS)}"
         )
     config = PRESETS[settings]() if isinstance(settings, str) else settings
+    if isinstance(settings, str):
+        generator = changes.get("generator", config.generator)
+        config, _ = with_beside(config, kind_of("generator", generator))
     # The default is the command line's.
     others = config.trackers if config.trackers != TrainConfig().trackers else ()
     named = changes.get("trackers", others)

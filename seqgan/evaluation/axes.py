@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from seqgan.tasks.base import SHARE, Task
+from seqgan.tasks.base import SHARE, Task, has_texts
 
 NATS = "nats per token"
 
@@ -30,6 +30,7 @@ NLL_ORACLE = Axis("nll_oracle", "NLL under the oracle", NATS, False)
 NLL_HELDOUT = Axis("nll_heldout", "held-out NLL", NATS, False)
 KL_GENERATOR_ORACLE = Axis("kl_generator_oracle", "KL(generator || oracle)", NATS, False)
 KL_ORACLE_GENERATOR = Axis("kl_oracle_generator", "KL(oracle || generator)", NATS, False)
+NO_QUALITY = Axis("", "quality", "", True)  # nothing says how good texts are
 ENTROPY = Axis("entropy", "entropy of the generator", NATS, True)
 
 
@@ -42,11 +43,13 @@ def quality_axis(task: Task) -> Axis:
     """The number that says how good a task's texts are.
 
     The measure that the task names; else NLL under the true model, where every text has a finite
-    one; else BLEU-4.
+    one; else BLEU-4. Of prompts alone nothing says how good their continuations are.
     """
     if task.quality:
         measure = task.measures[task.quality]
         return measure_axis(task.quality, measure.unit, measure.higher_is_better)
     if task.exact is not None and task.exact.full_support:
         return NLL_ORACLE
+    if not has_texts(task):
+        return NO_QUALITY
     return Axis("bleu_4", "BLEU-4", f"{task.size('test'):,} references", True)

@@ -27,7 +27,7 @@ from seqgan.models.sampling import Sampling, sample
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import returns
 from seqgan.system.errors import DataError
-from seqgan.tasks.base import Measure, Task, heldout_prompts
+from seqgan.tasks.base import Measure, Task, has_texts, heldout_prompts
 
 Value = TypeVar("Value")
 
@@ -63,7 +63,8 @@ def measure(
     """Draws `num_samples` texts and measures them in every way that the task allows.
 
     The generator's parameters are not touched. Held-out sequences and prompts are from the `test`
-    split, always the same ones, so that two measurements can be compared pair by pair.
+    split, always the same ones, so that two measurements can be compared pair by pair. A task of
+    prompts alone has no held-out sequences, and is measured without what needs them.
 
     Args:
         texts: comparisons of the samples with real texts, from `text_measures`. Without them there
@@ -79,9 +80,8 @@ def measure(
     samples = sample(
         generator, task.vocabulary, num_samples, task.max_length, rng, sampling, prompts
     )
-    report = likelihood_report(
-        generator, samples, heldout_texts(task, num_heldout, device), task.exact, sampling
-    )
+    heldout = heldout_texts(task, num_heldout, device) if has_texts(task) else None
+    report = likelihood_report(generator, samples, heldout, task.exact, sampling)
     scores = compared_scores(samples, task, texts, prompts)
     users = {f"user/{name}": part for name, part in measured_texts(samples, own or {}).items()}
     metrics = report.metrics | _named(scores.metrics)
@@ -163,9 +163,10 @@ def as_measure(
 
 
 def sample_scores(samples: Sequences, task: Task) -> Scores:
-    """Scores that need the samples alone: repetition, copies, the task's measures."""
+    """Scores of samples: repetition, copies of training texts, the task's measures."""
     scores = repetition_scores(token_rows(samples))
-    scores |= copy_scores(copies_from_training(samples, task))
+    if has_texts(task):
+        scores |= copy_scores(copies_from_training(samples, task))
     return scores | Scores(per_text=measured_texts(samples, task.measures))
 
 
@@ -187,12 +188,14 @@ def text_measures(
 
 
 def judged_as_texts(task: Task) -> bool:
-    """True if BLEU and its kin judge the texts: the task knows nothing that judges them better.
+    """True if BLEU and its kin judge the texts: there are real ones, and nothing judges better.
 
     An exact distribution with full support judges better. One without full support says nothing of
     texts outside of it, so there the task's quality has to judge.
     """
-    return task.exact is None or not (task.exact.full_support or task.quality)
+    if task.exact is not None and (task.exact.full_support or task.quality):
+        return False
+    return has_texts(task)
 
 
 def token_rows(sequences: Sequences) -> list[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.judging.study import Source, prompts_of, shuffled_parts, texts_needed
 from seqgan.models.sampling import Sampling, sample
 from seqgan.system.errors import ConfigurationError
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import Task, needs_texts
 from seqgan.tasks.files.text_files import read_texts
 from seqgan.training.run_folders import RunFolder
 from seqgan.training.runs import (
@@ -252,6 +252,7 @@ def _from_run(
             raise ConfigurationError(
                 f"{run.wanted.name} has {size} held-out texts, but {n} are needed"
             )
+        needs_texts(run.task, f"the system {run.wanted.name}", "judge the run alone: RUN")
         texts = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
         trained = load_generator(run.folder, run.config, run.wanted.which)

@@ -15,7 +15,7 @@ from seqgan.rewards.base import RewardModel
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.seeding import seeded_from
 from seqgan.system.timing import seconds_at
-from seqgan.tasks.base import prompts_of
+from seqgan.tasks.base import has_texts, prompts_of, stand_ins
 
 if TYPE_CHECKING:
     from seqgan.data.sequences import Sequences
@@ -53,9 +53,9 @@ class Pace:
 
     @cached_property
     def mean_length(self) -> float:
-        """Tokens of a real text."""
+        """Tokens of a real text; the most that a text may have, where there are none."""
         size = min(self.players.task.size("train"), MOST)
-        return float(self._real(size).lengths.float().mean())
+        return float(self.texts(size).lengths.float().mean())
 
     def complete(self, n: int, stride: int, num_rollouts: int) -> float:
         """Seconds of the rollouts of n texts, half a text each, and of the rewards for them."""
@@ -70,19 +70,19 @@ class Pace:
         if not known:
             return 0.0
         rewards = WeightedSum(known)
-        return n * self._each("reward", lambda count: rewards.score_parts(self._real(count)))
+        return n * self._each("reward", lambda count: rewards.score_parts(self.texts(count)))
 
     def score(self, n: int) -> float:
         """Seconds of the likelihoods of n texts."""
         generator = self.players.generator
-        return n * self._each("score", lambda m: sequence_log_probs(generator, self._real(m)))
+        return n * self._each("score", lambda m: sequence_log_probs(generator, self.texts(m)))
 
     def judge(self, n: int) -> float:
         """Seconds of the discriminator's opinion of n texts; 0 without a discriminator."""
         judge = self.players.discriminator
         if judge is None:
             return 0.0
-        return n * self._each("judge", lambda count: judge.logits(self._real(count)))
+        return n * self._each("judge", lambda count: judge.logits(self.texts(count)))
 
     def learn(self, n: int) -> float:
         """Seconds of the gradient of n texts' likelihood."""
@@ -90,7 +90,7 @@ class Pace:
 
         def learn(count: int) -> None:
             generator.train()
-            generator.negative_log_likelihood(self._real(count)).backward()
+            generator.negative_log_likelihood(self.texts(count)).backward()
 
         with _untouched(generator), seeded_from(_rng(), self.players.device):
             return self._at("learn", n, learn)
@@ -105,7 +105,7 @@ class Pace:
         try:
             with seeded_from(_rng(), self.players.device):
                 return self._at(
-                    "teach", n, lambda count: reward.update(self._real(count), self._real(count))
+                    "teach", n, lambda count: reward.update(self.texts(count), self.texts(count))
                 )
         finally:
             reward.load_state_dict(before)
@@ -114,9 +114,12 @@ class Pace:
         """What takes a step, without the other processes of the run."""
         return part if self.players.runtime.world_size == 1 else copy.deepcopy(part)
 
-    def _real(self, n: int) -> "Sequences":
-        """n texts of the training split, some of them again where there are fewer."""
-        texts = self.players.real("train", min(n, self.players.task.size("train")), _rng())
+    def texts(self, n: int) -> "Sequences":
+        """n texts of the training split, some again where there are fewer, or `stand_ins`."""
+        players, task = self.players, self.players.task
+        texts = players.real("train", min(n, task.size("train")), _rng())
+        if not has_texts(task):
+            texts = stand_ins(texts, task.max_length)
         return texts.select(torch.arange(n) % len(texts))
 
     def _each(self, name: str, action: Callable[[int], object]) -> float:

@@ -177,12 +177,16 @@ def reward_sentence(name: str, found: Change) -> str:
 
 def price_sentence(price: Price) -> str:
     """The cost of the rewards at temperature 1."""
-    low, high = price.nll_heldout.interval
-    interval = "" if math.isinf(high) else f"; 95% interval {low:+.4f} to {high:+.4f}"
+    nll, likelihood = price.nll_heldout, ""
+    if nll is not None:
+        low, high = nll.interval
+        interval = "" if math.isinf(high) else f"; 95% interval {low:+.4f} to {high:+.4f}"
+        likelihood = (
+            f"held-out NLL {nll.difference:+.4f} nats per token (above 0 is worse{interval}), "
+        )
     before, after = price.duplicate_rate
     return (
-        f"The price: held-out NLL {price.nll_heldout.difference:+.4f} nats per token (above 0 is"
-        f" worse{interval}), duplicate rate {before:.4g} to {after:.4g}, KL to the start"
+        f"The price: {likelihood}duplicate rate {before:.4g} to {after:.4g}, KL to the start"
         f" {price.kl.value:.4g} nats per text."
     )
 
@@ -312,13 +316,13 @@ def _curve(points: Sequence[Point]) -> dict[str, dict[str, float]]:
 
 def _price(price: Price) -> dict[str, Any]:
     nll = price.nll_heldout
+    likelihood = None
+    if nll is not None:
+        interval = _finite(nll.interval)
+        likelihood = {"before": nll.before, "after": nll.after, "interval": interval}
     (interval,) = bootstrap_intervals({"kl": price.kl}).values() or (None,)
     return {
-        "nll_heldout": {
-            "before": nll.before,
-            "after": nll.after,
-            "interval": _finite(nll.interval),
-        },
+        "nll_heldout": likelihood,
         "duplicate_rate": dict(zip(("before", "after"), price.duplicate_rate, strict=True)),
         "kl_to_start": {"value": price.kl.value, "interval": interval},
     }

@@ -5,7 +5,7 @@ A task knows no learning rule. Evaluation never asks for a task's name: it looks
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -168,6 +168,49 @@ def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
         return drawn[torch.from_numpy(np.sort(first))][:n]
     passes = -(-n // size)
     return torch.cat([torch.randperm(size, generator=rng) for _ in range(passes)])[:n]
+
+
+def has_texts(task: Task) -> bool:
+    """False for a task of prompts alone, whose rows hold no token after the prompt."""
+    return bool(task.rows("test", torch.tensor([0])).mask.any())
+
+
+# The remedy where a reward needs real texts.
+JUDGE = "name a reward that judges a text alone: --reward ./my_reward.py:my_function"
+
+
+def needs_texts(task: Task, what: str, remedy: str) -> None:
+    """Checks that a task has real texts, where something learns from them or compares with them.
+
+    Args:
+        what: it, as the subject of a sentence with "needs".
+        remedy: a setting that does without.
+
+    Raises:
+        ConfigurationError: the task has prompts alone.
+    """
+    if not has_texts(task):
+        raise ConfigurationError(
+            f"{what} needs real continuations, but the data are prompts alone; {remedy}"
+        )
+
+
+def stand_ins(sequences: Sequences, max_length: int) -> Sequences:
+    """Prompts with texts of `max_length` tokens to try things on: their own words, over and over.
+
+    Raises:
+        ValueError: the sequences carry no prompts or no vocabulary.
+    """
+    vocabulary = sequences.vocabulary
+    if sequences.prompts is None or sequences.prompt_mask is None or vocabulary is None:
+        raise ValueError("texts that stand in for others are made of prompts, but there are none")
+    width, lengths = sequences.prompts.shape[1], sequences.prompt_mask.sum(dim=1)[:, None]
+    places = torch.arange(max_length, device=lengths.device) % lengths.clamp(min=1)
+    tokens = sequences.prompts.gather(1, width - lengths + places)
+    tokens = tokens.clamp(max=vocabulary.num_actions - 1)  # a prompt may have special tokens
+    if vocabulary.eos_id is not None:
+        tokens[:, -1] = vocabulary.eos_id
+    return replace(sequences, tokens=tokens, mask=torch.ones_like(tokens, dtype=torch.bool))
 
 
 def whole_length(task: Task) -> int:

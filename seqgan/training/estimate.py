@@ -13,6 +13,7 @@ from seqgan.learning.players import Players
 from seqgan.system.tables import aligned
 from seqgan.system.terminal import wrapped
 from seqgan.system.timing import seconds_at
+from seqgan.tasks.base import has_texts
 from seqgan.training.observers import Evaluation, RolloutSettings
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 
@@ -130,7 +131,8 @@ def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dic
     """
     players, settings, samples = evaluation.players, evaluation.settings, evaluation.samples
     pace, task = players.pace, players.task
-    heldout = min(settings.num_heldout, task.size("test"))
+    real = has_texts(task)
+    heldout = min(settings.num_heldout, task.size("test")) if real else 0
     compared = _compared(evaluation)
 
     def drawn(n: int) -> float:
@@ -138,10 +140,11 @@ def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dic
 
     shown = pace.complete(samples.num_shown, samples.stride, samples.num_rollouts)
     each = drawn(settings.num_samples) + pace.judge(2 * settings.num_samples)
-    each += pace.score(task.size("dev")) + shown
-    temperatures = len([t for t in {*settings.temperatures} if t != 1.0])
-    generators = 1 + played
-    points = (FINAL_ROWS if played else 1) + generators * temperatures
+    each += (pace.score(task.size("dev")) if real else 0) + shown
+    generators, rows, temperatures = 1 + played, FINAL_ROWS if played else 1, 0
+    if real:
+        temperatures = len([t for t in {*settings.temperatures} if t != 1.0])
+    points = min(rows, generators * (1 + temperatures)) + generators * temperatures
     parts = {FINAL: points * drawn(settings.num_final) + shown}
     if not played:
         return parts
@@ -153,11 +156,10 @@ def _compared(evaluation: Evaluation) -> float:
     players, texts = evaluation.players, evaluation.text_measures
     task, usual = players.task, not _takes_long(evaluation.settings)
     num_blocks = max(players.pace.together // (4 * BLOCK), 1)
-    rng = torch.Generator().manual_seed(0)
-    some = players.real("train", min(num_blocks * BLOCK, task.size("train")), rng)
+    some = players.pace.texts(num_blocks * BLOCK)
 
     def compare(blocks: int) -> None:
-        part = some.select(torch.arange(blocks * BLOCK) % len(some))
+        part = some.select(torch.arange(blocks * BLOCK))
         sample_scores(part, task)
         if task.exact is not None:
             task.exact.log_prob(part)

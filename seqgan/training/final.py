@@ -18,12 +18,18 @@ from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import Interrupted
 from seqgan.system.seeding import seed_of
+from seqgan.tasks.base import has_texts
 
 if TYPE_CHECKING:
     from seqgan.training.trainer import Trainer
 
 CONTROLS = (ConstantReward.name, RandomReward.name)
 NO_GAME = "No game was played: this is the MLE control."
+NO_TEXTS = (
+    "The data are prompts alone, so nothing is compared with real continuations: no held-out NLL,"
+    " no BLEU, no copies, and no verdict beside lower temperatures. Rewards, KL to the start,"
+    " duplicates and diversity say what has changed."
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ class Row:
 class Price:
     """The cost of a reward at temperature 1."""
 
-    nll_heldout: Change  # nats per token; above 0, real texts became less likely
+    # Nats per token; above 0, real texts became less likely; None where there are none.
+    nll_heldout: Change | None
     duplicate_rate: tuple[float, float]  # share of samples, before and after
     kl: PerText  # to the start, nats per sample
 
@@ -136,7 +143,8 @@ def _evaluated(trainer: "Trainer") -> Result:
     saved = trainer.save()
     trainer.observer("best").finish()
     evaluation.samples.show("after the game")
-    others = [t for t in dict.fromkeys(settings.temperatures) if t != 1.0]
+    real = has_texts(task)
+    others = [t for t in dict.fromkeys(settings.temperatures) if t != 1.0 and real]
     trainer.progress.phase("final evaluation", (1 + about.played) * (1 + len(others)))
     (plane, *_) = panels(task, settings.num_final, truncated=False)
     heldout = heldout_texts(task, settings.num_heldout, players.device)
@@ -146,7 +154,7 @@ def _evaluated(trainer: "Trainer") -> Result:
         return torch.Generator().manual_seed(seed)
 
     def row(which: int, temperature: float = 1.0) -> Row:
-        name, generator = ("MLE", about.title)[which], (before, after)[which]
+        name, generator = ("MLE" if real else "start", about.title)[which], (before, after)[which]
         if temperature == 1.0:  # with the draws of the evaluations in the game
             measured = evaluation.measure(generator, settings.num_final)
         else:
@@ -181,7 +189,9 @@ def _evaluated(trainer: "Trainer") -> Result:
     if about.played:
         final = row(1)
         game = curve(1, final.measured)
-        comparison = compare(game, mle, plane, about.subject)
+        comparison = Comparison(plane, None, "unknown", NO_TEXTS)
+        if real:
+            comparison = compare(game, mle, plane, about.subject)
         at_match = matched_temperature(game, mle, comparison)
         at_best = best_temperature(game, mle, comparison)
         result = Result(
@@ -248,12 +258,13 @@ def reward_changes(start: Row, final: Row, paired: bool) -> dict[str, Change]:
 
 def price(start: Measurement, final: Measurement, pretrained: Generator) -> Price:
     """The things that training cost besides: likelihood, variety, distance from the start."""
-    nll_before, nll_after = (one.per_text["eval/nll_heldout"] for one in (start, final))
+    nll = [one.per_text.get("eval/nll_heldout") for one in (start, final)]
+    found = None if nll[0] is None or nll[1] is None else change(nll[0], nll[1], paired=True)
     before, after = (measured.metrics["eval/duplicate_rate"] for measured in (start, final))
     with torch.no_grad():
         reference = sequence_log_probs(pretrained, final.samples).double().cpu().numpy()
     kl = PerText.mean_of(-final.per_text["eval/entropy"].values - reference)
-    return Price(change(nll_before, nll_after, paired=True), (before, after), kl)
+    return Price(found, (before, after), kl)
 
 
 def matched_temperature(

@@ -21,7 +21,7 @@ from seqgan.learning.rules.base import ShowsHistograms
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.system.errors import ConfigurationError
-from seqgan.tasks.base import Measure, heldout_prompts
+from seqgan.tasks.base import Measure, has_texts, heldout_prompts
 from seqgan.tracking.base import Tracker
 from seqgan.training.checkpoints import replace_checkpoint
 from seqgan.training.own_parts import kept_measure
@@ -213,8 +213,9 @@ class Evaluation(Observer):
         self.shown = (f"eval/{measured.quality.name}",)
         metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.players.heldout_information(measured.samples)
-        loss = self.players.nll_dev() + metrics.get("eval/kl_generator_oracle", 0.0)
-        metrics["checkpoint/loss"] = loss
+        if has_texts(self.players.task):
+            loss = self.players.nll_dev() + metrics.get("eval/kl_generator_oracle", 0.0)
+            metrics["checkpoint/loss"] = loss
         self.samples.log(phase.name, measured.samples)
         if isinstance(phase, ShowsHistograms) and (histograms := phase.histograms()):
             self.tracker.histograms(histograms, self.players.position.axes())
@@ -278,7 +279,7 @@ class Alerts(Observer):
 
     def logged(self, phase: Phase, metrics: Metrics) -> None:
         found = self.spreads.follow(metrics)
-        if "checkpoint/loss" in metrics:  # an evaluation in this unit
+        if "eval/entropy" in metrics:  # an evaluation in this unit
             found += find_trouble(metrics, self.evaluation.start)
         for trouble in found:
             if trouble.title not in self.titles:
@@ -299,7 +300,8 @@ class Alerts(Observer):
 class BestCheckpoint(Observer):
     """Keeps a copy of the run's state at its best evaluation.
 
-    The pretrained generator is no candidate in a game: every checkpoint holds it anyway.
+    The pretrained generator is no candidate in a game: every checkpoint holds it anyway. Of prompts
+    alone no evaluation is the best, and the copy is that of the end.
 
     Args:
         folder: where the copy lies; None keeps none.

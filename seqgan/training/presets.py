@@ -1,6 +1,6 @@
 """Named starting points: complete settings for common runs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -115,7 +115,8 @@ def prompts_preset() -> TrainConfig:
     )
 
 
-# What goes beside a kind of generator in place of the preset's own, by dotted setting. A language
+# What goes beside a kind of generator, by dotted setting, in place of a preset's own value or of a
+# default: wherever no flag, no line of a settings file and no argument sets another. A language
 # model has little to learn from a few texts, and a token of it costs thousands of times as much as
 # one of the presets' networks: a completion for every token would be all that a run does.
 BESIDE: Mapping[str, Mapping[str, Any]] = {
@@ -138,15 +139,20 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def with_beside(config: TrainConfig, kind: str) -> tuple[TrainConfig, dict[str, Any]]:
-    """A preset with what goes beside a kind of generator, and these settings by their names.
+def with_beside(
+    config: TrainConfig, kind: str, kept: Collection[str] = ()
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """Settings with what goes beside a kind of generator, and what that is by its names.
 
     A rule of the user's own may lack some of them.
+
+    Args:
+        kept: settings that somebody has set, by their dotted names.
     """
     changes = {}
     for name, value in BESIDE.get(kind, {}).items():
         part, _, last = name.partition(".")
-        if hasattr(getattr(config, part), last):
+        if name not in kept and hasattr(getattr(config, part), last):
             changes[name] = value
     return config.with_(**changes), changes
 

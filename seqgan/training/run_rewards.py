@@ -14,7 +14,7 @@ from seqgan.rewards.shipped.controls import RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import parse_spec, tell_shadowed
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import JUDGE, Task, has_texts, needs_texts, stand_ins
 from seqgan.training.networks import build_discriminator_reward
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of
@@ -44,6 +44,9 @@ def named_rewards(
             reward.in_flight = config.reward_in_flight
     if isinstance(control := found.get("random"), RandomReward):
         control.seed = config.seed
+    learning = [spec for spec, one in found.items() if isinstance(one, TrainableReward)]
+    for spec in [*learning, *[DISCRIMINATOR] * (DISCRIMINATOR in config.reward)]:
+        needs_texts(task, f"reward {spec!r}", JUDGE)
     if DISCRIMINATOR in config.reward:
         tell_shadowed(DISCRIMINATOR, "reward", GROUP)
         for spec, reward in found.items():
@@ -73,10 +76,14 @@ def build_reward(
 def try_rewards(config: TrainConfig, task: Task, rewards: Sequence[RewardModel]) -> None:
     """Asks each reward about two training texts and, where one can be, an empty one.
 
+    Of prompts alone it is asked about texts made of their words.
+
     Raises:
         RewardError: it fails, and the configuration does not say to skip that.
     """
     texts = task.real("train", 2, torch.Generator().manual_seed(0))
+    if not has_texts(task):
+        texts = stand_ins(texts, task.max_length)
     batches = [texts]
     eos_id = task.vocabulary.eos_id
     if eos_id is not None and texts.prompts is None and not texts.columns:

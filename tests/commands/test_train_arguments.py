@@ -12,7 +12,7 @@ from seqgan.commands.short_names import ELSEWHERE, SHORT
 from seqgan.commands.train_help import KINDS
 from seqgan.system.errors import SeqganError
 from seqgan.training.config_files import save_config
-from seqgan.training.presets import PRESETS, prompts_preset
+from seqgan.training.presets import BESIDE, PRESETS, prompts_preset
 from seqgan.training.slots import SLOTS
 from tests.tiny_commands import run
 
@@ -31,6 +31,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("long.csv").write_text("number,the text\n1,a dog\n")
     Path("commas.csv").write_text("id;text\n1;a, b\n")
     Path("semicolons.csv").write_text("id;text\n1;a\n")
+    Path("alone.jsonl").write_text('{"prompt": "a", "answer": "b"}\n')
+    Path("asked.jsonl").write_text(json.dumps({"messages": [said["user"]]}))
     Path("two.csv").write_text("title,body\na,b\n")
     return tmp_path
 
@@ -48,6 +50,27 @@ def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 # Files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epochs"),
+    [
+        (["alone.jsonl", "--model", "user/name"], 0),
+        (["alone.jsonl", "--model", "user/name", "--epochs", "2"], 2),
+        (["two.csv", "--task.prompt-column", "title", "--task.continuation-column="], 0),
+        (["two.csv", "--task.prompt-column", "title", "--task.continuation-column", ""], 0),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_of_prompts_alone_nothing_is_learnt_before_the_game(
+    arguments: list[str], epochs: int
+) -> None:
+    assert configuration(arguments).pretrain.epochs == epochs
+
+
+def test_a_model_and_lines_are_texts_unless_they_are_called_prompts(here: Path) -> None:
+    note = read_given(["captions.txt", "--model", "user/name"]).note
+    assert note.endswith("of prompts: seqgan train prompts captions.txt")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +101,15 @@ def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             {"prompt_column": "title"},
         ),
         (["prompts", "user/name"], "prompts", {"path": "user/name"}),
+        (["prompts", "pairs.jsonl"], "prompts", {"continuation_column": "completion"}),
+        (["prompts", "--task.path=pairs.jsonl"], "prompts", {"continuation_column": "completion"}),
+        (["alone.jsonl"], "prompts", {"prompt_column": "prompt", "continuation_column": ""}),
+        (["prompts", "captions.txt"], "prompts", {"continuation_column": ""}),
+        (
+            ["asked.jsonl", "--model", "user/name"],
+            "prompts",
+            {"prompt_column": "messages", "continuation_column": "", "chat_template": True},
+        ),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -91,7 +123,7 @@ def test_a_file_is_what_to_train_on(
 
 @pytest.mark.usefixtures("here")
 def test_a_language_model_starts_with_settings_of_its_own() -> None:
-    """Flags win, and the settings of a file are as they stand there."""
+    """Flags win, and so does whatever stands in a file of settings."""
     flags = ["pairs.jsonl", "--model", "user/name", "--epochs", "3", "--output=x"]
     config = configuration(flags)
     assert config.rule.num_rollouts == 0
@@ -104,10 +136,36 @@ def test_a_language_model_starts_with_settings_of_its_own() -> None:
     assert "epochs" not in note
     assert configuration([*flags, "--rollouts", "5"]).rule.num_rollouts == 5
     assert configuration(["pairs.jsonl"]).rule.num_rollouts == prompts_preset().rule.num_rollouts
-    assert note_beside(read_given(["pairs.jsonl"]), config) == ""
+    assert note_beside(read_given(["pairs.jsonl"]), configuration(["pairs.jsonl"])) == ""
     save_config(prompts_preset(), Path("own.yaml"))
     of_file = configuration(["--config", "own.yaml", "--model", "user/name"])
     assert of_file.rule.num_rollouts == prompts_preset().rule.num_rollouts
+    assert note_beside(read_given(["--config", "own.yaml", "--model", "user/name"]), of_file) == ""
+
+
+@pytest.mark.parametrize("flags", [[], ["--epochs", "3"]])
+@pytest.mark.usefixtures("here")
+def test_a_file_of_a_few_settings_has_those_of_a_language_model_beside_them(
+    flags: list[str],
+) -> None:
+    settings = {
+        "task": {"kind": "prompts", "path": "pairs.jsonl"},
+        "generator": {"kind": "pretrained", "path": "user/name"},
+        "rule": {"kl_weight": 0.3, "kind": "policy_gradient"},
+        "adversarial": {"iterations": 7},
+    }
+    Path("few.yaml").write_text(json.dumps(settings))
+    given = ["--config", "few.yaml", *flags]
+    config = configuration(given)
+    assert config.rule.num_rollouts == 0
+    assert config.rule.kl_weight == 0.3
+    assert config.adversarial.iterations == 7
+    assert config.adversarial.batch_size == BESIDE["pretrained"]["adversarial.batch_size"]
+    assert config.pretrain.epochs == (3 if flags else BESIDE["pretrained"]["pretrain.epochs"])
+    note = note_beside(read_given(given), config)
+    assert "adversarial.batch-size" in note
+    assert "iterations" not in note
+    assert ("epochs" in note) == (not flags)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +174,11 @@ def test_a_language_model_starts_with_settings_of_its_own() -> None:
         ("captions.txt", ""),
         ("pairs.jsonl", "pairs.jsonl: prompts in the columns 'prompt' and 'completion'"),
         ("one.csv", "one.csv: texts in the column 'caption' (preset text)"),
+        (
+            "alone.jsonl",
+            "alone.jsonl: prompts alone in the column 'prompt' (preset prompts); continuations in"
+            " another: --task.continuation-column answer",
+        ),
     ],
 )
 @pytest.mark.usefixtures("here")

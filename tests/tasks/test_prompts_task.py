@@ -346,7 +346,10 @@ def test_one_line_for_bad_tables(tmp_path: Path, content: str, rule: str) -> Non
         ("nothere.jsonl", "cannot read nothere.jsonl: No such file"),
         ("./nothere", "cannot read prompts from ./nothere"),
         ("name", "cannot read prompts from name"),
-        ("data.txt", "cannot read prompts from data.txt"),
+        (
+            "data.txt",
+            "data.txt, line 1 has no column 'continuation'; .*'prompt', or '' for prompts al",
+        ),
     ],
 )
 def test_one_line_for_places_without_data(

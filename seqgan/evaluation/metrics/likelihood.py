@@ -29,7 +29,7 @@ class LikelihoodReport:
 def likelihood_report(
     generator: Generator,
     samples: Sequences,
-    heldout: Sequences,
+    heldout: Sequences | None,
     exact: ExactDistribution | None,
     sampling: Sampling | None = None,
 ) -> LikelihoodReport:
@@ -39,12 +39,16 @@ def likelihood_report(
 
     Args:
         samples: the generator's own sequences, drawn with the same `sampling`.
-        heldout: real sequences that the generator was not trained on.
+        heldout: real sequences that the generator was not trained on; None for a task without
+            texts, which leaves out all that is said about them.
         exact: the true distribution; None if it is unknown.
     """
     own = sequence_log_probs(generator, samples, sampling)
-    of_heldout = sequence_log_probs(generator, heldout, sampling)
-    return report_of(sample_rates(own, samples, exact) | heldout_rates(of_heldout, heldout, exact))
+    parts = sample_rates(own, samples, exact)
+    if heldout is not None:
+        of_heldout = sequence_log_probs(generator, heldout, sampling)
+        parts |= heldout_rates(of_heldout, heldout, exact)
+    return report_of(parts)
 
 
 def sample_rates(

@@ -36,6 +36,7 @@ from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock
+from seqgan.tasks.base import needs_texts
 from seqgan.tracking.base import Histogram
 
 
@@ -67,13 +68,16 @@ class PolicyGradientConfig:
         """The rule, ready to improve `players.generator`.
 
         Raises:
-            ConfigurationError: a batch of one sequence with a baseline that needs others.
+            ConfigurationError: a batch of one sequence with a baseline that needs others, or the
+                likelihood of real texts where there are none.
         """
         if self.baseline == "leave_one_out" and players.batch_size < 2:
             raise ConfigurationError(
                 f"adversarial.batch_size is {players.batch_size}, but must be at least 2"
                 " with the leave_one_out baseline"
             )
+        if self.update.mle_weight != 0:
+            needs_texts(players.task, "rule.update.mle_weight", "give --rule.update.mle-weight 0")
         return PolicyGradient(self, players.generator)
 
 

@@ -9,7 +9,7 @@ from seqgan.rewards.base import Reward
 from seqgan.rewards.shipped.ngram_table import NgramTable, count_ngrams, words_of
 from seqgan.system.checks import Penalty, Size, checked
 from seqgan.system.errors import ConfigurationError
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import JUDGE, Task, needs_texts
 
 EPSILON = 0.1  # numerator of a precision without a match: smoothing
 
@@ -83,10 +83,11 @@ def ngram_precision(
         num_references: number of training texts drawn with `seed`; a smaller set is used whole.
 
     Raises:
-        ConfigurationError: `num_references` or `max_order` is below 1.
+        ConfigurationError: `num_references` or `max_order` is below 1, or the task has no texts.
     """
     if num_references < 1:
         raise ConfigurationError(f"num_references is {num_references}, but must be at least 1")
+    needs_texts(task, "reward ngram_precision", JUDGE)
     rng = torch.Generator().manual_seed(seed)
     references = task.real("train", min(num_references, task.size("train")), rng)
     return NgramPrecision(references, task.vocabulary.size, max_order, brevity_penalty)

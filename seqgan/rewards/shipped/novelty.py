@@ -10,7 +10,7 @@ from seqgan.rewards.shipped.hashing import hash_rows
 from seqgan.rewards.shipped.ngram_table import NgramTable, word_mask, words_of
 from seqgan.system.checks import Size, checked
 from seqgan.system.errors import ConfigurationError
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import JUDGE, Task, needs_texts
 
 CHUNK = 2**16  # number of training sequences read at a time
 
@@ -97,8 +97,9 @@ def novelty(task: Task, measure: str = "span", ngram_size: int = 4) -> Reward:
         ngram_size: number of words of an n-gram; only `ngrams` uses it.
 
     Raises:
-        ConfigurationError: `measure` is unknown, or `ngram_size` is below 1.
+        ConfigurationError: `measure` is unknown, `ngram_size` is below 1, or the task has no texts.
     """
+    needs_texts(task, "reward novelty", JUDGE)
     chunks = task.chunks("train", CHUNK)
     if measure == "text":
         hashes = [hash_rows(chunk.tokens, word_mask(chunk)) for chunk in chunks]

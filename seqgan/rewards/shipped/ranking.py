@@ -37,7 +37,7 @@ from seqgan.rewards.discriminator import descend
 from seqgan.system.checks import Bound, Positive, Rate, Seed, Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
-from seqgan.tasks.base import Task
+from seqgan.tasks.base import JUDGE, Task, needs_texts
 
 LEAST_LOSS = 1e-6  # lower bound of 1 - R, so that its logarithm is finite
 
@@ -192,12 +192,13 @@ def rankgan(
         seed: seed of the parameters and of the first references and comparisons.
 
     Raises:
-        ConfigurationError: `kind` is unknown, or a number is below 1.
+        ConfigurationError: `kind` is unknown, a number is below 1, or the task has no texts.
     """
     checked("rankgan's num_references", num_references, Size)
     checked("rankgan's num_comparisons", num_comparisons, Size)
     checked("rankgan's learning_rate", learning_rate, Rate)
     checked("rankgan's seed", seed, Seed)
+    needs_texts(task, "reward rankgan", JUDGE)
     rng = torch.Generator().manual_seed(seed)
     real = task.real("train", num_references + num_comparisons, rng)
     rows = torch.arange(len(real), device=real.tokens.device)

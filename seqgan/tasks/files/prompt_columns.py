@@ -1,4 +1,7 @@
-"""The prompt and the continuation of a record: texts, or chat messages as TRL has them."""
+"""The prompt and the continuation of a record: texts, or chat messages as TRL has them.
+
+A record may be a prompt alone; its continuation is then empty.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,9 +38,14 @@ def read_pair(place: str, record: Mapping[str, Any], prompt: str, continuation: 
     A prompt that is a list of messages needs no column of continuations: its last message, an
     assistant's, is the continuation.
 
+    Args:
+        continuation: empty for a prompt alone.
+
     Raises:
         TextFileError: a column is missing, or holds neither a text nor messages.
     """
+    if not continuation:
+        return _alone(place, record, prompt)
     if continuation == CONTINUATION not in record and COMPLETION in record:
         continuation = COMPLETION
     _check_column(place, record, "prompt-column", prompt)
@@ -56,10 +64,37 @@ def read_pair(place: str, record: Mapping[str, Any], prompt: str, continuation: 
     return Pair(as_text(before), after, tuple(before), (prompt,))
 
 
+def _alone(place: str, record: Mapping[str, Any], prompt: str) -> Pair:
+    """A record that is a prompt, of whose messages the last waits for an answer."""
+    _check_column(place, record, "prompt-column", prompt)
+    if not isinstance(record[prompt], list):
+        return Pair(text_of(place, record, prompt), "", (), (prompt,))
+    messages = _messages(place, record, prompt)
+    if messages[-1]["role"] == "assistant":
+        raise TextFileError(
+            f"{place}: the last message in {prompt!r} is the assistant's, but a prompt alone must"
+            " end before the answer"
+        )
+    return Pair(as_text(messages), "", tuple(messages), (prompt,))
+
+
+def is_alone(record: Mapping[str, Any], prompt: str) -> bool:
+    """True for a record without a continuation: no column of that name, no answer at the end."""
+    if CONTINUATION in record or COMPLETION in record:
+        return False
+    messages = record[prompt]
+    if not isinstance(messages, list) or not messages or not isinstance(messages[-1], Mapping):
+        return not isinstance(messages, list)
+    return messages[-1].get("role") != "assistant"
+
+
 def _check_column(place: str, record: Mapping[str, Any], flag: str, column: str) -> None:
     if column not in record:
         there = ", ".join(map(repr, record)) or "no columns"
-        raise TextFileError(f"{place} has no column {column!r}; --task.{flag} is one of {there}")
+        alone = ", or '' for prompts alone" if flag == "continuation-column" else ""
+        raise TextFileError(
+            f"{place} has no column {column!r}; --task.{flag} is one of {there}{alone}"
+        )
 
 
 def _answer(place: str, record: Mapping[str, Any], column: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgan.data.model_folders import package
-from seqgan.tasks.files.text_files import TextFileError, stream_records
+from seqgan.tasks.files.text_files import TextFileError, stream_lines, stream_records
 
 Record = tuple[str, Mapping[str, Any]]  # its place in the data, and its columns
 
@@ -25,12 +25,16 @@ def open_records(path: str) -> tuple[str, Iterator[Record]]:
     place = Path(path)
     if place.suffix.lower() in (".jsonl", ".csv") and not place.is_dir():
         return place.name, stream_records(place)
+    if place.suffix.lower() == ".txt" and not place.is_dir():
+        lines = enumerate(stream_lines(place), 1)
+        records = ((f"{place}, line {n}", {"prompt": text}) for n, text in lines if text)
+        return place.name, records
     if place.is_dir():
         return place.name, _dataset_records(path, package("datasets").load_from_disk, path)
     name, _, split = path.partition(":")
     if place.exists() or path.startswith((".", "/", "~")) or name.count("/") != 1:
         raise TextFileError(
-            f"cannot read prompts from {path}, which is no .jsonl or .csv file, no folder"
+            f"cannot read prompts from {path}, which is no .jsonl, .csv or .txt file, no folder"
             " that save_to_disk wrote and no hub name (user/name:split)"
         )
     load = package("datasets").load_dataset

@@ -5,6 +5,9 @@ continuations of a prompt land in one split, and no prompt of dev or test was tr
 vocabulary comes from the training split alone, or from a pretrained tokenizer. The data's other
 columns go along with each row, for rewards that ask for them by name.
 
+Prompts alone make rows without a single token behind the prompt (`seqgan.tasks.base.has_texts`), of
+which nothing can be learnt but by a reward.
+
 A tokenizer cuts prompts and continuations apart from each other, and adds no space. For most
 tokenizers a word begins with its space. So where a prompt ends in a word, its continuation begins
 with a space (" blue."), as in the prompt-completion data of TRL.
@@ -48,13 +51,14 @@ class PromptsConfig:
 
     kind: Literal["prompts"] = "prompts"
     # The data: .jsonl (one object a line), .csv (with a header), a folder that `save_to_disk` of
-    # Hugging Face's datasets wrote, or a hub name, as user/name or user/name:split.
+    # Hugging Face's datasets wrote, or a hub name, as user/name or user/name:split; or .txt, a
+    # prompt alone in each line.
     path: str = ""
     # The column of the prompts, which are to be continued: texts, or chat messages, of which the
     # last is the continuation where there is no other column.
     prompt_column: str = "prompt"
-    # The column of the continuations; where there is none of the default name, `completion`. Other
-    # columns are there for rewards.
+    # The column of the continuations; where there is none of the default name, `completion`; empty:
+    # prompts alone. Other columns are there for rewards.
     continuation_column: str = "continuation"
     # A model folder (or hub name) whose tokenizer cuts the texts into subwords; empty: words or
     # characters, or the tokenizer of a pretrained generator.
@@ -119,7 +123,8 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
 
     Raises:
         TextFileError: the data cannot be read, a record is malformed, a prompt is blank or too
-            long, or too little is left: fewer than 3 distinct prompts, or fewer than 2 words.
+            long, or too little is left: fewer than 3 distinct prompts, or fewer than 2 words; or
+            there are prompts alone, but no tokenizer.
         ModelFolderError: the tokenizer cannot be read, or the package `datasets` is missing.
     """
     if window is not None and config.max_length >= window:
@@ -129,6 +134,12 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
             " --task.max-length"
         )
     name, records = open_records(config.path)
+    alone = not config.continuation_column
+    if alone and not config.tokenizer:
+        raise TextFileError(
+            f"{name} has prompts alone, from which no generator learns words to go on with; a"
+            " pretrained one has its own: --model FOLDER"
+        )
     cut: SubwordNumbers | WordNumbers = WordNumbers(
         config.level, config.lowercase, config.min_count
     )
@@ -144,10 +155,11 @@ def prompts_task(config: PromptsConfig, window: int | None = None) -> FixedTask:
         for number, split in enumerate(SPLITS)
     }
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
+    kept = "prompts alone" if alone else _dropped(data, config)
     description = (
-        f"{name}: {data.num_records} records, {_dropped(data, config)};"
+        f"{name}: {data.num_records} records, {kept};"
         f" {data.num_distinct} distinct prompts, {sizes}; {len(vocabulary.words)} {cut.unit}s"
-        f"{cut.note(splits['test'], data)}"
+        f"{'' if alone else cut.note(splits['test'], data)}"
     )
     return FixedTask(
         vocabulary,
@@ -233,6 +245,11 @@ def _read(
     for (place, record), pair, prompt_row, continuation in rows:
         spelt = pair.continuation
         _check_length(place, len(prompt_row), config, window)
+        more = {name: value for name, value in record.items() if name not in pair.columns}
+        if not config.continuation_column:
+            data.num_records += 1
+            data.add(pair.prompt, prompt_row, np.empty(0, np.uint32), more)
+            continue
         is_blank = not spelt.strip() or not len(continuation)
         data.num_records += 1
         data.num_blank += is_blank
@@ -240,7 +257,6 @@ def _read(
         if is_blank or len(continuation) >= config.max_length:
             continue
         data.num_spaced += pair.prompt[-1].isspace() or spelt[0].isspace()
-        more = {name: value for name, value in record.items() if name not in pair.columns}
         ended = np.append(continuation, np.uint32(END))
         data.add(pair.prompt, prompt_row, ended, more)
 
@@ -265,8 +281,9 @@ def _check_window(place: str, length: int, config: PromptsConfig, window: int | 
 
 def _draw_splits(name: str, data: ReadRows, config: PromptsConfig) -> Labels:
     if data.num_distinct < 3:
+        dropped = f" ({_dropped(data, config)})" if config.continuation_column else ""
         raise TextFileError(
-            f"{name} has {data.num_distinct} distinct prompts ({_dropped(data, config)}),"
+            f"{name} has {data.num_distinct} distinct prompts{dropped},"
             " but at least 3 are needed, one for each of train, dev and test"
         )
     return draw_splits(

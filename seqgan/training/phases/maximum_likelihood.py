@@ -14,6 +14,7 @@ from seqgan.learning.players import Players
 from seqgan.learning.updates import likelihood_step
 from seqgan.system.errors import ConfigurationError, DivergedError
 from seqgan.system.seeding import GlobalState, drawn_seed, seed_of
+from seqgan.tasks.base import needs_texts
 from seqgan.training.settings import PretrainConfig, TrainConfig
 
 SEED_OF_PASSES = 2  # apart from other draws that a run's seed gives
@@ -37,7 +38,7 @@ class MaximumLikelihood:
         unit_seconds: the least time after which a unit ends within an epoch.
 
     Raises:
-        ConfigurationError: there are too few sequences for the processes.
+        ConfigurationError: there are too few sequences for the processes, or no texts at all.
     """
 
     name = "maximum_likelihood"
@@ -63,6 +64,10 @@ class MaximumLikelihood:
         )
         self._epoch: _Epoch | None = None  # the one in progress
         self._seconds: float | None = None  # of a step in the last unit
+        if settings.epochs > 0:
+            needs_texts(
+                players.task, f"pretrain.epochs is {settings.epochs}, which", "give --epochs 0"
+            )
         check_processes(players, settings)
 
     @property
@@ -124,6 +129,8 @@ class MaximumLikelihood:
     def expected_seconds(self, players: Players) -> Mapping[str, float]:
         """Seconds of the epochs that are left, with the dev NLL after each."""
         settings, pace = self.settings, players.pace
+        if settings.epochs == 0:
+            return {}
         steps = num_minibatches(players, settings) * pace.learn(settings.batch_size)
         epoch = steps + pace.score(players.task.size("dev"))
         left = 0 if self.stopped or self.finished else settings.epochs - self.epochs
