@@ -172,7 +172,7 @@ def random_rows(size: int, n: int, rng: torch.Generator) -> Int[Tensor, " n"]:
 
 def has_texts(task: Task) -> bool:
     """False for a task of prompts alone, whose rows hold no token after the prompt."""
-    return bool(task.rows("test", torch.tensor([0])).mask.any())
+    return bool(task.rows("train", torch.tensor([0])).mask.any())
 
 
 # The remedy where a reward needs real texts.
