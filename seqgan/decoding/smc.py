@@ -160,12 +160,13 @@ def _propose(
     if now.twist_logits is None:
         chosen = sample_categorical(now.logits, rng)
         return chosen, now.log_psi.new_zeros(len(chosen)), None
-    log_probs = now.logits.double().log_softmax(dim=-1)
-    twisted = log_probs + now.twist_logits.double()
+    # In the networks' own precision, as every draw is: double would take twice as long.
+    twisted = now.logits + now.twist_logits
     chosen = sample_categorical(twisted, rng)
-    log_psi = now.twist_logits.double().gather(1, chosen[:, None])[:, 0]
-    # log p(y | x) - (log p(y | x) + log psi(x y) - log sum)
-    return chosen, twisted.logsumexp(dim=-1) - log_psi, log_psi
+    log_psi = now.twist_logits.gather(1, chosen[:, None])[:, 0].double()
+    # log p(y | x) - (log p(y | x) + log psi(x y) - log sum), with log p(y | x) = logit - log sum
+    sums = twisted.logsumexp(dim=-1).double() - now.logits.logsumexp(dim=-1).double()
+    return chosen, sums - log_psi, log_psi
 
 
 def _advance(

@@ -100,3 +100,16 @@ def test_cached_rollouts_in_a_small_size():
     )
     assert done.returncode == 0, done.stderr
     assert "GPT-2's shape, against `generate`" in done.stdout
+
+
+@pytest.mark.slow
+def test_decoding_in_a_small_size():
+    sizes = "--epochs 1 --proposals 256 --texts 16 --learnt-from 200 --repeats 1".split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "decoding.py"), *sizes],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "resampling" in done.stdout

