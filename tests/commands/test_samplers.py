@@ -20,7 +20,7 @@ from seqgan.training import tilting
 from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_discriminator_reward, build_generator
 from seqgan.training.presets import text_preset
-from seqgan.training.runs import create_run
+from seqgan.training.run_folders import create_run
 from seqgan.training.settings import DiscriminatorTrainingConfig, EvaluationConfig, TrainConfig
 
 LONG = "length(12)"  # a shipped reward: how near 12 words a text is
