@@ -116,10 +116,10 @@ def run(given: list[str]) -> int:
 
 
 def _read(folder: Path, trust_run_code: bool) -> _Run:
+    from seqgan.report.shown_summary import results_markdown
     from seqgan.report.summary import summary_metrics
     from seqgan.tracking.jsonl import read_rows
     from seqgan.tracking.metrics import axis_of
-    from seqgan.tracking.workspace import results_table
     from seqgan.training.run_results import read_results
     from seqgan.training.runs import open_run
 
@@ -138,7 +138,7 @@ def _read(folder: Path, trust_run_code: bool) -> _Run:
     results = ""
     if opened.results.is_file():
         plain = read_results(opened)
-        results = results_table(folder.resolve().name, plain)
+        results = results_markdown(folder.resolve().name, plain)
         names |= summary_metrics(plain).keys()
     return _Run(_listed(names), axes, config.tracker.project, config.tracker.entity, results)
 

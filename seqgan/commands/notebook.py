@@ -19,7 +19,8 @@ from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.models.sampling import sample as draw
-from seqgan.report.summary import closing_sentences, ending, results_dict, stored_table
+from seqgan.report.shown_summary import Summary, results_html
+from seqgan.report.summary import ending, results_dict
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.devices import check_device
@@ -77,7 +78,7 @@ class Run:
     def _repr_html_(self) -> str:
         """In a notebook: the run in a line, its final evaluation where it has one, some texts."""
         results = self._results()
-        ended = "" if results is None else _results_html(results)
+        ended = "" if results is None else results_html(results)
         texts = "".join(f"<li>{html.escape(text)}</li>" for text in self.sample(5))
         return f"<p>{html.escape(repr(self))}</p>{ended}<p>Some texts:</p><ul>{texts}</ul>"
 
@@ -138,8 +139,11 @@ class Run:
         )
         return dict(measured.metrics)
 
-    def summary(self) -> str:
+    def summary(self) -> Summary:
         """The table and the sentences of the final evaluation, as `seqgan train` prints them.
+
+        Returns:
+            A string; a notebook shows it as a table.
 
         Raises:
             ConfigurationError: the run in the folder has not come to its end.
@@ -150,7 +154,7 @@ class Run:
                 f"{self.folder} has no results.json, so the run has not come to its end,"
                 " and there is no summary"
             )
-        return "\n".join([*stored_table(results).lines(), *closing_sentences(results)])
+        return Summary.of(results)
 
     def _results(self) -> Mapping[str, Any] | None:
         """The final evaluation; None of a run that has not come to its end."""
@@ -356,16 +360,3 @@ def _opened(run: Run | str | Path, device: str | None, trust_run_code: bool) -> 
             f"device is {device!r}, but the run is loaded already: device goes with a run's folder"
         )
     return run
-
-
-def _results_html(results: Mapping[str, Any]) -> str:
-    """The final table and its sentences."""
-    table = stored_table(results)
-    right = "style='text-align:right'"
-    heads = "".join(f"<th {right}>{html.escape(name)}</th>" for name, _ in table.rows)
-    lines = [f"<tr><th></th>{heads}</tr>"]
-    for index, column in enumerate(table.columns):
-        cells = "".join(f"<td {right}>{values[index]:.4g}</td>" for _, values in table.rows)
-        lines.append(f"<tr><td style='text-align:left'>{html.escape(column)}</td>{cells}</tr>")
-    sentences = "".join(f"<p>{html.escape(each)}</p>" for each in closing_sentences(results))
-    return f"<table>{''.join(lines)}</table>{sentences}"

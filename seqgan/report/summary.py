@@ -63,18 +63,23 @@ class Table:
         best = max(shown) if self.better[index] == "max" else min(shown)
         return [value == best for value in shown]
 
-    def lines(self, stream: Any = None) -> list[str]:
+    def cells(self, index: int) -> list[str]:
+        """The values of a column as they are shown; a dash where one is not known."""
+        return ["-" if math.isnan(v[index]) else f"{v[index]:.4g}" for _, v in self.rows]
+
+    def lines(self, stream: Any = None, with_bold: bool = True) -> list[str]:
         """Plain text, one metric a line and one generator a column: fits a narrow terminal.
 
         Args:
             stream: where the lines will be shown; None for nowhere in particular, which has every
                 character and any width, but no bold type.
+            with_bold: False leaves out bold type also where the stream shows it.
         """
         heads = ["", *(name for name, _ in self.rows)]
         body = [
             [
                 f"{column} {arrow(self.better[index], stream)}".rstrip(),
-                *(f"{values[index]:.4g}" for _, values in self.rows),
+                *self.cells(index),
             ]
             for index, column in enumerate(self.columns)
         ]
@@ -82,7 +87,7 @@ class Table:
             (1 + index, 1 + number)
             for index in range(len(self.columns))
             for number, is_best in enumerate(self.best(index))
-            if is_best and shows_bold(stream)
+            if is_best and with_bold and shows_bold(stream)
         }
         return aligned([heads, *body], columns=columns_of(stream), strong=strong)
 
@@ -135,7 +140,8 @@ def closing_sentences(results: Mapping[str, Any]) -> list[str]:
         f"Mean reward {name!r}: {before:.4g} before the game, {after:.4g} after it."
         for name, (before, after) in results.get("rewards", {}).items()
     ]
-    return [results["comparison"]["sentence"], *rewards, results["information_sentence"]]
+    known = results.get("information_sentence", "")
+    return [results["comparison"]["sentence"], *rewards, *([known] if known else [])]
 
 
 def information_sentence(information: Sequence[tuple[int, float, float]]) -> str:

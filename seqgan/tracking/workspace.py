@@ -6,11 +6,10 @@ specification comes from the models that its `save` sends.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from seqgan.system.markdown import plain_name
 from seqgan.tracking.metrics import find_metric
 from seqgan.tracking.panels import Bars, Chart, Media, Panel, Plane, Section, entry_of
 from seqgan.tracking.sections import QUALITY, SAMPLES, SPEED
@@ -85,7 +84,7 @@ def build_workspace(
         project: whose runs it shows.
         entity: the user or team that owns the project; empty while nobody has logged in.
         sections: what `plan` gives.
-        results: `results_table` of a finished run, shown beside quality and diversity.
+        results: in Markdown, the end of a finished run, shown beside quality and diversity.
         control: id of a run that every panel shows as the baseline, say one with a constant
             reward; empty for none.
 
@@ -159,35 +158,6 @@ def build_report(project: str, entity: str, sections: Iterable[Section], results
         description="Quality and diversity together, against controls.",
         blocks=blocks,
         width="fluid",
-    )
-
-
-def results_table(name: str, results: Mapping[str, Any]) -> str:
-    """The results of a finished run beside its controls, in Markdown.
-
-    Args:
-        name: the run's.
-        results: of its `results.json`.
-    """
-    comparison = results["comparison"]
-    columns = {
-        "MLE": results["start"],
-        f"MLE at temperature {comparison['temperature']:.2f}": results["control"],
-        "after the game": results["final"],
-    }
-    rows = [
-        f"| `{metric}` | " + " | ".join(f"{values[metric]:.4g}" for values in columns.values())
-        for metric in results["final"]
-        if all(metric in values for values in columns.values())
-    ]
-    return "\n".join(
-        [
-            f"Run {plain_name(name)} and its controls. {comparison['sentence']}",
-            "",
-            f"| | {' | '.join(columns)} |",
-            "|---|" + "---|" * len(columns),
-            *(f"{row} |" for row in rows),
-        ]
     )
 
 

@@ -22,6 +22,7 @@ from wandb_workspaces.reports.v2.internal import ReportViewspec  # noqa: E402
 from wandb_workspaces.workspaces import Workspace  # noqa: E402
 from wandb_workspaces.workspaces import internal as workspace_models  # noqa: E402
 
+from seqgan.report.shown_summary import results_markdown  # noqa: E402
 from seqgan.tracking.metrics import METRICS, find_metric  # noqa: E402
 from seqgan.tracking.panels import Bars, Chart, Curves, Media, Plane, entry_of  # noqa: E402
 from seqgan.tracking.plan import plan  # noqa: E402
@@ -29,7 +30,6 @@ from seqgan.tracking.workspace import (  # noqa: E402
     Dashboard,
     build_report,
     build_workspace,
-    results_table,
 )
 
 RESULTS = {
@@ -230,17 +230,6 @@ def test_the_control_run_is_every_panels_baseline():
     assert runs["pinnedRunIds"] == [runs["baselineRunId"]]
 
 
-def test_results_stand_beside_their_controls():
-    assert results_table("small", RESULTS).splitlines() == [
-        "Run small and its controls. It is worse.",
-        "",
-        "| | MLE | MLE at temperature 0.70 | after the game |",
-        "|---|---|---|---|",
-        "| `eval/bleu_2` | 0.5 | 0.625 | 0.75 |",
-        "| `eval/self_bleu_2` | 0.25 | 0.4375 | 0.5 |",
-    ]
-
-
 # The command
 
 
@@ -264,7 +253,7 @@ def test_without_a_login_the_specification_is_written_once(environment, run_fold
     }
     assert written["workspace"]["project"] == "poems"
     results = panels_of(written["workspace"])["Quality and diversity"][1]["config"]["value"]
-    assert results == results_table("a run", RESULTS)
+    assert results == results_markdown("a run", RESULTS)
     again = command(environment, run_folder)
     assert again.returncode == 2
     assert again.stderr == f"seqgan: {target} exists already; name a new file with --output\n"
