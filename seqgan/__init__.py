@@ -13,12 +13,14 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from seqgan.commands.notebook import Run, evaluate, load, sample, train
+    from seqgan.commands.notebook import train
+    from seqgan.commands.run import Run, evaluate, load, sample
     from seqgan.data.sequences import Sequences, Trajectories
     from seqgan.data.vocabulary import Vocabulary
     from seqgan.functional import advantages, losses
     from seqgan.learning import rollouts
-    from seqgan.learning.environments import MonteCarloReward, dense_reward, make_env
+    from seqgan.learning.dense_rewards import MonteCarloReward, dense_reward
+    from seqgan.learning.environments import make_env
     from seqgan.learning.players import Players
     from seqgan.learning.rules.base import LearningRule
     from seqgan.models.discriminators.base import Discriminator
@@ -43,12 +45,12 @@ _PLACES = {
     "Generator": "seqgan.models.generators.base",
     "LearningRule": "seqgan.learning.rules.base",
     "Measure": "seqgan.tasks.base",
-    "MonteCarloReward": "seqgan.learning.environments",
+    "MonteCarloReward": "seqgan.learning.dense_rewards",
     "Observer": "seqgan.training.observers",
     "Phase": "seqgan.training.phases.base",
     "Players": "seqgan.learning.players",
     "RewardModel": "seqgan.rewards.base",
-    "Run": "seqgan.commands.notebook",
+    "Run": "seqgan.commands.run",
     "Sequences": "seqgan.data.sequences",
     "Task": "seqgan.tasks.base",
     "TrainConfig": "seqgan.training.settings",
@@ -61,14 +63,14 @@ _PLACES = {
     "as_reward": "seqgan.rewards.adapters.functions",
     "as_trl": "seqgan.rewards.adapters.trl",
     "check_reward": "seqgan.rewards.conformance",
-    "dense_reward": "seqgan.learning.environments",
-    "evaluate": "seqgan.commands.notebook",
-    "load": "seqgan.commands.notebook",
+    "dense_reward": "seqgan.learning.dense_rewards",
+    "evaluate": "seqgan.commands.run",
+    "load": "seqgan.commands.run",
     "losses": "seqgan.functional.losses",
     "make_env": "seqgan.learning.environments",
     "presets": "seqgan.training.presets",
     "rollouts": "seqgan.learning.rollouts",
-    "sample": "seqgan.commands.notebook",
+    "sample": "seqgan.commands.run",
     "train": "seqgan.commands.notebook",
 }
 

@@ -19,6 +19,8 @@ OF_A_ROW = ("text", "token_ids", "prompt")
 OF_A_BATCH = ("texts", "prompts", "completions", "completion_ids", "tokens", "mask", "sequences")
 # Beside `lengths`, tokens, mask and prompts are NumPy arrays of ids.
 OF_ARRAYS = ("tokens", "lengths", "mask", "prompts", "texts", "completions", "completion_ids")
+# Nobody can give these who has only texts.
+OF_IDS = ("token_ids", "completion_ids", "tokens", "mask", "lengths", "sequences")
 # Tensors, or things of them, without `lengths`.
 OF_TENSORS = ("tokens", "mask", "sequences")
 REPORTING = ("trainer_state", "log_metric", "log_extra")
@@ -73,6 +75,11 @@ class Signature:
     def tensors(self) -> bool:
         """True for a function that takes tensors, which exist where PyTorch does."""
         return not self.arrays and any(name in OF_TENSORS for name in (*self.places, *self.names))
+
+    @property
+    def ids(self) -> bool:
+        """True for a function that takes token ids, or that may take them by `**kwargs`."""
+        return self.everything or any(name in OF_IDS for name in (*self.places, *self.names))
 
     @property
     def offered(self) -> tuple[str, ...]:

@@ -1,200 +1,43 @@
-"""Runs from Python, in a few words: train, load, sample, evaluate.
+"""Training from Python, in a few words.
 
 The command line does the same with a folder, a report and wandb for each run; here a run lives in
 memory unless `output` names its folder.
 """
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from seqgan.data.sequences import Sequences
-from seqgan.data.vocabulary import Vocabulary
-from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
-from seqgan.models.generators.base import Generator
-from seqgan.models.sampling import Sampling
-from seqgan.models.sampling import sample as draw
-from seqgan.report.shown_summary import Summary, results_html
+from seqgan.commands.given import SETTINGS, configuration
+from seqgan.commands.run import Run
 from seqgan.report.summary import ending, results_dict
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardModel
 from seqgan.system.devices import check_device
 from seqgan.system.errors import ConfigurationError
-from seqgan.tasks.base import Task, prompts_of
+from seqgan.tasks.base import Task
 from seqgan.tasks.files.text import task_of_texts
 from seqgan.tracking.base import MemoryTracker, Tracker, Trackers
-from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.tracking.table import MetricTable
-from seqgan.training.final import Result, final_evaluation
+from seqgan.training.final import final_evaluation
 from seqgan.training.identity import identity_of
 from seqgan.training.presets import PRESETS, with_beside
-from seqgan.training.run_folders import RunFolder, create_run, lock_run
-from seqgan.training.run_results import read_results, save_results
+from seqgan.training.run_folders import create_run, lock_run
+from seqgan.training.run_results import save_results
 from seqgan.training.run_trackers import check_trackers, make_trackers
-from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import built, kind_of
-from seqgan.training.start import make_measures, make_players, trainer_for
-from seqgan.training.trust import MEASURING
-
-
-@dataclass(frozen=True, repr=False)
-class Run:
-    """A generator that was trained, and the record of its training.
-
-    Args:
-        config: the settings.
-        generator: the generator after training.
-        vocabulary: its words.
-        max_length: tokens of the longest text.
-        metrics: the logged metrics in their order, a row for each time of logging.
-        task: the real texts; None where the run was loaded, until they are needed.
-        result: the final evaluation; None for a run that was loaded.
-        folder: the run's folder; None for one in memory.
-    """
-
-    config: TrainConfig
-    generator: Generator
-    vocabulary: Vocabulary
-    max_length: int
-    metrics: MetricTable
-    task: Task | None = None
-    result: Result | None = None
-    folder: Path | None = None
-
-    def __repr__(self) -> str:
-        place = "in memory" if self.folder is None else str(self.folder)
-        return (
-            f"<run {place}: {type(self.generator).__name__} of {len(self.vocabulary.words)} words,"
-            f" texts of at most {self.max_length} tokens, {self.metrics!r}>"
-        )
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the run in a line, its final evaluation where it has one, some texts."""
-        results = self._results()
-        ended = "" if results is None else results_html(results)
-        texts = "".join(f"<li>{html.escape(text)}</li>" for text in self.sample(5))
-        return f"<p>{html.escape(repr(self))}</p>{ended}<p>Some texts:</p><ul>{texts}</ul>"
-
-    def sample(
-        self,
-        n: int = 10,
-        prompts: Sequence[str] = (),
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        """Draws texts, without the unknown word; the same seed gives the same texts.
-
-        Args:
-            n: texts; with `prompts` as many of each.
-            prompts: contexts to go on from. A run whose texts have prompts takes held-out ones of
-                its task where none are given.
-
-        Raises:
-            ConfigurationError: prompts for a run without, or a setting out of its range.
-        """
-        rng = torch.Generator().manual_seed(seed)
-        contexts = self._contexts(n, prompts, rng)
-        unknown = self.vocabulary.unk_id
-        texts = draw(
-            self.generator,
-            self.vocabulary,
-            n if contexts is None else len(contexts),
-            self.max_length,
-            rng,
-            Sampling(temperature, top_k, top_p),
-            contexts,
-            None if unknown is None else torch.tensor([unknown]),
-        )
-        return texts.texts
-
-    def evaluate(self, n: int = 1000, temperature: float = 1.0, seed: int = 0) -> dict[str, float]:
-        """Measures the generator on n samples and the task's held-out texts.
-
-        Returns:
-            Metrics by the names of the metric list, and measures of your own as `user/<name>`.
-        """
-        task, settings = self._task(), self.config.evaluation
-        compared = None
-        if judged_as_texts(task):
-            compared = text_measures(task, settings.embeddings, settings.mauve, settings.toxicity)
-        measured = measure(
-            self.generator,
-            task,
-            n,
-            settings.num_heldout,
-            torch.Generator().manual_seed(seed),
-            None if temperature == 1.0 else Sampling(temperature),
-            self.config.device,
-            compared,
-            make_measures(self.config),
-        )
-        return dict(measured.metrics)
-
-    def summary(self) -> Summary:
-        """The table and the sentences of the final evaluation, as `seqgan train` prints them.
-
-        Returns:
-            A string; a notebook shows it as a table.
-
-        Raises:
-            ConfigurationError: the run in the folder has not come to its end.
-        """
-        results = self._results()
-        if results is None:
-            raise ConfigurationError(
-                f"{self.folder} has no results.json, so the run has not come to its end,"
-                " and there is no summary"
-            )
-        return Summary.of(results)
-
-    def _results(self) -> Mapping[str, Any] | None:
-        """The final evaluation; None of a run that has not come to its end."""
-        if self.result is not None:
-            return results_dict(self.result)
-        if self.folder is not None and RunFolder(self.folder).results.is_file():
-            return read_results(RunFolder(self.folder))
-        return None
-
-    def _task(self) -> Task:
-        if self.task is not None:
-            return self.task
-        if self.folder is None:
-            return self.config.task.build(self.config.generator)
-        folder = RunFolder(self.folder)
-        config = usable(folder, self.config, ("task",))
-        task = config.task.build(config.generator)
-        check_task(folder, task)
-        return task
-
-    def _contexts(self, n: int, prompts: Sequence[str], rng: torch.Generator) -> Sequences | None:
-        if prompts:
-            encode = getattr(self.config.task, "encode_prompts", None)
-            if encode is None:
-                raise ConfigurationError(
-                    "the task of this run reads no prompts (encode_prompts), as the task"
-                    " prompts does"
-                )
-            rows = torch.arange(len(prompts)).repeat_interleave(n)
-            encoded: Sequences = encode(prompts, self.vocabulary, self.config.generator)
-            return encoded.select(rows).to(self.config.device)
-        if self.task is None and not hasattr(self.config.task, "encode_prompts"):
-            return None
-        return prompts_of(self._task(), "test", n, rng, self.config.device)
+from seqgan.training.start import make_players, trainer_for
 
 
 def train(
-    settings: str | TrainConfig = "captions",
+    settings: str | Path | Sequence[str] | TrainConfig = "captions",
     *,
-    task: Task | Sequence[str] | None = None,
+    task: Task | str | Path | Sequence[str] | None = None,
     reward: RewardModel | Callable[..., Any] | str | Sequence[str] | None = None,
     tracker: Tracker | None = None,
     progress: bool = True,
@@ -204,10 +47,10 @@ def train(
     """Trains a generator: maximum likelihood, then the game.
 
     Args:
-        settings: the name of a preset, or settings of your own. A preset has other values beside a
-            pretrained `generator=`, as on the command line; settings of your own are taken as they
-            are.
-        task: real texts, as a task or as strings; None for the task of the settings.
+        settings: a list of texts, a file of texts or of settings, the name of a preset, or settings
+            of your own. Texts, a file of them and a preset have other values beside a pretrained
+            `generator=`, as on the command line; other settings are taken as they are.
+        task: real texts, as a task, as strings or as a file; None for the task of the settings.
         reward: a function of a text, any reward, or names as `--reward` takes them; None for the
             rewards of the settings.
         tracker: one of your own, where metrics go besides the run's record.
@@ -225,14 +68,13 @@ def train(
         RewardError: the reward failed.
         DivergedError: a loss is not finite.
     """
-    if isinstance(settings, str) and settings not in PRESETS:
-        raise ConfigurationError(
-            f"unknown preset {settings!r}; it must be one of {', '.join(PRESETS)}"
-        )
-    config = PRESETS[settings]() if isinstance(settings, str) else settings
-    if isinstance(settings, str):
-        generator = changes.get("generator", config.generator)
-        config, _ = with_beside(config, kind_of("generator", generator))
+    if isinstance(task, str | Path):
+        task, changes = None, changes | {"task.path": str(task)}
+    if isinstance(settings, Sequence) and not isinstance(settings, str):
+        if task is not None:
+            raise ConfigurationError("texts are given twice, in front and as task")
+        settings, task = "text", settings
+    config = _named(str(settings), changes) if isinstance(settings, str | Path) else settings
     # The default is the command line's.
     others = config.trackers if config.trackers != TrainConfig().trackers else ()
     named = changes.get("trackers", others)
@@ -240,15 +82,21 @@ def train(
     config = config.with_(**changes | {"trackers": named})
     if config.trackers and not str(output):
         raise ConfigurationError(
-            f"trackers is {config.trackers}, which write into a run's folder, but output is empty"
+            f"{' and '.join(config.trackers)} write into a run's folder, but output is empty;"
+            ' name a new folder, as output="runs/mine"'
         )
     if isinstance(reward, str | Sequence):
         config = config.with_(reward=(reward,) if isinstance(reward, str) else tuple(reward))
         reward = None
-    if str(output) and not (task is None and reward is None):
+    if str(output) and task is not None:
         raise ConfigurationError(
-            "task and rewards are objects, but a run with an output must name them in its"
-            " settings (task, reward)"
+            "the texts are objects of Python, but a run in a folder has them in a file, which its"
+            ' settings name: seqgan.train("texts.txt", output=...)'
+        )
+    if str(output) and reward is not None:
+        raise ConfigurationError(
+            "the reward is an object of Python, but a run in a folder has it in a file or a module,"
+            ' which its settings name: reward="./my_reward.py:FUNCTION"'
         )
     check_trackers(config)
     check_device(config.device)
@@ -303,60 +151,21 @@ def train(
     )
 
 
-def load(folder: str | Path, device: str | None = None, trust_run_code: bool = False) -> Run:
-    """A run that the command line or `train` left in a folder, as of its newest checkpoint.
+def _named(name: str, changes: Mapping[str, Any]) -> TrainConfig:
+    """The settings of a preset or a file, as `seqgan train` finds them.
 
     Args:
-        device: where it computes; None for the run's device, or for one that this machine has.
-        trust_run_code: runs the files and modules of Python that the run's settings name: its
-            task, its networks, its measures. False refuses a run that names any.
+        changes: those of the task may say which columns of a file are meant.
 
     Raises:
-        ConfigurationError: the folder is no run, this machine lacks the device, or the run names
-            code and is not trusted.
-        CheckpointError: there is no intact checkpoint.
+        SeqganError: there is none of this name.
     """
-    place, config = open_run(Path(folder).expanduser(), trust_run_code, MEASURING)
-    config = usable(place, config, GENERATOR, device)
-    trained = load_generator(place, config)
-    metrics = MetricTable(list(read_rows(place.path / "metrics.jsonl")))
-    return Run(
-        config,
-        trained.generator,
-        trained.vocabulary,
-        trained.max_length,
-        metrics,
-        folder=place.path,
-    )
-
-
-def sample(
-    run: Run | str | Path,
-    n: int = 10,
-    device: str | None = None,
-    trust_run_code: bool = False,
-    **settings: Any,
-) -> list[str]:
-    """Draws texts from a run, or from the run in a folder; see `Run.sample` and `load`."""
-    return _opened(run, device, trust_run_code).sample(n, **settings)
-
-
-def evaluate(
-    run: Run | str | Path,
-    n: int = 1000,
-    device: str | None = None,
-    trust_run_code: bool = False,
-    **settings: Any,
-) -> dict[str, float]:
-    """Measures a run, or the run in a folder; see `Run.evaluate` and `load`."""
-    return _opened(run, device, trust_run_code).evaluate(n, **settings)
-
-
-def _opened(run: Run | str | Path, device: str | None, trust_run_code: bool) -> Run:
-    if not isinstance(run, Run):
-        return load(run, device, trust_run_code)
-    if device is not None:
-        raise ConfigurationError(
-            f"device is {device!r}, but the run is loaded already: device goes with a run's folder"
-        )
-    return run
+    of_task = [
+        f"--{setting.replace('_', '-')}={value}"
+        for setting, value in changes.items()
+        if setting.startswith("task.") and isinstance(value, str)
+    ]
+    config = PRESETS[name]() if name in PRESETS else configuration([name, *of_task])
+    if name.lower().endswith(SETTINGS):
+        return config
+    return with_beside(config, kind_of("generator", changes.get("generator", config.generator)))[0]

@@ -108,3 +108,50 @@ def test_a_run_in_a_folder_is_loaded_again(tmp_path) -> None:
     assert "nll_heldout" in run.summary()
     assert list(loaded.metrics) == list(run.metrics)
     assert loaded.evaluate(20, seed=1) == run.evaluate(20, seed=1)
+
+
+def test_a_list_of_texts_or_a_file_is_enough(tmp_path, monkeypatch) -> None:
+    (tmp_path / "texts.csv").write_text("caption,source\na dog,x\na cat,y\n", encoding="utf-8")
+    started: list[seqgan.TrainConfig] = []
+
+    def starts(config, task, rng, rewards):
+        started.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqgan.commands.notebook.make_players", starts)
+    texts = [f"the {a} {b}" for a in ("dog", "cat", "bird") for b in ("runs", "sleeps")]
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    for call in (
+        lambda: seqgan.train(texts),
+        lambda: seqgan.train(tmp_path / "texts.txt"),
+        lambda: seqgan.train("text", task=tmp_path / "texts.txt"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    assert [config.task.kind for config in started] == ["text"] * 3
+    assert [config.task.path for config in started] == ["", *[str(tmp_path / "texts.txt")] * 2]
+
+
+def test_a_file_with_columns_is_read_by_the_column_that_is_named(tmp_path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("caption,source\na dog,x\na cat,y\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"has the columns 'caption', 'source', but none is"):
+        seqgan.train(path)
+    with pytest.raises(ValueError, match=r"texts.csv has 2 distinct texts"):
+        seqgan.train(path, **{"task.column": "caption"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"settings": "capitons"}, "unknown preset 'capitons'; did you mean captions"),
+        ({"settings": "none.txt"}, "cannot read none.txt: no such file"),
+        ({"settings": ["a b"], "task": ["a b"]}, "texts are given twice, in front and as task"),
+        ({"settings": ["a"], "output": "x"}, r'in a file, .*: seqgan.train\("texts.txt", output='),
+        ({"reward": len, "output": "x"}, 'reward="./my_reward.py:FUNCTION"'),
+        ({"trackers": "csv"}, 'csv write into a run.s folder, .* output="runs/mine"'),
+    ],
+)
+def test_training_says_what_is_wrong_with_what_it_is_given(arguments, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        seqgan.train(**arguments)

@@ -23,7 +23,7 @@ from toys import (
 )
 
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.learning.environments import MonteCarloReward, VectorMonteCarloReward, dense_reward
+from seqgan.learning.dense_rewards import MonteCarloReward, VectorMonteCarloReward, dense_reward
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.rewards.adapters.environment import as_env_reward

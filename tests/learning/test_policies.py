@@ -10,7 +10,8 @@ from toys import TableGenerator
 
 import seqgan
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.learning.environments import dense_reward, make_env
+from seqgan.learning.dense_rewards import dense_reward
+from seqgan.learning.environments import make_env
 from seqgan.system.errors import ConfigurationError
 from seqgan_envs import TextGenerationEnv
 

@@ -186,10 +186,41 @@ def test_without_a_vocabulary_the_ids_are_trls() -> None:
     assert own.texts == ["Nine", "", "five"]
     assert own.prompt_texts == ["p", "q", "r"]
     assert own.prompts is None
-    with pytest.raises(
-        RewardError, match="there are no completion_ids, which are needed without a vocabulary"
-    ):
+    with pytest.raises(RewardError, match="there are neither completion_ids nor a vocabulary"):
         as_trl(ConstantReward())(["p"], ["c"])
+
+
+def about_text(text):
+    return len(text)
+
+
+def about_prompts(completions, prompts):
+    return [len(text) + len(prompt) for text, prompt in zip(completions, prompts, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("reward", "expected"),
+    [(about_text, [5.0, 0.0]), (about_prompts, [5.0, 0.0]), ("regex('d.g')", [1.0, 0.0])],
+)
+def test_called_by_hand_a_reward_of_text_needs_the_text_alone(reward, expected) -> None:
+    assert as_trl(reward)(completions=["a dog", ""]) == expected
+
+
+def test_prompts_go_to_a_reward_that_is_called_by_hand() -> None:
+    assert as_trl(about_prompts)(prompts=["xy"], completions=["a dog"]) == [7.0]
+
+
+@pytest.mark.parametrize(
+    "reward", [lambda token_ids: 1.0, lambda texts, **kwargs: [1.0], lambda text, token_ids: 1.0]
+)
+def test_a_reward_that_may_read_ids_is_given_no_false_ones(reward) -> None:
+    with pytest.raises(RewardError, match="it may read token ids"):
+        as_trl(reward)(completions=["a dog"])
+
+
+def test_called_without_completions_it_says_what_it_needs() -> None:
+    with pytest.raises(TypeError, match=r'about_text needs completions: .*completions=\["..."\]'):
+        as_trl(about_text)(["a dog"])
 
 
 def test_with_a_vocabulary_ids_are_not_needed() -> None:

@@ -111,6 +111,11 @@ class FunctionReward(AskedFunction, Reward):
         self.name = name_of(function) if name is None else name
         self.vocabulary = vocabulary
 
+    @property
+    def reads_ids(self) -> bool:
+        """False for a function of texts and columns alone."""
+        return self.signature.ids
+
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
         """(batch,) or (batch, time) rewards; the sum of the heads, where there are several."""
         answers, scores = self._answers(sequences)

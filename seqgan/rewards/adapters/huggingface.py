@@ -47,6 +47,8 @@ class ClassifierReward(Reward):
         ConfigurationError: the classifier has no such label, or a number breaks its rule.
     """
 
+    reads_ids = False
+
     def __init__(
         self,
         folder: str | Path,

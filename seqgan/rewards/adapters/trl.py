@@ -18,6 +18,7 @@ from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.rewards.adapters.coding import Coding, Message, TokenizerCoding, coding_of
+from seqgan.rewards.adapters.finding import find_reward
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.base import RewardError, RewardModel, returns
 from seqgan.system.errors import ConfigurationError
@@ -46,13 +47,17 @@ class TrlFunction:
     `prompt_texts` are TRL's own, and the data set's columns come along. (A `DiscriminatorReward`
     reads texts as the vocabulary spells them, since it is trained on real texts of that spelling.)
 
+    Called by hand, a reward that reads text alone needs no `prompts` and no `completion_ids`:
+    `as_trl(reward)(completions=["a dog runs"])`.
+
     An empty completion is read as a lone eos. The reward does not apply to a completion without
     any token, not even an eos. Words of a prompt that the vocabulary lacks (say a start symbol) are
     left out: a prompt is context, and is not judged.
 
     Args:
         reward: judges finished completions: a reward model, or a function or a module, of which
-            `as_reward` makes one. `__name__`, which TRL logs, is its name.
+            `as_reward` makes one, or a name as `--reward` takes it. `__name__`, which TRL logs, is
+            its name.
         vocabulary: the reward model's, if it reads numbers and not texts.
         max_length: tokens that are judged at most, eos included, and the width of each batch; by
             default a batch is as wide as its longest row.
@@ -74,7 +79,7 @@ class TrlFunction:
 
     def __init__(
         self,
-        reward: RewardModel | Callable[..., Any],
+        reward: RewardModel | Callable[..., Any] | str,
         vocabulary: Vocabulary | None = None,
         max_length: int | None = None,
         remember: int = 0,
@@ -91,6 +96,8 @@ class TrlFunction:
             raise ConfigurationError(f"max_length is {max_length}, but must be at least 1")
         if remember < 0:
             raise ConfigurationError(f"remember is {remember}, but must be at least 0")
+        if isinstance(reward, str):
+            reward = find_reward(reward, device=str(device))
         self.reward_model = as_reward(reward)
         self.__name__ = self.reward_model.name
         self.vocabulary = vocabulary
@@ -108,21 +115,26 @@ class TrlFunction:
 
     def __call__(
         self,
-        prompts: Sequence[Text],
-        completions: Sequence[Text],
+        prompts: Sequence[Text] | None = None,
+        completions: Sequence[Text] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
         **columns: Any,
     ) -> list[float | None]:
         """Returns one reward a completion, None where it does not apply.
 
         Args:
+            prompts: one for each completion; None for none.
             columns: TRL's other arguments. The reward sees the lists among them that have an entry
                 for each completion.
 
         Raises:
-            RewardError: a completion has a word that the vocabulary lacks; there are neither a
-                vocabulary nor token ids; the reward model failed.
+            TypeError: there are no completions.
+            RewardError: a completion has a word that the vocabulary lacks; the reward reads ids,
+                and there are neither a vocabulary nor token ids; the reward model failed.
         """
+        if completions is None:
+            raise TypeError(f'{self.__name__} needs completions: call it with completions=["..."]')
+        prompts = [""] * len(completions) if prompts is None else prompts
         log_metric = columns.get("log_metric")
         if log_metric is not None:
             for name, value in self.metrics.items():
@@ -198,10 +210,13 @@ class TrlFunction:
     def _ids(self, index: int, text: str, emitted: list[int] | None) -> list[int]:
         """Returns the ids of one completion that the reward model reads; there may be none."""
         if self.vocabulary is None:
+            if emitted is None and not getattr(self.reward_model, "reads_ids", True):
+                return [0]  # in place of ids that nobody reads
             if emitted is None:
                 raise RewardError(
                     self.__name__,
-                    "there are no completion_ids, which are needed without a vocabulary",
+                    "it may read token ids, but there are neither completion_ids nor a vocabulary"
+                    " to make them of the text",
                     index,
                 )
             return emitted[: self.max_length]

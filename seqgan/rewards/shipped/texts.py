@@ -21,6 +21,8 @@ from seqgan.tasks.files.text_files import file_lines
 class TextReward(Reward):
     """Base class of rewards that read only the text, each text by itself."""
 
+    reads_ids = False
+
     @abstractmethod
     def judge(self, texts: Sequence[str]) -> list[float]:
         """Returns the reward of each text; NaN if it does not apply to the text."""
