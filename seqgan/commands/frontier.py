@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
+from seqgan.commands.sampler_flags import BETAS, add_sampler, sampler_settings
 from seqgan.system.checks import Samples, Seed, Temperature, TopP
 from seqgan.system.errors import SeqganError
 from seqgan.system.files import writing
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from seqgan.evaluation.planes.points import Panel
 
 SUFFIXES = (".png", ".pdf", ".svg")
+KNOBS = ("temperature", "top_p", "beta")  # columns that name a point
 
 
 def run(given: list[str]) -> int:
@@ -33,6 +35,7 @@ def run(given: list[str]) -> int:
     from seqgan.report import frontiers
     from seqgan.report.charts import plain_style
     from seqgan.report.frontier_chart import frontier_figure
+    from seqgan.report.frontier_runs import common_task, open_runs, with_samplers
     from seqgan.system.memory import bound_cached_shapes, keep_freed_memory
     from seqgan.tasks.base import needs_texts
     from seqgan.tracking.progress import Progress
@@ -45,37 +48,51 @@ def run(given: list[str]) -> int:
         samplings = [Sampling(temperature) for temperature in sorted(set(options.temperatures))]
         cuts = [Sampling(top_p=top_p) for top_p in sorted(set(options.top_p))]
         samplings += [sampling for sampling in cuts if sampling not in samplings]
-        opened = frontiers.open_runs(options.runs, options.device, options.trust_run_code)
+        opened = open_runs(options.runs, options.device, options.trust_run_code)
         _check_writable(picture, table, new=options.output is not None)
-        task = frontiers.common_task(opened)
+        task = common_task(opened)
         needs_texts(task, "the frontier", f"seqgan evaluate {options.runs[0]} has what is known")
         planes = panels(task, options.n, truncated=any(cut.top_p < 1 for cut in cuts))
+        betas = sorted(set(options.betas or BETAS))
+        if options.settings is not None:
+            opened = [
+                with_samplers(
+                    one, options.settings, task, options.n, options.seed, options.trust_run_code
+                )
+                for one in opened
+            ]
         published = [] if options.points is None else read_points(options.points, planes)
     except SeqganError as error:
         raise InputError(str(error)) from error
     with Progress() as progress:
         runs = [
             frontiers.measure_run(
-                one, task, samplings, options.n, (options.seed, index), planes, progress
+                one, task, samplings, options.n, (options.seed, index), planes, progress, betas
             )
             for index, one in enumerate(opened)
         ]
-    judged = [frontiers.judge_runs(runs, panel, options.seed) for panel in planes]
+    compared = frontiers.judged_generators(runs)
+    judged = [
+        frontiers.judge_runs(runs, panel, options.seed, which)
+        for panel in planes
+        for which in compared
+    ]
     rows = frontiers.point_rows(runs)
     drawn = [
         (
-            judgement.panel,
-            frontiers.series(runs, judgement.panel, published),
-            frontiers.heading(judgement),
+            panel,
+            frontiers.series(runs, panel, published),
+            "\n".join(frontiers.heading(one) for one in judged if one.panel == panel),
         )
-        for judgement in judged
+        for panel in planes
     ]
     with matplotlib.rc_context(plain_style()), writing(picture) as temporary:
         kind = picture.suffix.removeprefix(".")
         frontier_figure(drawn).savefig(temporary, dpi=130, format=kind)
     _write(table, rows)
     sentences = [sentence for judgement in judged for sentence in frontiers.sentences(judgement)]
-    if not any(one.played for one in runs):
+    sentences += frontiers.untold(runs, planes[0])
+    if not compared:
         sentences = ["No run has played the game: the curves are MLE's, and there is no verdict."]
     if options.json:
         verdicts = [row for judgement in judged for row in frontiers.verdict_rows(judgement)]
@@ -97,6 +114,7 @@ def _options(given: list[str]) -> argparse.Namespace:
         examples=(
             "seqgan frontier runs/captions",
             "seqgan frontier runs/seed1 runs/seed2 runs/seed3 --temperatures 1 0.8 0.6",
+            "seqgan frontier runs/captions --sampler resample",
         ),
     )
     parser.add_argument("runs", type=given_path, nargs="+", metavar="run", help="folders of runs")
@@ -130,9 +148,11 @@ def _options(given: list[str]) -> argparse.Namespace:
         "--seed", type=number(Seed), default=0, help="the same seed, the same points (0)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    add_sampler(parser, curve=True)
     add_device(parser)
     add_trust(parser)
     options = parser.parse_all(given)
+    options.settings = sampler_settings(options, {})
     if len(set(options.temperatures)) < 2:
         spelt = " ".join(f"{temperature:g}" for temperature in options.temperatures)
         raise InputError(f"--temperatures is {spelt}, but must have at least two different ones")
@@ -172,18 +192,20 @@ def _lines(rows: Sequence[dict[str, Any]], planes: Sequence["Panel"], stream: An
     axes = [axis for plane in planes for axis in (plane.quality, plane.diversity)]
     better = {axis.name: "max" if axis.higher_is_better else "min" for axis in axes}
     heads = {name: f"{name} {arrow(better.get(name, ''), stream)}".rstrip() for name in rows[0]}
-    keys = ["temperature"]
-    if any(row["top_p"] < 1 for row in rows):
-        keys.append("top_p")
-    named = [*keys, *(name for name in heads if name not in ("model", "temperature", "top_p"))]
-    cells = [[heads[name] for name in named]]
-    cells += [[_cell(row[name]) for name in named] for row in rows]
-    width = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells = [[cell.rjust(size) for cell, size in zip(row, width, strict=True)] for row in cells]
+    by = ["temperature", *(["top_p"] if any(row["top_p"] < 1 for row in rows) else [])]
+    named = [name for name in heads if name not in ("model", *KNOBS)]
+    widths = {
+        name: max(len(heads[name]), *(len(_cell(row[name])) for row in rows)) for name in named
+    }
+    widths |= dict.fromkeys(KNOBS, len(KNOBS[0]))
     lines: list[str] = []
     for model in dict.fromkeys(row["model"] for row in rows):
-        chosen = [line for row, line in zip(rows, cells[1:], strict=True) if row["model"] == model]
-        table = aligned([cells[0], *chosen], keys=len(keys), columns=columns_of(stream))
+        chosen = [row for row in rows if row["model"] == model]
+        keys = ["beta"] if any(row.get("beta") is not None for row in chosen) else by
+        shown = [*keys, *named]
+        cells = [heads, *({name: _cell(row[name]) for name in shown} for row in chosen)]
+        padded = [[line[name].rjust(widths[name]) for name in shown] for line in cells]
+        table = aligned(padded, keys=len(keys), columns=columns_of(stream))
         lines += [*([""] if lines else []), model, *table]
     return lines
 

@@ -5,7 +5,7 @@ anew, with the proposals behind it, wherever a bootstrap asks for the noise of a
 its texts are weighted means over all proposals, which are less noisy than means over those drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +111,7 @@ def measure_tilted_point(
     heldout: Sequences,
     num_samples: int,
     rng: torch.Generator,
-    planes: list[Panel],
+    planes: Sequence[Panel],
 ) -> Point:
     """Draws texts and measures the axes of the planes; the point's knob is the sampler's beta.
 

@@ -4,7 +4,7 @@ The curve of the MLE generator over temperatures, all that it dominates shaded, 
 compared with it: a run's own curve, published points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,14 +18,15 @@ from seqgan.evaluation.axes import Axis
 from seqgan.evaluation.planes.curves import Line, envelope, reach
 from seqgan.evaluation.planes.points import Panel, Point, curves_of
 from seqgan.evaluation.planes.published import PublishedCurve
-from seqgan.report.charts import BLUE, GREY, ORANGE, drawable_name
+from seqgan.report.charts import BLUE, GREEN, GREY, ORANGE, drawable_name
 
-Kind = Literal["control", "run", "published"]
+Kind = Literal["control", "run", "tilted", "published"]
+
+COLOURS: Mapping[Kind, str] = {"control": BLUE, "run": ORANGE, "tilted": GREEN}
 
 RUN_MARKERS = "osD^vPX"
 # Okabe and Ito's other colours, each with a mark of its own.
 PUBLISHED_STYLES = (
-    ("#009E73", "^"),
     ("#CC79A7", "s"),
     ("#E69F00", "D"),
     ("#000000", "x"),
@@ -33,6 +34,7 @@ PUBLISHED_STYLES = (
     (GREY, "P"),
     ("#8C6D31", "*"),
     ("#332288", "<"),
+    ("#AA4499", "^"),
 )
 SHADE = 0.16  # opacity of what a control dominates
 MARGIN = 0.06  # of the axes around the points
@@ -62,7 +64,7 @@ class Series:
 def generator_series(
     label: str, kind: Kind, points: Sequence[Point], panel: Panel, number: int = 0
 ) -> list[Series]:
-    """The curves of a generator's points that a plane can show, over temperatures and top-p."""
+    """The curves of a generator's points that a plane can show, one over each knob."""
     curves = []
     for curve in curves_of(points, panel):
         cut = any(point.knob.name == "top_p" for point in curve)
@@ -81,7 +83,9 @@ def generator_series(
 
 
 def _note(point: Point, cut: bool) -> str:
-    """Beside a point: its temperature, or its top-p; none where a curve over top-p ends."""
+    """Beside a point: its temperature, top-p or beta; none where a curve over top-p ends."""
+    if point.knob.name == "beta":
+        return f"β {point.knob.value:g}"
     if not cut:
         return f"{point.knob.value:g}"
     return f"p {point.knob.value:g}" if point.knob.name == "top_p" else ""
@@ -114,13 +118,13 @@ def draw_frontier(axes: Axes, panel: Panel, series: Sequence[Series]) -> int:
         of_run = [one for one in controls if one.number == number]
         _shade(axes, panel, of_run, SHADE / len(numbers))
     for one in own:
-        colour = BLUE if one.kind == "control" else ORANGE
+        colour = COLOURS[one.kind]
         axes.plot(
             one.quality,
             one.diversity,
             color=colour,
             markerfacecolor="white" if one.hollow else colour,
-            linestyle="-" if one.kind == "control" else "--",
+            linestyle={"control": "-", "run": "--", "tilted": "-."}[one.kind],
             marker=RUN_MARKERS[one.number % len(RUN_MARKERS)],
             markersize=5,
             label=drawable_name(one.label),
@@ -257,7 +261,7 @@ def _annotate(axes: Axes, series: Sequence[Series]) -> None:
                     ha="center",
                     va="center",
                     fontsize=LABEL_SIZE,
-                    color=BLUE if one.kind == "control" else ORANGE,
+                    color=COLOURS[one.kind],
                     path_effects=[withStroke(linewidth=2, foreground="white")],
                     zorder=4,
                 )

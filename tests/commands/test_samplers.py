@@ -24,7 +24,7 @@ from seqgan.training.run_folders import create_run
 from seqgan.training.settings import DiscriminatorTrainingConfig, EvaluationConfig, TrainConfig
 
 LONG = "length(12)"  # a shipped reward: how near 12 words a text is
-RARE = 'regex("^(dog|cat) (dog|cat)")'  # a text in a hundred, of an untrained generator
+RARE = 'regex("^dog (dog|cat)")'  # a text in a hundred, of an untrained generator
 Out = pytest.CaptureFixture[str]
 
 
@@ -227,6 +227,42 @@ def test_an_evaluation_says_why_no_likelihood_is_known(played: Path, capfd: Out)
     said = capfd.readouterr().out
     assert "too few to trust log Z" in said
     assert "nll_heldout" not in said
+
+
+# `seqgan frontier`.
+
+
+@pytest.mark.slow
+def test_a_curve_over_beta_stands_beside_that_over_temperatures(
+    played: Path, tmp_path: Path, capfd: Out
+) -> None:
+    picture = tmp_path / "plane.png"
+    given = ["-n", "200", "--temperatures", "1", "0.7", "--output", picture]
+    tilt = ["--tilt", RARE, "--betas", "0.02", "10", "5"]
+    capfd.readouterr()
+    assert run("frontier", played, *given, *tilt, "--json") == 0
+    found = json.loads(capfd.readouterr().out)
+    tilted = [row for row in found["points"] if row["model"] == "played: MLE, resampled"]
+    assert [row["beta"] for row in tilted] == [0.02, 5, 10]
+    assert [row["nll_heldout"] is None for row in tilted] == [True, False, False]
+    assert {row["beta"] for row in found["points"] if row not in tilted} == {None}
+    (verdict, _) = found["verdicts"]
+    assert verdict["generator"] == "MLE, resampled"
+    assert found["sentences"][0].startswith("played: MLE, resampled ")
+    assert "has no held-out NLL at beta 0.02: too few proposals count" in found["sentences"][-1]
+    assert picture.stat().st_size > 10_000
+    header = picture.with_suffix(".csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header.startswith("model,temperature,top_p,beta,")
+    picture.unlink()
+    picture.with_suffix(".csv").unlink()
+    assert run("frontier", played, *given, *tilt) == 0
+    table = capfd.readouterr().out
+    assert "played: MLE, resampled\n       beta  " in table
+
+
+def test_best_of_n_has_no_curve(played: Path, capfd: Out) -> None:
+    assert run("frontier", played, "--sampler", "best-of") == 2
+    assert "--sampler best-of has no held-out likelihood" in capfd.readouterr().err
 
 
 # What does not go together.

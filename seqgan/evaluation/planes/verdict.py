@@ -173,11 +173,11 @@ def best_point(
     return max(within or shown, key=gain)
 
 
-def mean_sentence(standing: MeanStanding, panel: Panel) -> str:
+def mean_sentence(standing: MeanStanding, panel: Panel, subject: str = "the game") -> str:
     """A sentence about the mean over runs that differ in their seed alone, with its interval."""
     axis = panel.diversity
     return (
-        f"Over {standing.num_runs} runs the game is {PLACES[standing.place]}: the mean difference"
+        f"Over {standing.num_runs} runs {subject} is {PLACES[standing.place]}: the mean difference"
         f" of {axis.title} is {_difference(axis, standing.difference)} ({axis.unit}; 95% interval"
         f" {_interval(axis, standing.interval)} by Student's t over runs; {_better(axis)})."
     )
