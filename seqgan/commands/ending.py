@@ -46,16 +46,22 @@ def present(folder: "RunFolder", results: Mapping[str, Any], record: Path | None
 
 
 def next_steps(folder: "RunFolder", results: Mapping[str, Any]) -> list[str]:
-    """Commands for a finished run, and the page to look at."""
+    """Commands for a finished run, and the page to look at.
+
+    Without a game its texts come from the start and the discriminator together.
+    """
     from seqgan.training.config_files import read_settings
     from seqgan.training.trust import FLAG, code_in_settings
 
     run = shlex.quote(str(folder.path))
     flag = f" {FLAG}" if code_in_settings(read_settings(folder.config), ()) else ""
+    about = results.get("about", {})
+    without_game = about.get("adversary") and not about.get("played", True)
+    sampler = " --sampler resample" if without_game and "resampled" in results else ""
     compared = "eval/nll_heldout" in results["final"]  # with real texts
     return [
-        f"seqgan sample {run}{flag}",
-        *[f"seqgan frontier {run}{flag}"] * compared,
+        f"seqgan sample {run}{flag}{sampler}",
+        *[f"seqgan frontier {run}{flag}{sampler}"] * compared,
         opening(folder.page),
     ]
 

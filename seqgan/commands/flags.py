@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, take, unknown_flag
-from seqgan.commands.short_names import ELSEWHERE, MODEL, SHORT
+from seqgan.commands.short_names import ELSEWHERE, MODEL, ONLY_ADVERSARY, SHORT
 
 if TYPE_CHECKING:
     from seqgan.training.settings import TrainConfig
@@ -116,7 +116,7 @@ def _unknown(flag: str, config: "TrainConfig", what: str) -> str:
         return f"unknown flag {flag}; it is called {here} here"
     if other := _of_another_kind(name, config):
         return other
-    known = [*_flag_names(config), *SHORT, MODEL]
+    known = [*_flag_names(config), *SHORT, MODEL, ONLY_ADVERSARY]
     said = unknown_flag(flag, known)
     if ";" in said:
         return said

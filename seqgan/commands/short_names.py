@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 from seqgan.system.errors import SeqganError
 
@@ -18,6 +19,15 @@ SHORT: Mapping[str, tuple[str, str]] = {
     "--max-length": ("task.max_length", "tokens of the longest text; longer ones are dropped"),
     "--hidden-size": ("generator.hidden_size", "width of the generator"),
     "--eval-every": ("evaluation.every", "rounds of the game between two evaluations"),
+}
+# No game: start and discriminator are the model, which decoding puts together. The rounds are more
+# than any discriminator has needed before patience ended them.
+ONLY_ADVERSARY = "--only-adversary"
+ONLY_ADVERSARY_HELP = "no game: train a discriminator for as long as it learns, to resample by it"
+WITHOUT_GAME: Mapping[str, int] = {
+    "adversarial.iterations": 0,
+    "discriminator_training.pretrain_rounds": 400,
+    "discriminator_training.patience": 20,
 }
 # A language model is two settings: the kind of the generator, and its folder.
 MODEL = "--model"
@@ -87,7 +97,10 @@ ELSEWHERE: Mapping[str, str] = {
 
 
 def long_names(flags: Sequence[str]) -> list[str]:
-    """The flags with the settings' own names in place of short ones, their values as they are."""
+    """The flags with the settings' own names in place of short ones, their values as they are.
+
+    `--only-adversary` becomes the settings that it stands for, but for those that are given.
+    """
     given: list[str] = []
     for flag in flags:
         written, equals, value = flag.partition("=")
@@ -98,7 +111,12 @@ def long_names(flags: Sequence[str]) -> list[str]:
             given.append(f"{setting_flag(SHORT[name][0])}{equals}{value}")
         else:
             given.append(flag)
-    return given
+    if ONLY_ADVERSARY not in given:
+        return given
+    named = {flag.partition("=")[0].replace("_", "-") for flag in given}
+    left = {setting_flag(name): str(value) for name, value in WITHOUT_GAME.items()}
+    left = {flag: value for flag, value in left.items() if flag not in named}
+    return [*(flag for flag in given if flag != ONLY_ADVERSARY), *chain(*left.items())]
 
 
 @contextmanager

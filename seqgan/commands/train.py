@@ -9,7 +9,7 @@ from seqgan.commands.continuing import fork, resume
 from seqgan.commands.given import note_beside, parse_config, read_given, trusted_flags
 from seqgan.commands.parsing import InputError, given_path, take
 from seqgan.commands.prepared import locked, main_first, prepare, processes, reported_once
-from seqgan.commands.short_names import said_as_typed
+from seqgan.commands.short_names import ONLY_ADVERSARY, said_as_typed
 from seqgan.commands.train_run import train_run
 from seqgan.system.errors import SeqganError
 from seqgan.system.terminal import columns_of, say
@@ -45,6 +45,8 @@ def _run(given: list[str]) -> int:
             _check_alone(only[0])
         if not (resumed or parent):
             config = parse_config(replace(read, flags=flags), trusted)
+            if ONLY_ADVERSARY in given:
+                _check_adversary(config)
             notes = read.note, note_beside(replace(read, flags=flags), config)
     if resumed is not None:
         return resume(given_path(resumed), others, device, trusted)
@@ -63,6 +65,17 @@ def _say(notes: tuple[str, ...]) -> None:
     for note in filter(None, notes):
         if launched_rank() == 0:
             say(note, sys.stderr)
+
+
+def _check_adversary(config: "TrainConfig") -> None:
+    from seqgan.rewards.adapters.finding import DISCRIMINATOR
+
+    if DISCRIMINATOR not in config.reward:
+        raise InputError(
+            f"{ONLY_ADVERSARY} with --reward {' '.join(config.reward)}; it is for a discriminator."
+            " Any other reward decodes a run without training: seqgan sample RUN --sampler resample"
+            " --tilt REWARD"
+        )
 
 
 def _check_alone(flag: str) -> None:

@@ -5,7 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from seqgan.commands.short_names import MODEL, MODEL_HELP, SHORT
+from seqgan.commands.short_names import (
+    MODEL,
+    MODEL_HELP,
+    ONLY_ADVERSARY,
+    ONLY_ADVERSARY_HELP,
+    SHORT,
+)
 from seqgan.system.terminal import wrapped
 
 if TYPE_CHECKING:
@@ -41,6 +47,7 @@ WHOLE = {
     "device": "cpu, cuda, ...",
 }
 ONCE = {
+    ONLY_ADVERSARY: ONLY_ADVERSARY_HELP,
     "--estimate-time": "keep nothing: print how long the run will take, and what takes most",
     "--profile": "keep nothing: print where the time of an iteration goes",
     "--trust-run-code": "run the Python files and modules that FILE or RUN names",

@@ -73,7 +73,10 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                 from seqgan.training.estimate import estimate, reward_calls
 
                 own = [part.name for part in players.rewards.parts if is_own(part)]
-                calls = reward_calls(config, players.task.max_length, runtime.world_size)
+                task = players.task
+                calls = reward_calls(
+                    config, task.max_length, runtime.world_size, task.max_prompt_length > 0
+                )
                 if own and calls is not None and not state:
                     progress.message(calls.sentence(own))
                 progress.message(estimate(trainer).sentence())

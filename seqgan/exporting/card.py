@@ -141,10 +141,7 @@ def results_table(results: Row) -> tuple[list[str], list[list[str]]]:
     """The head and the rows of the run's final table, one metric a row."""
     table = stored_table(results)
     head = ["metric", *(name for name, _ in table.rows)]
-    rows = [
-        [column, *(f"{values[index]:.4g}" for _, values in table.rows)]
-        for index, column in enumerate(table.columns)
-    ]
+    rows = [[column, *table.cells(index)] for index, column in enumerate(table.columns)]
     return head, rows
 
 

@@ -219,9 +219,8 @@ def number_row(table: Table, index: int, results: Row) -> NumberRow:
     unit, meaning = listed.unit, listed.meaning
     if name == f"eval/{results['comparison']['quality']}":
         unit = results["comparison"].get("unit", unit)
-    values = [f"{row[index]:.4g}" for _, row in table.rows]
     sign = arrow(table.better[index], None)
-    cells = tuple(zip(values, table.best(index), strict=True))
+    cells = tuple(zip(table.cells(index), table.best(index), strict=True))
     return NumberRow(f"{table.columns[index]} {sign}".rstrip(), unit, meaning, cells)
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from seqgan.evaluation.changes import Change
 from seqgan.evaluation.metrics.intervals import bootstrap_intervals
+from seqgan.evaluation.planes.curves import place_of
 from seqgan.evaluation.planes.points import Point
 from seqgan.system.tables import aligned
 from seqgan.system.terminal import arrow, columns_of, shows_bold
 from seqgan.tracking.base import Ending
 from seqgan.tracking.metrics import find_metric
-from seqgan.training.final import Price, Result
+from seqgan.training.final import Control, Price, Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
 COLUMNS = (
@@ -36,7 +37,7 @@ COLUMNS = (
 
 # Parts of `results.json`: rows of the final table, and the curves over temperatures by the names
 # that the metric list has for them.
-ROWS = ("start", "control", "final", "best")
+ROWS = ("start", "control", "resampled", "final", "best")
 CURVES = {"mle": "curve", "game": "game_curve"}
 DIVERSITY = "nll_heldout"  # upwards in a plane, with the quality of the task to the right
 
@@ -58,9 +59,10 @@ class Table:
     def best(self, index: int) -> list[bool]:
         """The rows with the best value of a column, as it is shown; none where all are alike."""
         shown = [float(f"{values[index]:.4g}") for _, values in self.rows]
-        if not self.better[index] or len(set(shown)) < 2 or any(map(math.isnan, shown)):
+        known = {value for value in shown if not math.isnan(value)}
+        if not self.better[index] or len(known) < 2:
             return [False] * len(shown)
-        best = max(shown) if self.better[index] == "max" else min(shown)
+        best = max(known) if self.better[index] == "max" else min(known)
         return [value == best for value in shown]
 
     def cells(self, index: int) -> list[str]:
@@ -107,7 +109,9 @@ def stored_table(results: Mapping[str, Any]) -> Table:
     quality = f"eval/{comparison['quality']}"
     own = [name for name in results["final"] if name.startswith("user/")]
     metrics = [*paid, quality, *(f"eval/{name}" for name in COLUMNS), *own]
-    shown = [one for one in dict.fromkeys(metrics) if all(one in values for _, values in rows)]
+    # The start, resampled, has no likelihood where too few of its draws count.
+    whole = [results[key] for key in heads.values() if key != "resampled"]
+    shown = [one for one in dict.fromkeys(metrics) if all(one in values for values in whole)]
     if comparison["quality"] in COLUMNS:  # in its own place among the others
         shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS), *own].index)
     higher = comparison.get("higher_is_better", True)
@@ -115,7 +119,7 @@ def stored_table(results: Mapping[str, Any]) -> Table:
     ends[quality] = ends.get(quality) or ("max" if higher else "min")
     return Table(
         tuple(_column(name) for name in shown),
-        tuple((name, tuple(values[one] for one in shown)) for name, values in rows),
+        tuple((name, tuple(values.get(one, math.nan) for one in shown)) for name, values in rows),
         tuple(ends[one] for one in shown),
         tuple(shown),
     )
@@ -212,6 +216,7 @@ def sentences(result: Result) -> list[str]:
     if changed and result.price is not None:
         words.append(price_sentence(result.price))
     words.append(result.comparison.sentence)
+    words.append(result.resampled.sentence if result.resampled else result.left_out)
     if about.adversary:
         words.append(information_sentence(result.information))
     return [sentence for sentence in words if sentence]
@@ -222,6 +227,9 @@ def results_dict(result: Result) -> dict[str, Any]:
     comparison = result.comparison
     quality = comparison.panel.quality
     keys = {id(getattr(result, key)): key for key in ("best", "final", "control", "start")}
+    control = result.resampled
+    if control is not None:
+        keys[id(control.row)] = "resampled"
     return {
         "sentences": sentences(result),
         "about": asdict(result.about),
@@ -230,6 +238,7 @@ def results_dict(result: Result) -> dict[str, Any]:
         "final": result.final.metrics,
         "control": result.control.metrics,
         "best": result.best.metrics,
+        **({} if control is None else {"resampled": control.row.metrics}),
         "comparison": {
             "quality": quality.name,
             "unit": quality.unit,
@@ -247,6 +256,7 @@ def results_dict(result: Result) -> dict[str, Any]:
             for name, one in result.rewards.items()
         },
         "price": None if result.price is None else _price(result.price),
+        "resampling": None if control is None else _resampling(control),
         "information": [list(entry) for entry in result.information],
         "information_sentence": information_sentence(result.information),
     }
@@ -267,6 +277,18 @@ def summary_metrics(results: Mapping[str, Any]) -> dict[str, float | str]:
         "result/difference_low": low,
         "result/difference_high": high,
     }
+    if beside := results.get("resampling"):
+        low, high = beside.get("interval") or (None, None)
+        known |= {
+            "result/resampling/verdict": beside.get("verdict"),
+            "result/resampling/sentence": beside.get("sentence") or None,
+            "result/resampling/difference": beside.get("difference"),
+            "result/resampling/difference_low": low,
+            "result/resampling/difference_high": high,
+            "result/resampling/effective_share": beside.get("effective_share"),
+            "result/resampling/kl_to_start": beside.get("kl_to_start"),
+            "result/resampling/beta": beside.get("beta"),
+        }
     for row in ROWS:
         known |= {
             f"result/{row}/{_short(name)}": value for name, value in results.get(row, {}).items()
@@ -331,6 +353,34 @@ def _price(price: Price) -> dict[str, Any]:
         "nll_heldout": likelihood,
         "duplicate_rate": dict(zip(("before", "after"), price.duplicate_rate, strict=True)),
         "kl_to_start": {"value": price.kl.value, "interval": interval},
+    }
+
+
+def _resampling(control: Control) -> dict[str, Any]:
+    """The start, resampled, and the game beside it: in the plane, or by its reward."""
+    resampled, tilting = control.resampled, control.resampled.found.tilting
+    beside: dict[str, Any] = {"verdict": None, "difference": None, "interval": None}
+    if control.comparison is not None:
+        plain = control.comparison.plain()
+        beside = {name: plain[name] for name in beside}
+    elif control.reward is not None:
+        place = place_of(*control.reward.interval)
+        word = {"above": "better", "on": "level", "under": "worse"}[place]
+        ends = _finite(control.reward.interval)
+        beside = {
+            "verdict": word if ends else "unknown",
+            "difference": control.reward.difference,
+            "interval": ends,
+        }
+    return {
+        "sentence": control.sentence,
+        **beside,
+        "of": "reward" if control.reward else DIVERSITY,
+        "beta": resampled.beta,
+        "effective_share": resampled.share,
+        "kl_to_start": resampled.found.kl,
+        "log_z": None if tilting is None else tilting.normalizer.value,
+        "missing": resampled.found.missing,
     }
 
 

@@ -26,7 +26,7 @@ PLACEHOLDERS = {
     "positions": r"\d+-\d+",
     "embedding": "[^/_]+",
     "path": "[^/]+(?:/[^/]+)*",
-    "row": "(?:start|control|final|best)",
+    "row": "(?:start|control|resampled|final|best)",
     "curve": "(?:mle|game)",
 }
 OWN = "user/<path>"  # the entry of all metrics of a user's own

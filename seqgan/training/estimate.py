@@ -15,7 +15,9 @@ from seqgan.system.terminal import wrapped
 from seqgan.system.timing import seconds_at
 from seqgan.tasks.base import has_texts
 from seqgan.training.observers import Evaluation, RolloutSettings
+from seqgan.training.resampling import DRAWS_OF_PROMPT
 from seqgan.training.settings import EvaluationConfig, TrainConfig
+from seqgan.training.warmed import has_settled, is_warming
 
 if TYPE_CHECKING:
     from seqgan.training.trainer import Trainer
@@ -26,16 +28,19 @@ SHORT = 120.0  # seconds of a run that nobody wants to make shorter
 LARGE = 0.1  # share of a part that is worth a hint
 
 EVALUATIONS, FINAL = "evaluations", "final evaluation"
+RESAMPLED = "resampling the start"
 # Take some seconds in every run; the start is over when a run says how long it takes.
 START, REST = "the start", "records and pictures"
 # What makes a part shorter, by its name.
 SHORTER = {
     "pretraining": "fewer --epochs",
     "discriminator pretraining": "fewer --discriminator-training.pretrain-rounds",
+    "discriminator pretraining at most": "a smaller --discriminator-training.patience",
     "generator in the game": "fewer --rollouts or --iterations",
     "discriminator in the game": "fewer --iterations or --discriminator-training.num-sequences",
     EVALUATIONS: "a larger --eval-every, fewer --evaluation.num-samples",
     FINAL: "fewer --evaluation.num-final or --evaluation.temperatures",
+    RESAMPLED: "--evaluation.resampled 0, which leaves it out",
 }
 
 
@@ -116,6 +121,7 @@ def estimate(trainer: "Trainer") -> Estimate:
     left = sum(phase.total - phase.count for phase in trainer.phases if phase.evaluated)
     played = any(phase.evaluated and phase.total for phase in trainer.phases)
     parts |= _evaluations(evaluation, left, played)
+    parts |= _resampled(trainer, evaluation.settings, played)
     unknown += [f"measure {name!r}" for name in evaluation.measures]
     if evaluation.text_measures is not None and _takes_long(evaluation.settings):
         unknown.append("comparisons by networks")
@@ -149,6 +155,22 @@ def _evaluations(evaluation: Evaluation, left: float | int, played: bool) -> dic
     if not played:
         return parts
     return {EVALUATIONS: (1 + -(-left // settings.every)) * each, **parts}
+
+
+def _resampled(trainer: "Trainer", settings: EvaluationConfig, played: bool) -> dict[str, float]:
+    """Seconds of the start, resampled: rounds of its discriminator at most, draws and opinions."""
+    players, warmed = trainer.players, trainer.observer("warmed")
+    learning, pace = players.rewards.learning, players.pace
+    judged = played or any(map(is_warming, trainer.phases))
+    if settings.resampled == 0 or not judged or (learning and not warmed.judge):
+        return {}
+    draws = settings.resampled * settings.num_final
+    heldout = min(settings.num_heldout, players.task.size("test"))
+    seconds = pace.draw(draws) + pace.score(draws + heldout) + pace.reward(draws + heldout)
+    iterations = sum(phase.total for phase in trainer.phases if phase.evaluated)
+    if learning:
+        seconds += warmed.expected_seconds(has_settled(trainer), iterations)
+    return {RESAMPLED: seconds}
 
 
 def _compared(evaluation: Evaluation) -> float:
@@ -204,12 +226,15 @@ class RewardCalls:
         )
 
 
-def reward_calls(config: TrainConfig, max_length: int, processes: int = 1) -> RewardCalls | None:
+def reward_calls(
+    config: TrainConfig, max_length: int, processes: int = 1, prompts: bool = False
+) -> RewardCalls | None:
     """Counts the texts that each reward will be asked about; nothing is asked for that.
 
     Args:
         max_length: tokens of the longest text.
         processes: that train together.
+        prompts: whether texts go on from some.
 
     Returns:
         None where a phase or a rule of the user's own asks in ways of its own.
@@ -223,10 +248,15 @@ def reward_calls(config: TrainConfig, max_length: int, processes: int = 1) -> Re
     each = 1 + prefixes * rule.num_rollouts
     shown = min(evaluation.num_shown, evaluation.num_samples) * each
     rows = FINAL_ROWS if iterations else 1
+    resampled, n = 0, evaluation.num_final
+    if iterations and evaluation.resampled:
+        by_beta = max(n, 2 * min(n, DRAWS_OF_PROMPT)) if prompts else n
+        draws = evaluation.resampled * (n + prompts * evaluation.num_heldout)
+        resampled = by_beta + draws + n + evaluation.num_heldout
     return RewardCalls(
         game.g_steps * game.batch_size * each * processes,
         shown,
-        shown + rows * evaluation.num_final,
+        shown + rows * n + resampled,
         iterations,
         # Samples and an evaluation before the game, and the evaluations in it.
         2 + -(-iterations // evaluation.every) if iterations else 0,

@@ -1,9 +1,10 @@
 """The end of a run: its rewards and their price, and the verdict beside MLE over temperatures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from seqgan.data.sequences import Sequences
@@ -19,6 +20,15 @@ from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import Interrupted
 from seqgan.system.seeding import seed_of
 from seqgan.tasks.base import has_texts
+from seqgan.training.resampling import (
+    NAME,
+    Resampled,
+    compare_with_resampling,
+    resample_start,
+    reward_beside_resampling,
+    why_left_out,
+)
+from seqgan.training.warmed import is_warming
 
 if TYPE_CHECKING:
     from seqgan.training.trainer import Trainer
@@ -94,6 +104,25 @@ class Price:
 
 
 @dataclass(frozen=True)
+class Control:
+    """The start, resampled: what the run's reward does for it without training.
+
+    Args:
+        row: in the final table.
+        comparison: of the game's curve with it; None where the game's reward is compared.
+        reward: the mean reward of the start, resampled, and of the trained generator, where no
+            reward learns.
+        sentence: the comparison in words; empty without a game.
+    """
+
+    row: Row
+    resampled: Resampled
+    comparison: Comparison | None = None
+    reward: Change | None = None
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that a finished run says, for the table and `results.json`.
 
@@ -103,6 +132,8 @@ class Result:
         final, best: the trained generator at temperature 1, and where it is furthest ahead.
         mle, game: the points of both over temperatures; `game` is empty where none was played.
         information: (iteration, held-out information in nats, standard error) of evaluations.
+        resampled: the start, resampled; None where nothing judges texts, or it is not wanted.
+        left_out: the reason why it is not there though it is wanted, in a sentence.
     """
 
     about: About
@@ -116,12 +147,15 @@ class Result:
     rewards: dict[str, Change] = field(default_factory=dict)
     price: Price | None = None
     information: Sequence[tuple[int, float, float]] = ()
+    resampled: Control | None = None
+    left_out: str = ""
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The rows of the table, each once."""
-        rows = {id(row): row for row in (self.start, self.control, self.final, self.best)}
-        return tuple(rows.values())
+        without_training = [self.resampled.row] if self.resampled else []
+        shown = [self.start, self.control, *without_training, self.final, self.best]
+        return tuple({id(row): row for row in shown}.values())
 
 
 def final_evaluation(trainer: "Trainer") -> Result:
@@ -210,10 +244,52 @@ def _evaluated(trainer: "Trainer") -> Result:
     else:
         comparison = Comparison(plane, None, "unknown", NO_GAME)
         result = Result(about, start, start, start, start, comparison, mle)
+    result = with_control(trainer, result)
     if saved is not None:
         metrics = players.position.axes() | result.final.measured.metrics
         trainer.tracker.checkpoint(saved, ("latest",), metrics)
     return result
+
+
+def with_control(trainer: "Trainer", result: Result) -> Result:
+    """The result with the start, resampled, if the settings want it and something judges texts.
+
+    Without a game it is what the run is about, and takes the place of the game in the verdict.
+    """
+    about, plane = result.about, result.comparison.panel
+    wanted = trainer.observer("evaluation").settings.resampled > 0
+    judged = about.adversary and (about.played or any(map(is_warming, trainer.phases)))
+    if not wanted or not (judged or (about.rewards and about.played)):
+        return result
+    warmed = trainer.observer("warmed")
+    if reason := why_left_out(trainer, warmed, about.played):
+        return replace(result, left_out=reason)
+    kl = None if result.price is None else result.price.kl.value
+    resampled = resample_start(trainer, warmed, plane, kl)
+    if isinstance(resampled, str):
+        return replace(result, left_out=resampled)
+    measured, rewards = resampled.found.measurement, trainer.players.rewards
+    row = Row(NAME, 1.0, measured, rewards_by_text(rewards, measured))
+    if not about.played:
+        found = compare([resampled.point], result.mle, plane, "The start, resampled,")
+        return replace(result, comparison=found, resampled=Control(row, resampled))
+    if about.adversary:
+        beside = compare_with_resampling(result.game, resampled, plane, about.subject)
+        control = Control(row, resampled, beside, None, beside.sentence)
+    else:
+        weights = dict(zip(rewards.names, rewards.weights.tolist(), strict=True))
+        before, after = (_summed(each.rewards, weights) for each in (row, result.final))
+        earned = change(before, after, paired=trainer.players.task.max_prompt_length > 0)
+        sentence = reward_beside_resampling(earned, resampled)
+        control = Control(row, resampled, None, earned, sentence)
+    return replace(result, resampled=control)
+
+
+def _summed(rewards: Mapping[str, PerText], weights: Mapping[str, float]) -> PerText:
+    """The weighted sum of the rewards that apply to each text."""
+    values = np.sum([weights[name] * part.values for name, part in rewards.items()], axis=0)
+    known = np.any([part.weights > 0 for part in rewards.values()], axis=0)
+    return PerText(values, known.astype(float))
 
 
 def about_rewards(rewards: WeightedSum, played: bool) -> About:

@@ -40,7 +40,8 @@ def check_fork(before: TrainConfig, after: TrainConfig, state: Mapping[str, Any]
     if likelihood.get("epochs", 0) > 0 or likelihood.get("epoch") is not None:
         over += [("pretrain", field.name) for field in fields(before.pretrain)]
     if phases.get("adversary", {}).get("rounds", 0) > 0:
-        over += [("discriminator_training", f"pretrain_{name}") for name in ("rounds", "epochs")]
+        names = ("pretrain_rounds", "pretrain_epochs", "patience")
+        over += [("discriminator_training", name) for name in names]
     for part, name in over:
         old, new = (getattr(getattr(config, part), name) for config in (before, after))
         if old != new:

@@ -35,10 +35,19 @@ def captions_preset() -> TrainConfig:
         generator=RecurrentGeneratorConfig(embedding_size=32, hidden_size=16),
         pretrain=PretrainConfig(epochs=60, batch_size=128, learning_rate=1e-2),
         discriminator_training=DiscriminatorTrainingConfig(
-            pretrain_rounds=30, num_sequences=1500, batch_size=256, learning_rate=2e-3
+            pretrain_rounds=100,
+            patience=15,
+            num_sequences=1500,
+            batch_size=256,
+            learning_rate=2e-3,
         ),
-        rule=PolicyGradientConfig(num_rollouts=2, learning_rate=2e-3, kl_weight=0.05),
-        adversarial=AdversarialConfig(iterations=70, batch_size=256),
+        rule=PolicyGradientConfig(
+            num_rollouts=2,
+            learning_rate=2e-3,
+            kl_weight=0.3,
+            update=GeneratorUpdate(mle_weight=0.1),
+        ),
+        adversarial=AdversarialConfig(iterations=40, batch_size=256),
         threads=1,  # networks this small gain nothing from a second one
     )
 

@@ -27,6 +27,7 @@ OF_RESULTS = {
     "control": OF_METRICS,
     "final": OF_METRICS,
     "best?": OF_METRICS,
+    "resampled?": OF_METRICS,
     "curve": OF_CURVE,
     "game_curve?": OF_CURVE,
     "table?": {"*": str},
@@ -34,6 +35,7 @@ OF_RESULTS = {
     "information_sentence?": str,
     "about?": {"rewards?": [str], "adversary?": (str, bool, type(None))},
     "rewards?": dict,
+    "resampling?": (dict, type(None)),
 }
 
 

@@ -66,6 +66,7 @@ class PretrainConfig:
 @dataclass(frozen=True)
 class DiscriminatorTrainingConfig:
     pretrain_rounds: Count = 5  # rounds before the game, each with fresh generated sequences
+    patience: Count = 0  # rounds that held-out information may stand still; 0 does all of them
     pretrain_epochs: Size = 1  # passes in each of those rounds (the paper's k)
     d_steps: Count = 1  # rounds of discriminator training per iteration of the game
     d_epochs: Size = 1  # passes in each round of the game (the paper's k)
@@ -119,6 +120,9 @@ class EvaluationConfig:
     num_heldout: Pair = 2000  # held-out sequences scored in each evaluation
     num_shown: Count = 8  # samples printed and logged each time
     temperatures: tuple[Temperature, ...] = TEMPERATURES  # MLE and the game are compared at these
+    # Draws for each text of the row "start, resampled": the start, decoded with the run's reward in
+    # place of training. 0 leaves the row out.
+    resampled: Count = 4
     measures: tuple[str, ...] = ()  # of your own: module:function or file.py:function of a text
     embeddings: tuple[str, ...] = ("hashed",)  # for the Frechet distance between texts
     mauve: bool = False  # whether MAUVE is computed too, for each of the embeddings; takes seconds
@@ -131,6 +135,10 @@ class EvaluationConfig:
                 f"evaluation.measures is the string {self.measures!r}, but must be a tuple of names"
             )
         check_settings("evaluation", self)
+        if self.resampled == 1:
+            raise ConfigurationError(
+                "evaluation.resampled is 1, but must be 0, or at least 2 draws to choose from"
+            )
         if len(self.temperatures) < 2:
             raise ConfigurationError(
                 f"evaluation.temperatures are {self.temperatures}, but must be at least two"

@@ -32,6 +32,7 @@ from seqgan.training.run_rewards import build_reward, named_rewards
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SHIPPED_PHASES
 from seqgan.training.trainer import Trainer
+from seqgan.training.warmed import Warmed
 
 SEED_OF_PHASES = 1  # beside those of other draws that a run's seed gives
 PARTS_OF_PHASE = (
@@ -177,6 +178,7 @@ def trainer_for(
         samples,
         evaluation,
         Alerts(players, evaluation, tracker),
+        Warmed(players, config.discriminator_training, config.evaluation.resampled > 0),
         BestCheckpoint(best, trainer.state_dict, tracker),
         *(make_observers(config, players) if observers is None else observers),
     ]
@@ -232,7 +234,7 @@ def make_observers(config: TrainConfig, players: Players) -> list[Observer]:
     """
     observers = [make_observer(spec, config, players) for spec in config.observers]
     own = [observer.name for observer in observers if observer.state_dict()]
-    library = [kind.name for kind in (Samples, Evaluation, Alerts, BestCheckpoint)]
+    library = [kind.name for kind in (Samples, Evaluation, Alerts, Warmed, BestCheckpoint)]
     _check_distinct("observers with a state", library + own)
     return observers
 

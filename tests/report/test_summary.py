@@ -173,7 +173,8 @@ def test_the_best_are_those_that_look_alike():
     assert table.best(0) == [True, True, False]
     assert table.best(1) == [False, False, False]
     broken = replace(table, rows=(*rows, ("w", (math.nan, 3.0))))
-    assert broken.best(0) == [False] * 4
+    assert broken.best(0) == [True, True, False, False]
+    assert broken.cells(0) == ["1", "1", "2", "-"]
 
 
 def test_a_quality_of_which_less_is_better_points_down():

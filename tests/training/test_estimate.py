@@ -12,7 +12,7 @@ from tiny_runs import TINY, make_trainer, weights_of
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.system import timing
-from seqgan.training.estimate import EVALUATIONS, FINAL, Estimate, estimate
+from seqgan.training.estimate import EVALUATIONS, FINAL, RESAMPLED, Estimate, estimate
 from seqgan.training.phases.maximum_likelihood import MaximumLikelihood
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import settings_class
@@ -24,6 +24,7 @@ PARTS = {
     "discriminator in the game",
     EVALUATIONS,
     FINAL,
+    RESAMPLED,
 }
 
 
@@ -51,7 +52,8 @@ def test_every_part_of_a_run_is_in_it() -> None:
     assert found.unknown == ()
     spelt = found.sentence()
     assert re.match(r"expected time: about \d+ s \(pretraining \d+ s, ", spelt)
-    assert re.search(r", final evaluation \d+ s; records and pictures apart\)$", spelt)
+    left_out = r"; records and pictures apart"
+    assert re.search(rf", final evaluation \d+ s, {RESAMPLED} \d+ s{left_out}\)$", spelt)
 
 
 def test_without_a_game_there_are_no_evaluations_in_it() -> None:
@@ -117,7 +119,8 @@ def test_pretraining_that_stopped_early_takes_no_more_time() -> None:
 
 def test_a_run_that_goes_on_takes_the_rest_of_its_time() -> None:
     trainer, _ = make_trainer(TINY)
-    trainer.observers = [trainer.observer("samples"), trainer.observer("evaluation")]
+    names = ("samples", "evaluation", "warmed")
+    trainer.observers = [trainer.observer(name) for name in names]
     trainer.run(trainer.phase("maximum_likelihood"))
     trainer.run(trainer.phase("adversary"))
     parts = estimate(trainer).parts

@@ -68,12 +68,20 @@ def test_the_numbers_by_hand() -> None:
     )
     calls = reward_calls(config, max_length=20)
     # 10 prefixes of each text, those with 1, 3, ..., 19 tokens, with 8 completions each
-    assert calls == RewardCalls(64 * 81, 8 * 81, 8 * 81 + 4 * 4000, 25, 5)
-    assert calls.total == 25 * 5184 + 5 * 648 + 16648
+    # and of the start, resampled: some to choose beta, 4 draws of each, the chosen, held out
+    resampled = 4000 + 4 * 4000 + 4000 + 2000
+    assert calls == RewardCalls(64 * 81, 8 * 81, 8 * 81 + 4 * 4000 + resampled, 25, 5)
+    assert calls.total == 25 * 5184 + 5 * 648 + 42648
     assert calls.sentence(["judge", "second"]) == (
-        "rewards are asked about at most 5,184 texts in an iteration, 648 in an evaluation, 16,648"
-        " at the end, 149,488 in all: 'judge' and 'second'"
+        "rewards are asked about at most 5,184 texts in an iteration, 648 in an evaluation, 42,648"
+        " at the end, 175,488 in all: 'judge' and 'second'"
     )
+    plain = reward_calls(config.with_(**{"evaluation.resampled": 0}), max_length=20)
+    assert plain is not None
+    assert calls.end - plain.end == resampled
+    prompted = reward_calls(config, max_length=20, prompts=True)
+    assert prompted is not None
+    assert prompted.end - calls.end == 4 * 2000
     doubled = reward_calls(config, max_length=20, processes=2)
     assert doubled is not None
     assert doubled.iteration == 2 * 5184
