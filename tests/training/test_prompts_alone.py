@@ -90,7 +90,7 @@ def test_the_end_leaves_out_whatever_needs_real_continuations() -> None:
     ]
     assert {"eval/entropy", "eval/distinct_2", "eval/duplicate_rate"} <= logged
     assert result.price.nll_heldout is None
-    assert [row.name for row in result.rows] == ["start", "trained"]
+    assert [row.name for row in result.rows] == ["start", "start, resampled", "trained"]
 
 
 def test_the_last_words_say_in_one_sentence_what_is_not_compared() -> None:
