@@ -95,8 +95,9 @@ def test_the_end_leaves_out_whatever_needs_real_continuations() -> None:
 
 def test_the_last_words_say_in_one_sentence_what_is_not_compared() -> None:
     results = json.loads(json.dumps(results_dict(ended()[0])))
-    rose, price, verdict = closing_sentences(results)
+    rose, price, verdict, beside = closing_sentences(results)
     assert rose.startswith("Reward 'a' rose from ")
+    assert beside.startswith("Training bought ")
     assert price.startswith("The price: duplicate rate ")
     assert "KL to the start" in price
     assert verdict == NO_TEXTS
