@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from seqgan.commands.given import configuration
 from seqgan.data.model_folders import context_window, load_tokenizer
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, subword_vocabulary
@@ -16,7 +17,7 @@ from seqgan.learning.collection import make_task_env
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.system.errors import ModelFolderError
-from seqgan.tasks.base import FixedTask
+from seqgan.tasks.base import FixedTask, has_texts
 from seqgan.tasks.files.prompts import PromptsConfig, encode_prompts, prompts_task
 from seqgan.tasks.files.subwords import Subwords
 from seqgan.tasks.files.text import TextConfig, text_task
@@ -32,6 +33,12 @@ TEMPLATE = (
     "{{ raise_exception('no system') }}{% endif %}"
     f"{USER}{{{{ m['content'] }}}}{END}{{% endfor %}}"
 )
+# As those of chat models: each turn with its role, several turns, the answer opened.
+CHAT = (
+    f"{{% for m in messages %}}{USER}{{{{ m['role'] + ': ' + m['content'] }}}}{END}{{% endfor %}}"
+    f"{{% if add_generation_prompt %}}{USER}assistant:{{% endif %}}"
+)
+OPENED = {"tokenize": False, "add_generation_prompt": True}
 RECORDS = [
     {"prompt": f"The {animal} is", "continuation": f" {size} today.", "animal": animal}
     for animal in ("cat", "dog", "horse", "bird")
@@ -140,6 +147,87 @@ def test_a_chat_template_surrounds_the_prompt(place: str, data: Path) -> None:
     assert own.prompts[0][own.prompt_mask[0]].tolist() == ids
     assert ids[0] == task.vocabulary.bos_id
     assert ids[1] == task.vocabulary.special_ids[USER]
+
+
+@pytest.mark.parametrize("with_answer", [True, False])
+def test_messages_are_what_the_tokenizer_s_chat_template_makes_of_them(
+    with_answer: bool, tmp_path: Path
+) -> None:
+    """Several turns, the opening of the answer behind them; the last answer is the continuation."""
+    from transformers import AutoTokenizer
+
+    place = make_tokenizer(tmp_path / "model", chat_template=CHAT)
+    chats = [
+        [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": f"Is the {record['animal']} small?"},
+            {"role": "assistant", "content": "Yes."},
+            {"role": "user", "content": f"Why{mark}"},
+            {"role": "assistant", "content": record["continuation"]},
+        ]
+        for record in RECORDS
+        for mark in "?!"
+    ]
+    asked = {json.dumps(chat[:-1]): chat for chat in chats}
+    shown = chats if with_answer else [chat[:-1] for chat in chats]
+    data = tmp_path / "chat.jsonl"
+    data.write_text("\n".join(json.dumps({"messages": chat}) for chat in shown), encoding="utf-8")
+    flags = ["--model", place, "--max-length", "12", "--task.max-prompt-length", "200"]
+    config = configuration([str(data), *flags]).task
+    assert config.chat_template
+    task = prompts_task(replace(config, tokenizer=place))
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    expected = {
+        tuple(tokenizer.tokenize(tokenizer.apply_chat_template(chat[:-1], **OPENED))): chat
+        for chat in asked.values()
+    }
+    found = []
+    for rows in everything(task):
+        assert rows.prompts is not None
+        assert rows.prompt_mask is not None
+        for row, text in enumerate(rows.texts):
+            ids = rows.prompts[row][rows.prompt_mask[row]].tolist()
+            chat = expected[tuple(tokens_of(ids, task.vocabulary))]
+            assert not with_answer or text.split()[-1] == "today."
+            found.append(json.dumps(chat[:-1]))
+    assert {*found} == {*asked}
+    assert has_texts(task) == with_answer
+
+
+def test_lines_are_prompts_alone(place: str, tmp_path: Path) -> None:
+    data = tmp_path / "asked.txt"
+    data.write_text("The cat is\n\nThe dog is\nThe cow is\n", encoding="utf-8")
+    task = prompts_task(config_of(data, place, continuation_column=""))
+    assert not has_texts(task)
+    rows = everything(task)
+    assert {text for part in rows for text in part.prompt_texts} == {
+        "The cat is",
+        "The dog is",
+        "The cow is",
+    }
+    assert task.description.startswith("asked.txt: 3 records, prompts alone; 3 distinct prompts")
+
+
+def test_prompts_alone_keep_their_other_columns(place: str, data: Path) -> None:
+    task = prompts_task(config_of(data, place, continuation_column=""))
+    rows = everything(task)[0]
+    assert set(rows.columns) == {"animal", "continuation"}
+    pairs = zip(rows.prompt_texts, rows.columns["animal"], strict=True)
+    assert all(animal in prompt for prompt, animal in pairs)
+
+
+def test_prompts_alone_end_before_the_answer(place: str, tmp_path: Path) -> None:
+    data = tmp_path / "chat.jsonl"
+    said = [{"role": role, "content": "a"} for role in ("user", "assistant")]
+    data.write_text(json.dumps({"messages": said}), encoding="utf-8")
+    columns = {"prompt_column": "messages", "continuation_column": ""}
+    with pytest.raises(TextFileError, match="the last message in 'messages' is the assistant's"):
+        prompts_task(config_of(data, place, chat_template=True, **columns))
+
+
+def test_prompts_alone_teach_no_words(data: Path) -> None:
+    with pytest.raises(TextFileError, match="a pretrained one has its own: --model FOLDER"):
+        prompts_task(PromptsConfig(path=str(data), continuation_column=""))
 
 
 def test_eos_in_a_prompt_is_the_vocabulary_s(tmp_path: Path, data: Path) -> None:

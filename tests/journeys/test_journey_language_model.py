@@ -26,6 +26,14 @@ from transformers import pipeline
 generate = pipeline("text-generation", "models/after")
 print("said:", generate("where is the red dog ?", max_new_tokens=4)[0]["generated_text"])
 """
+REWARD = """
+def f(text):
+    return float("dog" in text.split())
+"""
+ALONE = (
+    "--iterations 2 --batch-size 8 --max-length 10 --evaluation.num-samples 20"
+    " --evaluation.num-final 20 --evaluation.num-shown 2 --threads 1"
+)
 TRAIN = "seqgan train prompts.jsonl --model models/small --output runs/small"
 
 
@@ -60,6 +68,32 @@ def test_a_prompt_is_continued(trained: Shown, folder: Path) -> None:
     shown = typed('seqgan sample runs/small --prompt "where is the red dog ?" -n 2', folder)
     assert shown.code == 0, shown.text
     assert shown.said.count("where is the red dog ?") == 2
+
+
+def test_prompts_alone_and_a_reward_train_a_model(folder: Path) -> None:
+    """Nothing but a reward: no discriminator, no maximum likelihood, no verdict beside it."""
+    asked = [json.dumps({"prompt": row["prompt"]}) for row in ROWS]
+    (folder / "asked.jsonl").write_text("\n".join(asked), encoding="utf-8")
+    (folder / "r.py").write_text(REWARD, encoding="utf-8")
+    line = "seqgan train asked.jsonl --model models/small"
+    shown = typed(line, folder)
+    assert shown.code == 2
+    assert "reward 'discriminator' needs real continuations, but the data are prompts" in shown.said
+    assert "--reward ./my_reward.py:my_function" in shown.said
+    shown = typed(f"{line} --reward ./r.py:f {ALONE} --output runs/alone", folder)
+    assert shown.code == 0, shown.text
+    assert "Reward 'f' " in shown.said
+    assert "The data are prompts alone, so nothing is compared with real" in shown.said
+    assert not [line for line in shown.next_lines if "frontier" in line]
+    shown = typed(shown.next_lines[0], folder)
+    assert shown.code == 0, shown.text
+    shown = typed("seqgan evaluate runs/alone -n 20", folder)
+    assert shown.code == 0, shown.text
+    assert "distinct_2" in shown.said
+    assert "nll_heldout" not in shown.said
+    shown = typed("seqgan frontier runs/alone -n 20", folder)
+    assert shown.code == 2
+    assert "seqgan: the frontier needs real continuations, but the data are" in shown.said
 
 
 def test_the_exported_model_is_one_for_a_pipeline(trained: Shown, folder: Path) -> None:
