@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_commands import run
 
+from seqgan.commands.notebook import train
 from seqgan.data.model_folders import load_model
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
@@ -17,6 +18,8 @@ from seqgan.models.generators.pretrained import Adapter, PretrainedGeneratorConf
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
+from seqgan.training.final import NO_TEXTS
+from seqgan.training.presets import BESIDE
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
@@ -115,6 +118,36 @@ def test_a_run_that_is_continued_ends_with_the_same_weights(
     )
     start, _ = trainer_of(model, adapter)
     assert not all(torch.equal(start.players.reference.state_dict()[n], names[n]) for n in names)
+
+
+def test_a_preset_in_python_has_the_settings_beside_a_language_model(
+    model: str, tmp_path: Path
+) -> None:
+    """Arguments win over them; the data are prompts alone, which ask for two arguments."""
+    words = CAPTIONS.build(TINY.generator).vocabulary.words[:12]
+    path = tmp_path / "asked.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": word}) for word in words), encoding="utf-8")
+    settings = {
+        "task.path": str(path),
+        "task.continuation_column": "",
+        "task.max_length": 8,
+        "pretrain.epochs": 0,
+        "adversarial.iterations": 1,
+        "evaluation.num_samples": 20,
+        "evaluation.num_final": 20,
+    }
+    found = train(
+        "prompts",
+        generator=PretrainedGeneratorConfig(path=model),
+        reward=lambda text: float(len(text)),
+        progress=False,
+        **settings,
+    )
+    beside = BESIDE["pretrained"]
+    assert found.config.rule.num_rollouts == beside["rule.num_rollouts"] == 0
+    assert found.config.adversarial.batch_size == beside["adversarial.batch_size"]
+    assert found.config.adversarial.iterations == 1
+    assert NO_TEXTS in found.summary()
 
 
 def test_a_run_from_the_command_line_with_what_comes_after_it(
