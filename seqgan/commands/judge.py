@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqgan.commands.parsing import InputError, Parser, add_device, add_trust, given_path, number
+from seqgan.commands.sampler_flags import add_sampler, sampler_settings
 from seqgan.system.checks import Count, Seed, Size, WholeShare
 from seqgan.system.errors import SeqganError
 from seqgan.system.files import making, write_text, writing
@@ -52,9 +53,12 @@ def _prepare(given: list[str]) -> int:
         examples=(
             "seqgan judge prepare runs/game runs/control --output study.html",
             "seqgan judge prepare runs/game runs/game:real --output study",
+            "seqgan judge prepare runs/game runs/game:pretrained+tilt --sampler resample"
+            " --output tilted",
         ),
         epilog="A system is [NAME=]RUN, RUN:pretrained (before the game) or RUN:real (the task's"
-        " held-out texts), with @T behind it for texts at temperature T. Without NAME it"
+        " held-out texts), with @T behind it for texts at temperature T, or +tilt for texts drawn"
+        " as --sampler says. Without NAME it"
         " is called as the run's folder; pretrained or real, where only one is.",
     )
     parser.add_argument("systems", nargs="*", metavar="SYSTEM", help="a run; see below")
@@ -98,9 +102,11 @@ def _prepare(given: list[str]) -> int:
     parser.add_argument(
         "--seed", type=number(Seed), default=0, help="the same seed, the same page (0)"
     )
+    add_sampler(parser)
     add_device(parser)
     add_trust(parser)
     options = parser.parse_all(given)
+    settings = sampler_settings(options, {})
     if options.control_texts and not options.controls:
         raise InputError("--control-texts is given without --controls NUMBER, with which it goes")
     if options.question is not None and not options.question.strip():
@@ -119,14 +125,22 @@ def _prepare(given: list[str]) -> int:
         with_short_names,
     )
     from seqgan.judging.study import DEFAULT_QUESTION, lowercased_words, plan
+    from seqgan.training.tilting import RESAMPLED
 
     try:
         wanted: list[WantedRun | WantedFile] = [parse_run(spec) for spec in options.systems]
         wanted += [parse_file(spec) for spec in options.samples]
         wanted = with_short_names(wanted)
         check_names(wanted)
+        if settings is not None and not any(isinstance(w, WantedRun) and w.tilted for w in wanted):
+            raise InputError("--sampler is given, but no system ends in +tilt, which it draws")
         sources, runs = load_sources(
-            wanted, options.pairs, options.seed, options.device, options.trust_run_code
+            wanted,
+            options.pairs,
+            options.seed,
+            options.device,
+            options.trust_run_code,
+            settings or RESAMPLED,
         )
         controls = load_controls(options.controls, options.control_texts, runs, options.seed)
         if options.lowercase_words:

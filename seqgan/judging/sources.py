@@ -22,23 +22,26 @@ from seqgan.training.runs import (
     check_settings,
     check_task,
     checkpoint_state,
-    load_generator,
     open_run,
+    restored_generator,
     usable,
 )
 from seqgan.training.settings import TrainConfig
+from seqgan.training.tilting import RESAMPLED, SamplerSettings, build_sampler
 
 Which = Literal["generator", "pretrained", "real"]
+TILT = "+tilt"
 
 
 @dataclass(frozen=True)
 class WantedRun:
-    """A request for a run's texts: `[NAME=]FOLDER[:pretrained|:real][@TEMPERATURE]`."""
+    """A request for a run's texts: `[NAME=]FOLDER[:pretrained|:real][@TEMPERATURE|+tilt]`."""
 
     name: str
     folder: Path
     which: Which = "generator"
     temperature: float = 1.0
+    tilted: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class OpenedRun:
     folder: RunFolder
     config: TrainConfig
     task: Task
+    tilt: tuple[SamplerSettings, bool] | None = None  # and whether the run's code is trusted
 
 
 def parse_run(spec: str) -> WantedRun:
@@ -72,6 +76,9 @@ def parse_run(spec: str) -> WantedRun:
         name, _, rest = spec.partition("=")
     rest = os.path.expanduser(rest)
     folder, which, temperature = rest, "generator", 1.0
+    tilted = not Path(folder).is_dir() and folder.endswith(TILT)
+    if tilted:
+        folder = folder.removesuffix(TILT)
     if not Path(folder).is_dir() and "@" in folder:
         folder, _, number = folder.rpartition("@")
         try:
@@ -80,12 +87,18 @@ def parse_run(spec: str) -> WantedRun:
             told = f"the temperature after @ in {spec!r} is {number!r}, but must be a number"
             raise ConfigurationError(told) from error
         Sampling(temperature)
+        if tilted or folder.endswith(TILT):
+            raise ConfigurationError(
+                f"{spec!r} has a temperature and {TILT}, which draws from the generator as it is"
+            )
     if not Path(folder).is_dir() and ":" in folder:
         folder, _, which = folder.rpartition(":")
     name = name or Path(folder).resolve().name + rest.removeprefix(folder)
     match which:
         case "generator" | "pretrained":
-            return WantedRun(name, Path(folder), which, temperature)
+            return WantedRun(name, Path(folder), which, temperature, tilted)
+        case "real" if tilted:
+            raise ConfigurationError(f"{spec!r} tilts real texts, but only a generator can be")
         case "real" if temperature == 1:
             return WantedRun(name, Path(folder), which)
         case "real":
@@ -150,10 +163,12 @@ def load_sources(
     seed: int,
     device: str | None = None,
     trust_run_code: bool = False,
+    settings: SamplerSettings = RESAMPLED,
 ) -> tuple[list[Source], list[OpenedRun]]:
     """Loads the texts of every system, and returns them with the opened runs.
 
     Args:
+        settings: of the runs that are tilted.
         device: where the runs compute; None for each one's, or for one that is here.
         trust_run_code: runs the code that the runs' settings name.
 
@@ -168,6 +183,10 @@ def load_sources(
             runs[one] = (
                 replace(same[0], wanted=one) if same else _opened(one, device, trust_run_code, runs)
             )
+            if one.tilted:
+                located = usable(runs[one].folder, runs[one].config, settings.reads, device)
+                tilt = settings, trust_run_code
+                runs[one] = replace(runs[one], config=located, tilt=tilt)
     needed = texts_needed(len(wanted), num_pairs)
     lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}
     sources = []
@@ -255,9 +274,27 @@ def _from_run(
         needs_texts(run.task, f"the system {run.wanted.name}", "judge the run alone: RUN")
         texts = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
-        trained = load_generator(run.folder, run.config, run.wanted.which)
-        sampling = Sampling(run.wanted.temperature)
-        texts = draw_texts(trained, n, rng, sampling, prompts, run.config.device)
+        _, state = checkpoint_state(run.folder)
+        trained = restored_generator(run.folder, run.config, state, run.wanted.which)
+        if run.tilt is None:
+            sampling = Sampling(run.wanted.temperature)
+            texts = draw_texts(trained, n, rng, sampling, prompts, run.config.device)
+        else:
+            settings, trusted = run.tilt
+            contexts = None if prompts is None else prompts.to(run.config.device)
+            sampler = build_sampler(
+                settings,
+                run.folder,
+                run.config,
+                state,
+                trained,
+                rng,
+                contexts,
+                run.task,
+                without_unknown=True,
+                trust_run_code=trusted,
+            )
+            texts = sampler.sampler.draw(n, rng, contexts).sequences
     return Source(run.wanted.name, texts.texts, None if prompts is None else texts.prompt_texts)
 
 

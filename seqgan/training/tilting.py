@@ -59,6 +59,9 @@ class SamplerSettings:
         return ("discriminator",) * own + ("task",) * others
 
 
+RESAMPLED = SamplerSettings()
+
+
 @dataclass(frozen=True, eq=False)
 class RunSampler:
     """A sampler, and how it is spoken of.

@@ -265,6 +265,38 @@ def test_best_of_n_has_no_curve(played: Path, capfd: Out) -> None:
     assert "--sampler best-of has no held-out likelihood" in capfd.readouterr().err
 
 
+# `seqgan judge`.
+
+
+def test_raters_compare_a_generator_with_its_tilted_self(
+    played: Path, tmp_path: Path, capfd: Out
+) -> None:
+    systems = [played, f"{played}:pretrained+tilt"]
+    tilt = ["--tilt", LONG, "--beta", "0.05"]
+    page = tmp_path / "page.html"
+    assert run("judge", "prepare", *systems, *tilt, "--pairs", "30", "--output", page) == 0
+    key = json.loads(page.with_suffix(".key.json").read_text(encoding="utf-8"))
+    assert set(key["systems"]) == {"played", "pretrained+tilt"}
+
+
+@pytest.mark.parametrize(
+    ("systems", "message"),
+    [
+        (["{}", "{}:pretrained"], "no system ends in +tilt"),
+        (["{}", "{}:real+tilt"], "tilts real texts"),
+        (["{}", "{}+tilt@0.5"], "has a temperature and +tilt"),
+    ],
+)
+def test_what_cannot_be_tilted_for_raters(
+    systems: list[str], message: str, played: Path, tmp_path: Path, capfd: Out
+) -> None:
+    capfd.readouterr()
+    given = [one.format(played) for one in systems]
+    page = tmp_path / "page.html"
+    assert run("judge", "prepare", *given, "--sampler", "resample", "--output", page) == 2
+    assert message in capfd.readouterr().err
+
+
 # What does not go together.
 
 
