@@ -10,6 +10,9 @@ from pathlib import Path
 # torch is imported, and inherited by every command that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# No test knows runs that another has made: see `seqgan/training/made_here.py`.
+os.environ["XDG_STATE_HOME"] = os.devnull
+
 import pytest
 from jaxtyping import install_import_hook
 

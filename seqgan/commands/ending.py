@@ -50,11 +50,10 @@ def next_steps(folder: "RunFolder", results: Mapping[str, Any]) -> list[str]:
 
     Without a game its texts come from the start and the discriminator together.
     """
-    from seqgan.training.config_files import read_settings
-    from seqgan.training.trust import FLAG, code_in_settings
+    from seqgan.training.made_here import trust_flag
 
     run = shlex.quote(str(folder.path))
-    flag = f" {FLAG}" if code_in_settings(read_settings(folder.config), ()) else ""
+    flag = trust_flag(folder.config, ())
     about = results.get("about", {})
     without_game = about.get("adversary") and not about.get("played", True)
     sampler = " --sampler resample" if without_game and "resampled" in results else ""

@@ -1,6 +1,7 @@
 """A run under way: its progress, its trackers, its signals, and its results."""
 
 import os
+import shlex
 import signal
 import sys
 from types import FrameType
@@ -23,18 +24,18 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     Of several processes, only the main one touches the folder.
     """
     from seqgan.report.summary import ending, results_dict
+    from seqgan.rewards.base import RewardError
     from seqgan.system.errors import DivergedError, Interrupted, ProcessLostError
     from seqgan.system.shortage import shortage_in_one_line
     from seqgan.tracking.base import Tracker, Trackers
     from seqgan.tracking.progress import Progress, silent_progress
     from seqgan.training.checkpoints import fitting, last_good_checkpoint
-    from seqgan.training.config_files import plain_settings
     from seqgan.training.final import final_evaluation
     from seqgan.training.identity import identity_of
+    from seqgan.training.made_here import trust_flag
     from seqgan.training.run_folders import RunFolder
     from seqgan.training.run_trackers import make_trackers
     from seqgan.training.start import trainer_for
-    from seqgan.training.trust import resume_flag
 
     config, players = prepared.config, prepared.players
     placed = RunFolder(folder.path.absolute())  # wherever the working directory goes
@@ -92,8 +93,8 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
             code = 0
         except Interrupted:
             code = 128 + trainer.stop_signal
-            flag = resume_flag(plain_settings(config))
-            progress.message(f"stopped; continue with: seqgan train --resume {folder.path}{flag}")
+            again = f"seqgan train --resume {folder.path}{trust_flag(folder.config)}"
+            progress.message(f"stopped; continue with: {again}")
         except (DivergedError, ProcessLostError, OSError, SeqganError) as error:
             named = last_good_checkpoint(folder.checkpoints)
             message = str(error)
@@ -103,6 +104,9 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                 message = f"process {runtime.rank} of {runtime.world_size}: {message}"
             if is_main:
                 progress.message(f"seqgan: {message}")
+                if isinstance(error, RewardError) and folder.checkpoints.is_dir():
+                    for line in _after_failure(folder):
+                        progress.message(line)
             else:
                 say(f"seqgan: {message}", sys.stderr)
         finally:
@@ -110,6 +114,20 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
     if result is not None and is_main:
         present(folder, results_dict(result), tracker.offline_record)
     return code
+
+
+def _after_failure(folder: "RunFolder") -> list[str]:
+    """The commands with which a run goes on whose reward has failed."""
+    from seqgan.training.config_files import read_settings
+    from seqgan.training.made_here import trust_flag
+    from seqgan.training.trust import FLAG, code_in_settings
+
+    run, flag = shlex.quote(str(folder.path)), trust_flag(folder.config)
+    lines = [f"next: seqgan train --resume {run}{flag}"]
+    if code_in_settings(read_settings(folder.config), ("reward",)):
+        lines[0] += " (with the code as it is)"
+        lines.append(f"next: seqgan train --fork {run} {FLAG} (once it is mended)")
+    return lines
 
 
 def _save(folder: "RunFolder", result: "Result") -> None:

@@ -84,6 +84,24 @@ ILLNESSES = (
         " nothing: stop after pretraining, or add a reward that knows more.",
     ),
     Illness(
+        "Flat reward",
+        "A reward gives all texts nearly the same, so none is better than another, and the game"
+        " changes nothing but by chance. It may have reached its largest value; or it asks for what"
+        " the generator never writes, or reads another language. An alert says so after five"
+        " iterations.",
+        (
+            ("rewards/<name>/std", "near 0, or below a hundredth of what it was"),
+            ("rewards/<name>/mean", "the reward's largest or smallest value, or the same always"),
+            ("frac_reward_zero_std", "near 1, where it is the only reward"),
+            ("advantage/std", "near 0, where it is the only reward"),
+            ("charts/episodic_return", "stands still"),
+        ),
+        "Call it with ten samples (`seqgan sample RUN`) and read its numbers. A reward that comes"
+        " by degrees in place of yes or no; one that the pretrained generator earns now and then"
+        " (texts that earn it among the training texts); more `adversarial.batch_size`, so that"
+        " some text earns it. At its largest value it has done its work: stop there.",
+    ),
+    Illness(
         "Reward hacking",
         "The reward rises and the texts get no better: the generator has found what the reward"
         " overlooks.",

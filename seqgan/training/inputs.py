@@ -27,9 +27,10 @@ from seqgan.system.errors import DataError
 from seqgan.system.files import write_text
 from seqgan.system.reading import read_json
 from seqgan.training.config_files import plain_settings, settings_of
-from seqgan.training.places import code_of, named, named_in, place_of, replace_place
+from seqgan.training.places import SPECS, code_of, named, named_in, place_of, replace_place
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS
+from seqgan.training.trust import FLAG
 
 logger = logging.getLogger(__name__)
 
@@ -286,8 +287,17 @@ def _change(one: Input, place: Path) -> str:
 def _changed(one: Input, place: str, folder: Path, change: str) -> "_ChangedError":
     return _ChangedError(
         f"{place}, {one.setting} of {folder}, has another content than when the run was"
-        f" made ({change}); put it back, or begin a new run: seqgan train --fork {folder}"
+        f" made ({change}); put it back, or {_with_other(one.setting, folder)}"
     )
+
+
+def _with_other(setting: str, folder: Path) -> str:
+    """The command for another content. Other texts may have other words, which no fork learns."""
+    if setting in SPECS:
+        return f"go on with it: seqgan train --fork {folder} {FLAG}"
+    if setting.partition(".")[0] == "task":
+        return f"begin anew with it: seqgan train --config {folder / 'config.yaml'}"
+    return f"go on with it: seqgan train --fork {folder}"
 
 
 def _remembered(folder: Path) -> dict[str, str]:

@@ -20,9 +20,10 @@ from seqgan.system.locks import lock
 from seqgan.system.machine import describe_machine
 from seqgan.system.reading import read_json
 from seqgan.tasks.base import Task, whole_length
-from seqgan.training.config_files import config_text, save_config
+from seqgan.training.config_files import config_text, read_settings, save_config
 from seqgan.training.identity import fingerprint
 from seqgan.training.inputs import record_inputs
+from seqgan.training.made_here import remember_made
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import short_kind_of
 
@@ -119,13 +120,15 @@ def create_run(
         fill(unnamed)
 
     try:
-        return RunFolder(make_folder(target, write, numbered=not config.output))
+        folder = RunFolder(make_folder(target, write, numbered=not config.output))
     except FileExistsError as error:
         raise _taken(target) from error
     except OSError as error:
         raise ConfigurationError(
             f"cannot make the folder of the run, {target}: {error.strerror or error}"
         ) from error
+    remember_made(folder.config, read_settings(folder.config))
+    return folder
 
 
 def check_new(config: TrainConfig) -> None:

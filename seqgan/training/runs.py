@@ -29,6 +29,7 @@ from seqgan.training.inputs import (
     move_code,
     remember_places,
 )
+from seqgan.training.made_here import is_made_here
 from seqgan.training.moved import present_settings
 from seqgan.training.networks import build_discriminator, build_generator, load_weights
 from seqgan.training.run_folders import RunFolder
@@ -64,7 +65,8 @@ def open_run(
 ) -> tuple[RunFolder, TrainConfig]:
     """An existing run and its configuration.
 
-    Code that has moved is named where it lies now, before anybody has to trust it.
+    Code that has moved is named where it lies now, before anybody has to trust it. That of a run
+    which this user has made here is trusted as long as it is unchanged (`made_here.py`).
 
     Args:
         trust_run_code, runs, flags: see `load_config`.
@@ -79,7 +81,8 @@ def open_run(
     plain = read_settings(folder.config)
     plain.pop("output", None)  # no file says where a fork of its run will lie
     move_code(plain, read_task(folder).inputs, folder.path, runs)
-    return folder, checked_settings(plain, folder.config, trust_run_code, runs, flags)
+    trusted = trust_run_code or is_made_here(folder.config, plain)
+    return folder, checked_settings(plain, folder.config, trusted, runs, flags)
 
 
 def usable(
@@ -161,7 +164,8 @@ def check_vocabulary(folder: RunFolder, task: Task) -> None:
     if not same_words(vocabulary, task.vocabulary):
         raise ConfigurationError(
             f"the task has another vocabulary ({len(task.vocabulary.words)} words) than"
-            f" {folder.path} ({len(vocabulary.words)} words)"
+            f" {folder.path} ({len(vocabulary.words)} words); begin anew with it: seqgan train"
+            f" --config {folder.config}"
         )
 
 

@@ -113,11 +113,6 @@ def check_trusted(found: Mapping[str, Sequence[str]], path: Path) -> None:
         )
 
 
-def resume_flag(plain: Mapping[Any, Any]) -> str:
-    """The flag that a run with these settings needs in order to be resumed, after a space."""
-    return f" {FLAG}" if code_in_settings(plain, TRAINING) else ""
-
-
 def _foreign(setting: str, specs: Iterable[str]) -> list[str]:
     """The code among specifications that is neither seqgan's nor an installed package's."""
     found = []

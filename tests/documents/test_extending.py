@@ -64,7 +64,7 @@ def run(folder: Path, command: Sequence[str], code: int = 0, **environment: str)
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, **environment},
+        env={**os.environ, "XDG_STATE_HOME": str(folder / "state"), **environment},
     )
     assert done.returncode == code, done.stderr
     return done.stdout

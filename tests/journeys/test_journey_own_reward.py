@@ -71,16 +71,26 @@ def test_a_reward_that_fails_is_named_with_its_text(failed: Shown, folder: Path)
     assert "runs/fails/checkpoints/" in failed.said
 
 
+def test_a_run_of_a_minute_ago_goes_on_without_being_trusted(failed: Shown, folder: Path) -> None:
+    """It fails again, as its code is what it was."""
+    shown = typed("seqgan train --resume runs/fails", folder, columns=50)
+    assert shown.code == 1
+    assert "continuing from runs/fails/checkpoints/" in shown.said
+    assert "reward 'fails' failed on row" in shown.said
+    assert narrow_enough(shown, 50)
+
+
 def test_mended_code_goes_on_as_a_fork(failed: Shown, folder: Path) -> None:
-    """A person types the commands that the refusals name, one after the other."""
+    """A person types the command that the failed run has named."""
+    again, fork = failed.next_lines
+    assert again == "seqgan train --resume runs/fails (with the code as it is)"
+    line, why = fork.split(" (")
+    assert (line, why) == ("seqgan train --fork runs/fails --trust-run-code", "once it is mended)")
     mended = MINE.replace("- 4)", "+ 1)")
     (folder / "my_reward.py").write_text(mended, encoding="utf-8")
-    shown = typed("seqgan train --resume runs/fails", folder)
-    assert (shown.code, "--trust-run-code" in shown.said) == (2, True)
     shown = typed("seqgan train --resume runs/fails --trust-run-code", folder)
-    assert (shown.code, "--fork" in shown.said) == (2, True), shown.text
-    line = "seqgan train --fork runs/fails --trust-run-code --output runs/mended"
-    shown = typed(line, folder)
+    assert (shown.code, line in shown.said) == (2, True), shown.text
+    shown = typed(f"{line} --output runs/mended", folder)
     assert shown.code == 0, shown.text
     assert "Reward 'fails' " in shown.said
     sampled = typed("seqgan sample runs/mended -n 2", folder)

@@ -100,7 +100,7 @@ def narrow_enough(shown: Shown, columns: int) -> bool:
 
 def _environment(folder: Path) -> dict[str, str]:
     """A person's variables: nothing of wandb, no width, no home that holds credentials."""
-    strange = ("WANDB_", "SEQGAN_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "NETRC")
+    strange = ("WANDB_", "SEQGAN_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "NETRC", "XDG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
     home = folder / ".home"
     home.mkdir(exist_ok=True)

@@ -31,6 +31,7 @@ def test_every_illness_of_the_field_is_there():
         "Mode collapse",
         "Discriminator too strong",
         "Discriminator too weak, or nothing to teach",
+        "Flat reward",
         "Reward hacking",
         "Forgetting and overfitting",
         "Divergence",
