@@ -111,7 +111,7 @@ class Pace:
             reward.load_state_dict(before)
 
     def _alone(self, part: Part) -> Part:
-        """What takes a step, without the other processes of the run."""
+        """A part that takes steps without the other processes of the run."""
         return part if self.players.runtime.world_size == 1 else copy.deepcopy(part)
 
     def texts(self, n: int) -> "Sequences":
