@@ -35,12 +35,14 @@ START, REST = "the start", "records and pictures"
 SHORTER = {
     "pretraining": "fewer --epochs",
     "discriminator pretraining": "fewer --discriminator-training.pretrain-rounds",
-    "discriminator pretraining at most": "a smaller --discriminator-training.patience",
+    "discriminator pretraining at most": (
+        "fewer --discriminator-training.pretrain-rounds or --discriminator-training.patience"
+    ),
     "generator in the game": "fewer --rollouts or --iterations",
     "discriminator in the game": "fewer --iterations or --discriminator-training.num-sequences",
     EVALUATIONS: "a larger --eval-every, fewer --evaluation.num-samples",
     FINAL: "fewer --evaluation.num-final or --evaluation.temperatures",
-    RESAMPLED: "--evaluation.resampled 0, which leaves it out",
+    RESAMPLED: "fewer --evaluation.resampled (0 leaves it out)",
 }
 
 
