@@ -80,7 +80,7 @@ def configured(settings: Settings, seed: int, reward: Reward) -> TrainConfig:
             update=GeneratorUpdate(mle_weight=1.0, entropy_weight=-settings.sharpening),
         ),
         adversarial=replace(preset.adversarial, reward_shape="probability"),
-        evaluation=EvaluationConfig(num_final=size, num_heldout=size, num_shown=0),
+        evaluation=EvaluationConfig(num_final=size, num_heldout=size, num_shown=0, resampled=0),
         reward=(reward,),
         seed=seed,
     )
