@@ -17,6 +17,8 @@ from typing import Any
 from seqgan.system.errors import ModelFolderError, one_line
 from seqgan.system.plugins import nearest
 
+# A hint where there is a model in llama.cpp's format, which transformers turns into a folder.
+GGUF = "; a few lines of transformers make a folder of a GGUF file (docs/pretrained.md)"
 SECONDS_FOR_HUB = 5.0  # until its first answer; transformers would ask again for half a minute
 
 
@@ -130,7 +132,7 @@ def found(place: str) -> dict[str, Any]:
     cached = package("huggingface_hub").try_to_load_from_cache(place, "config.json")
     problem = _hub_problem(place)
     if problem and not isinstance(cached, str):
-        raise ModelFolderError(f"cannot read {place}: no such folder, and {problem}")
+        raise ModelFolderError(f"cannot read {place}: no such folder, and {problem}{_near(place)}")
     return {"local_files_only": True} if problem else {}
 
 
@@ -160,12 +162,20 @@ def check_place(place: str) -> None:
         raise ModelFolderError("no model is named; a model is a folder or a hub name")
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ModelFolderError(f"{place} is no model folder: it has no config.json")
+            hint = GGUF if any(path.glob("*.gguf")) else ""
+            raise ModelFolderError(f"{place} is no model folder: it has no config.json{hint}")
     elif path.exists():
-        raise ModelFolderError(f"{place} is a file; a model is a folder or a hub name")
+        hint = GGUF if path.suffix.lower() == ".gguf" else ""
+        raise ModelFolderError(f"{place} is a file; a model is a folder or a hub name{hint}")
     elif not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", place):  # no hub name
-        near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ModelFolderError(f"cannot read {place}: no such folder{nearest(path.name, near)}")
+        raise ModelFolderError(f"cannot read {place}: no such folder{_near(place)}")
+
+
+def _near(place: str) -> str:
+    """A hint at a folder of a like name beside a missing one; empty where none is."""
+    path = Path(place)
+    names = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    return nearest(path.name, names)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from seqgan.data.model_folders import (
     _hub_problem,
+    check_place,
     found,
     load_model,
     load_settings,
@@ -82,3 +83,23 @@ def test_what_is_no_hub_name_is_not_asked_for(hub: list[str], tmp_path: Path) ->
     with pytest.raises(ModelFolderError, match=r"no such folder; did you mean small\?$"):
         load_settings(str(tmp_path / "smal"))
     assert hub == []
+
+
+def test_a_like_folder_beside_a_missing_one_is_a_hint(
+    hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelFolderError, match=r"\(no route\); did you mean small\?$"):
+        load_settings("models/smal")
+
+
+def test_a_file_of_llama_cpp_and_its_folder_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "small.gguf").write_text("")
+    hint = r"; a few lines of transformers make a folder of a GGUF file \(docs/pretrained.md\)$"
+    with pytest.raises(
+        ModelFolderError, match=f"is a file; a model is a folder or a hub n.*{hint}"
+    ):
+        check_place(str(tmp_path / "small.gguf"))
+    with pytest.raises(ModelFolderError, match=f"it has no config.json{hint}"):
+        check_place(str(tmp_path))
