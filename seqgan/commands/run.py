@@ -1,8 +1,8 @@
 """A run in Python: trained just now or loaded, sampled, evaluated, summed up."""
 
 import html
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,16 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.decoding.samplers import Kind
 from seqgan.evaluation.measure import judged_as_texts, measure, text_measures
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling
 from seqgan.models.sampling import sample as draw
 from seqgan.report.shown_summary import Summary, results_html
 from seqgan.report.summary import results_dict
+from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
+from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.base import RewardModel
 from seqgan.system.checks import Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
@@ -24,10 +28,21 @@ from seqgan.tracking.table import MetricTable
 from seqgan.training.final import Result
 from seqgan.training.run_folders import RunFolder
 from seqgan.training.run_results import read_results
-from seqgan.training.runs import GENERATOR, check_task, load_generator, open_run, usable
+from seqgan.training.runs import (
+    GENERATOR,
+    TrainedGenerator,
+    check_task,
+    checkpoint_state,
+    load_generator,
+    open_run,
+    usable,
+)
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_measures
+from seqgan.training.tilting import RunSampler, SamplerSettings, named_tilts, sampler_of
 from seqgan.training.trust import MEASURING
+
+Judge = str | RewardModel | Callable[..., Any]
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +91,10 @@ class Run:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
+        sampler: Kind | None = None,
+        tilt: Judge | Sequence[Judge] = DISCRIMINATOR,
+        beta: float = 1.0,
+        of: int = 0,
     ) -> list[str]:
         """Draws texts, without the unknown word; the same seed gives the same texts.
 
@@ -83,12 +102,27 @@ class Run:
             n: texts; with `prompts` as many of each.
             prompts: contexts to go on from, one or several. A run whose texts have prompts takes
                 held-out ones of its task where none are given.
+            sampler: draws from the generator tilted by a reward, as `seqgan sample --sampler`:
+                `resample`, `reject`, `best-of` or `smc`; None draws plainly.
+            tilt: the reward, or several: functions of a text, names as `--tilt` takes them, or the
+                discriminator of a run in a folder.
+            beta: the reward counts 1/beta nats.
+            of: proposals for each text; 0 for 4, or 16 where texts continue prompts.
 
         Raises:
             ConfigurationError: prompts for a run without, or a setting out of its range.
         """
         rng = torch.Generator().manual_seed(seed)
         contexts = self._contexts(n, prompts, rng)
+        if sampler is not None:
+            if (temperature, top_k, top_p) != (1.0, 0, 1.0):
+                raise ConfigurationError(
+                    f"the sampler {sampler} draws from the generator as it is, without temperature,"
+                    " top_k and top_p"
+                )
+            tilted = self._sampler(SamplerSettings(sampler, (), (), beta, of), tilt, rng, contexts)
+            count = n if contexts is None else len(contexts)
+            return tilted.sampler.draw(count, rng, contexts).sequences.texts
         unknown = self.vocabulary.unk_id
         texts = draw(
             self.generator,
@@ -145,6 +179,33 @@ class Run:
                 " and there is no summary"
             )
         return Summary.of(results)
+
+    def _sampler(
+        self,
+        settings: SamplerSettings,
+        tilt: Judge | Sequence[Judge],
+        rng: torch.Generator,
+        contexts: Sequences | None,
+    ) -> RunSampler:
+        given = list(tilt) if isinstance(tilt, list | tuple) else [tilt]
+        made = {one.name: one for one in (as_reward(o) for o in given if not isinstance(o, str))}
+        names = [one for one in given if isinstance(one, str)]
+        settings = replace(settings, tilt=(*names, *made))
+        if names and self.folder is None:
+            if DISCRIMINATOR in names:
+                raise ConfigurationError(
+                    "a run in memory keeps no discriminator; train with output=FOLDER, or give a"
+                    " reward as tilt"
+                )
+            made |= dict(zip(names, find_rewards(names, self._task()), strict=True))
+        elif names and self.folder is not None:
+            folder = RunFolder(self.folder)
+            config = usable(folder, self.config, settings.reads)
+            _, state = checkpoint_state(folder)
+            made |= named_tilts(names, folder, config, state, self.task)
+        prompted = contexts is not None
+        trained = TrainedGenerator(self.generator, self.vocabulary, self.max_length, prompted)
+        return sampler_of(settings, trained, made, rng, contexts, without_unknown=True)
 
     def _results(self) -> Mapping[str, Any] | None:
         """The final evaluation; None of a run that has not come to its end."""

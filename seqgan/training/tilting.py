@@ -1,5 +1,6 @@
 """A run's generator with a reward as one model, which `--sampler`, `--tilt` and others ask for."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,17 +139,44 @@ def build_sampler(
         ConfigurationError: the run has no discriminator, or an untrained one; there is no such
             reward; or settings do not go together.
     """
-    specs = [name for name in settings.rewards if name != DISCRIMINATOR]
+    rewards = named_tilts(settings.rewards, folder, config, state, task, trust_run_code)
+    return sampler_of(settings, trained, rewards, rng, prompts, without_unknown)
+
+
+def named_tilts(
+    names: Sequence[str],
+    folder: RunFolder,
+    config: TrainConfig,
+    state: dict[str, Any],
+    task: Task | None = None,
+    trust_run_code: bool = False,
+) -> dict[str, RewardModel]:
+    """Rewards by how `--tilt` names them; arguments and errors as of `build_sampler`."""
+    specs = [name for name in names if name != DISCRIMINATOR]
     if specs and task is None:
         task = config.task.build(config.generator)
         check_task(folder, task)
     others = OF_TRUSTED if trust_run_code else OF_RUNS
-    parts: dict[str, RewardModel] = dict(
-        zip(specs, find_rewards(specs, task, others, config.device), strict=True)
-    )
-    if DISCRIMINATOR in settings.rewards:
-        parts[DISCRIMINATOR] = own_discriminator(folder, config, state)
-    ordered = [parts[name] for name in settings.rewards]
+    found = dict(zip(specs, find_rewards(specs, task, others, config.device), strict=True))
+    if DISCRIMINATOR in names:
+        found[DISCRIMINATOR] = own_discriminator(folder, config, state)
+    return found
+
+
+def sampler_of(
+    settings: SamplerSettings,
+    trained: TrainedGenerator,
+    rewards: Mapping[str, RewardModel],
+    rng: torch.Generator,
+    prompts: Sequences | None = None,
+    without_unknown: bool = False,
+) -> RunSampler:
+    """The sampler of a generator and of rewards that are there; see `build_sampler`.
+
+    Args:
+        rewards: by the names that `settings.rewards` has.
+    """
+    ordered = [rewards[name] for name in settings.rewards]
     unknown = trained.vocabulary.unk_id
     forbidden = (unknown,) if without_unknown and unknown is not None else ()
     reward = WeightedSum(ordered, settings.tilt_weights or None)

@@ -10,10 +10,12 @@ import torch
 from tiny_commands import TEXTS, run
 from trainer_states import trainer_state
 
+import seqgan
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sample
+from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.training import tilting
@@ -295,6 +297,31 @@ def test_what_cannot_be_tilted_for_raters(
     page = tmp_path / "page.html"
     assert run("judge", "prepare", *given, "--sampler", "resample", "--output", page) == 2
     assert message in capfd.readouterr().err
+
+
+# In Python.
+
+
+def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path) -> None:
+    def dog(text: str) -> float:
+        return float("dog" in text.split())
+
+    loaded = seqgan.load(played)
+    plain, own = loaded.sample(40), loaded.sample(40, sampler="resample")
+    dogs = loaded.sample(40, sampler="resample", tilt=[dog, LONG], beta=0.1, of=8)
+    assert plain != own
+    assert sum(map(dog, dogs)) > sum(map(dog, plain)) + 10
+    assert loaded.sample(5, sampler="best-of", tilt=dog) == loaded.sample(
+        5, sampler="best-of", tilt=dog
+    )
+    with pytest.raises(ConfigurationError, match="without temperature"):
+        loaded.sample(5, sampler="resample", temperature=0.5)
+    with pytest.raises(ConfigurationError, match="must be one of resample, reject"):
+        loaded.sample(5, sampler="nonsense")
+    memory = replace(loaded, folder=None)
+    assert sum(map(dog, memory.sample(40, sampler="resample", tilt=dog, beta=0.1))) > 30
+    with pytest.raises(ConfigurationError, match="keeps no discriminator"):
+        memory.sample(5, sampler="resample")
 
 
 # What does not go together.
