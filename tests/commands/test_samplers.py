@@ -316,7 +316,7 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
     )
     with pytest.raises(ConfigurationError, match="without temperature"):
         loaded.sample(5, sampler="resample", temperature=0.5)
-    with pytest.raises(ConfigurationError, match="beta is 0.0, but must be above 0"):
+    with pytest.raises(ConfigurationError, match=r"beta is 0\.0, but must be above 0"):
         loaded.sample(5, sampler="resample", beta=0.0)
     memory = replace(loaded, folder=None)
     assert sum(map(dog, memory.sample(40, sampler="resample", tilt=dog, beta=0.1))) > 30
