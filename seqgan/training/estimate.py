@@ -15,6 +15,7 @@ from seqgan.system.terminal import wrapped
 from seqgan.system.timing import seconds_at
 from seqgan.tasks.base import has_texts
 from seqgan.training.observers import Evaluation, RolloutSettings
+from seqgan.training.phases.adversary import AT_MOST
 from seqgan.training.resampling import DRAWS_OF_PROMPT
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.warmed import has_settled, is_warming
@@ -83,7 +84,7 @@ class Estimate:
             return said
         most = max(self.parts, key=lambda name: self.parts[name])
         hint = f" ({SHORTER[most]} make it shorter)" if most in SHORTER else ""
-        return f"{said}; most of it: {most}{hint}"
+        return f"{said}; most of it: {most.removesuffix(AT_MOST)}{hint}"
 
     def lines(self, columns: int | None = None) -> list[str]:
         """A table of the parts, the longest first, with the settings that make them shorter.

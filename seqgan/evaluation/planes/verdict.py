@@ -201,7 +201,9 @@ def _sentence(
     low, high = _native(quality, standing.common)
     over = f"over {low:.4g} to {high:.4g}"
     if f"{low:.4g}" == f"{high:.4g}":
-        over = f"at {low:.4g} alone, as no other is reached by both (sample further temperatures)"
+        over = f"at {low:.4g}"
+        if len(run) > 1:  # else there is no other
+            over += " alone, as no other is reached by both (sample further temperatures)"
     kinds = {rate.over for point in run for rate in _rates(point, panel)}
     texts = "samples and held-out texts" if "heldout" in kinds else "samples"
     noise = f"95% interval {_interval(diversity, standing.interval)} by bootstrap over {texts}"

@@ -11,6 +11,8 @@ from seqgan.learning.players import Players
 from seqgan.system.seeding import atomic
 from seqgan.training.settings import DiscriminatorTrainingConfig, TrainConfig
 
+AT_MOST = " at most"  # behind the name of a part whose time is a bound
+
 
 class Adversary:
     """Rounds of training for the reward that learns, against a generator that stands still.
@@ -87,7 +89,7 @@ class Adversary:
     @property
     def part(self) -> str:
         """Its name among the parts of the expected time."""
-        return f"discriminator pretraining{' at most' if self.settings.patience else ''}"
+        return f"discriminator pretraining{AT_MOST if self.settings.patience else ''}"
 
     def state_dict(self) -> dict[str, Any]:
         return {"rounds": self.rounds, "information": self.information}
