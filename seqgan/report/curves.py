@@ -364,7 +364,7 @@ def curves_in_words(chart: Chart, runs: Sequence[Recorded]) -> str:
 
 
 def frontier_series(run: Recorded, number: int) -> list[Series]:
-    """Both of a run's generators at every temperature; none where the run has no end.
+    """A run's generators at every temperature, and its start, resampled; none without an end.
 
     Runs of older versions have the trained generator at temperature 1 alone, and a control has no
     other generator. Points that are not finite are left out.
@@ -373,10 +373,12 @@ def frontier_series(run: Recorded, number: int) -> list[Series]:
         return []
     quality = recorded_axis(run)
     end = "after game" if run.adversary else "after training"
-    measured: tuple[tuple[str, Kind, dict[str, Row]], ...] = (
+    measured: list[tuple[str, Kind, dict[str, Row]]] = [
         ("MLE, by temperature", "control", run.results["curve"]),
         (end, "run", run.results.get("game_curve", {"1.0": run.results["final"]})),
-    )
+    ]
+    if "resampled" in run.results:
+        measured.append(("start, resampled", "tilted", {"1.0": run.results["resampled"]}))
     series: list[Series] = []
     for label, kind, curve in measured:
         named = sorted((float(temperature), row) for temperature, row in curve.items())
@@ -404,7 +406,7 @@ def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
     for line, one in zip(axes.lines, series, strict=True):
         if len(runs) > 1:  # in the colours of the other charts
             line.set(color=SERIES[one.number], markerfacecolor=SERIES[one.number])
-        if one.kind == "run" and len(one.quality) == 1:
+        if one.kind != "control" and len(one.quality) == 1:
             line.set(marker="*", markersize=13, linestyle="none")
     handles, labels = axes.get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))  # each label once
