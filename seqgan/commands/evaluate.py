@@ -243,8 +243,7 @@ def _better(metrics: Iterable[str], measures: "Mapping[str, Measure]") -> dict[s
     ends = {}
     for name in metrics:
         if name.removeprefix("user/") in measures:
-            higher = measures[name.removeprefix("user/")].higher_is_better
-            ends[name] = "max" if higher else "min"
+            ends[name] = measures[name.removeprefix("user/")].best
         else:
             ends[name] = find_metric(f"eval/{name}").best
     return ends

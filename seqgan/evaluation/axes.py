@@ -47,7 +47,7 @@ def quality_axis(task: Task) -> Axis:
     """
     if task.quality:
         measure = task.measures[task.quality]
-        return measure_axis(task.quality, measure.unit, measure.higher_is_better)
+        return measure_axis(task.quality, measure.unit, measure.higher_is_better is not False)
     if task.exact is not None and task.exact.full_support:
         return NLL_ORACLE
     if not has_texts(task):

@@ -145,7 +145,7 @@ def measured_texts(samples: Sequences, measures: Mapping[str, Measure]) -> dict[
 
 
 def as_measure(
-    judge: Measure | Callable[..., Any], unit: str = "", higher_is_better: bool = True
+    judge: Measure | Callable[..., Any], unit: str = "", higher_is_better: bool | None = None
 ) -> Measure:
     """Makes a measure of a function or of a reward model, by the conventions of rewards.
 

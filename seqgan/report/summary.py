@@ -116,6 +116,7 @@ def stored_table(results: Mapping[str, Any]) -> Table:
         shown.sort(key=[*paid, *(f"eval/{name}" for name in COLUMNS), *own].index)
     higher = comparison.get("higher_is_better", True)
     ends = {one: find_metric(one).best for one in shown}
+    ends |= {one: end for one, end in results.get("better", {}).items() if one in ends}
     ends[quality] = ends.get(quality) or ("max" if higher else "min")
     return Table(
         tuple(_column(name) for name in shown),
@@ -238,6 +239,7 @@ def results_dict(result: Result) -> dict[str, Any]:
         "final": result.final.metrics,
         "control": result.control.metrics,
         "best": result.best.metrics,
+        "better": result.better,
         **({} if control is None else {"resampled": control.row.metrics}),
         "comparison": {
             "quality": quality.name,

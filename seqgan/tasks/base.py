@@ -52,12 +52,17 @@ class Measure:
         score: gives (batch,) floats for whole sequences: texts, prompts, and all columns of the
             data, such as references. NaN says that the measure does not apply to a text.
         unit: the numbers' unit, as reports write it; empty for a pure number.
-        higher_is_better: the direction in which a generator improves.
+        higher_is_better: the direction in which a generator improves; None where nobody says one.
     """
 
     score: Callable[[Sequences], Float[Tensor, " batch"]]
     unit: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
+
+    @property
+    def best(self) -> str:
+        """The better end of its values: max, min, or nothing."""
+        return {True: "max", False: "min", None: ""}[self.higher_is_better]
 
 
 def share_of(check: Callable[[Sequence[str]], Sequence[bool]]) -> Measure:

@@ -134,6 +134,7 @@ class Result:
         information: (iteration, held-out information in nats, standard error) of evaluations.
         resampled: the start, resampled; None where nothing judges texts, or it is not wanted.
         left_out: the reason why it is not there though it is wanted, in a sentence.
+        better: the better end of each of the user's own measures, max or min; empty for none.
     """
 
     about: About
@@ -149,6 +150,7 @@ class Result:
     information: Sequence[tuple[int, float, float]] = ()
     resampled: Control | None = None
     left_out: str = ""
+    better: dict[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -165,7 +167,10 @@ def final_evaluation(trainer: "Trainer") -> Result:
         Interrupted: the run was asked to stop.
     """
     with trainer.alerting():
-        return _evaluated(trainer)
+        result = _evaluated(trainer)
+    trainer.progress.finish()
+    own = trainer.observer("evaluation").measures
+    return replace(result, better={f"user/{name}": one.best for name, one in own.items()})
 
 
 def _evaluated(trainer: "Trainer") -> Result:

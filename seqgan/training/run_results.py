@@ -35,6 +35,7 @@ OF_RESULTS = {
     "information_sentence?": str,
     "about?": {"rewards?": [str], "adversary?": (str, bool, type(None))},
     "rewards?": dict,
+    "better?": {"*": str},
     "resampling?": (dict, type(None)),
 }
 

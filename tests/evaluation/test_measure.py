@@ -446,5 +446,7 @@ def test_own_measures_are_functions_by_the_conventions_of_rewards():
 def test_a_measure_is_a_measure_already():
     one = Measure(distance, "tokens", False)
     assert as_measure(one) is one
+    assert (one.best, as_measure(num_words).best) == ("min", "")
+    assert as_measure(num_words, higher_is_better=True).best == "max"
     with pytest.raises(ConfigurationError, match="takes \\(x\\), but must take"):
         as_measure(lambda x: 0)

@@ -124,6 +124,15 @@ def test_measures_of_your_own_are_the_last():
         results[key] = results[key] | {"user/words": 4.5}
     assert stored_table(results).columns[-1] == "user/words"
     assert all(values[-1] == 4.5 for _, values in stored_table(results).rows)
+    assert stored_table(results).lines()[-1].startswith("user/words  ")
+
+
+@pytest.mark.parametrize(("end", "shown"), [("min", "user/words ↓ "), ("max", "user/words ↑ ")])
+def test_a_measure_of_your_own_has_the_arrow_of_its_direction(end, shown):
+    results = recorded_results() | {"better": {"user/words": end, "user/elsewhere": "max"}}
+    for key in ("start", "control", "final"):
+        results[key] = results[key] | {"user/words": 4.5}
+    assert stored_table(results).lines()[-1].startswith(shown)
 
 
 def test_a_quality_that_is_a_column_anyway_appears_once_in_its_place():

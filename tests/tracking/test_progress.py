@@ -66,6 +66,24 @@ def test_a_bar_that_ends_early_is_full_and_says_why() -> None:
     assert "23/23" in file.getvalue()
 
 
+def test_numbers_of_a_phase_go_with_it() -> None:
+    with Progress(Console(file=io.StringIO(), force_terminal=True, width=80)) as progress:
+        bars = progress._display._bars  # type: ignore[attr-defined]
+        plain = Console(file=io.StringIO(), width=80)
+
+        def shown() -> str:
+            with plain.capture() as captured:
+                plain.print(bars.get_renderable())
+            return captured.get()
+
+        progress.phase("final evaluation", 1)
+        progress.advance(1, {"temperature": 0.8})
+        assert "temperature 0.8" in shown()
+        progress.finish()
+        assert "temperature" not in shown()
+        assert "1/1" in shown()
+
+
 def test_plain_lines_say_that_a_phase_ended_early() -> None:
     file = io.StringIO()
     with Progress(Console(file=file), clock=lambda: 0.0) as progress:
