@@ -30,6 +30,7 @@ LARGE = 0.1  # share of a part that is worth a hint
 
 EVALUATIONS, FINAL = "evaluations", "final evaluation"
 RESAMPLED = "resampling the start"
+WIDE = 34  # columns of a hint beside its part
 # Take some seconds in every run; the start is over when a run says how long it takes.
 START, REST = "the start", "records and pictures"
 # What makes a part shorter, by its name.
@@ -101,7 +102,13 @@ class Estimate:
         rows.append(["in all, about", _duration(self.total), "", ""])
         table = aligned(rows, left=(0, 3))
         hints = table[0].index(rows[0][-1])  # the column where they begin
-        lines = [part for line in table for part in wrapped(line, columns, hints)]
+        lines = []
+        for line in table:
+            if columns is None or columns >= hints + WIDE:
+                lines += wrapped(line, columns, hints)
+            else:  # a hint has lines of its own
+                lines.append(line[:hints].rstrip())
+                lines += wrapped(f"  {line[hints:]}", columns) if line[hints:] else []
         return [*lines, *wrapped(f"not in it: {', '.join([START, REST, *self.unknown])}", columns)]
 
 

@@ -92,6 +92,7 @@ def test_the_terminal_shows_how_far_the_run_is_and_how_it_ended(trained: Shown) 
         "pretrain discriminator",
         "adversarial game",
         "final evaluation",
+        "start, resampled",
     ]
     for bar in bars:  # each is full
         done, total = re.search(r"━ (\d+)/(\d+) ", bar).groups()  # type: ignore[union-attr]

@@ -150,10 +150,15 @@ def test_the_longest_part_is_named_with_what_makes_it_shorter() -> None:
 
 def test_in_a_narrow_terminal_what_makes_it_shorter_stays_in_its_column() -> None:
     found = Estimate({FINAL: 600.0})
-    assert found.lines(columns=60)[1:4] == [
-        "final evaluation  10 min   100%  fewer",
-        "                                 --evaluation.num-final or",
+    assert found.lines(columns=70)[1:3] == [
+        "final evaluation  10 min   100%  fewer --evaluation.num-final or",
         "                                 --evaluation.temperatures",
+    ]
+    assert found.lines(columns=50)[:4] == [
+        "                    time  share",
+        "  made shorter by",
+        "final evaluation  10 min   100%",
+        "  fewer --evaluation.num-final or",
     ]
 
 
