@@ -1,7 +1,8 @@
 """The environment from Python, made in one call."""
 
+import os
 from collections.abc import Callable, Sequence
-from inspect import signature
+from inspect import isclass, signature
 from typing import Any, overload
 
 import numpy as np
@@ -18,7 +19,7 @@ from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import nearest
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
-from seqgan_envs.rewards import DEFAULT_REWARD
+from seqgan_envs.rewards import DEFAULT_REWARD, load_reward
 from seqgan_envs.rules import DEFAULT_WORDS
 
 
@@ -113,8 +114,23 @@ def _env_reward(
         return DEFAULT_REWARD
     model = find_reward(reward, device=device) if isinstance(reward, str) else as_reward(reward)
     if isinstance(model, FunctionReward) and not model.signature.tensors:
-        return model.function
+        return _that_can_be_pickled(model.function, reward)
     return as_env_reward(model, vocabulary, device)
+
+
+def _that_can_be_pickled(function: Callable[..., Any], named: object) -> Callable[..., Any]:
+    """A file's function as the environment itself loads it, since pickle knows no file's module.
+
+    Args:
+        named: as the reward was given.
+    """
+    place, _, attribute = str(named).rpartition(":")
+    if not isinstance(named, str) or not place.endswith(".py") or not attribute.isidentifier():
+        return function
+    loaded = load_reward(f"{os.path.expanduser(place)}:{attribute}")
+    inner = getattr(loaded, "__wrapped__", loaded)
+    same = [getattr(one, "__qualname__", type(one).__name__) for one in (inner, function)]
+    return loaded if same[0] == same[1] and not isclass(inner) else function
 
 
 def _words_of(words: Sequence[str]) -> tuple[str, ...]:

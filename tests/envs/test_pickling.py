@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+import seqgan
 from seqgan_envs import TextGenerationEnv, TextGenerationVectorEnv
 from seqgan_envs.rewards import load_reward
 
@@ -34,6 +35,18 @@ class Judge:
 
 judge = Judge()
 longer = lambda tokens, lengths, prompts: lengths * 1.0
+"""
+
+BY_TEXT = """
+def short(text):
+    return 1.0 / (1 + len(text))
+
+class Judge:
+    def __call__(self, text):
+        return 10.0 * len(text)
+
+judge = Judge()
+longer = lambda texts: [float(len(text)) for text in texts]
 """
 
 WAYS = {
@@ -158,3 +171,21 @@ def test_processes_that_are_spawned_get_it(file):
         assert envs.step(np.array([2, 0]))[1].tolist() == [2.0, 0.0]
     finally:
         envs.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["short", "judge", "longer"])
+def test_make_env_with_a_files_reward_goes_on_as_it_was(way, name, tmp_path):
+    (tmp_path / "mine.py").write_text(BY_TEXT)
+    env = seqgan.make_env(["a", "b"], f"{tmp_path}/mine.py:{name}", max_length=3)
+    env.reset(seed=3)
+    env.step(1)
+    again = WAYS[way](env)
+    assert play(again) == play(env)
+
+
+def test_make_env_with_the_product_of_a_class_judges_as_its_instance(tmp_path):
+    (tmp_path / "mine.py").write_text(BY_TEXT)
+    env = seqgan.make_env(["a", "b"], f"{tmp_path}/mine.py:Judge", max_length=1)
+    env.reset(seed=3)
+    assert env.step(1)[1] == 10.0
