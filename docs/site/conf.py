@@ -33,6 +33,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 html_theme = "furo"
 html_title = f"seqgan {release}"
 html_copy_source = html_show_sourcelink = False
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 templates_path: list[str] = []
 myst_heading_anchors = 4
 copybutton_prompt_text = "$ "
@@ -73,6 +75,11 @@ def without_a_type(app, what, name, obj, options, lines):
         lines[:] = of_properties.pop(name)
 
 
+def readable_signature(app, what, name, obj, options, signature, returned):
+    """Puts an ellipsis for defaults that are no Python: Sphinx reads no signature with one."""
+    return signature and re.sub(r"<[^<>]*>", "...", signature), returned
+
+
 def begins_list(before, item):
     """True if an item follows a line of a paragraph, with the same indentation."""
     words = before.lstrip()
@@ -86,6 +93,7 @@ def indentation(line):
 def setup(app):
     app.connect("autodoc-process-docstring", as_restructured_text, priority=400)
     app.connect("autodoc-process-docstring", without_a_type, priority=600)
+    app.connect("autodoc-process-signature", readable_signature)
 
 
 pages.write(HERE / "made")

@@ -25,6 +25,8 @@ ROOMS = (  # of the reference, in the order of the layers
     "training",
     "integrations",
 )
+# The public names that most readers look for, before the others.
+CALLED = ("make_env", "dense_reward", "train", "load", "Run", "sample", "evaluate", "as_trl")
 # A model class that folders of transformers name; it cannot be read without that library.
 LEFT_OUT = ("seqgan.models.discriminators.classifier",)
 
@@ -45,16 +47,16 @@ def directive(kind: str, name: str, *options: str) -> list[str]:
 
 
 def public_page() -> str:
-    """The names of `import seqgan`."""
+    """The names of `import seqgan`: what is called, what it gives, what is made one's own."""
     lines = ["# seqgan", "", "The public names; each is imported when it is first used.", ""]
-    for name in sorted(seqgan.__all__):
-        value = getattr(seqgan, name)
-        if inspect.ismodule(value):
-            lines += [f"- `seqgan.{name}`: the module `{value.__name__}`", ""]
-            continue
-        kind = "class" if inspect.isclass(value) else "function"
+    values = {name: getattr(seqgan, name) for name in sorted(seqgan.__all__)}
+    modules = {name: value for name, value in values.items() if inspect.ismodule(value)}
+    for name in [*CALLED, *sorted(values.keys() - modules.keys() - {*CALLED})]:
+        kind = "class" if inspect.isclass(values[name]) else "function"
         lines += [f"## {name}", "", *directive(kind, f"seqgan.{name}", "   :no-index:")]
-    return "\n".join(lines)
+    lines += ["## Modules", ""]
+    lines += [f"- `seqgan.{name}`: the module `{each.__name__}`" for name, each in modules.items()]
+    return "\n".join([*lines, ""])
 
 
 def envs_page() -> str:

@@ -1,4 +1,4 @@
-"""The charts of metrics over a run: what is in them, and how they are drawn.
+"""The charts of metrics over a run: what is in them. `drawn_curves` draws them.
 
 `report.png` and `report.html` draw the same charts, each on axes of its own.
 """
@@ -6,28 +6,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from seqgan.evaluation.axes import NLL_HELDOUT, NLL_ORACLE, Axis, measure_axis
-from seqgan.evaluation.planes.points import Panel
-from seqgan.report import frontier_chart
-from seqgan.report.charts import BLACK, GREEN, GREY, MARKERS, SERIES
-from seqgan.report.frontier_chart import Kind, Series
-from seqgan.report.recorded import Recorded, Row
+from seqgan.evaluation.axes import NLL_ORACLE, Axis, measure_axis
+from seqgan.report.recorded import Recorded
 from seqgan.system.terminal import arrow
 from seqgan.tasks.base import SHARE
 from seqgan.tracking.metrics import axis_of, find_metric
 
-DASHES: tuple[Any, ...] = ("-", "--", ":")  # one for each curve of a chart
-MAX_POINTS = 1000  # of one curve, as many as a screen shows
-MAX_MARKERS = 12  # on one curve
 LOG_2 = math.log(2)
 
 
@@ -234,194 +221,6 @@ def present(charts: Sequence[Chart], runs: Sequence[Recorded]) -> list[Chart]:
         if curves:
             kept.append(replace(chart, curves=curves))
     return kept
-
-
-def draw_chart(axes: Axes, chart: Chart, runs: Sequence[Recorded]) -> None:
-    """Draws every run's curves.
-
-    Several runs have a colour and a marker each, and dashes tell the curves of a chart apart; of
-    a single run each curve has its own colour.
-    """
-    for i, run in enumerate(runs):
-        for j, curve in enumerate(chart.curves):
-            look = i if len(runs) > 1 else j
-            x, y = thin(*run.curve(curve.metric, chart.axis))
-            axes.plot(
-                x,
-                y,
-                color=SERIES[look],
-                linestyle=DASHES[j],
-                linewidth=1.4,
-                marker=MARKERS[look],
-                markersize=3.5,
-                markevery=max(1, math.ceil(len(x) / MAX_MARKERS)),
-                label=curve.label,
-            )
-            if curve.error:
-                _band(axes, run, curve, chart.axis, SERIES[look])
-    axes.set(title=chart.heading, xlabel=counted(chart.axis), ylabel=chart.label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    _shade(axes, chart)
-    _legend(axes, chart, len(runs))
-
-
-def counted(axis: str) -> str:
-    """The word for an axis: `epoch` for `pretrain/epoch`, `log` where nothing was counted."""
-    return axis.removeprefix("pretrain/") or "log"
-
-
-def _band(axes: Axes, run: Recorded, curve: Curve, axis: str, colour: str) -> None:
-    """Two standard errors around a curve."""
-    x, y = run.curve(curve.metric, axis)
-    at, error = run.curve(curve.error, axis)
-    _, place, known = np.intersect1d(x, at, return_indices=True)
-    below, above = (thin(x[place], y[place] + 2 * side * error[known]) for side in (-1, 1))
-    axes.fill(
-        np.concatenate([below[0], above[0][::-1]]),
-        np.concatenate([below[1], above[1][::-1]]),
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
-
-
-def thin(
-    x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
-) -> tuple[Float[np.ndarray, " kept"], Float[np.ndarray, " kept"]]:
-    """At most `MAX_POINTS` of a curve: the lowest and the highest of each stretch of it.
-
-    What sticks out stays, which it would not if every n-th point were kept.
-    """
-    if len(x) <= MAX_POINTS:
-        return x, y
-    kept = []
-    for stretch in np.array_split(np.arange(len(x)), MAX_POINTS // 2):
-        known = stretch[np.isfinite(y[stretch])]
-        if len(known):
-            kept += sorted({int(known[y[known].argmin()]), int(known[y[known].argmax()])})
-    return x[kept], y[kept]
-
-
-def _shade(axes: Axes, chart: Chart) -> None:
-    """The healthy range and the marked value, with a little room beyond their finite ends."""
-    ends = [end for end in chart.healthy or () if math.isfinite(end)]
-    marked = ends if chart.mark is None else [*ends, chart.mark[0]]
-    if not marked:
-        return
-    all_values = [*axes.get_ylim(), *marked]
-    room = 0.05 * (max(all_values) - min(all_values))
-    bottom = min(*axes.get_ylim(), min(marked) - room)
-    top = max(*axes.get_ylim(), max(marked) + room)
-    axes.set_ylim(bottom, top)
-    if chart.healthy is not None:
-        low, high = np.clip(chart.healthy, bottom, top)
-        axes.axhspan(low, high, color=GREEN, alpha=0.12, linewidth=0, zorder=0)
-    if chart.mark is not None:
-        axes.axhline(chart.mark[0], color=GREY, linewidth=1, zorder=1)
-
-
-def _legend(axes: Axes, chart: Chart, num_runs: int) -> None:
-    """Labelled curves, and what the shade and the marked line mean."""
-    handles: list[Line2D | Patch] = []
-    if chart.curves[0].label:
-        handles = [
-            Line2D(
-                [],
-                [],
-                color=SERIES[j] if num_runs == 1 else BLACK,
-                linestyle=DASHES[j],
-                linewidth=1.4,
-                marker=MARKERS[j] if num_runs == 1 else "",
-                markersize=3.5,
-                label=curve.label,
-            )
-            for j, curve in enumerate(chart.curves)
-        ]
-    elif chart.curves[0].error:
-        handles.append(Patch(color=GREY, alpha=0.3, linewidth=0, label="2 standard errors"))
-    if chart.healthy is not None:
-        handles.append(Patch(color=GREEN, alpha=0.2, linewidth=0, label="healthy"))
-    if chart.mark is not None:
-        handles.append(Line2D([], [], color=GREY, linewidth=1, label=chart.mark[1]))
-    if handles:
-        axes.legend(handles=handles, frameon=False)
-
-
-def curves_in_words(chart: Chart, runs: Sequence[Recorded]) -> str:
-    """A chart for those who do not see it: where each curve starts and ends."""
-    parts, axis = [], counted(chart.axis)
-    for run in runs:
-        for curve in chart.curves:
-            x, y = run.curve(curve.metric, chart.axis)
-            known = np.isfinite(y)
-            if known.any():
-                (start, first), (end, last) = ((x[known][i], y[known][i]) for i in (0, -1))
-                parts.append(
-                    f"{run.name}, {curve.metric}: {first:.4g} at {axis} {start:g},"
-                    f" {last:.4g} at {axis} {end:g}"
-                )
-    return "; ".join(parts)
-
-
-def frontier_series(run: Recorded, number: int) -> list[Series]:
-    """A run's generators at every temperature, and its start, resampled; none without an end.
-
-    Runs of older versions have the trained generator at temperature 1 alone, and a control has no
-    other generator. Points that are not finite are left out.
-    """
-    if run.results is None:
-        return []
-    quality = recorded_axis(run)
-    end = "after game" if run.adversary else "after training"
-    measured: list[tuple[str, Kind, dict[str, Row]]] = [
-        ("MLE, by temperature", "control", run.results["curve"]),
-        (end, "run", run.results.get("game_curve", {"1.0": run.results["final"]})),
-    ]
-    if "resampled" in run.results:
-        measured.append(("start, resampled", "tilted", {"1.0": run.results["resampled"]}))
-    series: list[Series] = []
-    for label, kind, curve in measured:
-        named = sorted((float(temperature), row) for temperature, row in curve.items())
-        points = [
-            (
-                float(row.get(f"eval/{quality.name}", math.nan)),
-                float(row.get(f"eval/{NLL_HELDOUT.name}", math.nan)),
-                f"{temperature:g}",
-            )
-            for temperature, row in named
-        ]
-        finite = [point for point in points if math.isfinite(point[0] + point[1])]
-        if finite:
-            values, nll, notes = zip(*finite, strict=True)
-            shown = notes if kind == "control" or len(notes) > 1 else ()
-            series.append(Series(label, kind, np.array(values), np.array(nll), number, notes=shown))
-    return series
-
-
-def draw_frontier(axes: Axes, runs: Sequence[Recorded]) -> None:
-    """Quality against held-out NLL; at least one run has an end."""
-    quality = recorded_axis(next(run for run in runs if run.results is not None))
-    series = [one for i, run in enumerate(runs) for one in frontier_series(run, i)]
-    frontier_chart.draw_frontier(axes, Panel(quality, NLL_HELDOUT), series)
-    for line, one in zip(axes.lines, series, strict=True):
-        if len(runs) > 1:  # in the colours of the other charts
-            line.set(color=SERIES[one.number], markerfacecolor=SERIES[one.number])
-        if one.kind != "control" and len(one.quality) == 1:
-            line.set(marker="*", markersize=13, linestyle="none")
-    handles, labels = axes.get_legend_handles_labels()
-    shown = dict(zip(labels, handles, strict=True))  # each label once
-    if len(runs) > 1:
-        for line in [handle for handle in shown.values() if isinstance(handle, Line2D)]:
-            shown[str(line.get_label())] = Line2D(
-                [],
-                [],
-                color=BLACK,
-                marker=line.get_marker(),
-                markersize=line.get_markersize(),
-                linestyle=line.get_linestyle(),
-            )
-    axes.legend(handles=list(shown.values()), labels=list(shown), frameon=False)
-    axes.set_title(f"{quality.title} against held-out NLL")
 
 
 def recorded_axis(run: Recorded) -> Axis:

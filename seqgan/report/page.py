@@ -24,18 +24,16 @@ from seqgan.report.charts import GREY, SERIES
 from seqgan.report.curves import (
     Chart,
     adversary_charts,
-    curves_in_words,
-    draw_chart,
-    draw_frontier,
-    frontier_series,
     game_charts,
     own_charts,
     pretraining_charts,
 )
+from seqgan.report.drawn_curves import curves_in_words, draw_chart
 from seqgan.report.hints import hints
 from seqgan.report.picture import font_hint
 from seqgan.report.positions import draw_positions, early_and_late, positions_in_words
 from seqgan.report.recorded import Recorded, Row, read_runs
+from seqgan.report.run_frontier import draw_frontier, frontier_series
 from seqgan.report.settings import compared_settings
 from seqgan.report.summary import Table, closing_sentences, stored_table
 from seqgan.system.errors import ConfigurationError

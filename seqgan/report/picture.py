@@ -19,13 +19,12 @@ from seqgan.report.curves import (
     INFORMATION,
     PRETRAINING,
     Chart,
-    draw_chart,
-    draw_frontier,
-    frontier_series,
     present,
     quality_chart,
 )
+from seqgan.report.drawn_curves import draw_chart
 from seqgan.report.recorded import Recorded, Row, read_run
+from seqgan.report.run_frontier import draw_frontier, frontier_series
 from seqgan.system.files import writing
 from seqgan.system.terminal import wrapped
 

@@ -27,12 +27,14 @@ from seqgan.commands.parsing import InputError
 from seqgan.commands.report import run as report
 from seqgan.report.cards import Scale, before_and_after, split_text, value_scale
 from seqgan.report.charts import MARKERS, SERIES
-from seqgan.report.curves import _ADVERSARY, _GAME, Chart, Curve, frontier_series, thin
+from seqgan.report.curves import _ADVERSARY, _GAME, Chart, Curve
+from seqgan.report.drawn_curves import thin
 from seqgan.report.hints import hints
 from seqgan.report.page import MAX_RUNS, SIGNS, picture, write_page
 from seqgan.report.picture import draw_report
 from seqgan.report.positions import early_and_late, merged_quantiles
 from seqgan.report.recorded import read_run, read_runs
+from seqgan.report.run_frontier import frontier_series
 from seqgan.report.settings import compared_settings
 from seqgan.tracking.metrics import find_metric
 from seqgan.training.presets import captions_preset, oracle_preset
