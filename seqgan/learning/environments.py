@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.data.words import split_words
@@ -30,7 +30,7 @@ def make_env(
     *,
     max_length: int = ...,
     num_envs: None = ...,
-    prompts: Sequence[str] | ArrayLike | None = ...,
+    prompts: Sequence[str] | Sequence[Sequence[int]] | NDArray[Any] | None = ...,
     device: str = ...,
     **settings: Any,
 ) -> TextGenerationEnv: ...
@@ -43,7 +43,7 @@ def make_env(
     *,
     max_length: int = ...,
     num_envs: int,
-    prompts: Sequence[str] | ArrayLike | None = ...,
+    prompts: Sequence[str] | Sequence[Sequence[int]] | NDArray[Any] | None = ...,
     device: str = ...,
     **settings: Any,
 ) -> TextGenerationVectorEnv: ...
@@ -55,7 +55,7 @@ def make_env(
     *,
     max_length: int = 8,
     num_envs: int | None = None,
-    prompts: Sequence[str] | ArrayLike | None = None,
+    prompts: Sequence[str] | Sequence[Sequence[int]] | NDArray[Any] | None = None,
     device: str = "cpu",
     **settings: Any,
 ) -> TextGenerationEnv | TextGenerationVectorEnv:
@@ -150,7 +150,7 @@ def _words_of(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _prompt_ids(
-    prompts: Sequence[str] | ArrayLike | None, vocabulary: Vocabulary
+    prompts: Sequence[str] | Sequence[Sequence[int]] | NDArray[Any] | None, vocabulary: Vocabulary
 ) -> NDArray[Any] | None:
     """Prompts as ids (number of prompts, P), left-padded."""
     if prompts is None:
