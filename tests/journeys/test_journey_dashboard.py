@@ -1,5 +1,6 @@
 """A dashboard person: the offline record of wandb, other trackers, and a dashboard as code."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,5 +66,10 @@ def test_the_dashboard_is_written_or_its_extra_is_named(trained: Shown, folder: 
     if find_spec("wandb_workspaces"):
         assert shown.code == 0, shown.text
         assert "runs/captions" in shown.said
+        written = (folder / RUN / "dashboard.json").read_text(encoding="utf-8")
+        (heads,) = (line for line in trained.lines if line.split()[:2] == ["MLE", "MLE"])
+        columns = re.split(" {2,}", heads.strip())
+        assert len(columns) > 3
+        assert f"| {' | '.join(columns)} |" in written  # the table that the terminal showed
     else:
         assert (shown.code, "seqgan[dashboards]" in shown.said) == (2, True)

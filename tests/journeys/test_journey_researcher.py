@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from typed import SMALL, captions, typed
+from typed import SMALL, captions, narrow_enough, typed
 
 AGENT = """
 import seqgan
@@ -31,6 +31,24 @@ env = gymnasium.make("seqgan/TextGeneration-v0", words=["a", "dog"], reward=lamb
 print(env.reset(seed=0)[0]["tokens"])
 env.step(1)
 print(env.step(2)[1:4])
+"""
+OWN = """
+import seqgan
+
+texts = [f"the {a} {b} in the {c}" for a in ("dog", "cat", "bird", "fox")
+    for b in ("runs", "sits") for c in ("park", "house", "field")]
+small = {"pretrain.epochs": 2, "adversarial.iterations": 1, "adversarial.batch_size": 8,
+    "rule.num_rollouts": 1, "generator.hidden_size": 8, "evaluation.num_samples": 20,
+    "evaluation.num_final": 20, "evaluation.temperatures": (1.0, 0.8)}
+
+
+def mentions_dog(text):
+    return float("dog" in text.split())
+
+
+run = seqgan.train(texts, reward=mentions_dog, progress=False, **small)
+print(run.summary())
+print(seqgan.as_trl(mentions_dog)(completions=["a dog runs", "a cat"]))
 """
 RUN = """
 import seqgan
@@ -76,8 +94,28 @@ def test_a_run_of_the_command_line_is_read_back_in_python(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_python_says_what_is_wrong_in_the_last_line(tmp_path: Path) -> None:
-    line = '"$PYTHON" -c "import seqgan; seqgan.load(\'nosuch\')"'
-    shown = typed(line, tmp_path, columns=200)
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("seqgan.load('nosuch')", "nosuch is no run: it has no config.yaml"),
+        ("seqgan.train('captons')", "unknown preset 'captons'; did you mean captions?"),
+        ("seqgan.train('none.txt')", "cannot read none.txt: no such file"),
+        ("seqgan.make_env(['a', 'dog'], max_len=3)", "max_len; did you mean max_length?"),
+        ("seqgan.make_env('captions.txt')", "but must be a list of words or of texts"),
+        ("seqgan.as_trl(lambda text: 1.0)(['a dog'])", "call it with completions="),
+    ],
+)
+def test_python_says_what_is_wrong_in_the_last_line(call: str, said: str, tmp_path: Path) -> None:
+    shown = typed(f'"$PYTHON" -c "import seqgan; {call}"', tmp_path, columns=200)
     assert shown.code == 1
-    assert "nosuch" in shown.lines[-2]
+    assert said in shown.lines[-2]
+
+
+@pytest.mark.slow
+def test_a_list_of_texts_and_a_function_are_a_run(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
+    shown = typed('"$PYTHON" own.py', tmp_path, columns=50)
+    assert shown.code == 0, shown.text
+    assert "reward mentions_dog" in shown.text
+    assert narrow_enough(shown, 50)
+    assert shown.lines[-2] == "[1.0, 0.0]"
