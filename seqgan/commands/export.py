@@ -5,6 +5,8 @@ from typing import get_args
 from seqgan.commands.parsing import Parser, add_device, add_trust, given_path
 from seqgan.system.files import next_free
 
+RESAMPLED = "resampled"
+
 
 def run(given: list[str]) -> int:
     """Writes the folder, prints where, and gives the exit code."""
@@ -16,6 +18,7 @@ def run(given: list[str]) -> int:
             "seqgan export runs/captions",
             "seqgan export runs/small --merge-lora --output models/small-after",
             "seqgan export runs/small --which discriminator",
+            "seqgan export runs/small --which resampled",
         ),
     )
     parser.add_argument("run", type=given_path, help="folder of a run")
@@ -28,9 +31,10 @@ def run(given: list[str]) -> int:
     )
     parser.add_argument(
         "--which",
-        choices=get_args(What),
+        choices=(*get_args(What), RESAMPLED),
         default="generator",
-        help="the generator, the one before the game, or the discriminator (generator)",
+        help="the generator, the one before the game, the discriminator, or generator and"
+        " discriminator with a script that resamples (generator)",
     )
     parser.add_argument(
         "--checkpoint",
@@ -47,6 +51,14 @@ def run(given: list[str]) -> int:
     from seqgan.exporting.exports import export_run
 
     folder = options.output or next_free(options.run / "export" / options.which)
+    if options.which == RESAMPLED:
+        from seqgan.exporting.recipe import export_recipe
+
+        export_recipe(
+            options.run, folder, options.checkpoint, options.device, options.trust_run_code
+        )
+        print(folder)
+        return 0
     export_run(
         options.run,
         folder,

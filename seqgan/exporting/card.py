@@ -1,5 +1,6 @@
 """The model card of an exported folder, written from the run's own record and nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +83,12 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
     Raises:
         ValueError: the run has not logged anything, or a file of it is damaged.
     """
+    values = card_values(read_run(run), exported)
+    write_text(folder / "README.md", rendered("model_card.md.j2", values))
+
+
+def rendered(name: str, values: Mapping[str, Any]) -> str:
+    """A page of this package, with its values."""
     pages = Environment(
         loader=PackageLoader("seqgan.exporting", "pages"),
         undefined=StrictUndefined,
@@ -90,9 +97,7 @@ def write_card(run: Path, exported: Exported, folder: Path) -> None:
         keep_trailing_newline=True,
     )
     pages.filters |= {"name": plain_name, "prose": prose}
-    page = pages.get_template("model_card.md.j2")
-    text = page.render(**card_values(read_run(run), exported))
-    write_text(folder / "README.md", text)
+    return pages.get_template(name).render(**values)
 
 
 def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def export_run(
         raise ConfigurationError(f"{folder} exists already; name a new folder with --output")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
-    with quietly(transformers), _new_folder(folder) as temporary:
+    with quietly(transformers), new_folder(folder) as temporary:
         if what == "discriminator":
             saved = save_discriminator(restored_discriminator(opened, config, state), temporary)
         else:
@@ -206,7 +206,7 @@ def save_sampling(
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder, which becomes `folder` if the body succeeds.
 
     Raises:

@@ -4,7 +4,9 @@
 
 import json
 import random
+import runpy
 import shutil
+import subprocess
 import sys
 import unicodedata
 from dataclasses import replace
@@ -14,17 +16,20 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pretrained_models import EOS, UNKNOWN, saved
 from recorded_runs import results, write_lines, write_run
 from tiny_commands import run
 from trainer_states import trainer_state
 
 from seqgan.data.model_folders import load_tokenizer, package
+from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.data.words import split_text
 from seqgan.exporting.card import Exported, Form, write_card
-from seqgan.exporting.exports import _new_folder
+from seqgan.exporting.exports import new_folder
 from seqgan.exporting.tokenizers import exported_tokenizer
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
+from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
@@ -37,7 +42,12 @@ from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.training.networks import build_discriminator, build_generator
 from seqgan.training.presets import text_preset
 from seqgan.training.run_folders import create_run
-from seqgan.training.runs import load_generator, open_run
+from seqgan.training.runs import (
+    checkpoint_state,
+    load_generator,
+    open_run,
+    restored_discriminator,
+)
 
 TEXTS = "\n".join(
     f"The {size} {noun} doesn't {verb} ."
@@ -188,6 +198,70 @@ class TestScratchGenerators:
             assert set(words) <= set(vocabulary.words) - {"<unk>"}
             assert len(words) <= 24 + 2
         assert len(set(texts)) > 8
+
+
+@pytest.mark.integration
+class TestRecipe:
+    """Generator and discriminator in one folder, with a script that needs neither this package."""
+
+    def made_run(self, folder: Path) -> Path:
+        """A run of a scratch generator, and of a discriminator on a tiny encoder."""
+        words = tuple(dict.fromkeys(TEXTS.lower().replace("'", " ' ").split()))
+        place = saved(folder, "gpt2", (UNKNOWN, EOS, *words))
+        (folder / "texts.txt").write_text(TEXTS, encoding="utf-8")
+        config = replace(
+            text_preset(),
+            task=TextConfig(path=str(folder / "texts.txt"), min_count=1, max_length=10),
+            generator=RecurrentGeneratorConfig("lstm", 8, 8),
+            discriminator=PretrainedDiscriminatorConfig(path=place, head_size=4),
+            output=str(folder / "run"),
+        )
+        made = create_run(config, task := config.task.build(config.generator))
+        rng = torch.Generator().manual_seed(1)
+        judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
+        with torch.no_grad():  # opinions, which an untrained one hardly has
+            last = [p for p in judge.head.parameters() if p.ndim > 1][-1]
+            last.mul_(20)
+        generator = build_generator(config, task.vocabulary, rng).state_dict()
+        players: dict[str, Any] = {"generator": generator, "reference": generator}
+        players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+        save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
+        write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
+        return made.path
+
+    def test_the_script_draws_what_the_discriminator_likes(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers")
+        folder = self.made_run(tmp_path)
+        out = tmp_path / "recipe"
+        assert run("export", folder, "--which", "resampled", "--output", out) == 0
+        assert {path.name for path in out.iterdir()} == {
+            *("generator", "discriminator", "README.md", "recipe.json", "resample.py"),
+        }
+        code = (
+            "import sys, runpy; sys.modules['seqgan'] = None; sys.argv[1:] = ['--n', '30'];"
+            "runpy.run_path('resample.py', run_name='__main__')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=out, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == 30
+        assert "effective share of the proposals: " in done.stderr
+        resampler = runpy.run_path(str(out / "resample.py"))["Resampler"](out)
+        torch.manual_seed(0)
+        plain = resampler.logits(resampler.propose(200)).mean()
+        texts, share = resampler.draw(100)
+        assert 0 < share < 1
+        assert resampler.logits(texts).mean() > plain + 0.05
+        opened, config = open_run(folder)
+        _, state = checkpoint_state(opened)
+        ours = restored_discriminator(opened, config, state)
+        vocabulary = load_generator(opened, config).vocabulary
+        tokens = torch.full((8, 10), vocabulary.eos_id)  # finished texts
+        judged = Sequences(tokens, tokens >= 0, vocabulary=vocabulary, given_texts=texts[:8])
+        with torch.no_grad():
+            expected = ours(judged)
+        torch.testing.assert_close(resampler.logits(texts[:8]), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.integration
@@ -446,9 +520,9 @@ def test_a_full_disk_of_a_library_in_rust_is_one_line(tmp_path: Path, kind: type
     full = "Error while serializing: I/O error: File too large (os error 27)"
     with (
         pytest.raises(SeqganError, match="x cannot be written: Error while serializing"),
-        _new_folder(tmp_path / "x"),
+        new_folder(tmp_path / "x"),
     ):
         raise kind(full)
-    with pytest.raises(kind, match="a bug"), _new_folder(tmp_path / "x"):
+    with pytest.raises(kind, match="a bug"), new_folder(tmp_path / "x"):
         raise kind("a bug")
     assert list(tmp_path.iterdir()) == []
