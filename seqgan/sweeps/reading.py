@@ -17,6 +17,12 @@ from seqgan.system.reading import LARGEST_YAML, clipped, parse_yaml, read_text, 
 from seqgan.tracking.metrics import METRICS, find_metric
 
 NEEDED = ("method", "metric", "parameters", "command")
+EXAMPLES = {
+    "method": "grid",
+    "metric": "{name: eval/nll_heldout, goal: minimize}",
+    "parameters": "{rule.kl_weight: {values: [0.05, 0.2]}}",
+    "command": '["${program}", train, captions, "${args}"]',
+}
 OPTIONAL = ("name", "description", "project", "program", "run_cap", "early_terminate")
 # The keys that each distribution needs beside its name.
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
@@ -237,7 +243,9 @@ def _mapping(
             f"unknown key {prefix}{clipped(str(key))}; did you mean {near[0]}?",
         )
     for key in needed:
-        _must(key in plain, f"{prefix}{key} is missing, but needed")
+        example = EXAMPLES.get(prefix + key)
+        hint = "" if example is None else f", for instance {key}: {example}"
+        _must(key in plain, f"{prefix}{key} is missing, but needed{hint}")
     return plain
 
 

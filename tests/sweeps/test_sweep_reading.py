@@ -120,7 +120,11 @@ def test_an_agent_of_wandb_would_start_the_same_training(path: Path) -> None:
         ([], "the sweep is [], but must be a mapping"),
         (changed(metod="grid"), "unknown key metod; did you mean method"),
         (changed(entity="me"), "unknown key entity; did you mean "),
-        (changed(method=None), "method is missing, but needed"),
+        (changed(method=None), "method is missing, but needed, for instance method: grid"),
+        (
+            changed(command=None),
+            'command is missing, but needed, for instance command: ["${program}", train,',
+        ),
         (changed(method="gird"), "method is 'gird', but must be one of grid, random, bayes"),
         (changed(method=["grid"]), "method is ['grid'], but must be one of grid, random, bayes"),
         (changed(name=["a"]), "name is ['a'], but must be a text, a number, true or false"),
