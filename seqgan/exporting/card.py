@@ -115,6 +115,7 @@ def card_values(run: Recorded, exported: Exported) -> dict[str, Any]:
         "task": run.kind,
         "rewards": weighted_rewards(run),
         "adversary": run.adversary,
+        "taught": run.config.get("pretrain", {}).get("epochs") != 0,
         "settings": [(name, settings[name]) for name in SETTINGS if settings.get(name)],
         "planned": int(run.config.get("adversarial", {}).get("iterations", 0)),
         "table": None if results is None else results_table(results),

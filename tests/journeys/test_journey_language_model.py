@@ -31,7 +31,7 @@ def f(text):
     return float("dog" in text.split())
 """
 ALONE = (
-    "--iterations 2 --batch-size 8 --max-length 10 --evaluation.num-samples 20"
+    "--iterations 2 --batch-size 8 --evaluation.num-samples 20"
     " --evaluation.num-final 20 --evaluation.num-shown 2 --threads 1"
 )
 TRAIN = "seqgan train prompts.jsonl --model models/small --output runs/small"
@@ -75,7 +75,7 @@ def test_prompts_alone_and_a_reward_train_a_model(folder: Path) -> None:
     asked = [json.dumps({"prompt": row["prompt"]}) for row in ROWS]
     (folder / "asked.jsonl").write_text("\n".join(asked), encoding="utf-8")
     (folder / "r.py").write_text(REWARD, encoding="utf-8")
-    line = "seqgan train asked.jsonl --model models/small"
+    line = "seqgan train asked.jsonl --model models/small --max-length 10"
     shown = typed(line, folder)
     assert shown.code == 2
     assert "reward 'discriminator' needs real continuations, but the data are prompts" in shown.said
@@ -94,6 +94,11 @@ def test_prompts_alone_and_a_reward_train_a_model(folder: Path) -> None:
     shown = typed("seqgan frontier runs/alone -n 20", folder)
     assert shown.code == 2
     assert "seqgan: the frontier needs real continuations, but the data are" in shown.said
+    shown = typed("seqgan export runs/alone --merge-lora --output models/alone", folder)
+    assert shown.code == 0, shown.text
+    card = (folder / "models" / "alone" / "README.md").read_text(encoding="utf-8")
+    assert "The generator of a seqgan run: trained by policy gradient" in card
+    assert "The column start is the generator before training" in card
 
 
 def test_the_exported_model_is_one_for_a_pipeline(trained: Shown, folder: Path) -> None:
