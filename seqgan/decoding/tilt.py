@@ -13,7 +13,7 @@ from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.weighted import as_weighted_sum
 from seqgan.system.checks import Bound, checked
 
-JUDGED_TOGETHER = 2048  # texts
+JUDGED_TOGETHER = 512  # texts
 
 
 class DiscriminatorLogit(Reward):
@@ -68,9 +68,13 @@ class Tilt:
             RewardError: the reward failed.
         """
         rewards = as_weighted_sum(self.reward)
-        rows = torch.arange(len(sequences), device=sequences.tokens.device)
-        parts = [rewards.score(sequences.select(part)) for part in rows.split(JUDGED_TOGETHER)]
-        return torch.cat(parts).double().nan_to_num(nan=0.0) / self.beta
+        order = sequences.lengths.argsort(stable=True)  # little padding is judged along
+        parts = [
+            rewards.score(sequences.select(rows).trimmed()) for rows in order.split(JUDGED_TOGETHER)
+        ]
+        tilts = torch.empty(len(sequences), dtype=torch.double, device=order.device)
+        tilts[order] = torch.cat(parts).double().nan_to_num(nan=0.0) / self.beta
+        return tilts
 
     @property
     def bound(self) -> float:
