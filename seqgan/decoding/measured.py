@@ -47,7 +47,7 @@ class TiltedMeasurement:
             for each block of proposals, not for each text.
         kl: KL(tilted || start) per text, nats; of best-of-n the known one, which it has where no
             two texts share a score.
-        tokens_per_text: tokens that the generator drew for each text.
+        drawn: the texts, and the proposals behind them.
         tilting: effective share, log Z and more; None of best-of-n.
         change: of held-out NLL to the start's, paired; None where `missing` says why.
         missing: the reason why no likelihood is known, in a sentence; empty where it is known.
@@ -55,10 +55,15 @@ class TiltedMeasurement:
 
     measurement: Measurement
     kl: float
-    tokens_per_text: float
+    drawn: Drawn
     tilting: Tilting | None = None
     change: HeldOutChange | None = None
     missing: str = ""
+
+    @property
+    def tokens_per_text(self) -> float:
+        """Tokens that the generator drew for each text."""
+        return self.drawn.tokens_per_text
 
 
 def measure_tilted(
@@ -94,11 +99,11 @@ def measure_tilted(
     metrics = {f"eval/{name}": value for name, value in scores.metrics.items()}
     metrics |= report_of(known.parts).metrics | {"eval/temperature": 1.0}
     per_text = {f"eval/{name}": part for name, part in scores.per_text.items()}
-    per_text = _of_drawn(drawn, per_text) | known.parts
+    per_text = of_drawn(drawn, per_text) | known.parts
     return TiltedMeasurement(
         Measurement(metrics, quality_axis(task), drawn.sequences, per_text),
         best_of_n_kl(sampler.of) if known.tilting is None else known.tilting.kl,
-        drawn.tokens_per_text,
+        drawn,
         known.tilting,
         known.change,
         known.missing,
@@ -126,7 +131,7 @@ def measure_tilted_point(
     shown = shown_names(planes)
     measures = {f"eval/{name}": one for name, one in task.measures.items() if name in shown}
     parts = _known_rates(sampler, drawn, task, heldout, measures, rng).parts
-    parts |= _of_drawn(drawn, overlaps(drawn.sequences, task, shown))
+    parts |= of_drawn(drawn, overlaps(drawn.sequences, task, shown))
     return point_of(Knob("beta", sampler.model.tilt.beta), parts, planes)
 
 
@@ -189,16 +194,22 @@ def _known_rates(
     return _Known(parts | rates, tilting, change)
 
 
-def _of_drawn(drawn: Drawn, parts: Mapping[str, PerText]) -> dict[str, PerText]:
-    """Metrics of drawn texts, with a term for each block of the proposals that they are."""
+def of_drawn(drawn: Drawn, parts: Mapping[str, PerText]) -> dict[str, PerText]:
+    """Metrics of drawn texts, with a term for each block of the proposals that they are.
+
+    Texts of one block may be copies of each other, so their number says too little of the noise. A
+    metric of some of the texts alone, as BLEU of more than 10,000 is, stays as it is.
+    """
     if drawn.weighted is None or drawn.rows is None:
         return dict(parts)
     blocks = _Blocks.of(drawn.weighted)
     numbers = blocks.numbers[drawn.rows.cpu().numpy()]
-    return {
-        name: PerText(blocks.summed(part.values, numbers), blocks.summed(part.weights, numbers))
-        for name, part in parts.items()
-    }
+    made = dict(parts)
+    for name, part in parts.items():
+        if len(part.values) == len(numbers):
+            sums = (blocks.summed(each, numbers) for each in (part.values, part.weights))
+            made[name] = PerText(*sums)
+    return made
 
 
 @dataclass(frozen=True, eq=False)

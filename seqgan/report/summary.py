@@ -8,13 +8,13 @@ from typing import Any
 
 from seqgan.evaluation.changes import Change
 from seqgan.evaluation.metrics.intervals import bootstrap_intervals
-from seqgan.evaluation.planes.curves import place_of
 from seqgan.evaluation.planes.points import Point
 from seqgan.system.tables import aligned
 from seqgan.system.terminal import arrow, columns_of, shows_bold
 from seqgan.tracking.base import Ending
 from seqgan.tracking.metrics import find_metric
 from seqgan.training.final import Control, Price, Result
+from seqgan.training.resampling import place_of_reward
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
 COLUMNS = (
@@ -366,13 +366,11 @@ def _resampling(control: Control) -> dict[str, Any]:
         plain = control.comparison.plain()
         beside = {name: plain[name] for name in beside}
     elif control.reward is not None:
-        place = place_of(*control.reward.interval)
-        word = {"above": "better", "on": "level", "under": "worse"}[place]
-        ends = _finite(control.reward.interval)
+        words = {"above": "better", "on": "level", "under": "worse", None: "unknown"}
         beside = {
-            "verdict": word if ends else "unknown",
+            "verdict": words[place_of_reward(control.reward, resampled)],
             "difference": control.reward.difference,
-            "interval": ends,
+            "interval": _finite(control.reward.interval),
         }
     return {
         "sentence": control.sentence,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from seqgan.data.sequences import Sequences
+from seqgan.decoding.measured import of_drawn
 from seqgan.evaluation.changes import Change, change
 from seqgan.evaluation.measure import Measurement, heldout_texts
 from seqgan.evaluation.metrics.intervals import PerText
@@ -287,6 +288,7 @@ def with_control(trainer: "Trainer", result: Result) -> Result:
     else:
         weights = dict(zip(rewards.names, rewards.weights.tolist(), strict=True))
         before, after = (_summed(each.rewards, weights) for each in (row, result.final))
+        (before,) = of_drawn(resampled.found.drawn, {NAME: before}).values()
         earned = change(before, after, paired=trainer.players.task.max_prompt_length > 0)
         sentence = reward_beside_resampling(earned, resampled)
         control = Control(row, resampled, None, earned, sentence)

@@ -21,7 +21,7 @@ from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.weighted import TRUSTED_SHARE
 from seqgan.evaluation.changes import Change
-from seqgan.evaluation.planes.curves import place_of
+from seqgan.evaluation.planes.curves import Place, place_of
 from seqgan.evaluation.planes.points import Knob, Panel, Point, point_of
 from seqgan.evaluation.planes.verdict import Comparison, compare
 from seqgan.functional.weights import log_mean
@@ -88,7 +88,8 @@ def resample_start(
     """Measures the start, resampled.
 
     Args:
-        kl: of the trained generator to the start, nats per text; None without a game.
+        kl: of the trained generator to the start, nats per text; None without a game, where the
+            discriminator judges alone.
 
     Returns:
         It, or a sentence where it says nothing: a reward judges all texts alike, or too few draws
@@ -101,7 +102,7 @@ def resample_start(
     players, evaluation = trainer.players, trainer.observer("evaluation")
     settings, task = evaluation.settings, players.task
     rng = torch.Generator().manual_seed(seed_of(players.seed, SEED_OF_DRAWS))
-    alone = warmed.judge is not None and len(players.rewards.parts) == 1
+    alone = warmed.judge is not None and (kl is None or len(players.rewards.parts) == 1)
     with against_start(trainer, warmed) if warmed.judge is not None else nullcontext():
         tilt = Tilt(players.rewards)
         if alone:
@@ -191,9 +192,10 @@ def _sentence(comparison: Comparison, resampled: Resampled) -> str:
     ends = sorted(quality.sign * end for end in standing.common)
     over = " to ".join(dict.fromkeys(f"{end:.4g}" for end in ends))
     low, high = comparison.interval
+    judges = "its discriminator" if resampled.by_discriminator else "its rewards"
     return (
         f"{BOUGHT[standing.place]}: at equal {quality.title}, {over}, its {diversity.title} differs"
-        f" from that of the start, resampled by its discriminator, by {comparison.difference:+.4f}"
+        f" from that of the start, resampled by {judges}, by {comparison.difference:+.4f}"
         f" ({diversity.unit}; 95% interval {low:+.4f} to {high:+.4f};"
         f" {'above' if diversity.higher_is_better else 'below'} 0 is better)."
         f" {_cost(resampled)}"
@@ -207,14 +209,31 @@ def reward_beside_resampling(found: Change, resampled: Resampled) -> str:
         found: the mean reward, before training and resampled, and after training.
     """
     low, high = found.interval
-    if math.isinf(high):
+    if (place := place_of_reward(found, resampled)) is None:
         return _unknown(resampled)
     return (
-        f"{BOUGHT[place_of(low, high)]}: at the KL to the start that it reached,"
+        f"{BOUGHT[place]}: at the KL to the start that it reached,"
         f" {resampled.found.kl:.3g} nats per text, the mean reward is {found.after:.4g} after"
         f" training and {found.before:.4g} of the start, resampled ({found.difference:+.4g}; 95%"
         f" interval {low:+.4g} to {high:+.4g}). {_cost(resampled)}"
     )
+
+
+def place_of_reward(found: Change, resampled: Resampled) -> Place | None:
+    """The place of the trained generator's reward beside that of the start, resampled.
+
+    Where too few draws of a prompt count, the start has less reward than more draws would give it:
+    it may still win, but nothing can be said if it does not.
+
+    Args:
+        found: see `reward_beside_resampling`.
+
+    Returns:
+        None where nothing can be said.
+    """
+    place = place_of(*found.interval)
+    few = bool(resampled.found.missing) and place != "under"
+    return None if few or math.isinf(found.interval[1]) else place
 
 
 def _cost(resampled: Resampled) -> str:
@@ -225,7 +244,7 @@ def _unknown(resampled: Resampled) -> str:
     known = "too few texts were measured"
     if resampled.found.missing:  # of prompts: each has a log Z of its own
         known = (
-            f"{resampled.share:.0%} of a prompt's draws count, too few for a likelihood (a larger"
+            f"{resampled.share:.0%} of a prompt's draws count, too few to tell (a larger"
             " --evaluation.resampled has more)"
         )
     return f"Training cannot be compared with the start, resampled: {known}."

@@ -8,9 +8,10 @@ import torch
 from tilted_worlds import World
 from toys import ENDING, FIXED, MAX_LENGTH, seeded
 
-from seqgan.decoding.measured import measure_tilted, measure_tilted_point
+from seqgan.decoding.measured import measure_tilted, measure_tilted_point, of_drawn
 from seqgan.decoding.samplers import KINDS, TiltedSampler
 from seqgan.evaluation.measure import heldout_texts, measure
+from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.evaluation.planes.points import Knob, lines, measure_point, panels, redrawn_lines
 from seqgan.evaluation.planes.verdict import compare
 from seqgan.functional.weights import best_of_n_kl
@@ -226,6 +227,30 @@ def test_a_tilted_model_that_knows_the_truth_is_beyond_every_temperature():
     assert len(curve.quality) == 2
     found = compare(tilted, mle, plane, "It")
     assert found.verdict == "better", found.sentence
+
+
+def test_drawn_texts_are_as_noisy_as_the_proposals_that_they_repeat():
+    """A mean over 400 texts, of which many are copies, beside that of texts drawn anew."""
+    world = World(FIXED, beta=0.4)
+
+    def part(seed):
+        drawn = sampler_of(world, "resample").draw(400, seeded(seed))
+        values = PerText.mean_of(world.tilt(drawn.sequences).numpy())
+        (found,) = of_drawn(drawn, {"tilt": values}).values()
+        assert found.value == pytest.approx(values.value)
+        return values, found
+
+    pairs = [part(seed) for seed in range(60)]
+    noise = np.std([values.value for values, _ in pairs])
+    plain, claimed = (np.mean([pair[which].error for pair in pairs]) for which in (0, 1))
+    assert claimed == pytest.approx(noise, rel=0.3)
+    assert plain < 0.8 * noise
+
+
+def test_a_metric_of_some_of_the_texts_stays_as_it_is():
+    drawn = sampler_of(World(FIXED), "resample").draw(40, seeded())
+    some = PerText.mean_of(np.arange(30.0))  # as of BLEU, which reads 10,000 texts at most
+    assert of_drawn(drawn, {"bleu_4": some})["bleu_4"] is some
 
 
 def test_samplers_say_what_they_lack(world):

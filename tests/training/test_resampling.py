@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ import torch
 from tilted_worlds import World
 from tiny_commands import run
 from tiny_runs import TINY, changed, make_trainer, toy_task, trained, weights_of
-from toys import FIXED, seeded
+from toys import ENDING, FIXED, seeded
 
 from seqgan.commands.short_names import long_names
+from seqgan.decoding.measured import measure_tilted
+from seqgan.decoding.samplers import TiltedSampler
 from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
+from seqgan.evaluation.changes import Change
+from seqgan.evaluation.planes.points import Knob, Point
 from seqgan.report.summary import closing_sentences, results_dict, stored_table, summary_metrics
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.shipped.controls import ConstantReward
@@ -23,7 +28,15 @@ from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.training.estimate import RESAMPLED, estimate
 from seqgan.training.final import NO_GAME, Result, final_evaluation
 from seqgan.training.phases.adversary import has_settled
-from seqgan.training.resampling import ALL_ALIKE, NAME, NOT_KEPT, beta_of_kl
+from seqgan.training.resampling import (
+    ALL_ALIKE,
+    NAME,
+    NOT_KEPT,
+    Resampled,
+    beta_of_kl,
+    place_of_reward,
+    reward_beside_resampling,
+)
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.trainer import Trainer
 from seqgan.training.warmed import against_start
@@ -387,3 +400,30 @@ def test_mixed_rewards_are_the_tilt_together() -> None:
     assert result.resampled is not None
     assert not result.resampled.resampled.by_discriminator
     assert result.resampled.comparison is not None
+    assert "by its discriminator" not in result.resampled.sentence
+
+
+@pytest.mark.slow
+def test_without_a_game_the_discriminator_judges_alone() -> None:
+    from seqgan.rewards.weighted import WeightedSum
+
+    config = changed(TINY, {**ENOUGH, "adversarial.iterations": 0})
+    judge = make_trainer(config)[0].players.rewards.learning
+    assert judge is not None
+    trainer, _ = make_trainer(config, reward=WeightedSum([judge, as_reward(earns_for_a)]))
+    result = trained(trainer)
+    assert result.resampled is not None
+    assert result.resampled.resampled.by_discriminator
+    assert result.resampled.resampled.beta == 1
+
+
+def test_too_few_draws_of_a_prompt_may_win_but_not_lose() -> None:
+    model = World(ENDING).model
+    found = measure_tilted(TiltedSampler(model), toy_task(), 40, 30, seeded())
+    for missing, places in [("", ["above", "on", "under"]), ("few", [None, None, "under"])]:
+        point = Point(Knob("beta", 1.0), {})
+        few = Resampled(replace(found, missing=missing), point, 1.0, by_discriminator=False)
+        changes = [Change(0.0, 1.0, ends) for ends in ((1.0, 2.0), (-1.0, 1.0), (-2.0, -1.0))]
+        assert [place_of_reward(each, few) for each in changes] == places
+        said = [reward_beside_resampling(each, few) for each in changes]
+        assert [each.startswith("Training cannot") for each in said] == [not p for p in places]
