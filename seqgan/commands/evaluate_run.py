@@ -74,6 +74,7 @@ def evaluated_run(
             heldout_prompts(task, options.n, config.device),
             task,
             trust_run_code=options.trust_run_code,
+            pretrained=options.pretrained,
         )
         found = measure_tilted(
             sampler.sampler,

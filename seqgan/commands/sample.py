@@ -129,6 +129,7 @@ def run(given: list[str]) -> int:
             prompts,
             without_unknown=not options.unknown,
             trust_run_code=options.trust_run_code,
+            pretrained=options.pretrained,
         )
         tilted = sampler.sampler.draw(n, rng, prompts)
         drawn = tilted.sequences

@@ -293,6 +293,7 @@ def _from_run(
                 run.task,
                 without_unknown=True,
                 trust_run_code=trusted,
+                pretrained=run.wanted.which == "pretrained",
             )
             texts = sampler.sampler.draw(n, rng, contexts).sequences
     return Source(run.wanted.name, texts.texts, None if prompts is None else texts.prompt_texts)

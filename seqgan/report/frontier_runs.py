@@ -126,7 +126,16 @@ def with_samplers(
     rng = torch.Generator().manual_seed(seed)
     samplers = {
         f"{which}, {DRAWN[settings.kind]}": build_sampler(
-            settings, folder, config, state, trained, rng, prompts, task, False, trust_run_code
+            settings,
+            folder,
+            config,
+            state,
+            trained,
+            rng,
+            prompts,
+            task,
+            trust_run_code=trust_run_code,
+            pretrained=which == MLE,
         )
         for which, trained in run.generators.items()
     }

@@ -28,6 +28,7 @@ from seqgan.training.runs import (
     restored_discriminator,
 )
 from seqgan.training.settings import TrainConfig
+from seqgan.training.warmed import Warmed
 
 OF, OF_PROMPT = 4, 16  # proposals for each text, and for each text that continues a prompt
 TWIST_TEXTS = 4096  # proposals that a twist is learnt from
@@ -123,6 +124,7 @@ def build_sampler(
     task: Task | None = None,
     without_unknown: bool = False,
     trust_run_code: bool = False,
+    pretrained: bool = False,
 ) -> RunSampler:
     """Makes the sampler that settings ask for, of a run's generator.
 
@@ -134,12 +136,15 @@ def build_sampler(
         task: the run's; None builds it where a reward needs it.
         without_unknown: never draws the unknown word.
         trust_run_code: lets another run, which a reward reads, name code in its settings.
+        pretrained: whether it is the generator before the game, whose discriminator is the one
+            that had met no other.
 
     Raises:
         ConfigurationError: the run has no discriminator, or an untrained one; there is no such
             reward; or settings do not go together.
     """
-    rewards = named_tilts(settings.rewards, folder, config, state, task, trust_run_code)
+    judges = before_game(state) if pretrained else state
+    rewards = named_tilts(settings.rewards, folder, config, judges, task, trust_run_code)
     return sampler_of(settings, trained, rewards, rng, prompts, without_unknown)
 
 
@@ -193,6 +198,17 @@ def sampler_of(
         return RunSampler(TiltedSampler(model, settings.kind, of), names)
     twist, about = _twist(model, rng, prompts)
     return RunSampler(TiltedSampler(model, "smc", of, twist), names, about)
+
+
+def before_game(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's state with the discriminator as it was before the game, if it was trained then
+    and the checkpoint has kept it; else the state as it is."""
+    kept = state.get("observers", {}).get(Warmed.name, {}).get("discriminator")
+    if not kept or not kept["optimizer"]["state"]:
+        return state
+    players = state["players"]
+    rewards = {**players["rewards"], DISCRIMINATOR: kept}
+    return {**state, "players": {**players, "rewards": rewards}}
 
 
 def own_discriminator(

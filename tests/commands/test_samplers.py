@@ -30,8 +30,17 @@ RARE = 'regex("^dog (dog|cat)")'  # a text in a hundred, of an untrained generat
 Out = pytest.CaptureFixture[str]
 
 
-def make_run(folder: Path, config: TrainConfig, steps: int = 60) -> Path:
-    """A run of an untrained generator and a discriminator that took a few steps against it."""
+def make_run(
+    folder: Path,
+    config: TrainConfig,
+    steps: int = 60,
+    forgets: bool = False,
+) -> Path:
+    """A run of an untrained generator and a discriminator that took a few steps against it.
+
+    Args:
+        forgets: whether a game has set its weights to 0 since.
+    """
     config = replace(
         config,
         generator=RecurrentGeneratorConfig("lstm", 8, 8),
@@ -52,7 +61,14 @@ def make_run(folder: Path, config: TrainConfig, steps: int = 60) -> Path:
             drawn = sample(generator, task.vocabulary, 16, task.max_length, rng, prompts=prompts)
             reward.update(real, drawn)
         players["rewards"] = {"discriminator": reward.state_dict()}
-    save_checkpoint(made.checkpoints, 1, trainer_state(players))
+    observers: dict[str, Any] = {}
+    if forgets:
+        kept = players["rewards"]["discriminator"]
+        observers["warmed"] = {"discriminator": kept}
+        module = {name: torch.zeros_like(weights) for name, weights in kept["module"].items()}
+        players["rewards"] = {"discriminator": {**kept, "module": module}}
+    state = trainer_state(players)
+    save_checkpoint(made.checkpoints, 1, {**state, "observers": observers})
     return folder
 
 
@@ -108,6 +124,17 @@ def drawn(capfd: Out, *arguments: object) -> tuple[list[dict[str, Any]], str]:
 
 def mean(rows: list[dict[str, Any]], name: str) -> float:
     return sum(row[name] for row in rows) / len(rows)
+
+
+def test_the_start_is_tilted_by_the_discriminator_that_met_it_alone(
+    texts: Path, capfd: Out
+) -> None:
+    """The game has made it forget all: it says nothing of any text since."""
+    path = make_run(texts.parent / "forgot", settings(texts), forgets=True)
+    before, _ = drawn(capfd, path, "--pretrained", "--sampler", "resample")
+    after, _ = drawn(capfd, path, "--sampler", "resample")
+    assert all(row["tilt"] != 0 for row in before)
+    assert all(row["tilt"] == 0 for row in after)
 
 
 @pytest.mark.parametrize(
