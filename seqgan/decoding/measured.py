@@ -29,7 +29,7 @@ from seqgan.evaluation.planes.points import Knob, Panel, Point, overlaps, point_
 from seqgan.evaluation.texts import TextMeasures
 from seqgan.functional.weights import best_of_n_kl, log_mean
 from seqgan.models.sampling import sequence_log_probs
-from seqgan.tasks.base import Measure, Task, heldout_prompts
+from seqgan.tasks.base import Measure, Task, has_texts, heldout_prompts
 
 MOST_BLOCKS = 4000  # independent parts of the proposals, which a bootstrap draws anew
 
@@ -79,7 +79,7 @@ def measure_tilted(
     """Draws `num_samples` texts and measures them as `evaluation.measure.measure` does.
 
     Held-out sequences and prompts are the same ones as there, so that a tilted model can be
-    compared with its start pair by pair.
+    compared with its start pair by pair. A task of prompts alone has none of the former.
 
     Args:
         texts, own: see `evaluation.measure.measure`.
@@ -89,7 +89,7 @@ def measure_tilted(
         DataError: a measure gives another shape than (batch,), or an infinite value.
         RewardError: a function behind the reward or a measure failed.
     """
-    heldout = heldout_texts(task, num_heldout, device)
+    heldout = heldout_texts(task, num_heldout, device) if has_texts(task) else None
     prompts = heldout_prompts(task, num_samples, device)
     drawn = sampler.draw(num_samples, rng, prompts)
     users = {f"user/{name}": one for name, one in (own or {}).items()}
@@ -149,13 +149,14 @@ def _known_rates(
     sampler: TiltedSampler,
     drawn: Drawn,
     task: Task,
-    heldout: Sequences,
+    heldout: Sequences | None,
     measures: Mapping[str, Measure],
     rng: torch.Generator,
 ) -> _Known:
     """Measures of the texts, and likelihoods where they are known.
 
     Args:
+        heldout: None for a task of prompts alone.
         measures: by the names that their rates get.
     """
     weighted, exact = drawn.weighted, task.exact
@@ -170,7 +171,7 @@ def _known_rates(
     texts = weighted.sequences
     judged = measured_texts(texts, measures)
     behind, tilting_behind = weighted, tilting
-    if heldout.prompts is not None and tilting.trusted:
+    if heldout is not None and heldout.prompts is not None and tilting.trusted:
         behind = sampler.weighted(len(heldout), rng, heldout)
         tilting_behind = behind.summary()
     if not tilting_behind.trusted:
@@ -180,6 +181,8 @@ def _known_rates(
     own = sequence_log_probs(generator, texts).double() + weighted.log_tilts.flatten()
     own = own - weighted.log_normalizers.repeat_interleave(weighted.log_tilts.shape[1])
     parts = blocks.weighed(sample_rates(own, texts, exact) | judged, IN_SAMPLE_RATES)
+    if heldout is None:
+        return _Known(parts, tilting)
     values = behind.log_normalizers
     normalizers = values.expand(len(heldout)) if len(values) == 1 else values
     tilts = sampler.model.tilt(heldout)
@@ -207,8 +210,8 @@ def of_drawn(drawn: Drawn, parts: Mapping[str, PerText]) -> dict[str, PerText]:
     made = dict(parts)
     for name, part in parts.items():
         if len(part.values) == len(numbers):
-            sums = (blocks.summed(each, numbers) for each in (part.values, part.weights))
-            made[name] = PerText(*sums)
+            values, weights = (blocks.summed(v, numbers) for v in (part.values, part.weights))
+            made[name] = PerText(values, weights)
     return made
 
 

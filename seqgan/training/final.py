@@ -275,9 +275,6 @@ def with_control(trainer: "Trainer", result: Result) -> Result:
     if isinstance(resampled, str):
         return replace(result, left_out=resampled)
     measured, rewards = resampled.found.measurement, trainer.players.rewards
-    if not has_texts(trainer.players.task):
-        known = {name: v for name, v in measured.metrics.items() if name in result.start.metrics}
-        measured = replace(measured, metrics=known)
     row = Row(NAME, 1.0, measured, rewards_by_text(rewards, measured))
     if not about.played:
         found = compare([resampled.point], result.mle, plane, "The start, resampled,")

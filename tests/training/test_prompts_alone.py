@@ -66,7 +66,7 @@ def ended() -> tuple[Any, Any]:
     """The end of a run with a reward of the text, and the metrics that it logged."""
     settings = ALONE | {"adversarial.iterations": 20, "adversarial.batch_size": 16}
     settings |= {"rule.learning_rate": 0.05, "rule.num_rollouts": 0, "evaluation.every": 20}
-    settings |= {"evaluation.resampled": 16}  # of 4 draws too few count
+    settings |= {"evaluation.resampled": 64}  # of few draws too few count
     trainer, memory = make_trainer(
         changed(TINY, settings), prompts_alone(), as_reward(share_of_a, name="a")
     )
