@@ -157,21 +157,15 @@ class Table:
     ) -> Point:
         """The generator with a reward; the point's knob is beta."""
         task = self.players.task
-        found = measure_tilted(
-            TiltedSampler(tilted(self.players, generator, reward, beta), kind, 4, twist),
-            task,
-            self.settings.num_samples,
-            10**6,
-            seeded(6),
-            own=self.own,
-        )
-        extra: dict[str, Any] = {}
-        if found.tilting is not None:
-            log_z = found.tilting.normalizer
-            extra = {"share": found.tilting.share}
-            extra |= {"log_z": log_z.value, "log_z_error": log_z.error}
-        if found.change is not None:
-            extra |= {"change": found.change.value, "change_error": found.change.error}
+        count, whole = self.settings.num_samples, tilted(self.players, generator, reward, beta)
+        sampler = TiltedSampler(whole, kind, 4, twist)
+        found = measure_tilted(sampler, task, count, 10**6, seeded(6), own=self.own)
+        extra: dict[str, float] = {}
+        if (tilting := found.tilting) is not None:
+            log_z = tilting.normalizer
+            extra |= {"share": tilting.share, "log_z": log_z.value, "log_z_error": log_z.error}
+        if (change := found.change) is not None:
+            extra |= {"change": change.value, "change_error": change.error}
         metrics = found.measurement.metrics
         self.add(model, beta, metrics, kl=found.kl, tokens=found.tokens_per_text, **extra)
         return point_of(Knob("beta", beta), found.measurement.per_text, [self.panel])
@@ -249,13 +243,13 @@ def measured(settings: Settings, name: str, config: TrainConfig, players: Player
         second.name = "second"
         table.tilted(f"{who}, resampled, boosted", generator, WeightedSum([reward, second]), 1.0)
     if not settings.reward:
-        for what, curve in ((f"{who}, resampled", [*points]), ("game", game)):
-            if curve:
-                print(compare(curve, control, table.panel, name=f"{name}: {what}").sentence)
+        print(compare(points, control, table.panel, f"{name}: {who}, resampled,").sentence)
+        if played:
+            print(compare(game, control, table.panel, f"{name}: game").sentence)
         series = generator_series("start over temperatures", "control", control, table.panel)
         series += generator_series(f"{who} resampled, over beta", "run", points, table.panel)
-        figure = frontier_figure([(table.panel, series, name)])
-        figure.savefig(settings.results.with_name(f"{settings.results.stem}-{name}.png"), dpi=120)
+        picture = settings.results.with_name(f"{settings.results.stem}-{name}.png")
+        frontier_figure([(table.panel, series, name)]).savefig(picture, dpi=120)
     return table
 
 
