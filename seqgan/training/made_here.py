@@ -3,12 +3,15 @@
 Whoever sends a folder can put into it whatever our own folders have. So the record lies outside of
 it, in the user's state directory: one empty file for each run with code of its own, named by a
 digest of all its settings, as they are written, and of the code that they name, with its place. A
-folder that agrees with one of them runs what the same user has run with the same arguments before.
+folder that agrees with one of them runs files that the same user has run with the same arguments
+before. What such a file imports is not compared: it lies where that user keeps the file. A record
+of anybody else counts for nothing, as root may have the home of the user who called it.
 """
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,10 +32,10 @@ def remember_made(config: Path, plain: Mapping[Any, Any]) -> None:
         config: the run's `config.yaml`.
         plain: the nested settings that it holds.
     """
-    if mark := _mark(config, plain):
+    if (records := _records()) and (mark := _mark(config, plain)):
         with suppress(OSError):
-            _records().mkdir(mode=0o700, parents=True, exist_ok=True)
-            (_records() / mark).touch()
+            records.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (records / mark).touch()
 
 
 def is_made_here(config: Path, plain: Mapping[Any, Any]) -> bool:
@@ -41,8 +44,8 @@ def is_made_here(config: Path, plain: Mapping[Any, Any]) -> bool:
     Args:
         config, plain: see `remember_made`; the code as it would run now, perhaps from elsewhere.
     """
-    mark = _mark(config, plain)
-    return bool(mark) and (_records() / mark).is_file()
+    records = _records()
+    return records is not None and bool(mark := _mark(config, plain)) and _is_own(records / mark)
 
 
 def trust_flag(config: Path, runs: Collection[str] = TRAINING) -> str:
@@ -57,11 +60,24 @@ def trust_flag(config: Path, runs: Collection[str] = TRAINING) -> str:
     return f" {FLAG}" if needed else ""
 
 
-def _records() -> Path:
-    """A folder in the state directory of the XDG Base Directory Specification."""
+def _records() -> Path | None:
+    """A folder in the state directory of the XDG Base Directory Specification.
+
+    None for a user without a home: a path that is not absolute could lie in somebody's folder.
+    """
     given = os.environ.get("XDG_STATE_HOME", "")
     state = given if os.path.isabs(given) else os.path.expanduser("~/.local/state")
-    return Path(state, FOLDER)
+    return Path(state, FOLDER) if os.path.isabs(state) else None
+
+
+def _is_own(record: Path) -> bool:
+    """True for a file, and no link, of the user whom this process runs as."""
+    try:
+        found = record.lstat()
+    except OSError:
+        return False
+    user = os.geteuid() if hasattr(os, "geteuid") else found.st_uid  # Windows has none
+    return stat.S_ISREG(found.st_mode) and found.st_uid == user
 
 
 def _mark(config: Path, plain: Mapping[Any, Any]) -> str:

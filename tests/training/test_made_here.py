@@ -128,6 +128,30 @@ def test_a_record_in_the_folder_itself_is_none(
     assert_refused()
 
 
+def test_a_record_of_another_user_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root has that of the user who called it, with the same home."""
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    assert_refused()
+
+
+def test_a_link_in_the_place_of_a_record_is_none(state: Path) -> None:
+    (record,) = state.iterdir()
+    record.rename(state / "other")
+    record.symlink_to("other")
+    assert_refused()
+
+
+def test_a_user_without_a_home_has_no_records(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that is not absolute would lie in the working directory, which somebody may send."""
+    shutil.copytree(state.parents[1], ".local/state")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", ".")
+    assert_refused()
+    made("second")
+    assert_refused(Path("second"))
+
+
 def test_without_a_state_directory_a_run_is_made_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
