@@ -18,7 +18,7 @@ from seqgan.decoding.tilt import Tilt
 from seqgan.decoding.twists import ActionTwist, PrefixTwist
 from seqgan.decoding.weighted import HeldOutChange, WeightedTexts, held_out_change
 from seqgan.models.generators.base import Generator
-from seqgan.models.sampling import sample
+from seqgan.models.sampling import rows_in_flight, sample
 from seqgan.system.errors import ConfigurationError
 
 FEWEST, MOST = 64, 8192  # proposals that rejection draws together
@@ -89,28 +89,35 @@ class Tilted:
         """
         if n % islands:
             raise ValueError(f"{n} particles cannot be shared between {islands} islands equally")
-        groups = 1 if prompts is None else len(prompts)
-        contexts = None
-        if prompts is not None:
-            contexts = prompts.select(torch.arange(groups).repeat_interleave(islands))
-        drawn = twisted_smc(
-            self.generator,
-            self.vocabulary,
-            self.max_length,
-            self.tilt,
-            twist,
-            groups * islands,
-            n // islands,
-            rng,
-            contexts,
-            least_share,
-            self.forbidden,
-        )
-        return replace(
-            drawn,
-            log_weights=drawn.log_weights.view(groups, n),
-            log_tilts=drawn.log_tilts.view(groups, n),
-            block=n // islands,
+        groups, size = 1 if prompts is None else len(prompts), n // islands
+        together = max(rows_in_flight(self.generator) // size, 1)  # islands
+        parts = []
+        for first in range(0, groups * islands, together):
+            some = torch.arange(first, min(first + together, groups * islands))
+            drawn = twisted_smc(
+                self.generator,
+                self.vocabulary,
+                self.max_length,
+                self.tilt,
+                twist,
+                len(some),
+                size,
+                rng,
+                None if prompts is None else prompts.select(some // islands),
+                least_share,
+                self.forbidden,
+            )
+            parts.append(drawn)
+        texts = joined([part.sequences for part in parts])
+        if prompts is not None:  # with all their columns
+            contexts = prompts.select(torch.arange(groups).repeat_interleave(n))
+            texts = replace(contexts.with_completions(texts), vocabulary=self.vocabulary)
+        return WeightedTexts(
+            texts,
+            torch.cat([part.log_weights for part in parts]).view(groups, n),
+            torch.cat([part.log_tilts for part in parts]).view(groups, n),
+            sum(part.sampled_tokens for part in parts),
+            block=size,
         )
 
     def reject(

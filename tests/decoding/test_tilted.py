@@ -1,6 +1,7 @@
 """Tilted models on worlds that can be enumerated: the right distribution, log Z, KL, change."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from seqgan.decoding.tilt import Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import RolloutTwist
 from seqgan.functional.weights import best_of_n_kl
+from seqgan.models import sampling
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError
 
@@ -78,6 +80,32 @@ def test_smc_estimates_log_z_within_its_error(world):
     normalizer = world.model.smc(8000, seeded(7), twist, islands=40).summary().normalizer
     assert normalizer.value == pytest.approx(world.log_z, abs=4 * normalizer.error)
     assert 0 < normalizer.error < 0.1
+
+
+def test_smc_grows_as_many_texts_together_as_memory_has_room_for(monkeypatch):
+    """Islands are independent, so each few of them may grow after the others."""
+    monkeypatch.setattr(sampling, "LOGITS_IN_FLIGHT", 1)  # 64 rows
+    world, grown = World(ENDING), []
+    start = world.generator.start
+    monkeypatch.setattr(
+        world.generator, "start", lambda rows, prompts=None: grown.append(rows) or start(rows)
+    )
+    weighted = world.model.smc(2000, seeded(7), world.wrong_twist(), islands=100)
+    assert (max(grown), sum(grown)) == (60, 2000)
+    normalizer = weighted.summary().normalizer
+    assert normalizer.value == pytest.approx(world.log_z, abs=4 * normalizer.error)
+    rows = world.every.select(torch.arange(50))
+    prompts = replace(
+        rows,
+        prompts=torch.zeros(50, 1, dtype=torch.long),
+        prompt_mask=torch.ones(50, 1, dtype=torch.bool),
+        columns={"row": list(range(50))},
+    )
+    of_prompts = world.model.smc(8, seeded(7), world.wrong_twist(), prompts, islands=2)
+    assert of_prompts.log_weights.shape == (50, 8)
+    assert of_prompts.block == 4
+    assert of_prompts.sequences.columns["row"] == [row for row in range(50) for _ in range(8)]
+    torch.testing.assert_close(of_prompts.log_tilts.flatten(), world.tilt(of_prompts.sequences))
 
 
 def test_the_cost_of_smc_counts_the_tokens_of_rollouts():
