@@ -45,7 +45,7 @@ ALL_ALIKE = "The start, resampled, is left out: all its texts have the same rewa
 TOO_FEW = "The start, resampled, is left out: only {share:.1%} of its draws count"
 BOUGHT = {
     "above": "Training bought more than cheap samples",
-    "on": "Training bought cheap samples and no more",
+    "on": "Training bought cheap samples, and nothing else beyond noise",
     "under": "Training bought nothing but cheap samples",
 }
 
@@ -212,8 +212,8 @@ def reward_beside_resampling(found: Change, resampled: Resampled) -> str:
     if (place := place_of_reward(found, resampled)) is None:
         return _unknown(resampled)
     return (
-        f"{BOUGHT[place]}: at the KL to the start that it reached,"
-        f" {resampled.found.kl:.3g} nats per text, the mean reward is {found.after:.4g} after"
+        f"{BOUGHT[place]}: at the KL to the start that it reached (the start, resampled, has"
+        f" {resampled.found.kl:.3g} nats per text), the mean reward is {found.after:.4g} after"
         f" training and {found.before:.4g} of the start, resampled ({found.difference:+.4g}; 95%"
         f" interval {low:+.4g} to {high:+.4g}). {_cost(resampled)}"
     )
