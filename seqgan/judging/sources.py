@@ -181,7 +181,9 @@ def load_sources(
         if isinstance(one, WantedRun):
             same = [run for run in runs.values() if run.wanted.folder == one.folder]
             runs[one] = (
-                replace(same[0], wanted=one) if same else _opened(one, device, trust_run_code, runs)
+                replace(same[0], wanted=one, tilt=None)
+                if same
+                else _opened(one, device, trust_run_code, runs)
             )
             if one.tilted:
                 located = usable(runs[one].folder, runs[one].config, settings.reads, device)

@@ -11,6 +11,7 @@ from tiny_commands import TEXTS, run
 from trainer_states import trainer_state
 
 import seqgan
+from seqgan.judging.sources import load_sources, parse_run
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -24,6 +25,7 @@ from seqgan.training.networks import build_discriminator_reward, build_generator
 from seqgan.training.presets import text_preset
 from seqgan.training.run_folders import create_run
 from seqgan.training.settings import DiscriminatorTrainingConfig, EvaluationConfig, TrainConfig
+from seqgan.training.tilting import SamplerSettings
 
 LONG = "length(12)"  # a shipped reward: how near 12 words a text is
 RARE = 'regex("^dog (dog|cat)")'  # a text in a hundred, of an untrained generator
@@ -306,6 +308,14 @@ def test_raters_compare_a_generator_with_its_tilted_self(
     assert run("judge", "prepare", *systems, *tilt, "--pairs", "30", "--output", page) == 0
     key = json.loads(page.with_suffix(".key.json").read_text(encoding="utf-8"))
     assert set(key["systems"]) == {"played", "pretrained+tilt"}
+
+
+def test_a_system_behind_a_tilted_one_of_its_run_is_not_tilted(played: Path) -> None:
+    by_length = SamplerSettings(tilt=(LONG,), beta=0.05)
+    systems = [parse_run(f"{played}+tilt"), parse_run(str(played))]
+    _, (tilted, plain) = load_sources(systems, 30, seed=0, settings=by_length)
+    assert tilted.tilt is not None
+    assert plain.tilt is None
 
 
 @pytest.mark.parametrize(
