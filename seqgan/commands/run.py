@@ -188,8 +188,15 @@ class Run:
         contexts: Sequences | None,
     ) -> RunSampler:
         given = list(tilt) if isinstance(tilt, list | tuple) else [tilt]
-        made = {one.name: one for one in (as_reward(o) for o in given if not isinstance(o, str))}
+        own = [as_reward(one) for one in given if not isinstance(one, str)]
         names = [one for one in given if isinstance(one, str)]
+        called = [*names, *(one.name for one in own)]
+        for name in called:
+            if called.count(name) > 1:
+                raise ConfigurationError(
+                    f"two rewards of tilt are called {name!r}, but their names must be distinct"
+                )
+        made = {one.name: one for one in own}
         settings = replace(settings, tilt=(*names, *made))
         if names and self.folder is None:
             if DISCRIMINATOR in names:

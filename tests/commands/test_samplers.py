@@ -351,6 +351,8 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
     assert loaded.sample(5, sampler="best-of", tilt=dog) == loaded.sample(
         5, sampler="best-of", tilt=dog
     )
+    with pytest.raises(ConfigurationError, match="two rewards of tilt are called 'dog'"):
+        loaded.sample(5, sampler="resample", tilt=[dog, dog])
     with pytest.raises(ConfigurationError, match="without temperature"):
         loaded.sample(5, sampler="resample", temperature=0.5)
     with pytest.raises(ConfigurationError, match=r"beta is 0\.0, but must be above 0"):
