@@ -55,18 +55,8 @@ from seqgan.training.runs import EVERYTHING, checkpoint_state, open_run, usable
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_players, make_trainer
 
-COLUMNS = [
-    "run",
-    "model",
-    "knob",
-    "quality",
-    "nll_heldout",
-    "change",
-    "change_error",
-    "kl",
-    "share",
-]
-COLUMNS += ["log_z", "log_z_error", "tokens", "duplicates"]
+COLUMNS = ["run", "model", "knob", "quality", "nll_heldout", "change", "change_error", "kl"]
+COLUMNS += ["share", "log_z", "log_z_error", "tokens", "duplicates"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +98,7 @@ def subjects(settings: Settings) -> Iterator[tuple[str, TrainConfig, Players]]:
             "generator.hidden_size": settings.hidden_size,
             "pretrain.epochs": settings.epochs,
             "discriminator_training.pretrain_rounds": settings.rounds,
+            "discriminator_training.patience": 0,  # all of them, whatever the demo does
         }
         config = captions_preset().with_(seed=seed, **changes)
         task = config.task.build(config.generator)
