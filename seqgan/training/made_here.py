@@ -4,8 +4,9 @@ Whoever sends a folder can put into it whatever our own folders have. So the rec
 it, in the user's state directory: one empty file for each run with code of its own, named by a
 digest of all its settings, as they are written, and of the code that they name, with its place. A
 folder that agrees with one of them runs files that the same user has run with the same arguments
-before. What such a file imports is not compared: it lies where that user keeps the file. A record
-of anybody else counts for nothing, as root may have the home of the user who called it.
+before. What such a file imports lies where that user keeps the file, and is compared with the run's
+other inputs (`inputs.py`). A record of anybody else counts for nothing, as root may have the home
+of the user who called it.
 """
 
 import hashlib
