@@ -18,6 +18,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 ISLAND = 128  # particles that are resampled together, where there are no prompts
 FEWEST = 64  # proposals without prompts, at the least; fewer tell texts apart badly
+MOST_FOR_ONE = 1000  # proposals of rejection for each text; one that keeps fewer would never end
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class TiltedSampler:
             prompts: n rows, one for each text; each has particles of its own.
 
         Raises:
-            ConfigurationError: rejection knows no bound, or has prompts.
+            ConfigurationError: rejection knows no bound, has prompts, or keeps hardly any text.
             RewardError: the reward failed.
         """
         if self.kind == "best-of":
@@ -88,7 +89,8 @@ class TiltedSampler:
                 raise ConfigurationError(
                     "the sampler reject goes on from no prompts; resample, best-of and smc do"
                 )
-            weighted, rows = self.model.reject_among(n, rng)
+            most = MOST_FOR_ONE * max(n, FEWEST)
+            weighted, rows = self.model.reject_among(n, rng, most_proposals=most)
         else:
             weighted = self.weighted(n, rng, prompts)
             rows = weighted.draw_rows(n, rng)

@@ -158,7 +158,7 @@ class Tilted:
                     f"rejection kept {count} of {proposed} texts, but {n} are asked for; a larger"
                     " beta keeps more, and resampling wastes none"
                 )
-            rate = count / proposed if count else 1.0
+            rate = max(count, 1) / max(proposed, 1)  # as if one had been kept
             wanted = math.ceil(1.1 * (n - count) / rate) if proposed else n
             proposals = self.propose(min(max(wanted, FEWEST), MOST), rng)
             tilts = proposals.log_tilts[0]

@@ -253,6 +253,12 @@ def test_a_metric_of_some_of_the_texts_stays_as_it_is():
     assert of_drawn(drawn, {"bleu_4": some})["bleu_4"] is some
 
 
+def test_rejection_that_keeps_hardly_any_text_gives_up():
+    never = TiltedSampler(World(ENDING, beta=0.02).model, "reject")
+    with pytest.raises(ConfigurationError, match=r"rejection kept \d+ of \d+ texts, but 2 are"):
+        never.draw(2, seeded())
+
+
 def test_samplers_say_what_they_lack(world):
     with pytest.raises(ConfigurationError, match="smc has no twist"):
         TiltedSampler(world.model, "smc")
