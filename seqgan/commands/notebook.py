@@ -4,7 +4,7 @@ The command line does the same with a folder, a report and wandb for each run; h
 memory unless `output` names its folder.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ from seqgan.training.start import make_players, trainer_for
 
 
 def train(
-    settings: str | Path | Sequence[str] | TrainConfig = "captions",
+    settings: str | Path | Iterable[str] | TrainConfig = "captions",
     *,
-    task: Task | str | Path | Sequence[str] | None = None,
+    task: Task | str | Path | Iterable[str] | None = None,
     reward: RewardModel | Callable[..., Any] | str | Sequence[str] | None = None,
     tracker: Tracker | None = None,
     progress: bool = True,
@@ -70,7 +70,7 @@ def train(
     """
     if isinstance(task, str | Path):
         task, changes = None, changes | {"task.path": str(task)}
-    if isinstance(settings, Sequence) and not isinstance(settings, str):
+    if not isinstance(settings, str | Path | TrainConfig):
         if task is not None:
             raise ConfigurationError("texts are given twice, in front and as task")
         settings, task = "text", settings

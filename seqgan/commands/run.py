@@ -92,8 +92,8 @@ class Run:
         top_p: float = 1.0,
         seed: int = 0,
         sampler: Kind | None = None,
-        tilt: Judge | Sequence[Judge] = DISCRIMINATOR,
-        beta: float = 1.0,
+        tilt: Judge | Sequence[Judge] | None = None,
+        beta: float | None = None,
         of: int = 0,
     ) -> list[str]:
         """Draws texts, without the unknown word; the same seed gives the same texts.
@@ -103,15 +103,26 @@ class Run:
             prompts: contexts to go on from, one or several. A run whose texts have prompts takes
                 held-out ones of its task where none are given.
             sampler: draws from the generator tilted by a reward, as `seqgan sample --sampler`:
-                `resample`, `reject`, `best-of` or `smc`; None draws plainly.
+                `resample`, `reject`, `best-of` or `smc`; None draws plainly, or by `resample` where
+                one of the arguments below is given.
             tilt: the reward, or several: functions of a text, names as `--tilt` takes them, or the
-                discriminator of a run in a folder.
-            beta: the reward counts 1/beta nats.
+                discriminator of a run in a folder (the default).
+            beta: the reward counts 1/beta nats (1).
             of: proposals for each text; 0 for 4, or 16 where texts continue prompts.
 
         Raises:
             ConfigurationError: prompts for a run without, or a setting out of its range.
         """
+        checked("n", n, Size)
+        if sampler is None and (tilt is not None or beta is not None or of):
+            sampler = "resample"
+        if sampler is not None:
+            checked("sampler", sampler, Kind)
+        if sampler == "best-of" and beta is not None:
+            raise ConfigurationError(
+                "beta is given with the sampler best-of, which has none; of=N makes it stronger or"
+                " weaker"
+            )
         rng = torch.Generator().manual_seed(seed)
         contexts = self._contexts(n, prompts, rng)
         if sampler is not None:
@@ -120,7 +131,10 @@ class Run:
                     f"the sampler {sampler} draws from the generator as it is, without temperature,"
                     " top_k and top_p"
                 )
-            tilted = self._sampler(SamplerSettings(sampler, (), (), beta, of), tilt, rng, contexts)
+            price = 1.0 if beta is None else beta
+            judges = DISCRIMINATOR if tilt is None else tilt
+            settings = SamplerSettings(sampler, (), (), price, of)
+            tilted = self._sampler(settings, judges, rng, contexts)
             count = n if contexts is None else len(contexts)
             return tilted.sampler.draw(count, rng, contexts).sequences.texts
         unknown = self.vocabulary.unk_id
@@ -196,6 +210,8 @@ class Run:
                 raise ConfigurationError(
                     f"two rewards of tilt are called {name!r}, but their names must be distinct"
                 )
+        if not called:
+            raise ConfigurationError("tilt is empty, but must have at least one reward")
         made = {one.name: one for one in own}
         settings = replace(settings, tilt=(*names, *made))
         if names and self.folder is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from seqgan.commands.parsing import InputError, number
-from seqgan.system.checks import Bound, Size
+from seqgan.system.checks import Bound, Several, Signed
 from seqgan.system.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,7 +36,11 @@ def add_sampler(parser: argparse.ArgumentParser, curve: bool = False) -> None:
         help="rewards, as train takes them with --reward (the run's discriminator, its logit)",
     )
     group.add_argument(
-        "--tilt-weights", type=float, nargs="+", metavar="W", help="one for each reward (1 each)"
+        "--tilt-weights",
+        type=number(Signed),
+        nargs="+",
+        metavar="W",
+        help="one for each reward (1 each)",
     )
     if curve:
         group.add_argument(
@@ -53,7 +57,10 @@ def add_sampler(parser: argparse.ArgumentParser, curve: bool = False) -> None:
             help="the reward counts 1/beta nats; large ones change little (1)",
         )
     group.add_argument(
-        "--of", type=number(Size), metavar="N", help="proposals for each text (4; of a prompt 16)"
+        "--of",
+        type=number(Several),
+        metavar="N",
+        help="proposals for each text (4; of a prompt 16)",
     )
 
 
@@ -96,8 +103,6 @@ def sampler_settings(
         raise InputError(
             "--of is given with --sampler reject, which draws as many proposals as it needs"
         )
-    if options.of == 1:
-        raise InputError("--of is 1, but must be at least 2")
     rewards = options.tilt or ["discriminator"]
     for reward in rewards:
         if rewards.count(reward) > 1:

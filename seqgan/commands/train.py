@@ -76,6 +76,11 @@ def _check_adversary(config: "TrainConfig") -> None:
             " Any other reward decodes a run without training: seqgan sample RUN --sampler resample"
             " --tilt REWARD"
         )
+    if config.adversarial.iterations:
+        raise InputError(
+            f"--adversarial.iterations is {config.adversarial.iterations}, but {ONLY_ADVERSARY}"
+            " plays no game; leave one of them out"
+        )
 
 
 def _check_alone(flag: str) -> None:

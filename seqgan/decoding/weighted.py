@@ -90,7 +90,7 @@ class WeightedTexts:
         return Tilting(
             share=float(effective_share(self.log_weights).mean()),
             normalizer=total,
-            kl=float(means.mean()) - total.value,
+            kl=max(float(means.mean()) - total.value, 0.0),  # noise may tell less
             tokens_per_text=self.sampled_tokens / max(len(self.sequences), 1),
             particles=self.log_weights.shape[1],
         )

@@ -47,6 +47,7 @@ def at_least(least: int) -> Range:
 
 Count = Annotated[int, at_least(0)]
 Size = Annotated[int, at_least(1)]
+Several = Annotated[int, at_least(2)]
 Samples = Annotated[int, at_least(20)]  # fewer say nothing about a distribution
 Seed = Annotated[int, Range("from 0 to 2**63 - 1", 0, 2**63 - 1)]
 Positive = Annotated[float, Range("above 0 and finite", TINY, HUGE, f" ({TINY:g} to {HUGE:g})")]

@@ -357,6 +357,13 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
         loaded.sample(5, sampler="resample", temperature=0.5)
     with pytest.raises(ConfigurationError, match=r"beta is 0\.0, but must be above 0"):
         loaded.sample(5, sampler="resample", beta=0.0)
+    assert loaded.sample(5, beta=0.1) == loaded.sample(5, sampler="resample", beta=0.1)
+    with pytest.raises(ConfigurationError, match="n is -1, but must be at least 1"):
+        loaded.sample(-1, sampler="resample")
+    with pytest.raises(ConfigurationError, match="beta is given with the sampler best-of"):
+        loaded.sample(5, sampler="best-of", beta=0.1)
+    with pytest.raises(ConfigurationError, match="tilt is empty"):
+        loaded.sample(5, tilt=[])
     memory = replace(loaded, folder=None)
     assert sum(map(dog, memory.sample(40, sampler="resample", tilt=dog, beta=0.1))) > 30
     with pytest.raises(ConfigurationError, match="keeps no discriminator"):
@@ -372,6 +379,8 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
         ("sample", ["--sampler", "best-of", "--beta", "1"], "--beta is given with --sampler best"),
         ("sample", ["--sampler", "reject", "--of", "4"], "--of is given with --sampler reject"),
         ("sample", ["--sampler", "smc", "--of", "1"], "--of is 1, but must be at least 2"),
+        ("sample", ["--of", "0"], "--of is 0, but must be at least 2"),
+        ("sample", ["--tilt-weights", "nan"], "--tilt-weights is nan, but must be from -1e+12"),
         ("sample", ["--beta", "0"], "--beta is 0, but must be above 0"),
         (
             "sample",

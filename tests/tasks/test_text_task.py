@@ -5,13 +5,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.tasks.base import FixedTask, Split
 from seqgan.tasks.files import text_files
-from seqgan.tasks.files.text import TextConfig, TextFileError, text_task
+from seqgan.tasks.files.text import TextConfig, TextFileError, as_strings, task_of_texts, text_task
 from seqgan.tasks.files.text_files import read_texts, stream_texts
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -512,3 +513,27 @@ def test_a_language_without_spaces_is_told_how_to_read_it(tmp_path: Path) -> Non
         text_task(TextConfig(path=str(path)))
     as_characters = TextConfig(path=str(path), level="character", min_count=1)
     assert text_task(as_characters).size("train") == 2
+
+
+def all_texts(task: FixedTask) -> list[str]:
+    return [text for chunk in task.chunks("train", 100) for text in chunk.texts]
+
+
+def test_texts_in_memory_are_any_ordered_strings() -> None:
+    for given in (tuple(GRID), np.array(GRID), iter(GRID)):
+        assert all_texts(task_of_texts(given)) == all_texts(task_of_texts(GRID))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "the texts are of the type NoneType, but must be a list of strings"),
+        ({"a b", "c d"}, "the texts are of the type set, but must be a list of strings"),
+        ("a b c", "the texts are of the type str, but must be a list of strings"),
+        (["a b", 3], "text 2 is 3, but must be a string"),
+        (["a b", None], "text 2 is None, but must be a string"),
+    ],
+)
+def test_texts_in_memory_that_are_none_are_named(given: Any, message: str) -> None:
+    with pytest.raises(TextFileError, match=message):
+        as_strings(given)

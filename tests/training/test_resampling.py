@@ -144,6 +144,13 @@ def test_only_adversary_needs_a_discriminator(capsys: pytest.CaptureFixture[str]
     assert "seqgan sample RUN --sampler resample --tilt REWARD" in said
 
 
+@pytest.mark.parametrize("flag", ["--iterations", "--adversarial.iterations"])
+def test_only_adversary_plays_no_iterations(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", "captions", "--only-adversary", flag, "5") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{flag} is 5, but --only-adversary plays no game; leave one of them out" in said
+
+
 def test_a_single_draw_has_no_choice() -> None:
     with pytest.raises(ConfigurationError, match=r"evaluation\.resampled is 1, but must be 0 or"):
         EvaluationConfig(resampled=1)

@@ -7,13 +7,14 @@ is as common in training as in the file. The vocabulary comes from the training 
 that differ only in unknown words decode to the same text, and may be in different splits.
 """
 
+import reprlib
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,19 +158,37 @@ def text_task(config: TextConfig) -> FixedTask:
     return _task(config, path.name, facts, FolderFiles(folder), f"; cached in {folder}")
 
 
-def task_of_texts(texts: Sequence[str], config: TextConfig | None = None) -> FixedTask:
+def as_strings(texts: Any) -> list[str]:
+    """The texts of a list, an array, a column of a table, or anything else that has an order.
+
+    Raises:
+        TextFileError: something is no text, or has no order.
+    """
+    if isinstance(texts, str | Mapping | Set) or not isinstance(texts, Iterable):
+        raise TextFileError(
+            f"the texts are of the type {type(texts).__name__}, but must be a list of strings"
+        )
+    strings = list(texts)
+    for number, text in enumerate(strings, 1):
+        if not isinstance(text, str):
+            raise TextFileError(f"text {number} is {reprlib.repr(text)}, but must be a string")
+    return strings
+
+
+def task_of_texts(texts: Iterable[str], config: TextConfig | None = None) -> FixedTask:
     """Makes a task of texts in memory, split and numbered like the texts of a file.
 
     Args:
-        texts: one string for each text.
+        texts: one string for each text, in an order: a list, an array, a column of a table.
         config: settings of tokens, lengths and splits; `path` is not read.
 
     Raises:
-        TextFileError: too little is left, as `text_task` says.
+        TextFileError: something is no text, or too little is left, as `text_task` says.
     """
+    strings = as_strings(texts)
     config = TextConfig(min_count=1) if config is None else config
     files = MemoryFiles()
-    facts = _pack("the texts", lambda: iter(texts), lambda: None, config, files)
+    facts = _pack("the texts", lambda: iter(strings), lambda: None, config, files)
     return _task(config, "texts", facts, files, "")
 
 
