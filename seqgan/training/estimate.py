@@ -174,8 +174,10 @@ def _resampled(trainer: "Trainer", settings: EvaluationConfig, played: bool) -> 
     judged = played or any(map(is_warming, trainer.phases))
     if settings.resampled == 0 or not judged or (learning and not warmed.judge):
         return {}
-    draws = settings.resampled * settings.num_final
-    heldout = min(settings.num_heldout, players.task.size("test"))
+    task = players.task
+    heldout = min(settings.num_heldout, task.size("test")) if has_texts(task) else 0
+    of_prompts = heldout if task.max_prompt_length else 0  # whose log Z is drawn apart
+    draws = settings.resampled * (settings.num_final + of_prompts)
     seconds = pace.draw(draws) + pace.score(draws + heldout) + pace.reward(draws + heldout)
     iterations = sum(phase.total for phase in trainer.phases if phase.evaluated)
     if learning:
