@@ -237,7 +237,7 @@ def place_of_reward(found: Change, resampled: Resampled) -> Place | None:
 
 
 def _cost(resampled: Resampled) -> str:
-    return f"Resampling draws {1 / resampled.share:.1f} texts for one."
+    return f"An effective text takes {1 / resampled.share:.1f} draws."
 
 
 def _unknown(resampled: Resampled) -> str:

@@ -178,7 +178,7 @@ def test_every_game_has_its_start_resampled_beside_it() -> None:
     assert said.index(result.comparison.sentence) + 1 == said.index(result.resampled.sentence)
     stored = results_dict(result)
     share, metrics = result.resampled.resampled.share, summary_metrics(stored)
-    assert f"Resampling draws {1 / share:.1f} texts for one." in result.resampled.sentence
+    assert f"An effective text takes {1 / share:.1f} draws." in result.resampled.sentence
     assert metrics["result/resampling/effective_share"] == share
     assert metrics["result/resampling/verdict"] == result.resampled.comparison.verdict
     assert metrics["result/resampled/nll_heldout"] == stored["resampled"]["eval/nll_heldout"]
