@@ -188,7 +188,7 @@ def task_of_texts(texts: Iterable[str], config: TextConfig | None = None) -> Fix
     strings = as_strings(texts)
     config = TextConfig(min_count=1) if config is None else config
     files = MemoryFiles()
-    facts = _pack("the texts", lambda: iter(strings), lambda: None, config, files)
+    facts = _pack("the list of texts", lambda: iter(strings), lambda: None, config, files)
     return _task(config, "texts", facts, files, "")
 
 
