@@ -7,6 +7,7 @@ read what was printed whatever its length.
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 Stream = Any  # a text file; `TextIO` is too narrow for a `StringIO`
@@ -41,8 +42,7 @@ def wrapped(text: str, columns: int | None, hanging: int = HANGING) -> list[str]
 
 
 def _broken(line: str, columns: int, hanging: int) -> list[str]:
-    from rich.cells import cell_len
-
+    cell_len = _width_of(line)
     if cell_len(line) <= columns:
         return [line]
     first, words = re.match(" *", line)[0], re.findall(r"( *)([^ ]+)", line)  # type: ignore[index]
@@ -54,6 +54,15 @@ def _broken(line: str, columns: int, hanging: int) -> list[str]:
         else:
             lines.append(indent + word)
     return lines
+
+
+def _width_of(line: str) -> Callable[[str], int]:
+    """What measures the columns of a line's parts; an import that plain letters do not need."""
+    if line.isascii():
+        return len
+    from rich.cells import cell_len
+
+    return cell_len
 
 
 def say(text: str, stream: Stream | None = None) -> None:

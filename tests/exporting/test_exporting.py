@@ -395,7 +395,7 @@ class TestCard:
         assert "A sentence of bleu_4." in text
         assert "A sentence of information." in text
         assert "| `discriminator/information_heldout` | 0.2 | 10 |" in text
-        assert "after 10 of 70 iterations" in text
+        assert "after 10 of 40 iterations" in text
         assert "warned of: mode collapse." in text
         assert "docs/responsible-use.md" in text
 

@@ -325,6 +325,7 @@ class TestCutting:
 UNNAMED = {
     "commands/frontier.py": 1,  # the file that `writing` gives
     "commands/judge.py": 1,  # as well
+    "exporting/recipe.py": 1,  # the new folder, before it has its name
     "exporting/scratch.py": 1,  # the folder that `making` gives
     "tasks/files/text_cache.py": 2,  # the folder of a cache, before it has its name
     "training/checkpoints.py": 1,  # the folder of a checkpoint, before it has its name

@@ -152,7 +152,7 @@ def test_only_adversary_plays_no_iterations(flag: str, capsys: pytest.CaptureFix
 
 
 def test_a_single_draw_has_no_choice() -> None:
-    with pytest.raises(ConfigurationError, match=r"evaluation\.resampled is 1, but must be 0 or"):
+    with pytest.raises(ConfigurationError, match=r"evaluation\.resampled is 1, but must be 0, or"):
         EvaluationConfig(resampled=1)
 
 

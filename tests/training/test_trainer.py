@@ -171,6 +171,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("pretrain.weight_decay", 0.1, {}),
     ("pretrain.max_grad_norm", 1e-2, {}),
     ("discriminator_training.pretrain_rounds", 2, {}),
+    ("discriminator_training.patience", 1, {"discriminator_training.pretrain_rounds": 8}),
     ("discriminator_training.pretrain_epochs", 2, {}),
     ("discriminator_training.d_steps", 2, {}),
     ("discriminator_training.d_epochs", 2, {}),
