@@ -217,8 +217,8 @@ class Run:
         if names and self.folder is None:
             if DISCRIMINATOR in names:
                 raise ConfigurationError(
-                    "a run in memory keeps no discriminator; train with output=FOLDER, or give a"
-                    " reward as tilt"
+                    "a run in memory keeps no discriminator; give a reward as tilt (a discriminator"
+                    " that trained a run is kept with output=FOLDER)"
                 )
             made |= dict(zip(names, find_rewards(names, self._task()), strict=True))
         elif names and self.folder is not None:
