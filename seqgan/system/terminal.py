@@ -57,7 +57,7 @@ def _broken(line: str, columns: int, hanging: int) -> list[str]:
 
 
 def _width_of(line: str) -> Callable[[str], int]:
-    """What measures the columns of a line's parts; an import that plain letters do not need."""
+    """The measure of a text in columns; plain letters need no package for it."""
     if line.isascii():
         return len
     from rich.cells import cell_len
