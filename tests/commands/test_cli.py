@@ -446,7 +446,11 @@ def test_a_reward_that_fails_is_one_line_and_leaves_a_checkpoint(
     Path("my_rewards.py").write_text(MY_REWARDS)
     flags = ("--reward", "./my_rewards.py:picky", "--adversarial.batch-size", "64")
     assert run("train", *ORACLE, *TINY, *flags, "--output", "stopped") == 1
-    line = last_line(capfd.readouterr().err)
+    line, *further = capfd.readouterr().err.splitlines()[-3:]
+    assert further == [
+        "next: seqgan train --resume stopped --trust-run-code (with the code as it is)",
+        "next: seqgan train --fork stopped --trust-run-code (once it is mended)",
+    ]
     assert re.match(
         r"seqgan: reward 'picky' failed on row \d+ \('[\d ]*2[\d ]*2[\d ]*'\):"
         r" ZeroDivisionError: two twos; the last good checkpoint is stopped/checkpoints/\d+$",
