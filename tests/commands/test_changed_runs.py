@@ -1,5 +1,6 @@
 """Runs whose data, rewards, models or own files changed or moved, through the commands."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -304,6 +305,8 @@ def test_a_run_without_digests_is_read_and_its_networks_are_compared(
     save_checkpoint(project / "a" / "checkpoints", int(place.name), state)
     task = json.loads((project / "a" / "task.json").read_text())
     del task["inputs"], task["fingerprint"]
+    digest = hashlib.sha256((project / "texts.txt").read_bytes()).hexdigest()
+    task["description"] += f"; sha256 {digest[:12]}"
     (project / "a" / "task.json").write_text(json.dumps(task))
     assert run("sample", "a", "-n", "2") == 0
     capsys.readouterr()
