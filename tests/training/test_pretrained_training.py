@@ -186,6 +186,7 @@ def test_an_informative_reward_rises(model: Path, tmp_path: Path) -> None:
     (tmp_path / "people.py").write_text(REWARD)
     flags = "--pretrain.epochs 0 --adversarial.iterations 14 --adversarial.num-rollouts 0"
     flags += " --adversarial.learning-rate 5e-3 --adversarial.batch-size 128"
+    flags += " --rule.kl-weight 0.05 --rule.update.mle-weight 0"
     reward = ["--reward", f"{tmp_path / 'people.py'}:mentions_people"]
     assert train(model, tmp_path / "run", *flags.split(), *reward) == 0
     returns = curve(tmp_path / "run", "charts/episodic_return")
