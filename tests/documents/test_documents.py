@@ -118,7 +118,7 @@ def test_the_commands_of_the_page_on_decoding_run_in_order(tmp_path: Path) -> No
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     found = commands(page)
-    assert len(found) == 6
+    assert len(found) == 5
     run_all(found, tmp_path)
     for script in scripts:
         subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=300)
