@@ -19,8 +19,9 @@ experiments/README.md.
 
 import copy
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from torch import nn
 
 from seqgan.decoding.learned_twist import TwistTraining, learn_twist
 from seqgan.decoding.measured import measure_tilted
-from seqgan.decoding.samplers import Kind, TiltedSampler
+from seqgan.decoding.samplers import SMC, BestOf, Resample, TiltedSampler
 from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import ActionTwist, PrefixTwist, RolloutTwist
@@ -143,14 +144,12 @@ class Table:
         generator: Generator,
         reward: RewardModel,
         beta: float,
-        kind: Kind = "resample",
-        twist: ActionTwist | PrefixTwist | None = None,
+        way: Callable[[Tilted], TiltedSampler] = Resample,
     ) -> Point:
         """The generator with a reward; the point's knob is beta."""
         task = self.players.task
         count, whole = self.settings.num_samples, tilted(self.players, generator, reward, beta)
-        sampler = TiltedSampler(whole, kind, 4, twist)
-        found = measure_tilted(sampler, task, count, 10**6, seeded(6), own=self.own)
+        found = measure_tilted(way(whole), task, count, 10**6, seeded(6), own=self.own)
         extra: dict[str, float] = {}
         if (tilting := found.tilting) is not None:
             log_z = tilting.normalizer
@@ -194,7 +193,7 @@ def boosted(
     for _ in range(settings.boosting_rounds):
         count = training.num_sequences
         generated = (
-            TiltedSampler(model).draw(count, rng).sequences if fresh else players.draw(count, rng)
+            Resample(model).draw(count, rng).sequences if fresh else players.draw(count, rng)
         )
         real = players.real("train", count, rng)
         train_discriminator(second, real, generated, 1, training.batch_size, rng)
@@ -215,7 +214,7 @@ def measured(settings: Settings, name: str, config: TrainConfig, players: Player
         reward = DiscriminatorLogit(players.discriminator)
     control = table.plain("start", players.reference)
     game = table.plain("game", generator) if played else []
-    table.tilted(f"{who}, best of 4", generator, reward, 1.0, "best-of")
+    table.tilted(f"{who}, best of 4", generator, reward, 1.0, BestOf)
     for beta in settings.betas:
         points.append(table.tilted(f"{who}, resampled", generator, reward, beta))
     for beta in settings.betas if settings.smc else ():
@@ -226,7 +225,7 @@ def measured(settings: Settings, name: str, config: TrainConfig, players: Player
         else:
             proposals = model.propose(4 * settings.num_samples, seeded(8))
             twist = learn_twist(proposals, players.task.vocabulary, seeded(9), settings.twist)
-        table.tilted(f"{who}, SMC", generator, reward, beta, "smc", twist)
+        table.tilted(f"{who}, SMC", generator, reward, beta, partial(SMC, twist=twist))
     if settings.boosting and not settings.reward:
         longer = DiscriminatorLogit(boosted(settings, config, players, fresh=False))
         table.tilted(f"{who}, resampled, longer", generator, longer, 1.0)

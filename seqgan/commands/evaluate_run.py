@@ -122,7 +122,7 @@ class TiltedNumbers:
         """The group of these numbers, with standard errors, and the reason for missing ones."""
         found, rows = self.found, []
         if (tilting := found.tilting) is not None:
-            share = f"{tilting.share:.1%} of {tilting.particles:,} {self.sampler.proposals}"
+            share = f"{tilting.share:.1%} of {tilting.particles:,} {self.sampler.sampler.weighs}"
             log_z = f"{tilting.normalizer.value:.4g} ({tilting.normalizer.error:.2g})"
             rows += [("  effective share", share), ("  log Z", f"{log_z} nats")]
         most = " at most" if tilting is None else ""
@@ -138,7 +138,7 @@ class TiltedNumbers:
         lines = wrapped(heading, columns)
         for name, value in rows:
             lines += wrapped(f"{name.ljust(width)}  {value}", columns)
-        for note in (self.sampler.twist, found.missing):
+        for note in (self.sampler.sampler.about, found.missing):
             if note:
                 lines += wrapped(f"  {note}", columns)
         return lines

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 # Literally those of `seqgan.decoding.samplers`, whose import would load torch for every help.
 KINDS = ("resample", "reject", "best-of", "smc")
 BETAS = (4.0, 2.0, 1.0, 0.7, 0.5)  # of a curve
+NO_BETA = "which has none; --of N makes it stronger or weaker"
+# Flags that a sampler does not take, and why.
+REFUSED = {
+    "best-of": {"--beta": NO_BETA, "--betas": NO_BETA},
+    "reject": {"--of": "which draws as many proposals as it needs"},
+}
 
 
 def add_sampler(parser: argparse.ArgumentParser, curve: bool = False) -> None:
@@ -94,15 +100,9 @@ def sampler_settings(
             raise InputError(
                 f"{flag} is given with {first}, which draws from the generator as it is"
             )
-    if kind == "best-of" and (flags := given.keys() & {"--beta", "--betas"}):
-        raise InputError(
-            f"{flags.pop()} is given with --sampler best-of, which has none; --of N makes it"
-            " stronger or weaker"
-        )
-    if kind == "reject" and "--of" in given:
-        raise InputError(
-            "--of is given with --sampler reject, which draws as many proposals as it needs"
-        )
+    for flag, why in REFUSED.get(kind, {}).items():
+        if flag in given:
+            raise InputError(f"{flag} is given with --sampler {kind}, {why}")
     rewards = options.tilt or ["discriminator"]
     for reward in rewards:
         if rewards.count(reward) > 1:

@@ -27,7 +27,7 @@ from seqgan.evaluation.metrics.intervals import Normalizer, PerText
 from seqgan.evaluation.metrics.likelihood import heldout_rates, report_of, sample_rates
 from seqgan.evaluation.planes.points import Knob, Panel, Point, overlaps, point_of, shown_names
 from seqgan.evaluation.texts import TextMeasures
-from seqgan.functional.weights import best_of_n_kl, log_mean
+from seqgan.functional.weights import log_mean
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.tasks.base import Measure, Task, has_texts, heldout_prompts
 
@@ -102,7 +102,7 @@ def measure_tilted(
     per_text = of_drawn(drawn, per_text) | known.parts
     return TiltedMeasurement(
         Measurement(metrics, quality_axis(task), drawn.sequences, per_text),
-        best_of_n_kl(sampler.of) if known.tilting is None else known.tilting.kl,
+        drawn.most_kl if known.tilting is None else known.tilting.kl,
         drawn,
         known.tilting,
         known.change,
@@ -162,11 +162,8 @@ def _known_rates(
     weighted, exact = drawn.weighted, task.exact
     if weighted is None:
         parts = sample_rates(None, drawn.sequences, exact)
-        missing = (
-            f"best of {sampler.of} has no held-out likelihood: its density depends on the share"
-            " of all texts that score less"
-        )
-        return _Known(parts | measured_texts(drawn.sequences, measures), missing=missing)
+        judged = measured_texts(drawn.sequences, measures)
+        return _Known(parts | judged, missing=sampler.unknown)
     blocks, tilting = _Blocks.of(weighted), weighted.summary()
     texts = weighted.sequences
     judged = measured_texts(texts, measures)

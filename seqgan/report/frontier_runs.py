@@ -1,13 +1,12 @@
 """The runs of a frontier, opened: their generators, and tilted models of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.decoding.samplers import Kind
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, heldout_prompts
 from seqgan.training.run_folders import RunFolder
@@ -26,7 +25,6 @@ from seqgan.training.settings import TrainConfig
 from seqgan.training.tilting import RunSampler, SamplerSettings, build_sampler
 
 MLE, AFTER = "MLE", "after the game"
-DRAWN: Mapping[Kind, str] = {"resample": "resampled", "reject": "by rejection", "smc": "by SMC"}
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,10 @@ def with_samplers(
     Raises:
         ConfigurationError, DataError: as `build_sampler` and `usable`; or best-of-n is asked for.
     """
-    if settings.kind == "best-of":
+    if not settings.way.has_likelihood:
         raise ConfigurationError(
-            "--sampler best-of has no held-out likelihood, and so no point in the plane; resample,"
-            " reject and smc have"
+            f"--sampler {settings.kind} has no held-out likelihood, and so no point in the plane;"
+            " resample, reject and smc have"
         )
     folder = RunFolder(run.path)
     config = usable(folder, run.config, settings.reads, run.config.device)
@@ -125,7 +123,7 @@ def with_samplers(
     prompts = heldout_prompts(task, num_texts, config.device)
     rng = torch.Generator().manual_seed(seed)
     samplers = {
-        f"{which}, {DRAWN[settings.kind]}": build_sampler(
+        f"{which}, {settings.way.suffix}": build_sampler(
             settings,
             folder,
             config,

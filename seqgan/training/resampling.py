@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.decoding.measured import TiltedMeasurement, measure_tilted
-from seqgan.decoding.samplers import TiltedSampler
+from seqgan.decoding.samplers import Resample
 from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.weighted import TRUSTED_SHARE
@@ -117,7 +117,7 @@ def resample_start(
             return ALL_ALIKE
         model = replace(model, tilt=replace(tilt, beta=beta))
         found = measure_tilted(
-            TiltedSampler(model, "resample", settings.resampled),
+            Resample(model, settings.resampled),
             task,
             settings.num_final,
             settings.num_heldout,

@@ -8,11 +8,10 @@ import torch
 
 from seqgan.data.sequences import Sequences
 from seqgan.decoding.learned_twist import learn_twist
-from seqgan.decoding.samplers import Drawn, Kind, TiltedSampler
+from seqgan.decoding.samplers import SAMPLERS, Drawn, Kind, TiltedSampler
 from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import ActionTwist, DiscriminatorTwist, PrefixTwist
-from seqgan.functional.weights import best_of_n_kl
 from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
 from seqgan.rewards.base import RewardModel
 from seqgan.rewards.weighted import WeightedSum
@@ -49,6 +48,11 @@ class SamplerSettings:
         check_settings("", self)
 
     @property
+    def way(self) -> type[TiltedSampler]:
+        """The sampler's class."""
+        return SAMPLERS[self.kind]
+
+    @property
     def rewards(self) -> tuple[str, ...]:
         """The rewards' names."""
         return self.tilt or (DISCRIMINATOR,)
@@ -71,12 +75,10 @@ class RunSampler:
     Args:
         sampler: draws the texts.
         rewards: the names of the rewards that tilt the generator.
-        twist: the origin of the twist of `smc`; empty for others.
     """
 
     sampler: TiltedSampler
     rewards: tuple[str, ...]
-    twist: str = ""
 
     def at(self, beta: float) -> "RunSampler":
         """The same with another beta; a twist stays, though it is best for its own."""
@@ -87,30 +89,20 @@ class RunSampler:
     @property
     def title(self) -> str:
         """The way to draw in a few words: `resampled by discriminator, beta 1`."""
-        by = " + ".join(self.rewards)
-        if self.sampler.kind == "best-of":
-            return f"best of {self.sampler.of} by {by}"
-        words = {"resample": "resampled", "reject": "rejected", "smc": "twisted SMC"}
-        return f"{words[self.sampler.kind]} by {by}, beta {self.sampler.model.tilt.beta:g}"
-
-    @property
-    def proposals(self) -> str:
-        """The name of the texts that are weighted."""
-        return "particles" if self.twist else "proposals"
+        return self.sampler.title(" + ".join(self.rewards))
 
     def cost(self, drawn: Drawn) -> str:
         """A line about drawn texts: effective share, KL to the start, tokens for each text."""
         price = f"{drawn.tokens_per_text:.1f} tokens drawn per text"
         if drawn.weighted is None:
-            kl = best_of_n_kl(self.sampler.of)
-            return f"{self.title}: KL to start {kl:.3g} nats at most, {price}"
+            return f"{self.title}: KL to start {drawn.most_kl:.3g} nats at most, {price}"
         summary = drawn.weighted.summary()
-        proposals = f"{summary.particles:,} {self.proposals}"
+        proposals = f"{summary.particles:,} {self.sampler.weighs}"
         if len(drawn.weighted.log_weights) > 1:
             proposals += " of each prompt"
         line = f"{self.title}: effective share {summary.share:.1%} of {proposals}"
         line += f", KL to start {summary.kl:.3g} nats, {price}"
-        return line + (f"; {self.twist}" if self.twist else "")
+        return line + (f"; {self.sampler.about}" if self.sampler.about else "")
 
 
 def build_sampler(
@@ -188,16 +180,8 @@ def sampler_of(
     tilt = Tilt(reward, settings.beta)
     model = Tilted(trained.generator, trained.vocabulary, trained.max_length, tilt, forbidden)
     of = settings.of or (OF_PROMPT if trained.prompted else OF)
-    names = tuple(part.name for part in ordered)
-    if settings.kind == "reject" and tilt.bound == float("inf"):
-        raise ConfigurationError(
-            f"the largest reward of {' + '.join(names)} is not known, which --sampler reject needs;"
-            " --sampler resample does not"
-        )
-    if settings.kind != "smc":
-        return RunSampler(TiltedSampler(model, settings.kind, of), names)
-    twist, about = _twist(model, rng, prompts)
-    return RunSampler(TiltedSampler(model, "smc", of, twist), names, about)
+    sampler = settings.way.made(model, of, lambda: _twist(model, rng, prompts))
+    return RunSampler(sampler, tuple(part.name for part in ordered))
 
 
 def before_game(state: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tilted_worlds import World
 from toys import ENDING, FIXED, MAX_LENGTH, seeded
 
 from seqgan.decoding.measured import measure_tilted, measure_tilted_point, of_drawn
-from seqgan.decoding.samplers import KINDS, TiltedSampler
+from seqgan.decoding.samplers import SAMPLERS, SMC, Reject, Resample
 from seqgan.evaluation.measure import heldout_texts, measure
 from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.evaluation.planes.points import Knob, lines, measure_point, panels, redrawn_lines
@@ -20,7 +20,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import FixedTask, share_of
 
 STARTS_WITH_A = {"starts_with_a": share_of(lambda texts: [text.startswith("a") for text in texts])}
-EXACT_KINDS = [kind for kind in KINDS if kind != "best-of"]
+EXACT_KINDS = [kind for kind in SAMPLERS if kind != "best-of"]
 TESTED = 300  # texts of the test split
 
 
@@ -72,7 +72,7 @@ def task_of(world, prompts=False, seed=30, tested=TESTED):
 
 
 def sampler_of(world, kind, of=4):
-    return TiltedSampler(world.model, kind, of, world.wrong_twist() if kind == "smc" else None)
+    return SAMPLERS[kind].made(world.model, of, lambda: (world.wrong_twist(), "a wrong one"))
 
 
 def rate(world, values, over=None):
@@ -214,7 +214,7 @@ def test_a_tilted_model_that_knows_the_truth_is_beyond_every_temperature():
     ]
     tilted = [
         measure_tilted_point(
-            TiltedSampler(replace(world.model, tilt=replace(world.tilt, beta=beta))),
+            Resample(replace(world.model, tilt=replace(world.tilt, beta=beta))),
             task,
             heldout,
             1500,
@@ -254,16 +254,16 @@ def test_a_metric_of_some_of_the_texts_stays_as_it_is():
 
 
 def test_rejection_that_keeps_hardly_any_text_gives_up():
-    never = TiltedSampler(World(ENDING, beta=0.02).model, "reject")
+    never = Reject(World(ENDING, beta=0.02).model)
     with pytest.raises(ConfigurationError, match=r"rejection kept \d+ of \d+ texts, but 2 are"):
         never.draw(2, seeded())
 
 
 def test_samplers_say_what_they_lack(world):
-    with pytest.raises(ConfigurationError, match="smc has no twist"):
-        TiltedSampler(world.model, "smc")
+    with pytest.raises(TypeError, match="twist"):
+        SMC(world.model)
     with pytest.raises(ConfigurationError, match="are 1, but must be at least 2"):
-        TiltedSampler(world.model, of=1)
+        Resample(world.model, of=1)
     task = task_of(world, prompts=True)
     with pytest.raises(ConfigurationError, match="goes on from no prompts"):
         measure_tilted(sampler_of(world, "reject"), task, 20, 20, seeded(1))

@@ -16,7 +16,7 @@ from toys import ENDING, FIXED, seeded
 
 from seqgan.commands.short_names import long_names
 from seqgan.decoding.measured import measure_tilted
-from seqgan.decoding.samplers import TiltedSampler
+from seqgan.decoding.samplers import Resample
 from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.evaluation.changes import Change
@@ -426,7 +426,7 @@ def test_without_a_game_the_discriminator_judges_alone() -> None:
 
 def test_too_few_draws_of_a_prompt_may_win_but_not_lose() -> None:
     model = World(ENDING).model
-    found = measure_tilted(TiltedSampler(model), toy_task(), 40, 30, seeded())
+    found = measure_tilted(Resample(model), toy_task(), 40, 30, seeded())
     for missing, places in [("", ["above", "on", "under"]), ("few", [None, None, "under"])]:
         point = Point(Knob("beta", 1.0), {})
         few = Resampled(replace(found, missing=missing), point, 1.0, by_discriminator=False)
