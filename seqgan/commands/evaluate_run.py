@@ -15,9 +15,8 @@ from seqgan.tasks.base import Measure, has_texts, heldout_prompts, needs_texts
 from seqgan.training.runs import (
     GENERATOR,
     check_task,
-    checkpoint_state,
     open_run,
-    restored_generator,
+    restored_run,
     usable,
 )
 from seqgan.training.start import make_measures
@@ -35,8 +34,7 @@ def evaluated_run(
     reads = () if settings is None else settings.reads
     config = usable(folder, config, (*GENERATOR, "task", "evaluation", *reads), options.device)
     which = "pretrained" if options.pretrained else "generator"
-    _, state = checkpoint_state(folder, options.checkpoint or "newest")
-    trained = restored_generator(folder, config, state, which)
+    run = restored_run(folder, config, which, options.checkpoint or "newest")
     task = config.task.build(config.generator)
     check_task(folder, task)
     # Of the oracle's numbers nothing can be said as texts that its likelihood does not say.
@@ -53,7 +51,7 @@ def evaluated_run(
     if settings is None:
         sampling = Sampling(1.0 if options.temperature is None else options.temperature)
         measured = measure(
-            trained.generator,
+            run.trained.generator,
             task,
             options.n,
             config.evaluation.num_heldout,
@@ -66,15 +64,11 @@ def evaluated_run(
     else:
         sampler = build_sampler(
             settings,
-            folder,
-            config,
-            state,
-            trained,
+            run,
             rng,
             heldout_prompts(task, options.n, config.device),
             task,
             trust_run_code=options.trust_run_code,
-            pretrained=options.pretrained,
         )
         found = measure_tilted(
             sampler.sampler,

@@ -88,9 +88,8 @@ def run(given: list[str]) -> int:
     from seqgan.models.sampling import Sampling, sample, sequence_log_probs
     from seqgan.training.runs import (
         GENERATOR,
-        checkpoint_state,
         open_run,
-        restored_generator,
+        restored_run,
         usable,
     )
     from seqgan.training.tilting import build_sampler
@@ -100,8 +99,8 @@ def run(given: list[str]) -> int:
     reads = GENERATOR if settings is None else (*GENERATOR, *settings.reads)
     config = usable(folder, config, reads, options.device)
     which = "pretrained" if options.pretrained else "generator"
-    _, state = checkpoint_state(folder, options.checkpoint)
-    trained = restored_generator(folder, config, state, which)
+    restored = restored_run(folder, config, which, options.checkpoint)
+    trained = restored.trained
     prompts = _prompts(options, folder, config, trained)
     n = options.n if prompts is None else len(prompts)
     rng = torch.Generator().manual_seed(options.seed)
@@ -121,15 +120,11 @@ def run(given: list[str]) -> int:
     else:
         sampler = build_sampler(
             settings,
-            folder,
-            config,
-            state,
-            trained,
+            restored,
             rng,
             prompts,
             without_unknown=not options.unknown,
             trust_run_code=options.trust_run_code,
-            pretrained=options.pretrained,
         )
         tilted = sampler.sampler.draw(n, rng, prompts)
         drawn = tilted.sequences

@@ -23,7 +23,7 @@ from seqgan.training.runs import (
     check_task,
     checkpoint_state,
     open_run,
-    restored_generator,
+    restored_run,
     usable,
 )
 from seqgan.training.settings import TrainConfig
@@ -276,26 +276,21 @@ def _from_run(
         needs_texts(run.task, f"the system {run.wanted.name}", "judge the run alone: RUN")
         texts = prompts if prompts is not None else run.task.real("test", n, rng)
     else:
-        _, state = checkpoint_state(run.folder)
-        trained = restored_generator(run.folder, run.config, state, run.wanted.which)
+        restored = restored_run(run.folder, run.config, run.wanted.which)
         if run.tilt is None:
             sampling = Sampling(run.wanted.temperature)
-            texts = draw_texts(trained, n, rng, sampling, prompts, run.config.device)
+            texts = draw_texts(restored.trained, n, rng, sampling, prompts, run.config.device)
         else:
             settings, trusted = run.tilt
             contexts = None if prompts is None else prompts.to(run.config.device)
             sampler = build_sampler(
                 settings,
-                run.folder,
-                run.config,
-                state,
-                trained,
+                restored,
                 rng,
                 contexts,
                 run.task,
                 without_unknown=True,
                 trust_run_code=trusted,
-                pretrained=run.wanted.which == "pretrained",
             )
             texts = sampler.sampler.draw(n, rng, contexts).sequences
     return Source(run.wanted.name, texts.texts, None if prompts is None else texts.prompt_texts)

@@ -12,12 +12,13 @@ from seqgan.tasks.base import Task, heldout_prompts
 from seqgan.training.run_folders import RunFolder
 from seqgan.training.runs import (
     GENERATOR,
+    RestoredRun,
     TrainedGenerator,
     check_task,
     checkpoint_state,
     edits,
-    load_generator,
     open_run,
+    restored_generator,
     same_words,
     usable,
 )
@@ -125,15 +126,11 @@ def with_samplers(
     samplers = {
         f"{which}, {settings.way.suffix}": build_sampler(
             settings,
-            folder,
-            config,
-            state,
-            trained,
+            RestoredRun(folder, config, state, trained, which == MLE),
             rng,
             prompts,
             task,
             trust_run_code=trust_run_code,
-            pretrained=which == MLE,
         )
         for which, trained in run.generators.items()
     }
@@ -143,9 +140,9 @@ def with_samplers(
 def _opened(path: Path, name: str, device: str | None, trust_run_code: bool) -> OpenedRun:
     folder, config = open_run(path, trust_run_code)
     config = usable(folder, config, (*GENERATOR, "task"), device)
-    pretrained = load_generator(folder, config, "pretrained")
-    generators = {MLE: pretrained}
     _, state = checkpoint_state(folder)
+    pretrained = restored_generator(folder, config, state, "pretrained")
+    generators = {MLE: pretrained}
     if state["players"]["position"]["iteration"] > 0:
-        generators[AFTER] = load_generator(folder, config)
+        generators[AFTER] = restored_generator(folder, config, state)
     return OpenedRun(name, path, config, pretrained.vocabulary, generators)

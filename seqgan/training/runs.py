@@ -185,6 +185,34 @@ def check_task(folder: RunFolder, task: Task) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class RestoredRun:
+    """A run at one of its checkpoints, with one of its generators.
+
+    Args:
+        state: the checkpoint's.
+        pretrained: whether it is the generator before the game.
+    """
+
+    folder: RunFolder
+    config: TrainConfig
+    state: dict[str, Any]
+    trained: TrainedGenerator
+    pretrained: bool
+
+
+def restored_run(
+    folder: RunFolder,
+    config: TrainConfig,
+    which: str = "generator",
+    checkpoint: Which = "newest",
+) -> RestoredRun:
+    """Reads a run at a checkpoint; arguments and errors as of `load_generator`."""
+    _, state = checkpoint_state(folder, checkpoint)
+    trained = restored_generator(folder, config, state, which)
+    return RestoredRun(folder, config, state, trained, which == "pretrained")
+
+
 def load_generator(
     folder: RunFolder,
     config: TrainConfig,
@@ -199,7 +227,7 @@ def load_generator(
     Raises:
         CheckpointError: there is no intact checkpoint.
     """
-    return restored_generator(folder, config, checkpoint_state(folder, checkpoint)[1], which)
+    return restored_run(folder, config, which, checkpoint).trained
 
 
 def checkpoint_state(

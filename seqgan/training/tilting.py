@@ -21,6 +21,7 @@ from seqgan.tasks.base import Task
 from seqgan.training.networks import discriminator_reward
 from seqgan.training.run_rewards import OF_RUNS, OF_TRUSTED
 from seqgan.training.runs import (
+    RestoredRun,
     RunFolder,
     TrainedGenerator,
     check_task,
@@ -107,37 +108,32 @@ class RunSampler:
 
 def build_sampler(
     settings: SamplerSettings,
-    folder: RunFolder,
-    config: TrainConfig,
-    state: dict[str, Any],
-    trained: TrainedGenerator,
+    run: RestoredRun,
     rng: torch.Generator,
     prompts: Sequences | None = None,
     task: Task | None = None,
     without_unknown: bool = False,
     trust_run_code: bool = False,
-    pretrained: bool = False,
 ) -> RunSampler:
     """Makes the sampler that settings ask for, of a run's generator.
 
+    The generator before the game is tilted by the discriminator that had met no other.
+
     Args:
-        config: the run's, located for `settings.reads` by `usable`.
-        state: of the checkpoint that the discriminator is read from.
+        run: its configuration located for `settings.reads` by `usable`.
         rng: of the texts that a twist of `smc` is learnt from.
         prompts: some of those that will be continued, for such texts.
         task: the run's; None builds it where a reward needs it.
         without_unknown: never draws the unknown word.
         trust_run_code: lets another run, which a reward reads, name code in its settings.
-        pretrained: whether it is the generator before the game, whose discriminator is the one
-            that had met no other.
 
     Raises:
         ConfigurationError: the run has no discriminator, or an untrained one; there is no such
             reward; or settings do not go together.
     """
-    judges = before_game(state) if pretrained else state
-    rewards = named_tilts(settings.rewards, folder, config, judges, task, trust_run_code)
-    return sampler_of(settings, trained, rewards, rng, prompts, without_unknown)
+    judges = before_game(run.state) if run.pretrained else run.state
+    rewards = named_tilts(settings.rewards, run.folder, run.config, judges, task, trust_run_code)
+    return sampler_of(settings, run.trained, rewards, rng, prompts, without_unknown)
 
 
 def named_tilts(
@@ -148,7 +144,12 @@ def named_tilts(
     task: Task | None = None,
     trust_run_code: bool = False,
 ) -> dict[str, RewardModel]:
-    """Rewards by how `--tilt` names them; arguments and errors as of `build_sampler`."""
+    """Rewards by how `--tilt` names them; errors as of `build_sampler`.
+
+    Args:
+        state: of the checkpoint that the discriminator is read from.
+        task, trust_run_code: see `build_sampler`.
+    """
     specs = [name for name in names if name != DISCRIMINATOR]
     if specs and task is None:
         task = config.task.build(config.generator)
