@@ -91,6 +91,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "KL penalty on": lambda task, config: config.rule.kl_weight > 0,
     "the end of a run": lambda task, config: True,
     "the end of a run with a game": lambda task, config: True,
+    "the end of a run with a reward": lambda task, config: True,
     # No caption of so small a generator is grammatical, so that there is nothing to compare.
     "the end of a game with a verdict": lambda task, config: task != "captions",
     "where your code logs it": lambda task, config: False,
