@@ -20,8 +20,8 @@ from typing import Literal
 
 import tyro
 
+from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.report.summary import result_table
 from seqgan.rewards.adapters.functions import as_reward

@@ -19,8 +19,8 @@ from time import process_time
 
 import tyro
 
+from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sequence_log_probs
 from seqgan.rewards.adapters.functions import as_reward

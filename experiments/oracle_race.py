@@ -20,7 +20,7 @@ from typing import Literal
 
 import tyro
 
-from seqgan.learning.updates import GeneratorUpdate
+from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.system.memory import keep_freed_memory
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.tracking.base import MemoryTracker

@@ -17,14 +17,10 @@ from toys import ENDING, MAX_LENGTH, as_trajectories, every_sequence, seeded
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.functional.advantages import leave_one_out, standardize
-from seqgan.functional.losses import reinforce
+from seqgan.functional.policy_losses import reinforce
 from seqgan.learning.collection import gathered
-from seqgan.learning.updates import (
-    GeneratorUpdate,
-    pretrain_epoch,
-    train_discriminator,
-    update_generator,
-)
+from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
+from seqgan.learning.updates import pretrain_epoch, train_discriminator
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import (

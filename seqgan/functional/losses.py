@@ -1,31 +1,16 @@
-"""Losses: maximum likelihood, policy gradient, and the two sides of the GAN's value function.
+"""Losses: maximum likelihood, and the two sides of the GAN's value function.
 
 Pure functions of tensors. Every mean is over real tokens (or rows), so padding has no weight.
 """
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import masked_mean
-
-
-@runtime_checkable
-class PolicyGradientLoss(Protocol):
-    """Computes a loss and metrics from (log_probs, old_log_probs, advantages, mask)."""
-
-    def __call__(
-        self,
-        log_probs: Float[Tensor, "batch time"],
-        old_log_probs: Float[Tensor, "batch time"],
-        advantages: Float[Tensor, "batch time"],
-        mask: Bool[Tensor, "batch time"],
-    ) -> tuple[Float[Tensor, ""], Metrics]: ...
 
 
 def token_log_probs(
@@ -51,22 +36,6 @@ def negative_log_likelihood(
 ) -> Float[Tensor, ""]:
     """Maximum likelihood: minus the mean over real tokens of log pi(y_t | y_<t), nats."""
     return -masked_mean(log_probs, mask)
-
-
-def reinforce(
-    log_probs: Float[Tensor, "batch time"],
-    old_log_probs: Float[Tensor, "batch time"],
-    advantages: Float[Tensor, "batch time"],
-    mask: Bool[Tensor, "batch time"],
-) -> tuple[Float[Tensor, ""], Metrics]:
-    """REINFORCE (Williams, 1992): minus the mean over real tokens of A_t log pi(y_t | y_<t).
-
-    Its gradient is minus the policy gradient of SeqGAN's eq. 7 (Yu et al., 2017), divided by the
-    number of tokens. The reference code sums over batch and time instead (`reduction="sum"` of
-    the update). `old_log_probs` is unused here: every policy-gradient loss takes the same
-    arguments.
-    """
-    return -masked_mean(log_probs * advantages.detach(), mask), {}
 
 
 def minimax_discriminator_loss(

@@ -1,30 +1,24 @@
-"""One pretraining epoch, one generator update, one pass of discriminator training.
+"""One step and one epoch of maximum likelihood, and passes of discriminator training.
 
 Each function trains the module that it gets and returns metrics.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import methodcaller
-from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from seqgan.data.metrics import Metrics
-from seqgan.data.sequences import Sequences, Trajectories, masked_mean
-from seqgan.functional.losses import PolicyGradientLoss, to_floats
+from seqgan.data.sequences import Sequences
 from seqgan.models.generators.base import Generator
 from seqgan.rewards.base import TrainableReward
-from seqgan.system.checks import Bound, Signed, Weight, check_settings
 from seqgan.system.errors import DivergedError
 from seqgan.system.runtime import ALONE, Runtime
 
-Reduction = Literal["mean", "sum"]
 
-
-def _finite(value: Tensor, what: str) -> None:
+def check_finite(value: Tensor, what: str) -> None:
+    """Raises DivergedError if the value is not finite."""
     if not bool(torch.isfinite(value)):
         raise DivergedError(f"the {what} is {float(value.detach())}, not finite")
 
@@ -58,11 +52,11 @@ def likelihood_step(
     count = float(batch.mask.sum())
     share = runtime.share(count)
     loss: Tensor = runtime.forward(generator, methodcaller("negative_log_likelihood", batch))
-    _finite(loss, "pretraining loss")
+    check_finite(loss, "pretraining loss")
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(share * loss)
     norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
-    _finite(norm, "pretraining gradient's norm")
+    check_finite(norm, "pretraining gradient's norm")
     optimizer.step()
     return float(loss.detach()), count
 
@@ -96,78 +90,6 @@ def pretrain_epoch(
     return {
         **runtime.average({"pretrain/nll_train": total / tokens}, tokens),
         **runtime.average({"losses/pretrain": loss}, count),
-    }
-
-
-@dataclass(frozen=True)
-class GeneratorUpdate:
-    """Settings of one policy-gradient step."""
-
-    max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
-    entropy_weight: Signed = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
-    mle_weight: Weight = 0.0  # weight of the NLL of as many training sequences in the loss
-    reduction: Reduction = "mean"  # over real tokens; "sum" as in the reference code
-
-    def __post_init__(self) -> None:
-        check_settings("rule.update", self)
-
-
-def update_generator(
-    generator: Generator,
-    optimizer: torch.optim.Optimizer,
-    loss_function: PolicyGradientLoss,
-    trajectories: Trajectories,
-    advantages: Float[Tensor, "batch time"],
-    settings: GeneratorUpdate,
-    runtime: Runtime,
-    real: Sequences | None = None,
-) -> Metrics:
-    """Takes one step on `loss_function` minus the entropy bonus, plus the NLL of `real`.
-
-    Dropout is off, so that the improved policy is the one that drew the trajectories.
-
-    Args:
-        trajectories: this process' own trajectories; loss and metrics are over all processes.
-        real: this process' training sequences, whose NLL counts `settings.mle_weight` times. A
-            policy gradient alone may forget texts that the policy does not sample.
-
-    Raises:
-        DivergedError: the loss or its gradient is not finite; the parameters are unchanged.
-    """
-    generator.eval()
-    mask = trajectories.mask
-    count = float(mask.sum())
-    share = runtime.share(count)
-    scale = runtime.total(count) if settings.reduction == "sum" else 1.0
-    anchor = None if real is None else real.trimmed()
-    anchor_count = 0.0 if anchor is None else float(anchor.mask.sum())
-    anchor_share = 0.0 if anchor is None else runtime.share(anchor_count)
-
-    def losses(policy: Generator) -> tuple[Tensor, Metrics, dict[str, Tensor]]:
-        """Returns the whole loss, the loss function's metrics, and the terms of the loss."""
-        log_probs, entropies = policy.log_probs_and_entropies(trajectories.sequences)
-        policy_loss, metrics = loss_function(log_probs, trajectories.log_probs, advantages, mask)
-        entropy = masked_mean(entropies, mask)
-        parts = {"losses/policy": policy_loss, "losses/entropy": entropy}
-        loss = share * (policy_loss - settings.entropy_weight * entropy)
-        if anchor is not None:
-            parts["losses/mle"] = policy.negative_log_likelihood(anchor)
-            loss = loss + anchor_share * settings.mle_weight * parts["losses/mle"]
-        return scale * loss, metrics, parts
-
-    loss, metrics, parts = runtime.forward(generator, losses)
-    _finite(loss, "policy-gradient loss")
-    optimizer.zero_grad(set_to_none=True)
-    runtime.backward(loss)
-    norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
-    _finite(norm, "policy gradient's norm")
-    optimizer.step()
-    terms = to_floats({**parts, "losses/grad_norm_generator": norm})
-    # The NLL is a mean over the real sequences' tokens, all other terms over the trajectories'.
-    anchor_terms = {name: terms.pop(name) for name in ("losses/mle",) if name in terms}
-    return {
-        **runtime.average({**metrics, **terms}, count),
-        **runtime.average(anchor_terms, anchor_count),
     }
 
 
@@ -212,7 +134,7 @@ def train_discriminator(
                 real.select(real_order[rows]), generated.select(generated_order[rows])
             )
             loss = torch.tensor(metrics.get("losses/discriminator", 0.0))
-            _finite(loss, "discriminator loss")
+            check_finite(loss, "discriminator loss")
             for name, value in metrics.items():
                 means[name] = means.get(name, 0.0) + value / num_batches
     return runtime.average(means, 1.0)

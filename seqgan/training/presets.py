@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig

@@ -13,12 +13,12 @@ from seqgan.functional.losses import (
     negative_log_likelihood,
     offset_penalty,
     pairwise_discriminator_loss,
-    reinforce,
     to_floats,
     token_discriminator_loss,
     token_entropies,
     token_log_probs,
 )
+from seqgan.functional.policy_losses import reinforce
 
 FULL = torch.tensor([[True, True, True], [True, True, True]])
 RAGGED = torch.tensor([[True, True, True], [True, False, False]])
@@ -112,51 +112,13 @@ class TestNegativeLogLikelihood:
         torch.testing.assert_close(logits.grad, expected * RAGGED[:, :, None] / 4)
 
 
-class TestReinforce:
-    LOG_PROBS = torch.tensor([[-1.0, -2.0, -0.5], [-3.0, -1.5, -0.25]])
-    ADVANTAGES = torch.tensor([[2.0, -1.0, 4.0], [0.5, 2.0, -8.0]])
-
-    def loss(self, log_probs, advantages, mask):
-        return reinforce(log_probs, log_probs.detach(), advantages, mask)[0]
-
-    def test_full(self):
-        """Products -2, 2, -2, -1.5, -3, 2 sum to -4.5."""
-        assert float(self.loss(self.LOG_PROBS, self.ADVANTAGES, FULL)) == pytest.approx(4.5 / 6)
-
-    def test_padding(self):
-        """Products -2, 2, -2, -1.5 over four tokens."""
-        advantages = torch.where(RAGGED, self.ADVANTAGES, PADDING)
-        assert float(self.loss(self.LOG_PROBS, advantages, RAGGED)) == pytest.approx(3.5 / 4)
-
-    def test_every_advantage_weighs_its_own_token(self):
-        """Advantages 100 row + position come back as the gradient of that row and position."""
-        advantages = torch.tensor([[100.0 * row + step for step in range(3)] for row in range(4)])
-        log_probs = torch.zeros(4, 3, requires_grad=True)
-        mask = torch.ones(4, 3, dtype=torch.bool)
-        self.loss(log_probs, advantages, mask).backward()
-        torch.testing.assert_close(log_probs.grad, -advantages / 12)
-
-    def test_no_gradient_reaches_the_advantages_or_padding(self):
-        log_probs = self.LOG_PROBS.clone().requires_grad_()
-        advantages = self.ADVANTAGES.clone().requires_grad_()
-        self.loss(log_probs, advantages, RAGGED).backward()
-        assert advantages.grad is None
-        assert not log_probs.grad[~RAGGED].any()
-
-    def test_old_log_probs_do_not_matter(self):
-        first, metrics = reinforce(self.LOG_PROBS, self.LOG_PROBS, self.ADVANTAGES, FULL)
-        second, _ = reinforce(self.LOG_PROBS, self.LOG_PROBS - 9, self.ADVANTAGES, FULL)
-        assert float(first) == float(second)
-        assert metrics == {}
-
-
 def shared_losses(logits, tokens, advantages, mask):
     """Every loss over tokens, and its gradient with respect to the logits."""
     logits = logits.clone().requires_grad_()
     log_probs = token_log_probs(logits, tokens, mask)
     losses = [
         negative_log_likelihood(log_probs, mask),
-        reinforce(log_probs, log_probs.detach(), advantages, mask)[0],
+        masked_mean(reinforce(log_probs, log_probs.detach(), advantages, mask)[0], mask),
         masked_mean(token_entropies(logits, mask), mask),
     ]
     return [

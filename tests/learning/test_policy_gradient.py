@@ -25,11 +25,12 @@ from toys import (
     token_log_softmax,
 )
 
+from seqgan.data.sequences import masked_mean
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.advantages import batch_mean, earned_before, kl_to_go, leave_one_out
-from seqgan.functional.losses import reinforce
+from seqgan.functional.policy_losses import reinforce
+from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.rollouts import monte_carlo_action_values
-from seqgan.learning.updates import GeneratorUpdate, update_generator
 from seqgan.models.sampling import sample
 from seqgan.system.runtime import SingleProcess
 
@@ -50,8 +51,8 @@ def expected_reinforce_gradient(policy, sequences, advantages):
     log_probs = token_log_softmax(policy, sequences)
     # The loss is a mean over real tokens; the expectation is over sequences.
     advantages = weights[:, None] * advantages * sequences.mask.sum()
-    loss, _ = reinforce(log_probs, log_probs.detach(), advantages, sequences.mask)
-    return -gradient(loss, policy)
+    losses, _ = reinforce(log_probs, log_probs.detach(), advantages, sequences.mask)
+    return -gradient(masked_mean(losses, sequences.mask), policy)
 
 
 def close(actual, expected):

@@ -21,14 +21,10 @@ from seqgan import cli
 from seqgan.commands.prepared import SECONDS_FOR_MAIN
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.functional.advantages import leave_one_out, standardize
-from seqgan.functional.losses import reinforce
+from seqgan.functional.policy_losses import reinforce
 from seqgan.learning.collection import gathered
-from seqgan.learning.updates import (
-    GeneratorUpdate,
-    pretrain_epoch,
-    train_discriminator,
-    update_generator,
-)
+from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
+from seqgan.learning.updates import pretrain_epoch, train_discriminator
 from seqgan.models.discriminators.causal import CausalDiscriminator, CausalDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import (
     RecurrentDiscriminator,

@@ -32,8 +32,8 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.game.health import Trouble
 from seqgan.learning.adversary import adversary_round
 from seqgan.learning.players import Players
+from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.learning.updates import GeneratorUpdate
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.report.summary import information_sentence, results_dict
 from seqgan.rewards.adapters.functions import as_reward

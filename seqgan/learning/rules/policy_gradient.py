@@ -26,12 +26,14 @@ from seqgan.functional.advantages import (
     standardize,
     where_known,
 )
-from seqgan.functional.losses import minimax_generator_loss, reinforce
+from seqgan.functional.losses import minimax_generator_loss
+from seqgan.functional.policy_losses import reinforce
 from seqgan.functional.rescaling import Aggregation, RescaleKind, normalize_then_sum, rescale
 from seqgan.learning.collection import gathered
 from seqgan.learning.players import Players
+from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
-from seqgan.learning.updates import GeneratorUpdate, set_learning_rate, update_generator
+from seqgan.learning.updates import set_learning_rate
 from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
 from seqgan.system.errors import ConfigurationError
