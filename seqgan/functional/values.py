@@ -1,4 +1,4 @@
-"""What a critic is for: advantages from its values (GAE), and the loss that it learns from.
+"""Advantages from a critic's values (GAE), and the loss that the critic learns from.
 
 `values[:, t]` is V(y_<t), the expected reward to go before token t is chosen. A row's value after
 its last token is 0, since a text ends there, with eos or at its maximal length.
