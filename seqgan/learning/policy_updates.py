@@ -129,7 +129,7 @@ def update_generator(
 
 @dataclass(frozen=True)
 class _Minibatch:
-    """What one step learns from; old log-probabilities are None where they are the current ones."""
+    """The texts of one step. Old log-probabilities are None where they are the current ones."""
 
     sequences: Sequences
     old_log_probs: Float[Tensor, "batch time"] | None
