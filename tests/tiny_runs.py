@@ -16,7 +16,8 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker, Trackers
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
-from seqgan.training.final import Result, final_evaluation
+from seqgan.training.final import final_evaluation
+from seqgan.training.result import Result
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,

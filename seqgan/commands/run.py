@@ -25,7 +25,7 @@ from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
 from seqgan.tracking.jsonl import read_rows
 from seqgan.tracking.table import MetricTable
-from seqgan.training.final import Result
+from seqgan.training.result import Result
 from seqgan.training.run_folders import RunFolder
 from seqgan.training.run_results import read_results
 from seqgan.training.runs import (

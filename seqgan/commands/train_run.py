@@ -13,7 +13,7 @@ from seqgan.system.errors import SeqganError
 from seqgan.system.terminal import say
 
 if TYPE_CHECKING:
-    from seqgan.training.final import Result
+    from seqgan.training.result import Result
     from seqgan.training.run_folders import RunFolder
     from seqgan.training.trainer import Trainer
 

@@ -13,8 +13,8 @@ from seqgan.system.tables import aligned
 from seqgan.system.terminal import arrow, columns_of, shows_bold
 from seqgan.tracking.base import Ending
 from seqgan.tracking.metrics import find_metric
-from seqgan.training.final import Control, Price, Result
 from seqgan.training.resampling import place_of_reward
+from seqgan.training.result import Control, Price, Result
 
 # In this order, those that a task has; names as in the metric list, without `eval/`.
 COLUMNS = (

@@ -1,13 +1,12 @@
 """The end of a run: its rewards and their price, and the verdict beside MLE over temperatures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from seqgan.data.sequences import Sequences
 from seqgan.decoding.measured import of_drawn
 from seqgan.evaluation.changes import Change, change
 from seqgan.evaluation.measure import Measurement, heldout_texts
@@ -16,149 +15,29 @@ from seqgan.evaluation.planes.points import Knob, Point, measure_point, panels, 
 from seqgan.evaluation.planes.verdict import Comparison, best_point, compare, matched
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling, sequence_log_probs
-from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import Interrupted
 from seqgan.system.seeding import seed_of
 from seqgan.tasks.base import has_texts
 from seqgan.training.resampling import (
     NAME,
-    Resampled,
     compare_with_resampling,
     resample_start,
     reward_beside_resampling,
     why_left_out,
 )
+from seqgan.training.result import Control, Price, Result, Row, about_rewards
 from seqgan.training.warmed import is_warming
 
 if TYPE_CHECKING:
     from seqgan.training.trainer import Trainer
 
-CONTROLS = (ConstantReward.name, RandomReward.name)
 NO_GAME = "No game was played: this is the MLE control."
 NO_TEXTS = (
     "The data are prompts alone, so nothing is compared with real continuations: no held-out NLL,"
     " no BLEU, no copies, and no verdict beside lower temperatures. Rewards, KL to the start,"
     " duplicates and diversity say what has changed."
 )
-
-
-@dataclass(frozen=True)
-class About:
-    """The things that a run trained with, by which its end is named.
-
-    Args:
-        played: whether the generator trained at all after maximum likelihood.
-        adversary: the reward that learns along with the generator; empty where none does.
-        rewards: those that do not learn, and are no control.
-        controls: those that say nothing of texts: `constant`, `random`.
-    """
-
-    played: bool
-    adversary: str
-    rewards: tuple[str, ...]
-    controls: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """The trained generator's name in a table."""
-        return "game" if self.adversary else "trained"
-
-    @property
-    def subject(self) -> str:
-        """The trained generator's name in a sentence."""
-        if self.adversary:
-            return "The adversarial game"
-        if self.rewards:
-            return f"Training with {_listed('reward', self.rewards)}"
-        return f"The control with {_listed('reward', self.controls)}"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A generator in the final table, sampled at one temperature."""
-
-    name: str
-    temperature: float
-    measured: Measurement
-    rewards: dict[str, PerText]  # of each reward that does not learn, where it applies
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Those of the measurement, and the mean of each reward."""
-        rewards = {f"rewards/{name}/mean": part.value for name, part in self.rewards.items()}
-        return rewards | self.measured.metrics
-
-    @property
-    def samples(self) -> Sequences:
-        return self.measured.samples
-
-
-@dataclass(frozen=True)
-class Price:
-    """The cost of a reward at temperature 1."""
-
-    # Nats per token; above 0, real texts became less likely; None where there are none.
-    nll_heldout: Change | None
-    duplicate_rate: tuple[float, float]  # share of samples, before and after
-    kl: PerText  # to the start, nats per sample
-
-
-@dataclass(frozen=True)
-class Control:
-    """The start, resampled: what the run's reward does for it without training.
-
-    Args:
-        row: in the final table.
-        comparison: of the game's curve with it; None where the game's reward is compared.
-        reward: the mean reward of the start, resampled, and of the trained generator, where no
-            reward learns.
-        sentence: the comparison in words; empty without a game.
-    """
-
-    row: Row
-    resampled: Resampled
-    comparison: Comparison | None = None
-    reward: Change | None = None
-    sentence: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """Everything that a finished run says, for the table and `results.json`.
-
-    Args:
-        start, control: the pretrained generator at temperature 1, and at the temperature that
-            matches the quality of `final`.
-        final, best: the trained generator at temperature 1, and where it is furthest ahead.
-        mle, game: the points of both over temperatures; `game` is empty where none was played.
-        information: (iteration, held-out information in nats, standard error) of evaluations.
-        resampled: the start, resampled; None where nothing judges texts, or it is not wanted.
-        left_out: the reason why it is not there though it is wanted, in a sentence.
-        better: the better end of each of the user's own measures, max or min; empty for none.
-    """
-
-    about: About
-    start: Row
-    control: Row
-    final: Row
-    best: Row
-    comparison: Comparison
-    mle: Sequence[Point]
-    game: Sequence[Point] = ()
-    rewards: dict[str, Change] = field(default_factory=dict)
-    price: Price | None = None
-    information: Sequence[tuple[int, float, float]] = ()
-    resampled: Control | None = None
-    left_out: str = ""
-    better: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows of the table, each once."""
-        without_training = [self.resampled.row] if self.resampled else []
-        shown = [self.start, self.control, *without_training, self.final, self.best]
-        return tuple({id(row): row for row in shown}.values())
 
 
 def final_evaluation(trainer: "Trainer") -> Result:
@@ -299,18 +178,6 @@ def _summed(rewards: Mapping[str, PerText], weights: Mapping[str, float]) -> Per
     return PerText(values, known.astype(float))
 
 
-def about_rewards(rewards: WeightedSum, played: bool) -> About:
-    """Sorts the rewards of a run: the one that learns, the controls, and all others."""
-    learning = rewards.learning
-    fixed = tuple(part.name for part in rewards.parts if part is not learning)
-    return About(
-        played,
-        "" if learning is None else learning.name,
-        tuple(name for name in fixed if name not in CONTROLS),
-        tuple(name for name in fixed if name in CONTROLS),
-    )
-
-
 def rewards_by_text(rewards: WeightedSum, measured: Measurement) -> dict[str, PerText]:
     """Each reward that does not learn, of each sample, if it applies to any.
 
@@ -364,11 +231,3 @@ def best_temperature(game: Sequence[Point], mle: Sequence[Point], comparison: Co
     """The temperature at which the trained generator is furthest ahead of MLE."""
     best = best_point(game, mle, comparison)
     return 1.0 if best is None else best.knob.value
-
-
-def _listed(noun: str, names: Sequence[str]) -> str:
-    """A noun and names, in the plural where there are several."""
-    quoted = [f"'{name}'" for name in names]
-    if len(quoted) == 1:
-        return f"{noun} {quoted[0]}"
-    return f"{noun}s {', '.join(quoted[:-1])} and {quoted[-1]}"

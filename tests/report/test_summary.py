@@ -28,7 +28,8 @@ from seqgan.report.summary import (
     stored_table,
 )
 from seqgan.system.terminal import bold
-from seqgan.training.final import NO_GAME, About, Price, Result, Row
+from seqgan.training.final import NO_GAME
+from seqgan.training.result import About, Price, Result, Row
 
 VALID = Axis("valid", "valid rate", "share of samples", True)
 PLANE = Panel(VALID, NLL_HELDOUT)

@@ -26,7 +26,7 @@ from seqgan.rewards.adapters.functions import as_reward
 from seqgan.rewards.shipped.controls import ConstantReward
 from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.training.estimate import RESAMPLED, estimate
-from seqgan.training.final import NO_GAME, Result, final_evaluation
+from seqgan.training.final import NO_GAME, final_evaluation
 from seqgan.training.phases.adversary import has_settled
 from seqgan.training.resampling import (
     ALL_ALIKE,
@@ -37,6 +37,7 @@ from seqgan.training.resampling import (
     place_of_reward,
     reward_beside_resampling,
 )
+from seqgan.training.result import Result
 from seqgan.training.settings import EvaluationConfig, TrainConfig
 from seqgan.training.trainer import Trainer
 from seqgan.training.warmed import against_start

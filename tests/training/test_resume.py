@@ -35,8 +35,9 @@ from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.jsonl import JsonlTracker
 from seqgan.tracking.progress import Progress
 from seqgan.training.checkpoints import flatten, load_checkpoint, unflatten
-from seqgan.training.final import Result, final_evaluation
+from seqgan.training.final import final_evaluation
 from seqgan.training.forking import forked_state
+from seqgan.training.result import Result
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,

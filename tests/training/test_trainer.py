@@ -49,10 +49,11 @@ from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
-from seqgan.training.final import About, final_evaluation
+from seqgan.training.final import final_evaluation
 from seqgan.training.observers import Evaluation
 from seqgan.training.phases.base import Phase
 from seqgan.training.phases.maximum_likelihood import epoch_batches, parts_of_passes
+from seqgan.training.result import About
 from seqgan.training.settings import (
     AdversarialConfig,
     DiscriminatorTrainingConfig,
