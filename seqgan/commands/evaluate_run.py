@@ -11,7 +11,7 @@ from seqgan.evaluation.measure import measure, text_measures
 from seqgan.evaluation.texts import Scores
 from seqgan.models.sampling import Sampling
 from seqgan.system.terminal import say, wrapped
-from seqgan.tasks.base import Measure, has_texts, heldout_prompts, needs_texts
+from seqgan.tasks.base import Measure, has_texts, heldout_prompts
 from seqgan.training.runs import (
     GENERATOR,
     check_task,
@@ -31,7 +31,10 @@ def evaluated_run(
     numbers of a tilted model."""
     folder, config = open_run(options.run, options.trust_run_code, MEASURING)
     settings: SamplerSettings | None = options.settings
-    reads = () if settings is None else settings.reads
+    reads: tuple[str, ...] = ()
+    if settings is not None:
+        settings = settings.of_run(folder, config, options.trust_run_code)
+        reads = settings.reads
     config = usable(folder, config, (*GENERATOR, "task", "evaluation", *reads), options.device)
     which = "pretrained" if options.pretrained else "generator"
     run = restored_run(folder, config, which, options.checkpoint or "newest")
@@ -41,8 +44,6 @@ def evaluated_run(
     texts = None
     if not has_texts(task):
         say("seqgan: the data are prompts alone: nothing is compared with real texts", sys.stderr)
-        if settings is not None:
-            needs_texts(task, "evaluate with a reward", "seqgan sample draws such texts")
     elif task.exact is None or not task.exact.full_support:
         texts = text_measures(task, options.embedding, options.mauve, options.toxicity)
     own = make_measures(config)
@@ -116,7 +117,7 @@ class TiltedNumbers:
         """The group of these numbers, with standard errors, and the reason for missing ones."""
         found, rows = self.found, []
         if (tilting := found.tilting) is not None:
-            share = f"{tilting.share:.1%} of {tilting.particles:,} {self.sampler.sampler.weighs}"
+            share = f"{tilting.share:.1%} of {self.sampler.proposals(found.drawn)}"
             log_z = f"{tilting.normalizer.value:.4g} ({tilting.normalizer.error:.2g})"
             rows += [("  effective share", share), ("  log Z", f"{log_z} nats")]
         most = " at most" if tilting is None else ""

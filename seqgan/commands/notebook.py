@@ -148,6 +148,7 @@ def train(
         real,
         result,
         None if folder is None else folder.path,
+        trainer.players.rewards,
     )
 
 

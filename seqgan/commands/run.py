@@ -1,13 +1,14 @@
 """A run in Python: trained just now or loaded, sampled, evaluated, summed up."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seqgan.commands.tilted_run import Judge, tilted_run
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.decoding.samplers import Kind
@@ -17,9 +18,7 @@ from seqgan.models.sampling import Sampling
 from seqgan.models.sampling import sample as draw
 from seqgan.report.shown_summary import Summary, results_html
 from seqgan.report.summary import results_dict
-from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
-from seqgan.rewards.adapters.functions import as_reward
-from seqgan.rewards.base import RewardModel
+from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.checks import Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task, prompts_of
@@ -30,19 +29,15 @@ from seqgan.training.run_folders import RunFolder
 from seqgan.training.run_results import read_results
 from seqgan.training.runs import (
     GENERATOR,
-    TrainedGenerator,
     check_task,
-    checkpoint_state,
     load_generator,
     open_run,
     usable,
 )
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_measures
-from seqgan.training.tilting import RunSampler, SamplerSettings, named_tilts, sampler_of
+from seqgan.training.tilting import SamplerSettings
 from seqgan.training.trust import MEASURING
-
-Judge = str | RewardModel | Callable[..., Any]
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,6 +53,9 @@ class Run:
         task: the real texts; None where the run was loaded, until they are needed.
         result: the final evaluation; None for a run that was loaded.
         folder: the run's folder; None for one in memory.
+        rewards: those that it trained with, a discriminator with all that it learnt; None where
+            the run was loaded.
+        trusted: whether code that the folder's settings name may run.
     """
 
     config: TrainConfig
@@ -68,6 +66,8 @@ class Run:
     task: Task | None = None
     result: Result | None = None
     folder: Path | None = None
+    rewards: WeightedSum | None = None
+    trusted: bool = False
 
     def __repr__(self) -> str:
         place = "in memory" if self.folder is None else str(self.folder)
@@ -105,8 +105,9 @@ class Run:
             sampler: draws from the generator tilted by a reward, as `seqgan sample --sampler`:
                 `resample`, `reject`, `best-of` or `smc`; None draws plainly, or by `resample` where
                 one of the arguments below is given.
-            tilt: the reward, or several: functions of a text, names as `--tilt` takes them, or the
-                discriminator of a run in a folder (the default).
+            tilt: the reward, or several: functions of a text, or names as `--tilt` takes them; None
+                for the discriminator that the run trained with, or for its other rewards where it
+                has none.
             beta: the reward counts 1/beta nats (1).
             of: proposals for each text; 0 for 4, or 16 where texts continue prompts.
 
@@ -131,10 +132,8 @@ class Run:
                     f"the sampler {sampler} draws from the generator as it is, without temperature,"
                     " top_k and top_p"
                 )
-            price = 1.0 if beta is None else beta
-            judges = DISCRIMINATOR if tilt is None else tilt
-            settings = SamplerSettings(sampler, (), (), price, of)
-            tilted = self._sampler(settings, judges, rng, contexts)
+            settings = SamplerSettings(sampler, (), (), 1.0 if beta is None else beta, of)
+            tilted = tilted_run(self, settings, tilt, rng, contexts)
             count = n if contexts is None else len(contexts)
             return tilted.sampler.draw(count, rng, contexts).sequences.texts
         unknown = self.vocabulary.unk_id
@@ -160,7 +159,7 @@ class Run:
             ConfigurationError: n is less than 1.
         """
         checked("n", n, Size)
-        task, settings = self._task(), self.config.evaluation
+        task, settings = self.own_task(), self.config.evaluation
         compared = None
         if judged_as_texts(task):
             compared = text_measures(task, settings.embeddings, settings.mauve, settings.toxicity)
@@ -194,42 +193,6 @@ class Run:
             )
         return Summary.of(results)
 
-    def _sampler(
-        self,
-        settings: SamplerSettings,
-        tilt: Judge | Sequence[Judge],
-        rng: torch.Generator,
-        contexts: Sequences | None,
-    ) -> RunSampler:
-        given = list(tilt) if isinstance(tilt, list | tuple) else [tilt]
-        own = [as_reward(one) for one in given if not isinstance(one, str)]
-        names = [one for one in given if isinstance(one, str)]
-        called = [*names, *(one.name for one in own)]
-        for name in called:
-            if called.count(name) > 1:
-                raise ConfigurationError(
-                    f"two rewards of tilt are called {name!r}, but their names must be distinct"
-                )
-        if not called:
-            raise ConfigurationError("tilt is empty, but must have at least one reward")
-        made = {one.name: one for one in own}
-        settings = replace(settings, tilt=(*names, *made))
-        if names and self.folder is None:
-            if DISCRIMINATOR in names:
-                raise ConfigurationError(
-                    "a run in memory keeps no discriminator; give a reward as tilt (a discriminator"
-                    " that trained a run is kept with output=FOLDER)"
-                )
-            made |= dict(zip(names, find_rewards(names, self._task()), strict=True))
-        elif names and self.folder is not None:
-            folder = RunFolder(self.folder)
-            config = usable(folder, self.config, settings.reads)
-            _, state = checkpoint_state(folder)
-            made |= named_tilts(names, folder, config, state, self.task)
-        prompted = contexts is not None
-        trained = TrainedGenerator(self.generator, self.vocabulary, self.max_length, prompted)
-        return sampler_of(settings, trained, made, rng, contexts, without_unknown=True)
-
     def _results(self) -> Mapping[str, Any] | None:
         """The final evaluation; None of a run that has not come to its end."""
         if self.result is not None:
@@ -238,7 +201,8 @@ class Run:
             return read_results(RunFolder(self.folder))
         return None
 
-    def _task(self) -> Task:
+    def own_task(self) -> Task:
+        """The task, built from the settings where the run was loaded."""
         if self.task is not None:
             return self.task
         if self.folder is None:
@@ -265,7 +229,7 @@ class Run:
             return encoded.select(rows).to(self.config.device)
         if self.task is None and not hasattr(self.config.task, "encode_prompts"):
             return None
-        return prompts_of(self._task(), "test", n, rng, self.config.device)
+        return prompts_of(self.own_task(), "test", n, rng, self.config.device)
 
 
 def load(folder: str | Path, device: str | None = None, trust_run_code: bool = False) -> Run:
@@ -292,6 +256,7 @@ def load(folder: str | Path, device: str | None = None, trust_run_code: bool = F
         trained.max_length,
         metrics,
         folder=place.path,
+        trusted=trust_run_code,
     )
 
 

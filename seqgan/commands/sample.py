@@ -96,7 +96,10 @@ def run(given: list[str]) -> int:
 
     plain = Sampling(options.temperature, options.top_k, options.top_p)
     folder, config = open_run(options.run, options.trust_run_code)
-    reads = GENERATOR if settings is None else (*GENERATOR, *settings.reads)
+    reads: tuple[str, ...] = GENERATOR
+    if settings is not None:
+        settings = settings.of_run(folder, config, options.trust_run_code)
+        reads = (*GENERATOR, *settings.reads)
     config = usable(folder, config, reads, options.device)
     which = "pretrained" if options.pretrained else "generator"
     restored = restored_run(folder, config, which, options.checkpoint)
@@ -129,6 +132,8 @@ def run(given: list[str]) -> int:
         tilted = sampler.sampler.draw(n, rng, prompts)
         drawn = tilted.sequences
         say(f"seqgan: {sampler.cost(tilted)}", sys.stderr)
+        if warning := sampler.warning(tilted):
+            say(f"seqgan: {warning}", sys.stderr)
     columns = columns_of(sys.stdout)
     numbers = {"log_prob": sequence_log_probs(trained.generator, drawn).tolist()}
     if settings is not None:

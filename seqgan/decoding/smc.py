@@ -30,12 +30,14 @@ class _Particles:
         going: the rows of the unfinished particles, ascending; `logits`, `state`, `twist_logits`
             and `twist_state` have a row for each of them.
         log_psi: log of the twist of each particle's text so far; tau of finished ones.
+        ancestors: the particle that each one descends from, among those that there were at first.
     """
 
     tokens: Int[Tensor, "row time"]
     lengths: Int[Tensor, " row"]
     log_weights: Float[Tensor, " row"]
     log_psi: Float[Tensor, " row"]
+    ancestors: Int[Tensor, " row"]
     going: Int[Tensor, " going"]
     logits: Float[Tensor, "going vocab"]
     state: State
@@ -114,6 +116,7 @@ def twisted_smc(
         now.log_weights.view(shape),
         now.log_psi.view(shape),
         sampled + _drawn_by(twist),
+        ancestors=now.ancestors.view(shape) % particles,
     )
 
 
@@ -141,6 +144,7 @@ def _begin(
         torch.zeros(count, dtype=torch.long, device=device),
         zeros,
         zeros.clone(),
+        torch.arange(count, device=device),
         torch.arange(count, device=device),
         logits,
         state,
@@ -199,12 +203,12 @@ def _resample(now: _Particles, groups: int, least_share: float, rng: torch.Gener
     rows[uneven] = rows[uneven, :1] + drawn
     means = log_mean(log_weights)[:, None].expand_as(log_weights)
     now.log_weights = torch.where(uneven[:, None], means, log_weights).flatten()
-    ancestors = rows.flatten()
-    place = torch.full_like(ancestors, -1)
-    place[now.going] = torch.arange(len(now.going), device=ancestors.device)
-    now.tokens, now.lengths = now.tokens[ancestors], now.lengths[ancestors]
-    now.log_psi = now.log_psi[ancestors]
-    places = place[ancestors]
+    chosen = rows.flatten()
+    place = torch.full_like(chosen, -1)
+    place[now.going] = torch.arange(len(now.going), device=chosen.device)
+    now.tokens, now.lengths = now.tokens[chosen], now.lengths[chosen]
+    now.log_psi, now.ancestors = now.log_psi[chosen], now.ancestors[chosen]
+    places = place[chosen]
     now.going = (places >= 0).nonzero()[:, 0]
     kept = places[now.going]
     now.logits, now.state = now.logits[kept], now.state.select(kept)

@@ -109,6 +109,8 @@ class Tilted:
             )
             parts.append(drawn)
         texts = joined([part.sequences for part in parts])
+        of_islands = torch.cat([part.ancestors for part in parts if part.ancestors is not None])
+        firsts = torch.arange(islands, device=of_islands.device) * size  # of islands in their group
         if prompts is not None:  # with all their columns
             contexts = prompts.select(torch.arange(groups).repeat_interleave(n))
             texts = replace(contexts.with_completions(texts), vocabulary=self.vocabulary)
@@ -118,6 +120,7 @@ class Tilted:
             torch.cat([part.log_tilts for part in parts]).view(groups, n),
             sum(part.sampled_tokens for part in parts),
             block=size,
+            ancestors=(of_islands.view(groups, islands, size) + firsts[:, None]).view(groups, n),
         )
 
     def reject(

@@ -34,6 +34,8 @@ class WeightedTexts:
             of rollouts included.
         block: neighbouring particles that depend on each other, because they were resampled
             together; blocks are independent.
+        ancestors: the first ancestor of each text among those of its group, where the texts were
+            resampled while they grew; None of independent ones.
     """
 
     sequences: Sequences
@@ -41,6 +43,7 @@ class WeightedTexts:
     log_tilts: Float[Tensor, "group particle"]
     sampled_tokens: int
     block: int = 1
+    ancestors: Int[Tensor, "group particle"] | None = None
 
     def draw(self, n: int, rng: torch.Generator) -> Sequences:
         """Draws n texts in proportion to their weights, as many from each group, in random order.
@@ -88,7 +91,7 @@ class WeightedTexts:
             sum(each.bias for each in self.normalizers) / count,
         )
         return Tilting(
-            share=float(effective_share(self.log_weights).mean()),
+            share=float(effective_share(self.log_weights, self.ancestors).mean()),
             normalizer=total,
             kl=max(float(means.mean()) - total.value, 0.0),  # noise may tell less
             tokens_per_text=self.sampled_tokens / max(len(self.sequences), 1),
@@ -101,7 +104,7 @@ class Tilting:
     """A tilted model in numbers.
 
     Args:
-        share: effective samples, as a share of all.
+        share: effective samples, as a share of all; texts with an ancestor in common are one.
         normalizer: log Z, nats; of the mean prompt where there are prompts.
         kl: KL(tilted || start) per text, nats: E_tilted[tau] - log Z.
         tokens_per_text: tokens that the generator drew for each weighted text.
@@ -126,8 +129,8 @@ class Tilting:
         if self.trusted:
             return ""
         return (
-            f"the effective share is {self.share:.1%} of {self.particles:,} proposals, too few to"
-            " trust log Z; a larger beta has more"
+            f"the effective share is {self.share:.1%} of {self.particles:,} draws, too few to"
+            " trust log Z; a larger --beta or --of has more"
         )
 
 

@@ -15,12 +15,14 @@ from seqgan.models.generators.recurrent import RecurrentGenerator
 from seqgan.models.generators.transformer import TransformerGenerator
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import making
+from seqgan.training.run_folders import RunFolder
 from seqgan.training.runs import (
     GENERATOR,
     TrainedGenerator,
     Which,
     checkpoint_state,
     is_prompted,
+    is_trained,
     open_run,
     restored_discriminator,
     restored_generator,
@@ -66,7 +68,7 @@ def export_run(
     place, state = checkpoint_state(opened, checkpoint)
     with quietly(transformers), new_folder(folder) as temporary:
         if what == "discriminator":
-            saved = save_discriminator(restored_discriminator(opened, config, state), temporary)
+            saved = save_discriminator(trained_discriminator(opened, config, state), temporary)
         else:
             trained = restored_generator(opened, config, state, what)
             saved = save_generator(trained, config, temporary, merge_lora)
@@ -82,6 +84,23 @@ def export_run(
         )
         write_card(run, exported, temporary)
     return exported
+
+
+def trained_discriminator(
+    folder: RunFolder, config: TrainConfig, state: dict[str, Any]
+) -> Discriminator:
+    """A run's discriminator; one that never trained judges at random.
+
+    Raises:
+        ConfigurationError: no discriminator was in the game, or none has trained yet.
+    """
+    discriminator = restored_discriminator(folder, config, state)
+    if not is_trained(state):
+        raise ConfigurationError(
+            f"the discriminator of {folder.path} is not trained yet; seqgan train --resume"
+            f" {folder.path} goes on with a run that was stopped"
+        )
+    return discriminator
 
 
 class Saved(NamedTuple):

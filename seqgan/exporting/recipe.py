@@ -7,7 +7,12 @@ from pathlib import Path
 
 from seqgan.data.model_folders import package, quietly
 from seqgan.exporting.card import Exported, rendered, write_card
-from seqgan.exporting.exports import new_folder, save_discriminator, save_generator
+from seqgan.exporting.exports import (
+    new_folder,
+    save_discriminator,
+    save_generator,
+    trained_discriminator,
+)
 from seqgan.models.generators.pretrained import PretrainedGenerator
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import write_text
@@ -17,7 +22,6 @@ from seqgan.training.runs import (
     checkpoint_state,
     is_prompted,
     open_run,
-    restored_discriminator,
     restored_generator,
     usable,
 )
@@ -55,7 +59,7 @@ def export_recipe(
         raise ConfigurationError(f"{folder} exists already; name a new folder with --output")
     transformers = package("transformers")
     place, state = checkpoint_state(opened, checkpoint)
-    discriminator = restored_discriminator(opened, config, state)
+    discriminator = trained_discriminator(opened, config, state)
     trained = restored_generator(opened, config, state)
     own = trained.generator
     adapted = isinstance(own, PretrainedGenerator) and own.config.adapter == "lora"

@@ -13,9 +13,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def effective_share(log_weights: Float[Tensor, "*groups particle"]) -> Float[Tensor, "*groups"]:
-    """Effective samples as a share of all (Kong, 1992): (sum w)^2 / (n sum w^2), in (0, 1]."""
+def effective_share(
+    log_weights: Float[Tensor, "*groups particle"],
+    ancestors: Int[Tensor, "*groups particle"] | None = None,
+) -> Float[Tensor, "*groups"]:
+    """Effective samples as a share of all (Kong, 1992): (sum w)^2 / (n sum w^2), in (0, 1].
+
+    (1 / share - 1) / n is the variance of the mean weight, relative to its square. Samples that
+    were resampled on their way and descend from the same one count as one sample, whose weight is
+    the sum of theirs: so the variance is that of sequential Monte Carlo (Chan and Lai, 2013).
+
+    Args:
+        ancestors: of each sample, its first ancestor among the n of its group; None for
+            independent samples.
+    """
     weights = log_weights.double().softmax(dim=-1)
+    if ancestors is not None:
+        weights = torch.zeros_like(weights).scatter_add(-1, ancestors, weights)
     return 1 / (weights.square().sum(dim=-1) * log_weights.shape[-1])
 
 

@@ -186,9 +186,10 @@ def load_sources(
                 else _opened(one, device, trust_run_code, runs)
             )
             if one.tilted:
-                located = usable(runs[one].folder, runs[one].config, settings.reads, device)
-                tilt = settings, trust_run_code
-                runs[one] = replace(runs[one], config=located, tilt=tilt)
+                run = runs[one]
+                wish = settings.of_run(run.folder, run.config, trust_run_code)
+                located = usable(run.folder, run.config, wish.reads, device)
+                runs[one] = replace(run, config=located, tilt=(wish, trust_run_code))
     needed = texts_needed(len(wanted), num_pairs)
     lines = {one: _lines(one, needed) for one in wanted if isinstance(one, WantedFile)}
     sources = []

@@ -119,6 +119,7 @@ def with_samplers(
             " resample, reject and smc have"
         )
     folder = RunFolder(run.path)
+    settings = settings.of_run(folder, run.config, trust_run_code)
     config = usable(folder, run.config, settings.reads, run.config.device)
     _, state = checkpoint_state(folder)
     prompts = heldout_prompts(task, num_texts, config.device)

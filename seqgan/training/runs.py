@@ -286,6 +286,11 @@ def restored_discriminator(
     return discriminator.eval()
 
 
+def is_trained(state: Mapping[str, Any]) -> bool:
+    """True if the discriminator of a checkpoint has taken a step."""
+    return bool(state["players"]["rewards"][DISCRIMINATOR]["optimizer"]["state"])
+
+
 def is_prompted(folder: RunFolder) -> bool:
     """True if the texts of a run go on from prompts."""
     facts = read_task(folder)

@@ -1,5 +1,6 @@
 """A run's generator with a reward as one model, which `--sampler`, `--tilt` and others ask for."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,19 +14,23 @@ from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import ActionTwist, DiscriminatorTwist, PrefixTwist
 from seqgan.rewards.adapters.finding import DISCRIMINATOR, find_rewards
-from seqgan.rewards.base import RewardModel
+from seqgan.rewards.base import RewardModel, TrainableReward
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.checks import Bound, Count, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.base import Task
 from seqgan.training.networks import discriminator_reward
+from seqgan.training.result import CONTROLS
 from seqgan.training.run_rewards import OF_RUNS, OF_TRUSTED
 from seqgan.training.runs import (
     RestoredRun,
     RunFolder,
     TrainedGenerator,
     check_task,
+    is_trained,
+    open_run,
     restored_discriminator,
+    usable,
 )
 from seqgan.training.settings import TrainConfig
 from seqgan.training.warmed import Warmed
@@ -34,19 +39,28 @@ OF, OF_PROMPT = 4, 16  # proposals for each text, and for each text that continu
 TWIST_TEXTS = 4096  # proposals that a twist is learnt from
 TWIST_PROMPTS = 256  # prompts that they continue, at most
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class SamplerSettings:
     """Settings with which a run's generator is sampled under a reward that tilts it."""
 
     kind: Kind = "resample"  # way to draw
-    tilt: tuple[str, ...] = ()  # rewards, as `--reward` takes them; none: the run's discriminator
+    # Rewards, as `--reward` takes them; none: the run's discriminator, or its other rewards.
+    tilt: tuple[str, ...] = ()
     tilt_weights: tuple[float, ...] = ()  # one for each reward; 1 each by default
     beta: Bound = 1.0  # price of a nat of KL to the generator, in units of reward
     of: Count = 0  # proposals for each text, at least 2; 0: 4, or 16 where texts continue prompts
 
     def __post_init__(self) -> None:
         check_settings("", self)
+        if self.tilt_weights and not any(self.tilt_weights):
+            given = " ".join(f"{weight:g}" for weight in self.tilt_weights)
+            raise ConfigurationError(
+                f"--tilt-weights is {given}, but must have a number other than 0, or nothing tilts"
+                " the generator"
+            )
 
     @property
     def way(self) -> type[TiltedSampler]:
@@ -64,6 +78,23 @@ class SamplerSettings:
         own = DISCRIMINATOR in self.rewards
         others = set(self.rewards) != {DISCRIMINATOR}
         return ("discriminator",) * own + ("task",) * others
+
+    def of_run(
+        self, folder: RunFolder, config: TrainConfig, trust_run_code: bool = False
+    ) -> "SamplerSettings":
+        """The same with the rewards of a run that has no discriminator, where none are named.
+
+        Raises:
+            ConfigurationError: they are code that nobody has trusted.
+            DataError: they are not as they were when the run was made.
+        """
+        rewards = [name for name in config.reward if name not in CONTROLS]
+        if self.tilt or DISCRIMINATOR in config.reward or not rewards:
+            return self
+        _, own = open_run(folder.path, trust_run_code, ("reward",))
+        own = usable(folder, own, ("reward",), config.device)
+        weights = self.tilt_weights or own.reward_weights
+        return replace(self, tilt=own.reward, tilt_weights=weights)
 
 
 RESAMPLED = SamplerSettings()
@@ -92,18 +123,33 @@ class RunSampler:
         """The way to draw in a few words: `resampled by discriminator, beta 1`."""
         return self.sampler.title(" + ".join(self.rewards))
 
+    def proposals(self, drawn: Drawn) -> str:
+        """The number and the name of the weighted texts: `16 proposals of each prompt`."""
+        assert drawn.weighted is not None
+        groups, particles = drawn.weighted.log_weights.shape
+        each = " of each prompt" if groups > 1 else ""
+        return f"{particles:,} {self.sampler.weighs}{each}"
+
     def cost(self, drawn: Drawn) -> str:
         """A line about drawn texts: effective share, KL to the start, tokens for each text."""
         price = f"{drawn.tokens_per_text:.1f} tokens drawn per text"
         if drawn.weighted is None:
             return f"{self.title}: KL to start {drawn.most_kl:.3g} nats at most, {price}"
         summary = drawn.weighted.summary()
-        proposals = f"{summary.particles:,} {self.sampler.weighs}"
-        if len(drawn.weighted.log_weights) > 1:
-            proposals += " of each prompt"
-        line = f"{self.title}: effective share {summary.share:.1%} of {proposals}"
+        share = f"{summary.share:.1%} of {self.proposals(drawn)}"
+        line = f"{self.title}: effective share {share}"
         line += f", KL to start {summary.kl:.3g} nats, {price}"
         return line + (f"; {self.sampler.about}" if self.sampler.about else "")
+
+    def warning(self, drawn: Drawn) -> str:
+        """A line where too few proposals count for texts that are told apart; mostly empty."""
+        if drawn.weighted is None or drawn.weighted.summary().trusted:
+            return ""
+        texts = drawn.sequences.texts
+        return (
+            f"few of the {self.sampler.weighs} count: {len(set(texts))} of {len(texts)} texts are"
+            " different; a larger --beta or --of has more"
+        )
 
 
 def build_sampler(
@@ -131,7 +177,16 @@ def build_sampler(
         ConfigurationError: the run has no discriminator, or an untrained one; there is no such
             reward; or settings do not go together.
     """
-    judges = before_game(run.state) if run.pretrained else run.state
+    judges = run.state
+    if run.pretrained and DISCRIMINATOR in settings.rewards and _iterations(run.state):
+        judges = before_game(run.state)
+        if judges is run.state:
+            logger.warning(
+                "%s has no discriminator of before its game (one that trained then is kept, unless"
+                " evaluation.resampled is 0), so the generator before the game is judged by the one"
+                " that the game has left",
+                run.folder.path,
+            )
     rewards = named_tilts(settings.rewards, run.folder, run.config, judges, task, trust_run_code)
     return sampler_of(settings, run.trained, rewards, rng, prompts, without_unknown)
 
@@ -156,6 +211,12 @@ def named_tilts(
         check_task(folder, task)
     others = OF_TRUSTED if trust_run_code else OF_RUNS
     found = dict(zip(specs, find_rewards(specs, task, others, config.device), strict=True))
+    for spec, reward in found.items():
+        if isinstance(reward, TrainableReward):
+            raise ConfigurationError(
+                f"the reward {spec} learns, but of these only a run's own discriminator is kept;"
+                " name another with --tilt"
+            )
     if DISCRIMINATOR in names:
         found[DISCRIMINATOR] = own_discriminator(folder, config, state)
     return found
@@ -196,6 +257,11 @@ def before_game(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "players": {**players, "rewards": rewards}}
 
 
+def _iterations(state: Mapping[str, Any]) -> int:
+    """Iterations of the game that a checkpoint has behind it."""
+    return int(state["players"]["position"]["iteration"])
+
+
 def own_discriminator(
     folder: RunFolder, config: TrainConfig, state: dict[str, Any]
 ) -> DiscriminatorLogit:
@@ -209,7 +275,7 @@ def own_discriminator(
             f"{folder.path} has no discriminator, as its rewards are {', '.join(config.reward)};"
             " name a reward to tilt by with --tilt"
         )
-    if not state["players"]["rewards"][DISCRIMINATOR]["optimizer"]["state"]:
+    if not is_trained(state):
         raise ConfigurationError(
             f"the discriminator of {folder.path} is not trained yet; name a reward to tilt by with"
             " --tilt"

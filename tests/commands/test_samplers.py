@@ -1,6 +1,7 @@
 """`--sampler` and its kin: a run's generator with its discriminator, or with any reward."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.sampling import sample
+from seqgan.rewards.adapters.functions import as_reward
+from seqgan.rewards.shipped.controls import ConstantReward
+from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import ConfigurationError
 from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
@@ -24,6 +28,7 @@ from seqgan.training.checkpoints import save_checkpoint
 from seqgan.training.networks import build_discriminator_reward, build_generator
 from seqgan.training.presets import text_preset
 from seqgan.training.run_folders import create_run
+from seqgan.training.runs import checkpoint_state, open_run
 from seqgan.training.settings import DiscriminatorTrainingConfig, EvaluationConfig, TrainConfig
 from seqgan.training.tilting import SamplerSettings
 
@@ -37,11 +42,13 @@ def make_run(
     config: TrainConfig,
     steps: int = 60,
     forgets: bool = False,
+    iteration: int = 0,
 ) -> Path:
     """A run of an untrained generator and a discriminator that took a few steps against it.
 
     Args:
         forgets: whether a game has set its weights to 0 since.
+        iteration: of the game, which has kept no discriminator of before it.
     """
     config = replace(
         config,
@@ -69,7 +76,7 @@ def make_run(
         observers["warmed"] = {"discriminator": kept}
         module = {name: torch.zeros_like(weights) for name, weights in kept["module"].items()}
         players["rewards"] = {"discriminator": {**kept, "module": module}}
-    state = trainer_state(players)
+    state = trainer_state(players, iteration=iteration or int(forgets))
     save_checkpoint(made.checkpoints, 1, {**state, "observers": observers})
     return folder
 
@@ -139,13 +146,29 @@ def test_the_start_is_tilted_by_the_discriminator_that_met_it_alone(
     assert all(row["tilt"] == 0 for row in after)
 
 
+def test_a_game_without_rounds_before_it_says_who_judges_its_start(
+    texts: Path, capfd: Out, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_run(texts.parent / "unmet", settings(texts), iteration=3)
+    drawn(capfd, path, "--pretrained", "--sampler", "resample")
+    assert "has no discriminator of before its game" in caplog.text
+    assert "is judged by the one that the game has left\n" in caplog.text
+    caplog.clear()
+    for flags in ([], ["--pretrained", "--tilt", LONG]):
+        drawn(capfd, path, "--sampler", "resample", *flags)
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--sampler", "resample"], "resampled by discriminator, beta 1: effective share "),
+        (
+            ["--sampler", "resample", "--beta", "3"],
+            "resampled by discriminator, beta 3: effective ",
+        ),
         (["--sampler", "reject", "--beta", "3"], "rejected by discriminator, beta 3: effective "),
         (["--sampler", "best-of"], "best of 4 by discriminator: KL to start 0.636 nats at most"),
-        (["--sampler", "smc"], "; twist: learnt from 256 proposals beforehand"),
+        (["--sampler", "smc", "--beta", "3"], "; twist: learnt from 256 proposals beforehand"),
     ],
 )
 def test_each_sampler_draws_texts_that_the_discriminator_likes(
@@ -172,6 +195,41 @@ def test_a_reward_tilts_without_any_discriminator(rewarded: Path, capfd: Out) ->
         return sum(abs(len(row["text"].split()) - 12) for row in rows) / len(rows)
 
     assert off(tilted) < off(plain) - 0.5
+
+
+def test_a_run_without_a_discriminator_is_tilted_by_its_own_rewards(
+    texts: Path, rewarded: Path, tmp_path: Path, capfd: Out
+) -> None:
+    given = ["-n", "20", "--beta", "0.1"]
+    rows, line = drawn(capfd, rewarded, *given)
+    assert rows == drawn(capfd, rewarded, *given, "--tilt", LONG)[0]
+    assert "resampled by length, beta 0.1" in line
+    assert seqgan.sample(rewarded, 20, beta=0.1) == [row["text"] for row in rows]
+    assert run("evaluate", rewarded, "-n", "50", "--sampler", "resample") == 0
+    assert "Resampled by length, beta 1\n" in capfd.readouterr().out
+    both = settings(texts, reward=(LONG, RARE), reward_weights=(0.5, 2.0))
+    weighed = make_run(tmp_path / "weighed", both)
+    named = ["--tilt", LONG, RARE, "--tilt-weights", "0.5", "2"]
+    assert drawn(capfd, weighed, *given)[0] == drawn(capfd, weighed, *given, *named)[0]
+
+
+def test_code_of_a_stranger_s_run_is_no_reward_unless_trusted(
+    texts: Path, tmp_path: Path, capfd: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SEQGAN_TRUST_RUN_CODE", raising=False)
+    file = tmp_path / "mine.py"
+    file.write_text("def dog(text):\n    return float('dog' in text.split())\n", encoding="utf-8")
+    made = make_run(tmp_path / "made", settings(texts, reward=(f"{file}:dog",)))
+    shutil.copytree(made, tmp_path / "sent")
+    assert run("sample", tmp_path / "sent", "--sampler", "resample") == 2
+    said = capfd.readouterr().err
+    assert f"names code that would run here: reward {file}:dog" in said
+    given = ["--sampler", "resample", "--trust-run-code"]
+    assert "resampled by dog" in drawn(capfd, tmp_path / "sent", *given)[1]
+    with pytest.raises(ConfigurationError, match="names code that would run here: reward"):
+        seqgan.sample(tmp_path / "sent", sampler="resample")
+    trusting = seqgan.load(tmp_path / "sent", trust_run_code=True)
+    assert len(trusting.sample(5, sampler="resample")) == 5
 
 
 def test_rewards_of_ones_own_and_the_discriminator_add_up(
@@ -258,6 +316,19 @@ def test_an_evaluation_says_why_no_likelihood_is_known(played: Path, capfd: Out)
     said = capfd.readouterr().out
     assert "too few to trust log Z" in said
     assert "nll_heldout" not in said
+
+
+def test_a_sample_of_few_proposals_says_that_texts_repeat(played: Path, capfd: Out) -> None:
+    given = ["-n", "50", "--tilt", RARE, "--beta", "0.02"]
+    rows, line = drawn(capfd, played, *given)
+    different = len({row["text"] for row in rows})
+    assert f"few of the proposals count: {different} of 50 texts are different; a larger" in line
+    assert "few of" not in drawn(capfd, played, "-n", "50", "--beta", "4")[1]
+
+
+def test_an_evaluation_of_prompts_counts_the_proposals_of_each(prompted: Path, capfd: Out) -> None:
+    assert run("evaluate", prompted, "-n", "20", "--beta", "4") == 0
+    assert "% of 16 proposals of each prompt\n" in capfd.readouterr().out
 
 
 # `seqgan frontier`.
@@ -366,8 +437,31 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
         loaded.sample(5, tilt=[])
     memory = replace(loaded, folder=None)
     assert sum(map(dog, memory.sample(40, sampler="resample", tilt=dog, beta=0.1))) > 30
-    with pytest.raises(ConfigurationError, match="keeps no discriminator"):
+    with pytest.raises(ConfigurationError, match="no rewards of its own; give one as tilt"):
         memory.sample(5, sampler="resample")
+    with pytest.raises(ConfigurationError, match="this run has no discriminator; give another"):
+        memory.sample(5, tilt="discriminator")
+
+
+def test_a_run_in_memory_is_tilted_by_what_it_trained_with(played: Path, rewarded: Path) -> None:
+    def dog(text: str) -> float:
+        return float("dog" in text.split())
+
+    loaded = seqgan.load(rewarded)
+    rewards = WeightedSum([ConstantReward(), as_reward(dog)], [1.0, 0.5])
+    memory = replace(loaded, folder=None, rewards=rewards)
+    own = memory.sample(40, sampler="resample", beta=0.2)
+    assert own == memory.sample(40, sampler="resample", tilt=dog, beta=0.4)
+    with pytest.raises(ConfigurationError, match="only reward is constant, a control"):
+        replace(memory, rewards=WeightedSum([ConstantReward()])).sample(5, sampler="resample")
+    folder, config = open_run(played)
+    task = config.task.build(config.generator)
+    judge = build_discriminator_reward(config, task, torch.Generator().manual_seed(0))
+    games = replace(seqgan.load(played), rewards=WeightedSum([judge]), folder=None)
+    with pytest.raises(ConfigurationError, match="discriminator is not trained"):
+        games.sample(5, sampler="resample")
+    judge.load_state_dict(checkpoint_state(folder)[1]["players"]["rewards"]["discriminator"])
+    assert games.sample(20, sampler="resample") == seqgan.sample(played, 20, sampler="resample")
 
 
 # What does not go together.
@@ -400,6 +494,11 @@ def test_a_loaded_run_is_tilted_by_names_and_functions(played: Path, texts: Path
             "the largest reward of repetition is not known, which --sampler reject needs",
         ),
         ("sample", ["--tilt", "nonsense"], "nonsense"),
+        (
+            "sample",
+            ["--tilt", LONG, "repetition", "--tilt-weights", "0", "-0"],
+            "--tilt-weights is 0 -0, but must have a number other than 0",
+        ),
     ],
 )
 def test_flags_that_do_not_go_together(
@@ -415,9 +514,10 @@ def test_flags_that_do_not_go_together(
 def test_a_run_without_a_trained_discriminator_says_so(
     texts: Path, rewarded: Path, tmp_path: Path, capfd: Out
 ) -> None:
-    assert run("sample", rewarded, "--sampler", "resample") == 2
+    control = make_run(tmp_path / "control", settings(texts, reward=("constant",)))
+    assert run("sample", control, "--sampler", "resample") == 2
     said = capfd.readouterr().err
-    assert f"has no discriminator, as its rewards are {LONG}; name a reward" in said
+    assert "has no discriminator, as its rewards are constant; name a reward" in said
     fresh = make_run(tmp_path / "fresh", settings(texts), steps=0)
     assert run("sample", fresh, "--sampler", "resample") == 2
     assert "is not trained yet" in capfd.readouterr().err

@@ -137,6 +137,27 @@ def test_a_perfect_twist_gives_equal_weights(world):
     assert weighted.summary().share == pytest.approx(1.0)
 
 
+def test_the_effective_share_of_smc_tells_the_noise_of_its_log_z():
+    """As that of independent proposals does; resampled weights alone would tell a tenth of it."""
+    world = World(ENDING)
+    weighted = world.model.smc(100 * 300, seeded(9), world.wrong_twist(), None, 300, 0.99)
+    ratios = (weighted.log_weights.view(300, 100) - world.log_z).exp().mean(dim=1)
+    told, alone = (
+        (1 / one.summary().share - 1) / 100 for one in (weighted, replace(weighted, ancestors=None))
+    )
+    assert float(ratios.var()) == pytest.approx(told, rel=0.35)
+    assert alone < told / 5
+
+
+def test_particles_that_descend_from_few_are_not_trusted():
+    """Their weights are even, as they are copies of each other."""
+    world = World(FIXED, beta=0.02)
+    twist = RolloutTwist(world.generator, world.tilt, 1)
+    weighted = world.model.smc(400, seeded(8), twist, islands=2)
+    assert replace(weighted, ancestors=None).summary().share > 0.2
+    assert not weighted.summary().trusted
+
+
 def test_a_learnt_twist_makes_weights_more_even_than_resampling():
     world = World(FIXED)
     proposals = world.model.propose(8000, seeded(1))

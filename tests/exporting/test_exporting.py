@@ -28,6 +28,7 @@ from seqgan.data.words import split_text
 from seqgan.exporting.card import Exported, Form, write_card
 from seqgan.exporting.exports import new_folder
 from seqgan.exporting.tokenizers import exported_tokenizer
+from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
@@ -58,6 +59,12 @@ TEXTS = "\n".join(
 CARD = Exported("generator", "code", "", "", False, 10, "00000018")
 
 
+def state_of(judge: Discriminator, is_trained: bool = True) -> dict[str, Any]:
+    """The rewards of a checkpoint: a discriminator that has taken a step, or none."""
+    steps = {0: {"step": torch.tensor(1.0)}} if is_trained else {}
+    return {"discriminator": {"module": judge.state_dict(), "optimizer": {"state": steps}}}
+
+
 def made_run(folder: Path, generator: Any, **task: Any) -> Path:
     """A run with one checkpoint, of networks as they are before any training."""
     folder.mkdir(exist_ok=True)
@@ -77,7 +84,7 @@ def made_run(folder: Path, generator: Any, **task: Any) -> Path:
         name: build_generator(config, text.vocabulary, rng).state_dict()
         for name in ("generator", "reference")
     }
-    players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+    players |= {"rewards": state_of(judge)}
     save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
     replace_checkpoint(made.best, trainer_state(players, iteration=2))
     write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
@@ -204,7 +211,7 @@ class TestScratchGenerators:
 class TestRecipe:
     """Generator and discriminator in one folder, with a script that needs neither this package."""
 
-    def made_run(self, folder: Path) -> Path:
+    def made_run(self, folder: Path, is_trained: bool = True) -> Path:
         """A run of a scratch generator, and of a discriminator on a tiny encoder."""
         words = tuple(dict.fromkeys(TEXTS.lower().replace("'", " ' ").split()))
         place = saved(folder, "gpt2", (UNKNOWN, EOS, *words))
@@ -224,10 +231,21 @@ class TestRecipe:
             last.mul_(20)
         generator = build_generator(config, task.vocabulary, rng).state_dict()
         players: dict[str, Any] = {"generator": generator, "reference": generator}
-        players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+        players |= {"rewards": state_of(judge, is_trained)}
         save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
         write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
         return made.path
+
+    @pytest.mark.parametrize("which", ["resampled", "discriminator"])
+    def test_a_discriminator_that_never_trained_is_refused(
+        self, which: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("transformers")
+        folder = self.made_run(tmp_path, is_trained=False)
+        capsys.readouterr()
+        assert run("export", folder, "--which", which, "--output", tmp_path / "out") == 2
+        assert f"the discriminator of {folder} is not trained yet; " in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
     def test_the_script_draws_what_the_discriminator_likes(self, tmp_path: Path) -> None:
         pytest.importorskip("transformers")
@@ -321,7 +339,7 @@ class TestPrompts:
         judge = build_discriminator(config, task.vocabulary, whole_length(task), rng)
         generator = build_generator(config, task.vocabulary, rng).state_dict()
         players: dict[str, Any] = {"generator": generator, "reference": generator}
-        players |= {"rewards": {"discriminator": {"module": judge.state_dict()}}}
+        players |= {"rewards": state_of(judge)}
         save_checkpoint(made.checkpoints, 5, trainer_state(players, iteration=3))
         write_lines(made.path / "metrics.jsonl", [{"iteration": 2, "eval/nll_heldout": 2.5}])
         return made.path

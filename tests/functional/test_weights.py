@@ -19,6 +19,15 @@ def test_effective_share_is_kongs_ratio():
     torch.testing.assert_close(effective_share(logs), expected, atol=1e-4, rtol=0)
 
 
+def test_descendants_of_one_sample_count_as_one():
+    logs = torch.tensor([[1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 1.0, 1.0]]).log()
+    ancestors = torch.tensor([[0, 0, 2, 3], [1, 1, 1, 1]])
+    expected = torch.tensor([100 / (4 * (9 + 9 + 16)), 1 / 4], dtype=torch.double)
+    torch.testing.assert_close(effective_share(logs, ancestors), expected)
+    apart = torch.arange(4).expand(2, 4)
+    torch.testing.assert_close(effective_share(logs, apart), effective_share(logs))
+
+
 def test_log_normalizer_has_the_delta_methods_error_and_the_jackknifes_bias():
     weights = torch.tensor([1.0, 2.0, 6.0], dtype=torch.double)
     found = log_normalizer(weights.log())
