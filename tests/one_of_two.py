@@ -16,8 +16,9 @@ from toys import ENDING, MAX_LENGTH, as_trajectories, every_sequence, seeded
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.functional.advantages import leave_one_out, standardize
+from seqgan.functional.baselines import leave_one_out
 from seqgan.functional.policy_losses import reinforce
+from seqgan.functional.scaling import standardize
 from seqgan.learning.collection import gathered
 from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.updates import pretrain_epoch, train_discriminator

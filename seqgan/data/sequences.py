@@ -224,12 +224,15 @@ class Trajectories:
         rewards: the environment's reward of each step; 0 on padding.
         parts: the unweighted reward of each part of the reward, by the part's name; NaN if the part
             does not apply to a sequence. None if the environment does not report parts.
+        groups: a number for each row, the same for the completions of one prompt that are compared
+            with each other. None if rows were not drawn in groups.
     """
 
     sequences: Sequences
     log_probs: Float[Tensor, "batch time"]
     rewards: Float[Tensor, "batch time"]
     parts: Mapping[str, Float[Tensor, " batch"]] | None = None
+    groups: Int[Tensor, " batch"] | None = None
 
     @property
     def tokens(self) -> Int[Tensor, "batch time"]:

@@ -3,7 +3,8 @@
 These pure functions run after the rollouts, because they compare rows of a batch and a reward model
 must judge each row alone. All arrays are (batch, time). NaN marks a row that the reward does not
 apply to, and stays NaN. A cell is compared with the same step of all rows with a real token and a
-value there. After a row's end the result keeps the value of its last token, as action values do.
+value there, of its group if there are groups. After a row's end the result keeps the value of its
+last token, as action values do.
 """
 
 from typing import Literal
@@ -12,19 +13,27 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from seqgan.functional.groups import within_groups
+
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 RescaleKind = Literal["none", "rank", "bootstrapped_rank", "maligan"]
 
 
 def rescale(
-    values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], kind: RescaleKind
+    values: Float[Tensor, "batch time"],
+    mask: Bool[Tensor, "batch time"],
+    kind: RescaleKind,
+    groups: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch time"]:
-    """Applies the transform of that name; `none` returns the values unchanged."""
+    """Applies the transform of that name within each group; `none` returns the values unchanged.
+
+    Args:
+        groups: the number of each row's group; None makes the batch one group.
+    """
     if kind == "none":
         return values
-    return {"rank": rank, "bootstrapped_rank": bootstrapped_rank, "maligan": maligan}[kind](
-        values, mask
-    )
+    transform = {"rank": rank, "bootstrapped_rank": bootstrapped_rank, "maligan": maligan}[kind]
+    return within_groups(transform, values, mask, groups)
 
 
 def rank(
@@ -76,19 +85,28 @@ def normalize_then_sum(
     values: Float[Tensor, "part batch time"],
     weights: Float[Tensor, " part"],
     mask: Bool[Tensor, "batch time"],
+    groups: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch time"]:
     """Normalises the action values of each reward, then sums them (GDPO, arXiv:2601.05242).
 
-    At each step a reward's values are centred by their mean over the rows and divided by their
-    sample deviation plus 1e-4, so that `weights` alone decides the influence of each reward. An
-    ended row counts with the value of its last token. If all tokens of a sequence have its reward,
-    the result equals TRL's `multi_objective_aggregation` of the same name, with the batch as one
-    group.
+    At each step a reward's values are centred by their mean over the rows of a group and divided
+    by their sample deviation plus 1e-4, so that `weights` alone decides the influence of each
+    reward. An ended row counts with the value of its last token. If all tokens of a sequence have
+    its reward, the result equals TRL's `multi_objective_aggregation` of the same name.
+
+    Args:
+        groups: the number of each row's group; None makes the batch one group.
 
     Returns:
         (batch, time): NaN where all parts are NaN.
     """
-    extended = torch.stack([_extend_last(part, mask) for part in values.unbind(dim=0)])
+    if groups is not None:
+        result = torch.empty_like(values[0])
+        for group in groups.unique():
+            rows = groups == group
+            result[rows] = normalize_then_sum(values[:, rows], weights, mask[rows])
+        return result
+    extended = torch.stack([extend_last(part, mask) for part in values.unbind(dim=0)])
     count = (~extended.isnan()).sum(dim=1, keepdim=True)
     centred = extended - extended.nanmean(dim=1, keepdim=True)
     # A single row is its own mean, so its centred value and its deviation are 0.
@@ -125,10 +143,10 @@ def _finished(
     mask: Bool[Tensor, "batch time"],
 ) -> Float[Tensor, "batch time"]:
     """Restores the NaN of `values` in the result and extends each row's last value past its end."""
-    return _extend_last(torch.where(values.isnan(), torch.nan, result), mask)
+    return extend_last(torch.where(values.isnan(), torch.nan, result), mask)
 
 
-def _extend_last(
+def extend_last(
     values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> Float[Tensor, "batch time"]:
     """Keeps the values of real tokens; copies a row's last one to all steps after its end."""

@@ -155,8 +155,20 @@ def _with_components(
     return joined
 
 
+def groups_of_batch(batch_size: int, group_size: int, rank: int) -> Int[Tensor, " batch"]:
+    """The numbers of a process' groups, whose rows lie side by side; other processes have others.
+
+    Args:
+        batch_size: rows of each process, a multiple of `group_size`.
+        rank: the number of the process.
+    """
+    num_groups = batch_size // group_size
+    numbers = torch.arange(rank * num_groups, (rank + 1) * num_groups)
+    return numbers.repeat_interleave(group_size)
+
+
 def gathered(trajectories: Trajectories, runtime: Runtime) -> Trajectories:
-    """The trajectories of all processes, in rank order, with prompts and columns."""
+    """The trajectories of all processes, in rank order, with prompts, columns and groups."""
     if runtime.world_size == 1:
         return trajectories
     sequences = trajectories.sequences
@@ -182,4 +194,5 @@ def gathered(trajectories: Trajectories, runtime: Runtime) -> Trajectories:
         runtime.gather(trajectories.log_probs),
         runtime.gather(trajectories.rewards),
         {name: runtime.gather(trajectories.part(name)) for name in parts} if parts else None,
+        None if trajectories.groups is None else runtime.gather(trajectories.groups),
     )

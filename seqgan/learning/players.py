@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.evaluation.game.adversary import heldout_information
-from seqgan.learning.collection import collect, make_task_env
+from seqgan.learning.collection import collect, groups_of_batch, make_task_env
 from seqgan.learning.pace import Pace
 from seqgan.learning.replay import Replay
 from seqgan.learning.reward_failures import RewardFailures
@@ -56,6 +56,7 @@ class Players:
         device: where the networks live.
         runtime: how several processes train together.
         replay: generated texts of earlier rounds, for a reward that learns; None keeps none.
+        group_size: episodes of a batch that go on from one prompt, side by side.
     """
 
     def __init__(
@@ -69,10 +70,12 @@ class Players:
         device: str = "cpu",
         runtime: Runtime = ALONE,
         replay: Replay | None = None,
+        group_size: int = 1,
     ) -> None:
         self.task, self.generator, self.reference = task, generator, reference
         self.batch_size, self.seed, self.device, self.runtime = batch_size, seed, device, runtime
         self.replay = Replay(0.0, 1) if replay is None else replay
+        self.group_size = group_size if task.max_prompt_length else 1
         self.position = Position()
         self._tell: Callable[[str], object] = lambda message: None
         self._watch: Watch = nullcontext
@@ -113,18 +116,24 @@ class Players:
     def collect(self, rng: torch.Generator) -> Trajectories:
         """A batch of episodes; where there are prompts, of training prompts that `rng` draws.
 
+        Each prompt has `group_size` episodes, which lie side by side and are a group.
+
         Raises:
             RewardError: a reward failed, or failed on every text and was skipped.
         """
-        task, index, prompts = self.task, None, None
+        task, index, prompts, size = self.task, None, None, self.group_size
         if task.max_prompt_length:
-            index = random_rows(task.size("train"), self.batch_size, rng)
+            index = random_rows(task.size("train"), self.batch_size // size, rng)
+            index = index.repeat_interleave(size)
             prompts = task.rows("train", index).to(self.device)
         trajectories = collect(
             self.env, self.generator, task.vocabulary, task.max_length, rng, prompts, index
         )
         self.failures.check(trajectories, self.rewards.names)
-        return trajectories
+        if size == 1:
+            return trajectories
+        groups = groups_of_batch(self.batch_size, size, self.runtime.rank)
+        return replace(trajectories, groups=groups.to(self.device))
 
     def draw(self, n: int, rng: torch.Generator) -> Sequences:
         """n generated sequences; where there are prompts, of random training prompts."""

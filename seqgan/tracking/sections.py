@@ -271,6 +271,11 @@ SECTIONS = (
                 ("frac_reward_zero_std", "rewards/<name>/not_applicable"),
                 (0, 1),
             ),
+            Curves(
+                "Spread of returns within and between groups",
+                ("groups/std_within", "groups/std_between"),
+                (0, None),
+            ),
             Curves("Weight of the distance from the reference", ("kl/weight",)),
             Curves("Policy loss: only its gradient matters", ("losses/policy",)),
             Curves("Real text in the update: its NLL", ("losses/mle",)),

@@ -16,7 +16,6 @@ MOVED = {
             "baseline",
             "baseline_decay",
             "rescale",
-            "standardize",
             "kl_weight",
             "kl_target",
             "update",
@@ -27,6 +26,17 @@ MOVED = {
 
 
 REMOVED = ("estimate_time",)  # which changed no number
+# Settings that were on or off, and the setting of several values that has taken their place.
+_SCALE = ("rule.scale", {True: "batch", False: "none"})
+SWITCHES = {"rule.standardize": _SCALE, "adversarial.standardize": _SCALE}
+
+
+def present_setting(name: str, value: Any) -> tuple[str, Any]:
+    """A setting as it is called now, and its value as it is written now."""
+    if name in SWITCHES and isinstance(value, bool):
+        present, values = SWITCHES[name]
+        return present, values[value]
+    return present_name(name), value
 
 
 def present_name(name: str) -> str:
@@ -43,13 +53,26 @@ def present_flags(flags: Sequence[str]) -> list[str]:
     for flag in flags:
         name, equals, value = flag.partition("=")
         if name.startswith("--"):
+            if switched := _switched(name, equals + value):
+                present += switched
+                continue
             name = _present_flag(name)
         present.append(name + equals + value)
     return present
 
 
+def _switched(flag: str, value: str) -> list[str]:
+    """The flags for a switch that has become a setting of several values; empty for others."""
+    section, _, name = flag[2:].replace("-", "_").rpartition(".")
+    on = not name.startswith("no_")
+    if value or (old := f"{section}.{name.removeprefix('no_')}") not in SWITCHES:
+        return []
+    present, values = SWITCHES[old]
+    return [f"--{present.replace('_', '-')}", values[on]]
+
+
 def _present_flag(flag: str) -> str:
-    """`--adversarial.no-standardize` stands for `--adversarial.standardize` turned off."""
+    """`--a.no-switch` stands for `--a.switch` turned off."""
     section, dot, name = flag[2:].replace("-", "_").rpartition(".")
     off = "no_" if name.startswith("no_") else ""
     present = present_name(section + dot + name.removeprefix("no_"))
@@ -74,9 +97,18 @@ def present_settings(plain: Mapping[Any, Any]) -> dict[Any, Any]:
         holder = settings.get(section) if section else settings
         if not isinstance(holder, dict) or name not in holder:
             continue
-        value = holder.pop(name)
-        section, _, name = new.rpartition(".")
-        target = settings.setdefault(section, {"kind": "policy_gradient"})
-        if isinstance(target, dict):
-            target.setdefault(name, value)
+        _put(settings, new, holder.pop(name))
+    for old, (new, values) in SWITCHES.items():
+        section, _, name = old.rpartition(".")
+        holder = settings.get(section)
+        if isinstance(holder, dict) and isinstance(holder.get(name), bool):
+            _put(settings, new, values[holder.pop(name)])
     return settings
+
+
+def _put(settings: dict[Any, Any], dotted: str, value: Any) -> None:
+    """Sets a setting of a rule, if it is not there."""
+    section, _, name = dotted.rpartition(".")
+    target = settings.setdefault(section, {"kind": "policy_gradient"})
+    if isinstance(target, dict):
+        target.setdefault(name, value)

@@ -41,7 +41,7 @@ from seqgan.system.plugins import nearest
 from seqgan.tasks.base import TaskConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_settings import TrackerConfig
-from seqgan.training.moved import present_name
+from seqgan.training.moved import present_setting
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
@@ -102,11 +102,17 @@ class AdversarialConfig:
     iterations: Count = 100  # rounds of the game
     g_steps: Size = 1  # generator updates per iteration
     batch_size: Size = 64  # sequences per generator update
+    group_size: Size = 1  # of them, completions of each prompt, which are compared with each other
     reward_shape: RewardShape = "logit"  # function of D that is the reward
     reward_clip: Positive = 5.0  # logit and logarithms of D are clipped to +- this
 
     def __post_init__(self) -> None:
         check_settings("adversarial", self)
+        if self.batch_size % self.group_size:
+            raise ConfigurationError(
+                f"adversarial.batch_size is {self.batch_size}, but must be a multiple of"
+                f" adversarial.group_size, {self.group_size}"
+            )
 
 
 PHASES = ("maximum_likelihood", "adversary", "game")
@@ -224,7 +230,7 @@ class TrainConfig:
         Raises:
             ConfigurationError: there is no such setting, or its value breaks a rule.
         """
-        return _with(self, {present_name(name): value for name, value in changes.items()}, "", self)
+        return _with(self, dict(present_setting(*one) for one in changes.items()), "", self)
 
 
 def _with(settings: Any, changes: Mapping[str, Any], where: str, root: TrainConfig) -> Any:

@@ -86,6 +86,7 @@ def make_players(
         config.device,
         runtime,
         Replay(training.replay, training.replay_size),
+        config.adversarial.group_size,
     )
     learning = players.rewards.learning
     if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):

@@ -7,18 +7,20 @@ import torch
 
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.functional.advantages import (
-    MovingAverage,
-    batch_mean,
     earned_before,
     kl_to_go,
-    leave_one_out,
-    make_baseline,
     next_kl_weight,
-    no_baseline,
-    standardize,
     to_go,
     where_known,
 )
+from seqgan.functional.baselines import (
+    MovingAverage,
+    batch_mean,
+    leave_one_out,
+    make_baseline,
+    no_baseline,
+)
+from seqgan.functional.scaling import standardize
 
 FULL = [[True, True, True], [True, True, True]]
 RAGGED = [[True, True, True], [True, False, False]]

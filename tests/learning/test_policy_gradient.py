@@ -27,7 +27,8 @@ from toys import (
 
 from seqgan.data.sequences import masked_mean
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.functional.advantages import batch_mean, earned_before, kl_to_go, leave_one_out
+from seqgan.functional.advantages import earned_before, kl_to_go
+from seqgan.functional.baselines import batch_mean, leave_one_out
 from seqgan.functional.policy_losses import reinforce
 from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.rollouts import monte_carlo_action_values

@@ -20,8 +20,9 @@ from toys import ENDING, MAX_LENGTH, TableReward, as_trajectories, every_sequenc
 from seqgan import cli
 from seqgan.commands.prepared import SECONDS_FOR_MAIN
 from seqgan.data.sequences import Sequences, Trajectories
-from seqgan.functional.advantages import leave_one_out, standardize
+from seqgan.functional.baselines import leave_one_out
 from seqgan.functional.policy_losses import reinforce
+from seqgan.functional.scaling import standardize
 from seqgan.learning.collection import gathered
 from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.updates import pretrain_epoch, train_discriminator
@@ -378,7 +379,8 @@ class TestTrainer:
     def test_advantages_are_those_of_all_trajectories(self, standardized, monkeypatch):
         """Without rollouts and KL a token's value is its sequence's reward."""
         settings = {"rule.num_rollouts": 0, "rule.kl_weight": 0.0}
-        settings |= {"rule.standardize": standardized, "adversarial.iterations": 1}
+        scale = "batch" if standardized else "none"
+        settings |= {"rule.scale": scale, "adversarial.iterations": 1}
         seen = {}
 
         def watched(generator, optimizer, loss, trajectories, advantages, settings, runtime, real):

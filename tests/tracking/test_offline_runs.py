@@ -56,7 +56,10 @@ TASKS = {
         "1",
         "--evaluation.mauve",
     ],
-    "prompts": ["text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"],
+    "prompts": [
+        *("text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"),
+        *("--adversarial.group-size", "2"),
+    ],
 }
 if HAS_PROFANITY := find_spec("profanity_check") is not None:
     TASKS["text"].append("--evaluation.toxicity")
@@ -102,6 +105,9 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
     "tasks with measures": lambda task, config: task == "captions",
     "tasks with prompts": lambda task, config: task == "prompts",
+    "adversarial.group_size above 1, tasks with prompts": (
+        lambda task, config: task == "prompts" and config.adversarial.group_size > 1
+    ),
     "tasks with an exact distribution": lambda task, config: task in ("captions", "oracle"),
     "exact distributions in which every sequence is possible": (
         lambda task, config: task == "oracle"

@@ -100,6 +100,7 @@ class TestFile:
             "adversarial.reward_shape": "minimax",
             "rule.baseline": "none",
             "rule.rescale": "rank",
+            "rule.scale": "group",
             "rule.aggregation": "normalize_then_sum",
             "rule.update": replace(PolicyGradientConfig().update, entropy_weight=0.5),
         }.get(name) or differing(getattr(getattr(TrainConfig(), section), field))
@@ -682,7 +683,7 @@ class TestPaperPreset:
         assert config.rule.rollout_decay == 0.0  # the rollout policy never lags
         assert config.adversarial.reward_shape == "probability"
         assert config.rule.baseline == "none"
-        assert not config.rule.standardize
+        assert config.rule.scale == "none"
         assert config.rule.kl_weight == 0.0
         assert config.rule.kl_target == 0.0
         assert config.rule.update.reduction == "sum"

@@ -573,7 +573,7 @@ def test_a_fork_begins_to_average_its_rollout_policy_at_the_generator() -> None:
     rule = fork.phase("game").rule
     rule.step(fork.players, fork.rng)
     moved = fork.players.generator.parameters()
-    for slow, old, new in zip(rule.rollout_policy.parameters(), theta, moved, strict=True):
+    for slow, old, new in zip(rule.credit.policy.parameters(), theta, moved, strict=True):
         assert not torch.equal(old, new)
         torch.testing.assert_close(slow, 0.5 * old + 0.5 * new)
 

@@ -210,9 +210,15 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("rule.rescale", "rank", {}),
     ("rule.rescale", "bootstrapped_rank", {}),
     ("rule.rescale", "maligan", {}),
-    ("rule.standardize", True, {}),
+    ("rule.baseline", "group_mean", {}),
+    ("rule.baseline", "group_leave_one_out", {}),
+    ("rule.baseline", "self_critical", {}),
+    ("rule.scale", "batch", {}),
+    ("rule.scale", "group", {}),
+    ("rule.scale", "whiten", {}),
     ("rule.kl_weight", 0.5, {}),
     ("rule.kl_target", 1e-4, {}),
+    ("rule.reference_every", 1, {"rule.learning_rate": 0.1}),
     ("rule.update.max_grad_norm", 1e-3, {}),
     ("rule.update.entropy_weight", 1.0, {}),
     ("rule.update.mle_weight", 0.5, {}),
@@ -245,7 +251,10 @@ def test_every_setting_of_training_is_turned() -> None:
         ("rule.update", GeneratorUpdate),
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
-    assert {name for name, _, _ in TURNED} == names - {"rule.kind", "rule.update"}
+    assert {name for name, _, _ in TURNED} == names - {
+        *("rule.kind", "rule.update"),
+        "adversarial.group_size",  # matters where there are prompts: see test_groups.py
+    }
 
 
 # The discriminator's training
@@ -479,7 +488,7 @@ def test_the_rollout_policy_is_a_moving_average() -> None:
     trainer, _ = make_trainer(changed(TINY, settings))
     trainer.train()
     policies = (
-        trainer.phase("game").rule.rollout_policy,
+        trainer.phase("game").rule.credit.policy,
         trainer.players.reference,
         trainer.players.generator,
     )
@@ -614,7 +623,7 @@ def test_a_loss_that_is_not_finite_stops_the_discriminator() -> None:
 def test_a_loss_that_is_not_finite_stops_the_game_with_the_weights_as_they_were() -> None:
     settings = {"pretrain.epochs": 0, "adversarial.batch_size": 16, "rule.num_rollouts": 0}
     trainer, _ = make_trainer(changed(TINY, settings))
-    trainer.phase("game").rule.kl_weight = math.nan  # no value is unknown, so it is not left out
+    trainer.phase("game").rule.anchor.weight = math.nan  # no unknown value: it stays
     before = weights_of(trainer)
     with pytest.raises(DivergedError, match=r"the policy-gradient loss is .*, not finite"):
         trainer.phase("game").rule.step(trainer.players, trainer.rng)
@@ -1121,6 +1130,6 @@ def test_histograms_hold_the_tokens_of_the_last_update() -> None:
 
 
 def test_the_spread_of_advantages_is_that_before_standardisation() -> None:
-    trainer, memory = make_trainer(changed(TINY, {"rule.standardize": True}))
+    trainer, memory = make_trainer(changed(TINY, {"rule.scale": "batch"}))
     trainer.train()
     assert all(value < 0.5 for value in memory.values("advantage/std"))

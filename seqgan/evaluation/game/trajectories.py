@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories, masked_mean
 from seqgan.data.vocabulary import Vocabulary
+from seqgan.functional.groups import group_ids, spreads
 
 
 def describe_trajectories(
@@ -41,7 +42,12 @@ def describe_trajectories(
     if bool(some_apply.any()):
         metrics["charts/episodic_return"] = float(trajectories.returns[some_apply].mean())
         returns = trajectories.returns.masked_fill(~some_apply, torch.nan)
-        metrics["frac_reward_zero_std"] = share_of_equal_returns(returns, trajectories.sequences)
+        metrics["frac_reward_zero_std"] = share_of_equal_returns(
+            returns, trajectories.sequences, trajectories.groups
+        )
+        if trajectories.groups is not None:
+            within, between = spreads(returns, group_ids(trajectories))
+            metrics |= {"groups/std_within": within, "groups/std_between": between}
     for name in rewards:
         scores = trajectories.part(name)
         applies = ~scores.isnan()
@@ -52,17 +58,22 @@ def describe_trajectories(
     return metrics
 
 
-def share_of_equal_returns(returns: Float[Tensor, " batch"], sequences: Sequences) -> float:
+def share_of_equal_returns(
+    returns: Float[Tensor, " batch"],
+    sequences: Sequences,
+    given: Int[Tensor, " batch"] | None = None,
+) -> float:
     """The share of groups within which all texts earn the same, so that none is preferred.
 
-    A group holds the completions of one prompt. Where there are no prompts, or no prompt has two
-    completions, the batch is one group.
+    A group holds the completions of one prompt, as they were drawn. Where there are no prompts, or
+    no prompt has two completions, the batch is one group.
 
     Args:
         returns: NaN for a text to which no reward applies; it is in no group.
+        given: the number of each text's group; None finds groups by their prompts.
     """
-    groups = torch.zeros(len(returns), dtype=torch.long, device=returns.device)
-    if sequences.prompts is not None and sequences.prompt_mask is not None:
+    groups = torch.zeros_like(returns, dtype=torch.long) if given is None else given
+    if given is None and sequences.prompts is not None and sequences.prompt_mask is not None:
         prompts = sequences.prompts.masked_fill(~sequences.prompt_mask, -1)
         groups = torch.unique(prompts, dim=0, return_inverse=True)[1]
     if int(groups.bincount().max()) < 2:

@@ -1,7 +1,9 @@
-"""REINFORCE with Monte Carlo rollouts: the learning rule of SeqGAN (Yu et al., 2017).
+"""The policy gradient: credit, a baseline, a scale, a KL and a loss, which combine freely.
 
-One step: collect texts, value every token, subtract what is no credit of its, update. Rollouts
-give the value of a prefix; the KL to the reference stands in the reward to go.
+One step: collect texts, value every token, subtract what is no credit of its, scale, update. With
+the defaults it is SeqGAN's rule (Yu et al., 2017), REINFORCE with Monte Carlo rollouts. Each part
+has a file of its own: `credit` (whose value is it?), `functional.baselines`, `functional.scaling`,
+`learning.anchor` (the KL), and the losses in `functional`.
 """
 
 from collections.abc import Mapping
@@ -16,30 +18,38 @@ from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Trajectories
 from seqgan.evaluation.game.positions import histograms_by_position
 from seqgan.evaluation.game.trajectories import describe_trajectories
-from seqgan.functional.advantages import (
-    BaselineKind,
-    at_their_tokens,
-    earned_before,
-    kl_to_go,
-    make_baseline,
-    next_kl_weight,
-    standardize,
-    where_known,
-)
+from seqgan.functional.advantages import at_their_tokens, to_go, where_known
+from seqgan.functional.baselines import Baseline, make_baseline
+from seqgan.functional.groups import group_ids
 from seqgan.functional.losses import minimax_generator_loss
 from seqgan.functional.policy_losses import reinforce
-from seqgan.functional.rescaling import Aggregation, RescaleKind, normalize_then_sum, rescale
+from seqgan.functional.rescaling import Aggregation, RescaleKind
+from seqgan.functional.scaling import ScaleKind, scaled
+from seqgan.learning.anchor import Anchor
 from seqgan.learning.collection import gathered
+from seqgan.learning.credit.base import Batch, Credit
+from seqgan.learning.credit.rollouts import RolloutCredit
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
-from seqgan.learning.rollouts import monte_carlo_action_values, monte_carlo_part_values
+from seqgan.learning.self_critical import SelfCritical
 from seqgan.learning.updates import set_learning_rate
-from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock
 from seqgan.tasks.base import needs_texts
 from seqgan.tracking.base import Histogram
+
+BaselineKind = Literal[
+    "none",
+    "batch_mean",
+    "leave_one_out",
+    "moving_average",
+    "group_mean",
+    "group_leave_one_out",
+    "self_critical",
+]
+# Those that compare a text with others, of its group or of its batch.
+OF_OTHERS = ("leave_one_out", "group_mean", "group_leave_one_out")
 
 
 @dataclass(frozen=True)
@@ -53,10 +63,11 @@ class PolicyGradientConfig:
     aggregation: Aggregation = "sum_then_normalize"  # or each reward normalised before the sum
     baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values
     baseline_decay: Share = 0.9  # of the moving-average baseline
-    rescale: RescaleKind = "none"  # what becomes of action values, compared within the batch
-    standardize: bool = False  # divide advantages by their deviation
+    rescale: RescaleKind = "none"  # what becomes of action values, compared within the group
+    scale: ScaleKind = "none"  # divide advantages by their deviation in the batch or the group
     kl_weight: Weight = 0.1  # weight of KL to the pretrained generator, reward units per nat
     kl_target: Weight = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
+    reference_every: Count = 0  # updates after which the KL's reference is the generator; 0: never
     update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
     def __post_init__(self) -> None:
@@ -65,43 +76,77 @@ class PolicyGradientConfig:
             raise ConfigurationError(
                 "rule.kl_weight is 0, but must be above 0 where there is a kl_target"
             )
+        other_unit = next(
+            (
+                f"rule.{name} {value}"
+                for name, value in (("rescale", self.rescale), ("aggregation", self.aggregation))
+                if value not in ("none", "sum_then_normalize")
+            ),
+            "",
+        )
+        if self.baseline == "self_critical" and other_unit:
+            raise ConfigurationError(
+                "rule.baseline is self_critical, a reward, but must be another with"
+                f" {other_unit}, whose values are no rewards"
+            )
 
     def build(self, players: Players) -> "PolicyGradient":
         """The rule, ready to improve `players.generator`.
 
         Raises:
-            ConfigurationError: a batch of one sequence with a baseline that needs others, or the
-                likelihood of real texts where there are none.
+            ConfigurationError: a batch or a group of one sequence where sequences are compared, or
+                the likelihood of real texts where there are none.
         """
-        if self.baseline == "leave_one_out" and players.batch_size < 2:
-            raise ConfigurationError(
-                f"adversarial.batch_size is {players.batch_size}, but must be at least 2"
-                " with the leave_one_out baseline"
-            )
+        check_comparable(self, players)
         if self.update.mle_weight != 0:
             needs_texts(players.task, "rule.update.mle_weight", "give --rule.update.mle-weight 0")
-        return PolicyGradient(self, players.generator)
+        return PolicyGradient(self, players)
+
+
+def check_comparable(settings: PolicyGradientConfig, players: Players) -> None:
+    """Checks that there are texts to compare with where a baseline or a scale does.
+
+    Raises:
+        ConfigurationError: a batch or a group is one sequence.
+    """
+    of_group = ("group_mean", "group_leave_one_out")
+    what = f"the {settings.baseline} baseline" if settings.baseline in OF_OTHERS else ""
+    if settings.scale != "none":
+        what = what or f"scale {settings.scale}"
+    if what and players.batch_size < 2:
+        raise ConfigurationError(
+            f"adversarial.batch_size is {players.batch_size}, but must be at least 2 with {what}"
+        )
+    grouped = settings.baseline in of_group or settings.scale == "group"
+    if grouped and players.task.max_prompt_length and players.group_size < 2:
+        named = f"scale {settings.scale}" if settings.scale == "group" else what
+        raise ConfigurationError(
+            f"adversarial.group_size is {players.group_size}, but must be at least 2 with {named}"
+            " where there are prompts"
+        )
 
 
 class PolicyGradient:
-    """REINFORCE on values of prefixes, with a baseline and a KL penalty.
+    """Improves a generator by the policy gradient of its settings.
 
     Args:
         settings: everything that is a setting.
-        generator: the one that learns; the optimiser holds its parameters.
+        players: the optimiser holds the parameters of their generator.
     """
 
     shown = ("charts/episodic_return", "kl/reference", "losses/entropy")
 
-    def __init__(self, settings: PolicyGradientConfig, generator: Generator) -> None:
-        self.settings, self.generator = settings, generator
-        trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+    def __init__(self, settings: PolicyGradientConfig, players: Players) -> None:
+        self.settings, self.generator = settings, players.generator
+        trained = [weights for weights in self.generator.parameters() if weights.requires_grad]
         self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
-        self.baseline = make_baseline(settings.baseline, settings.baseline_decay)
-        self.kl_weight = settings.kl_weight
-        # The slow copy that completes prefixes; made at the first step, None where the generator
-        # completes its own.
-        self.rollout_policy: Generator | None = None
+        self.baseline: Baseline = (
+            SelfCritical(players)
+            if settings.baseline == "self_critical"
+            else make_baseline(settings.baseline, settings.baseline_decay)
+        )
+        self.anchor = Anchor(settings)
+        self.credit: Credit = RolloutCredit(settings, self.generator)
         self._shown: dict[str, Tensor] = {}  # of the last step, for histograms
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
@@ -111,48 +156,46 @@ class PolicyGradient:
         updates with its own part of them.
         """
         settings, runtime, clock = self.settings, players.runtime, Clock()
-        if settings.rollout_decay > 0 and self.rollout_policy is None:
-            self.rollout_policy = frozen_copy(self.generator)
         with clock.lap("collect"):
             trajectories = players.collect(rng)
         trajectories = self.credited(players, trajectories)
-        with clock.lap("rollout"):
-            action_values = self.action_values(players, trajectories, rng)
         everyones = gathered(trajectories, runtime)
+        with clock.lap("update_generator"):
+            reference = self.anchor.log_probs(players, trajectories)
+            ratios = runtime.gather(trajectories.log_probs - reference)
+        with clock.lap("rollout"):
+            batch = Batch(trajectories, everyones, ratios, self.anchor.weight)
+            valued = self.credit.value(players, batch, rng)
         with clock.lap("update_generator"):
             anchored = settings.update.mle_weight != 0
             real = players.real("train", players.batch_size, rng) if anchored else None
-            kl = runtime.gather(kl_to_reference(players, trajectories))
-            past = earned_before(everyones.rewards, everyones.mask)
-            values = action_values - past - self.kl_weight * kl
-            centred = values - self.baseline(values, everyones)
+            centred = valued.to_go - self.baseline(valued.to_go, everyones)
             self._shown = {
-                "action_value": action_values,
+                "action_value": valued.action_values,
                 "advantage": centred,
                 "known": everyones.mask & ~centred.isnan(),
             }
-            advantages = centred
-            if settings.standardize:
-                advantages = standardize(centred, everyones.mask)
+            groups = group_ids(everyones)
+            advantages = scaled(centred, valued.to_go, everyones.mask, groups, settings.scale)
             metrics = dict(
                 update_generator(
                     self.generator,
                     self.optimizer,
                     reinforce,
                     trajectories,
-                    runtime.own(where_known(advantages, action_values)),
+                    runtime.own(where_known(advantages, valued.action_values)),
                     settings.update,
                     runtime,
                     real,
                 )
             )
-            self.follow_generator()
-        kl_per_sequence = float(kl[:, 0].mean())
-        metrics |= batch_metrics(players, everyones, where_known(centred, action_values), rng)
+            metrics |= self.credit.learn(self.generator)
+        kl = float(to_go(ratios, everyones.mask)[:, 0].mean())
+        known = where_known(centred, valued.action_values)
+        metrics |= batch_metrics(players, everyones, known, rng)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
-        metrics |= {"kl/reference": kl_per_sequence, "kl/weight": self.kl_weight}
-        if settings.kl_target > 0:
-            self.kl_weight = next_kl_weight(self.kl_weight, kl_per_sequence, settings.kl_target)
+        metrics |= {"kl/reference": kl, "kl/weight": self.anchor.weight}
+        self.anchor.updated(self.generator, kl)
         players.count_tokens(trajectories)
         return metrics | clock.seconds
 
@@ -171,43 +214,6 @@ class PolicyGradient:
         rewards = at_their_tokens(trajectories.rewards, increments, trajectories.mask)
         return replace(trajectories, rewards=rewards)
 
-    def action_values(
-        self, players: Players, trajectories: Trajectories, rng: torch.Generator
-    ) -> Float[Tensor, "batch time"]:
-        """The value of each token by all rewards together; NaN where it is unknown.
-
-        Args:
-            trajectories: this process' own. The values are those of all processes' trajectories.
-        """
-        settings, gather = self.settings, players.runtime.gather
-        rollouts: dict[str, Any] = {
-            "policy": self.generator if self.rollout_policy is None else self.rollout_policy,
-            "trajectories": trajectories,
-            "num_rollouts": settings.num_rollouts,
-            "rng": rng,
-            "chunk_size": settings.rollout_chunk,
-            "stride": settings.rollout_stride,
-        }
-        rewards = players.rewards
-        if settings.aggregation == "sum_then_normalize":
-            values = gather(monte_carlo_action_values(reward_model=rewards, **rollouts))
-            mask = gather(trajectories.mask)
-        else:
-            parts = monte_carlo_part_values(rewards=rewards, **rollouts)
-            parts, mask = gather(parts.transpose(0, 1)).transpose(0, 1), gather(trajectories.mask)
-            values = normalize_then_sum(parts, rewards.weights, mask)
-        return rescale(values, mask, settings.rescale)
-
-    def follow_generator(self) -> None:
-        """Moves the rollout policy: theta' <- decay theta' + (1 - decay) theta."""
-        if self.rollout_policy is None:
-            return
-        with torch.no_grad():
-            for slow, fast in zip(
-                self.rollout_policy.parameters(), self.generator.parameters(), strict=True
-            ):
-                slow.lerp_(fast, 1 - self.settings.rollout_decay)
-
     def histograms(self) -> Mapping[str, Histogram]:
         """Action values and advantages of the last step, by the positions of their tokens."""
         histograms: dict[str, Histogram] = {}
@@ -218,42 +224,36 @@ class PolicyGradient:
         return histograms
 
     def expected_seconds(self, players: Players) -> float:
-        """Seconds of a step: its texts, their rollouts, and the update."""
-        settings, pace, n = self.settings, players.pace, players.batch_size
-        rollouts = pace.complete(n, settings.rollout_stride, settings.num_rollouts)
-        return pace.draw(n) + pace.reward(n) + rollouts + pace.score(2 * n) + pace.learn(n)
+        """Seconds of a step: its texts, their credit, and the update."""
+        pace, n = players.pace, players.batch_size
+        judged = n + self.num_greedy(players)
+        drawn = pace.draw(judged) + pace.reward(judged)
+        return drawn + self.credit.expected_seconds(players) + pace.score(2 * n) + pace.learn(n)
+
+    def num_greedy(self, players: Players) -> int:
+        """Texts of a step that the baseline draws and asks rewards about."""
+        if self.settings.baseline != "self_critical":
+            return 0
+        return players.batch_size // players.group_size if players.task.max_prompt_length else 1
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""
         set_learning_rate(self.optimizer, self.settings.learning_rate)
-        if self.settings.kl_target == 0 or before.kl_weight != self.settings.kl_weight:
-            self.kl_weight = self.settings.kl_weight
-        if self.settings.rollout_decay == 0 or before.rollout_decay == 0:
-            self.rollout_policy = None  # the first step copies the generator, if it is to follow
+        self.anchor.forked(before)
+        self.credit.forked(before)
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"optimizer": self.optimizer.state_dict(), "kl_weight": self.kl_weight}
+        state = {"optimizer": self.optimizer.state_dict(), **self.anchor.state_dict()}
         if hasattr(self.baseline, "state_dict"):
             state["baseline"] = self.baseline.state_dict()
-        if self.rollout_policy is not None:
-            state["rollout_policy"] = self.rollout_policy.state_dict()
-        return state
+        return state | self.credit.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
-        self.kl_weight = state["kl_weight"]
-        if hasattr(self.baseline, "load_state_dict"):
+        self.anchor.load_state_dict(state, self.generator)
+        if "baseline" in state and hasattr(self.baseline, "load_state_dict"):
             self.baseline.load_state_dict(state["baseline"])
-        if "rollout_policy" in state:
-            self.rollout_policy = frozen_copy(self.generator)
-            self.rollout_policy.load_state_dict(state["rollout_policy"])
-
-
-def kl_to_reference(players: Players, trajectories: Trajectories) -> Float[Tensor, "batch time"]:
-    """Sampled KL to the reference, from each token to the end; nats."""
-    with torch.no_grad():
-        reference = players.reference.eval().log_probs(trajectories.sequences)
-    return kl_to_go(trajectories.log_probs, reference, trajectories.mask)
+        self.credit.load_state_dict(state)
 
 
 def batch_metrics(
