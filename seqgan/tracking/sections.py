@@ -278,6 +278,11 @@ SECTIONS = (
             ),
             Curves("Weight of the distance from the reference", ("kl/weight",)),
             Curves("Policy loss: only its gradient matters", ("losses/policy",)),
+            Curves(
+                "Steps of a batch: how far from where it was drawn",
+                ("losses/approx_kl", "losses/ratio", "losses/clipfrac", "losses/steps"),
+            ),
+            Curves("KL term of the loss", ("losses/kl",)),
             Curves("Real text in the update: its NLL", ("losses/mle",)),
             Curves(
                 "Gradient norms before clipping",

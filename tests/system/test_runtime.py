@@ -383,7 +383,9 @@ class TestTrainer:
         settings |= {"rule.scale": scale, "adversarial.iterations": 1}
         seen = {}
 
-        def watched(generator, optimizer, loss, trajectories, advantages, settings, runtime, real):
+        def watched(
+            generator, optimizer, loss, trajectories, advantages, settings, runtime, *_, **__
+        ):
             seen[runtime.rank] = trajectories, advantages
             return {}
 

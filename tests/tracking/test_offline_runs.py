@@ -58,7 +58,8 @@ TASKS = {
     ],
     "prompts": [
         *("text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"),
-        *("--adversarial.group-size", "2"),
+        *("--adversarial.group-size", "2", "--rule.loss", "ppo", "--rule.kl-in", "loss"),
+        *("--rule.epochs", "2", "--rule.stop-kl", "5"),
     ],
 }
 if HAS_PROFANITY := find_spec("profanity_check") is not None:
@@ -105,6 +106,10 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
     "tasks with measures": lambda task, config: task == "captions",
     "tasks with prompts": lambda task, config: task == "prompts",
+    "rule.kl_in loss": lambda task, config: config.rule.kl_in == "loss",
+    "several steps per batch": lambda task, config: config.rule.epochs > 1,
+    "rule.loss ppo, gspo or cispo": lambda task, config: config.rule.loss != "reinforce",
+    "rule.stop_kl above 0": lambda task, config: config.rule.stop_kl > 0,
     "adversarial.group_size above 1, tasks with prompts": (
         lambda task, config: task == "prompts" and config.adversarial.group_size > 1
     ),

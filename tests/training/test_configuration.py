@@ -101,11 +101,15 @@ class TestFile:
             "rule.baseline": "none",
             "rule.rescale": "rank",
             "rule.scale": "group",
+            "rule.kl_in": "loss",
+            "rule.kl_estimator": "k2",
+            "rule.loss": "ppo",
             "rule.aggregation": "normalize_then_sum",
             "rule.update": replace(PolicyGradientConfig().update, entropy_weight=0.5),
         }.get(name) or differing(getattr(getattr(TrainConfig(), section), field))
-        config = TrainConfig().with_(**{name: value})
-        assert config != TrainConfig()
+        beside = {"rule.epochs": 2} if name == "rule.stop_kl" else {}
+        config = TrainConfig().with_(**{name: value}, **beside)
+        assert config != TrainConfig().with_(**beside)
         save_config(config, path)
         assert load_config(path) == config
 
@@ -601,7 +605,7 @@ class TestWith:
             ("pretrain.epoch", r"^pretrain.epoch is no setting; did you mean pretrain.epochs\?$"),
             (
                 "epochs",
-                "^epochs is no setting; there is pretrain.epochs$",
+                "^epochs is no setting; there is pretrain.epochs and rule.epochs$",
             ),
             ("pretrain.kl_weight", "^pretrain.kl_weight is no setting; there is rule.kl_weight$"),
             ("pretrain.warmup", "^pretrain.warmup is no setting; pretrain has epochs, "),

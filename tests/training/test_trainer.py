@@ -162,6 +162,8 @@ def test_no_texts_are_compared_where_the_exact_distribution_says_more() -> None:
 
 # Settings whose base is not TINY: where another one has to be on for them to matter.
 PATIENT = {"pretrain.epochs": 8, "pretrain.learning_rate": 0.5}
+# A policy that leaves, within a batch, the bounds of its ratio.
+FAR = {"rule.epochs": 4, "rule.learning_rate": 0.1, "rule.update.max_grad_norm": 1e3}
 TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("pretrain.epochs", 3, {}),
     ("pretrain.epoch_size", 50, {}),
@@ -219,6 +221,16 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("rule.kl_weight", 0.5, {}),
     ("rule.kl_target", 1e-4, {}),
     ("rule.reference_every", 1, {"rule.learning_rate": 0.1}),
+    ("rule.kl_in", "loss", {"rule.learning_rate": 0.1}),
+    ("rule.kl_estimator", "k2", {"rule.kl_in": "loss", "rule.learning_rate": 0.1}),
+    ("rule.loss", "ppo", FAR),
+    ("rule.loss", "gspo", FAR),
+    ("rule.loss", "cispo", FAR),
+    ("rule.clip_low", 0.3, {**FAR, "rule.loss": "ppo"}),
+    ("rule.clip_high", 0.3, {**FAR, "rule.loss": "ppo"}),
+    ("rule.epochs", 2, {}),
+    ("rule.minibatch_size", 2, {}),
+    ("rule.stop_kl", 1e-9, {"rule.epochs": 3}),
     ("rule.update.max_grad_norm", 1e-3, {}),
     ("rule.update.entropy_weight", 1.0, {}),
     ("rule.update.mle_weight", 0.5, {}),

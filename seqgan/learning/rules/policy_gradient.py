@@ -21,8 +21,9 @@ from seqgan.evaluation.game.trajectories import describe_trajectories
 from seqgan.functional.advantages import at_their_tokens, to_go, where_known
 from seqgan.functional.baselines import Baseline, make_baseline
 from seqgan.functional.groups import group_ids
+from seqgan.functional.kl_estimators import KLEstimatorKind
 from seqgan.functional.losses import minimax_generator_loss
-from seqgan.functional.policy_losses import reinforce
+from seqgan.functional.policy_losses import PolicyLossKind, make_policy_loss
 from seqgan.functional.rescaling import Aggregation, RescaleKind
 from seqgan.functional.scaling import ScaleKind, scaled
 from seqgan.learning.anchor import Anchor
@@ -30,10 +31,10 @@ from seqgan.learning.collection import gathered
 from seqgan.learning.credit.base import Batch, Credit
 from seqgan.learning.credit.rollouts import RolloutCredit
 from seqgan.learning.players import Players
-from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
+from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
 from seqgan.learning.self_critical import SelfCritical
 from seqgan.learning.updates import set_learning_rate
-from seqgan.system.checks import Count, Rate, Share, Size, Weight, check_settings
+from seqgan.system.checks import Count, Rate, Share, Size, Weight, WholeShare, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock
 from seqgan.tasks.base import needs_texts
@@ -67,7 +68,15 @@ class PolicyGradientConfig:
     scale: ScaleKind = "none"  # divide advantages by their deviation in the batch or the group
     kl_weight: Weight = 0.1  # weight of KL to the pretrained generator, reward units per nat
     kl_target: Weight = 0.0  # nats per sequence that a controller of the weight aims at; 0 fixes it
+    kl_in: Literal["reward", "loss"] = "reward"  # credited to tokens, or a term of the loss
+    kl_estimator: KLEstimatorKind = "k3"  # in the loss; in the reward it is k1, the log ratio
     reference_every: Count = 0  # updates after which the KL's reference is the generator; 0: never
+    loss: PolicyLossKind = "reinforce"  # or a clipped ratio: of tokens, of sequences, as a weight
+    clip_low: WholeShare = 0.2  # ratios are clipped at 1 minus this (ppo, gspo, cispo)
+    clip_high: Weight = 0.2  # ratios are clipped at 1 plus this (ppo, gspo, cispo)
+    epochs: Size = 1  # passes over each batch
+    minibatch_size: Count = 0  # sequences per optimiser step, in each process; 0 takes the batch
+    stop_kl: Weight = 0.0  # nats per token from the batch's policy that end its update; 0: never
     update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
     def __post_init__(self) -> None:
@@ -75,6 +84,16 @@ class PolicyGradientConfig:
         if self.kl_target > 0 and self.kl_weight == 0:
             raise ConfigurationError(
                 "rule.kl_weight is 0, but must be above 0 where there is a kl_target"
+            )
+        if self.reference_every > 0 and self.kl_weight == 0:
+            raise ConfigurationError(
+                f"rule.reference_every is {self.reference_every}, but must be 0 where"
+                " rule.kl_weight is, since nothing is held to a reference"
+            )
+        if self.stop_kl > 0 and self.epochs == 1 and self.minibatch_size == 0:
+            raise ConfigurationError(
+                f"rule.stop_kl is {self.stop_kl:g}, but must be 0 where a batch has one step; more"
+                " are rule.epochs above 1 or a rule.minibatch_size"
             )
         other_unit = next(
             (
@@ -145,6 +164,7 @@ class PolicyGradient:
             if settings.baseline == "self_critical"
             else make_baseline(settings.baseline, settings.baseline_decay)
         )
+        self.loss = make_policy_loss(settings.loss, settings.clip_low, settings.clip_high)
         self.anchor = Anchor(settings)
         self.credit: Credit = RolloutCredit(settings, self.generator)
         self._shown: dict[str, Tensor] = {}  # of the last step, for histograms
@@ -163,8 +183,11 @@ class PolicyGradient:
         with clock.lap("update_generator"):
             reference = self.anchor.log_probs(players, trajectories)
             ratios = runtime.gather(trajectories.log_probs - reference)
+        weight = self.anchor.weight
+        kl_term = KLTerm(reference, weight, settings.kl_estimator)
+        in_loss = settings.kl_in == "loss"
         with clock.lap("rollout"):
-            batch = Batch(trajectories, everyones, ratios, self.anchor.weight)
+            batch = Batch(trajectories, everyones, ratios, 0.0 if in_loss else weight)
             valued = self.credit.value(players, batch, rng)
         with clock.lap("update_generator"):
             anchored = settings.update.mle_weight != 0
@@ -181,12 +204,17 @@ class PolicyGradient:
                 update_generator(
                     self.generator,
                     self.optimizer,
-                    reinforce,
+                    self.loss,
                     trajectories,
                     runtime.own(where_known(advantages, valued.action_values)),
                     settings.update,
                     runtime,
                     real,
+                    kl=kl_term if in_loss else None,
+                    steps=minibatches(
+                        players.batch_size, rng, settings.epochs, settings.minibatch_size
+                    ),
+                    stop_kl=settings.stop_kl,
                 )
             )
             metrics |= self.credit.learn(self.generator)
@@ -194,7 +222,7 @@ class PolicyGradient:
         known = where_known(centred, valued.action_values)
         metrics |= batch_metrics(players, everyones, known, rng)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
-        metrics |= {"kl/reference": kl, "kl/weight": self.anchor.weight}
+        metrics |= {"kl/reference": kl, "kl/weight": weight}
         self.anchor.updated(self.generator, kl)
         players.count_tokens(trajectories)
         return metrics | clock.seconds
@@ -228,7 +256,8 @@ class PolicyGradient:
         pace, n = players.pace, players.batch_size
         judged = n + self.num_greedy(players)
         drawn = pace.draw(judged) + pace.reward(judged)
-        return drawn + self.credit.expected_seconds(players) + pace.score(2 * n) + pace.learn(n)
+        updates = pace.score(2 * n) + self.settings.epochs * pace.learn(n)
+        return drawn + self.credit.expected_seconds(players) + updates
 
     def num_greedy(self, players: Players) -> int:
         """Texts of a step that the baseline draws and asks rewards about."""
