@@ -278,10 +278,10 @@ SECTIONS = (
             ),
             Curves("Weight of the distance from the reference", ("kl/weight",)),
             Curves("Policy loss: only its gradient matters", ("losses/policy",)),
-            Curves(
-                "Steps of a batch: how far from where it was drawn",
-                ("losses/approx_kl", "losses/ratio", "losses/clipfrac", "losses/steps"),
-            ),
+            Curves("KL to the policy that drew the batch", ("losses/approx_kl",)),
+            Curves("Ratio to the policy that drew the batch", ("losses/ratio",)),
+            Curves("Tokens outside the bounds of the ratio", ("losses/clipfrac",), (0, 1)),
+            Curves("Optimiser steps of a batch", ("losses/steps",), (0, None)),
             Curves("KL term of the loss", ("losses/kl",)),
             Curves("Real text in the update: its NLL", ("losses/mle",)),
             Curves(
