@@ -50,6 +50,7 @@ AREAS = {
     "pretrain": MORE_LEARNING,
     "discriminator": ADVERSARIES,
     "rewards": REWARDS,
+    "groups": MORE_LEARNING,
     "action_value": MORE_LEARNING,
     "advantage": MORE_LEARNING,
     "completions": MORE_QUALITY,
