@@ -39,6 +39,7 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
     },
     "rule": {
         "policy_gradient": "seqgan.learning.rules.policy_gradient:PolicyGradientConfig",
+        "cooperative": "seqgan.learning.rules.cooperative:CooperativeConfig",
     },
 }
 

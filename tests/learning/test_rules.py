@@ -1,0 +1,130 @@
+"""What holds for every rule that is no policy gradient: stop and resume, processes, metrics."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from fake_processes import all_at_once, fake_processes
+from tiny_runs import TINY, make_trainer
+from toys import seeded
+
+from seqgan.data.metrics import Metrics
+from seqgan.data.sequences import Sequences
+from seqgan.learning.players import Players
+from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
+from seqgan.system.errors import Interrupted
+from seqgan.system.runtime import ALONE, Runtime
+from seqgan.system.seeding import seeded_from
+from seqgan.tracking.metrics import METRICS
+from seqgan.training.checkpoints import flatten, unflatten
+
+RULES = {
+    "cooperative": CooperativeConfig(
+        mediator=MediatorConfig(kind="lstm", embedding_size=3, hidden_size=5)
+    ),
+    "cooperative with a copy": CooperativeConfig(mediator=MediatorConfig(steps=2)),
+}
+EACH = pytest.mark.parametrize("name", RULES)
+
+
+def configured(name: str) -> Any:
+    generator = replace(TINY.generator, dropout=0.2)
+    return replace(TINY, rule=RULES[name], generator=generator)
+
+
+@EACH
+@pytest.mark.slow
+def test_a_run_that_was_stopped_ends_with_the_same_numbers(name: str) -> None:
+    whole, whole_log = make_trainer(configured(name))
+    whole.train()
+
+    begun, _ = make_trainer(configured(name))
+    game, unit = begun.phase("game"), begun.phase("game").unit
+
+    def stopping(players: Players, rng: torch.Generator) -> Metrics:
+        begun.stop_requested = True
+        done: Metrics = unit(players, rng)
+        return done
+
+    game.unit = stopping
+    with pytest.raises(Interrupted):
+        begun.train()
+    assert game.count == 1
+    plain, tensors = flatten(begun.state_dict())
+    goes_on, log = make_trainer(configured(name))
+    goes_on.load_state_dict(unflatten(plain, tensors))
+    goes_on.train()
+
+    ends, expected = flatten(goes_on.state_dict()), flatten(whole.state_dict())
+    assert ends[1].keys() == expected[1].keys()
+    assert all(torch.equal(ends[1][key], expected[1][key]) for key in expected[1])
+    times = ("time/", "charts/SPS")
+    last, other = (
+        {key: value for key, value in rows[-1].items() if not key.startswith(times)}
+        for rows in (log.logged, whole_log.logged)
+    )
+    assert last == other
+
+
+@EACH
+@pytest.mark.slow
+def test_it_logs_all_that_the_list_says_of_it(name: str) -> None:
+    trainer, log = make_trainer(configured(name))
+    trainer.train()
+    logged = {key for row in log.logged for key in row}
+    listed = {metric.name for metric in METRICS if metric.applies == f"rule {RULES[name].kind}"}
+    assert listed
+    assert listed <= logged
+    assert set(trainer.phase("game").shown) <= logged
+
+
+def at_start(name: str, runtime: Runtime, batch_size: int) -> tuple[Players, Any]:
+    """Players and a rule before any training, in one of several processes.
+
+    All optimisers are plain gradient descent: Adam would hide a gradient of the wrong scale. Each
+    process has its part of what a single one draws with the same `rng`.
+    """
+    trainer, _ = make_trainer(replace(TINY, rule=RULES[name]))
+    start = trainer.players
+    sizes = (start.task, start.generator, start.reference, start.rewards)
+    players = Players(*sizes, batch_size, runtime=runtime)
+    whole = Players(*sizes, batch_size * runtime.world_size)
+    with seeded_from(seeded(5)):
+        rule = RULES[name].build(players)
+    for module in players.learning:
+        runtime.prepare(module)
+    for optimizer in [key for key in vars(rule) if key.endswith("optimizer")]:
+        groups = getattr(rule, optimizer).param_groups
+        setattr(rule, optimizer, torch.optim.SGD(groups[0]["params"], 0.5))
+
+    def own(texts: Sequences) -> Sequences:
+        return texts.select(runtime.own(torch.arange(len(texts))))
+
+    players.real = lambda split, n, rng: own(whole.real(split, n * runtime.world_size, rng))  # type: ignore[method-assign]
+    players.draw = lambda n, rng: own(whole.draw(n * runtime.world_size, rng))  # type: ignore[method-assign]
+    return players, rule
+
+
+@EACH
+def test_two_processes_do_what_one_does_with_both_batches(name: str) -> None:
+    alone, rule = at_start(name, ALONE, 8)
+    rng = seeded(2)
+    expected = [rule.step(alone, rng) for _ in range(2)]
+    together = [at_start(name, process, 4) for process in fake_processes()]
+
+    def trained(players: Players, rule: Any) -> list[Any]:
+        rng = seeded(2)
+        return [rule.step(players, rng) for _ in range(2)]
+
+    found = all_at_once([partial(trained, *each) for each in together])
+    for players, _ in together:
+        for one, other in zip(
+            players.generator.parameters(), alone.generator.parameters(), strict=True
+        ):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    for key, value in expected[-1].items():
+        if not key.startswith("time/") and key != "completions/unique_fraction":
+            assert found[0][-1][key] == pytest.approx(value, rel=1e-3, abs=1e-5), key
+    assert alone.position.global_step == together[0][0].position.global_step
