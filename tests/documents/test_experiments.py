@@ -17,7 +17,7 @@ SMALL = {
     "oracle_race.py": "--limit 2 --every 1 --train-size 128 --num-samples 40 --d-sequences 32"
     " --num-looked-at 40",
     "cooperative_oracle.py": "--epochs 1 --updates 2 --every 1 --train-size 128 --num-samples 40"
-    " --hidden-size 8 --mediator-size 8 --temperatures 1 0.5",
+    " --hidden-size 8 --temperatures 1 0.5",
     "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
     "mixed_rewards.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
@@ -44,6 +44,7 @@ NEEDS = {
     "pretrained_continuation.py": "peft",
 }
 LONGER = {
+    "cooperative_oracle.py": 142,  # two generators' curves beside the published ones
     "pretrained_adversary.py": 170,  # three games and what they are measured by
     "adversary_as_decoder.py": 270,  # every way to draw, over whole curves
 }
