@@ -65,7 +65,7 @@ def main(settings: Settings) -> None:
 
 def configured(settings: Settings, seed: int) -> TrainConfig:
     preset, size, rate = oracle_paper_preset(), settings.num_samples, settings.learning_rate
-    return replace(
+    config = replace(
         preset,
         task=OracleConfig(
             path=settings.oracle,
@@ -73,7 +73,6 @@ def configured(settings: Settings, seed: int) -> TrainConfig:
             dev_size=min(size, 1000),
             test_size=size,
         ),
-        generator=replace(preset.generator, hidden_size=settings.hidden_size),
         pretrain=replace(preset.pretrain, epochs=settings.epochs),
         rule=CooperativeConfig(learning_rate=rate, mediator=MediatorConfig(learning_rate=rate)),
         adversarial=replace(preset.adversarial, iterations=settings.updates),
@@ -81,6 +80,7 @@ def configured(settings: Settings, seed: int) -> TrainConfig:
         phases=("maximum_likelihood", "game"),
         seed=seed,
     )
+    return config.with_(**{"generator.hidden_size": settings.hidden_size})
 
 
 def trained(settings: Settings, seed: int) -> list[list[object]]:

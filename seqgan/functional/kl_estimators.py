@@ -12,13 +12,15 @@ nats. As numbers, k1 and k3 are unbiased. As terms of a loss, their gradients ar
 - k3 has the gradient (1 - exp(-d_t)) grad log pi, in expectation that of each step's KL(ref || pi).
   It is nearly that of k2 where the two policies are near each other.
 
-A KL in the reward needs k1 (`advantages.kl_to_go`).
+A KL in the reward needs k1 (`advantages.kl_to_go`). `exact_token_kl` is no estimate: it needs the
+logits of both.
 """
 
 from collections.abc import Callable
 from typing import Literal
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 KLEstimatorKind = Literal["k1", "k2", "k3"]
@@ -49,3 +51,19 @@ def k3(
 def kl_estimator(kind: KLEstimatorKind) -> Callable[[Tensor, Tensor], Tensor]:
     """Returns the estimator of that name."""
     return {"k1": k1, "k2": k2, "k3": k3}[kind]
+
+
+def exact_token_kl(
+    logits: Float[Tensor, "batch time vocab"],
+    other_logits: Float[Tensor, "batch time vocab"],
+    mask: Bool[Tensor, "batch time"],
+) -> Float[Tensor, "batch time"]:
+    """KL(pi(. | y_<t) || other(. | y_<t)) at each token, nats; 0 on padding.
+
+    The sum over the vocabulary, sum_v pi_v (log pi_v - log other_v), is never negative, and has a
+    gradient without any sample. Over texts of pi the sum over t is KL(pi || other) in expectation,
+    by the chain rule.
+    """
+    log_probs = logits.log_softmax(dim=-1)
+    ratios = log_probs - other_logits.log_softmax(dim=-1)
+    return torch.where(mask, (log_probs.exp() * ratios).sum(dim=-1), 0.0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgan.functional.losses import to_floats
-from seqgan.system.errors import DivergedError
+from seqgan.learning.updates import check_finite
 from seqgan.system.runtime import Runtime, Trained
 
 
@@ -33,12 +33,10 @@ def take_step(
         DivergedError: the loss or its gradient is not finite; the parameters are unchanged.
     """
     loss, terms = runtime.forward(module, losses)
-    if not bool(torch.isfinite(loss)):
-        raise DivergedError(f"the {name} is {float(loss.detach())}, not finite")
+    check_finite(loss, name)
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(loss)
     norm = nn.utils.clip_grad_norm_(module.parameters(), max_grad_norm)
-    if not bool(torch.isfinite(norm)):
-        raise DivergedError(f"the norm of the {name}'s gradient is {float(norm)}, not finite")
+    check_finite(norm, f"norm of the {name}'s gradient")
     optimizer.step()
     return to_floats({**terms, "losses/grad_norm_generator": norm})

@@ -10,7 +10,7 @@ from tiny_runs import TINY, make_trainer
 from toys import ENDING, TableGenerator, every_sequence, prefix_codes, probabilities, seeded
 
 from seqgan.data.sequences import joined, masked_mean
-from seqgan.functional.divergences import exact_token_kl
+from seqgan.functional.kl_estimators import exact_token_kl
 from seqgan.learning.rules.cooperative import Cooperative, CooperativeConfig, MediatorConfig
 from seqgan.system.errors import ConfigurationError
 

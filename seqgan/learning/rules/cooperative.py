@@ -20,7 +20,7 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, joined, masked_mean
-from seqgan.functional.divergences import exact_token_kl
+from seqgan.functional.kl_estimators import exact_token_kl
 from seqgan.functional.losses import token_entropies
 from seqgan.learning.descent import take_step
 from seqgan.learning.players import Players

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import ENDING, FIXED, TableGenerator, every_sequence, probabilities
 
-from seqgan.functional.divergences import exact_token_kl
+from seqgan.functional.kl_estimators import exact_token_kl
 
 
 @pytest.mark.parametrize("vocabulary", [FIXED, ENDING], ids=["fixed", "ending"])
