@@ -71,11 +71,7 @@ def discriminator_reward(config: TrainConfig, discriminator: Discriminator) -> D
     training = config.discriminator_training
     return DiscriminatorReward(
         discriminator,
-        torch.optim.Adam(
-            [p for p in discriminator.parameters() if p.requires_grad],
-            training.learning_rate,
-            fused=True,
-        ),
+        training.adam.build(discriminator, training.learning_rate),
         config.adversarial.reward_shape,
         config.adversarial.reward_clip,
         DiscriminatorUpdate(

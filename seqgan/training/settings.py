@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from seqgan.evaluation.planes.points import TEMPERATURES
 from seqgan.evaluation.texts import check_embeddings
+from seqgan.learning.optimization import AdamConfig, ScheduleKind
 from seqgan.learning.rules.base import RuleConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.base import DiscriminatorConfig, judges_prefixes
@@ -73,6 +74,9 @@ class DiscriminatorTrainingConfig:
     num_sequences: Size = 1000  # real sequences, and as many fresh generated ones, in each round
     batch_size: Pair = 64  # sequences per minibatch, half of them real
     learning_rate: Rate = 1e-3  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations of the game in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     l2: Weight = 0.0  # half the squared norm of the output layer is added with this weight
     max_grad_norm: Bound = float("inf")  # the gradient's norm is clipped to this
     precision: Precision = "float32"  # type of its arithmetic, in training and scoring

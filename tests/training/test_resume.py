@@ -26,6 +26,7 @@ from tiny_commands import run
 from tiny_runs import changed
 from toys import ENDING, every_sequence
 
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
@@ -344,9 +345,17 @@ STATEFUL = TrainConfig(
         embedding_size=3, filter_sizes=(1, 2), num_filters=(3, 3), dropout=0.3
     ),
     pretrain=PretrainConfig(epochs=3, batch_size=16),
-    discriminator_training=DiscriminatorTrainingConfig(pretrain_rounds=2, num_sequences=16),
+    discriminator_training=DiscriminatorTrainingConfig(
+        pretrain_rounds=2, num_sequences=16, schedule="cosine"
+    ),
     rule=PolicyGradientConfig(
-        num_rollouts=1, rollout_decay=0.5, baseline="moving_average", kl_target=0.01
+        num_rollouts=1,
+        rollout_decay=0.5,
+        baseline="moving_average",
+        kl_target=0.01,
+        schedule="linear",
+        warmup=2,
+        adam=AdamConfig(beta1=0.5, weight_decay=0.1),
     ),
     adversarial=AdversarialConfig(iterations=5, batch_size=4),
     evaluation=EvaluationConfig(
@@ -528,7 +537,7 @@ def rates(optimizer: dict[str, Any]) -> set[float]:
 
 def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
     state, forked = state_and_fork({"rule.learning_rate": 0.25})
-    assert rates(rule_of(state)["optimizer"]) == {1e-3}
+    assert max(rates(rule_of(state)["optimizer"])) < 1e-3  # by the schedule
     assert rates(rule_of(forked)["optimizer"]) == {0.25}
     assert rule_of(forked)["kl_weight"] == rule_of(state)["kl_weight"] != STATEFUL.rule.kl_weight
     _, forked = state_and_fork({"rule.kl_weight": 0.7})
@@ -539,7 +548,7 @@ def test_what_a_checkpoint_keeps_follows_a_changed_setting() -> None:
     assert rule_of(state).keys() - rule_of(forked).keys() == {"baseline"}
     state, forked = state_and_fork({"discriminator_training.learning_rate": 0.125})
     rewards, after = (each["players"]["rewards"]["discriminator"] for each in (state, forked))
-    assert rates(rewards["optimizer"]) == {STATEFUL.discriminator_training.learning_rate}
+    assert max(rates(rewards["optimizer"])) < 1e-3
     assert rates(after["optimizer"]) == {0.125}
 
 

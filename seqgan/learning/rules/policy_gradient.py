@@ -30,6 +30,7 @@ from seqgan.learning.anchor import Anchor
 from seqgan.learning.collection import gathered
 from seqgan.learning.credit.base import Batch, Credit
 from seqgan.learning.credit.rollouts import RolloutCredit
+from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
 from seqgan.learning.self_critical import SelfCritical
@@ -57,6 +58,9 @@ OF_OTHERS = ("leave_one_out", "group_mean", "group_leave_one_out")
 class PolicyGradientConfig:
     kind: Literal["policy_gradient"] = "policy_gradient"  # REINFORCE with Monte Carlo rollouts
     learning_rate: Rate = 1e-3  # Adam's, for the policy gradient
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     num_rollouts: Count = 8  # completions per prefix; 0 gives every token its sequence's reward
     rollout_decay: Share = 0.0  # the rollout policy's moving average; 0 rolls out the generator
     rollout_stride: Size = 1  # every k-th prefix is completed, values between are interpolated
@@ -157,8 +161,7 @@ class PolicyGradient:
 
     def __init__(self, settings: PolicyGradientConfig, players: Players) -> None:
         self.settings, self.generator = settings, players.generator
-        trained = [weights for weights in self.generator.parameters() if weights.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
+        self.optimizer = settings.adam.build(self.generator, settings.learning_rate)
         self.baseline: Baseline = (
             SelfCritical(players)
             if settings.baseline == "self_critical"
@@ -176,6 +179,7 @@ class PolicyGradient:
         updates with its own part of them.
         """
         settings, runtime, clock = self.settings, players.runtime, Clock()
+        follow_schedule(self.optimizer, settings, players.position)
         with clock.lap("collect"):
             trajectories = players.collect(rng)
         trajectories = self.credited(players, trajectories)

@@ -8,6 +8,7 @@ import torch
 
 from seqgan.data.metrics import Metrics
 from seqgan.learning.adversary import adversary_round, round_seconds
+from seqgan.learning.optimization import follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.rules.base import EstimatesStep, ForksRule, LearningRule, ShowsHistograms
 from seqgan.system.seeding import atomic
@@ -83,6 +84,8 @@ class Game:
     def adversary_steps(self, players: Players, rng: torch.Generator) -> Metrics:
         """The d-steps of one iteration."""
         metrics: dict[str, float | int] = {}
+        if players.discriminator is not None:
+            follow_schedule(players.discriminator.optimizer, self.training, players.position)
         clock = Clock()
         with clock.lap("update_discriminator"):
             for _ in range(self.training.d_steps):
