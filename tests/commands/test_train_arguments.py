@@ -249,7 +249,7 @@ def test_a_model_is_a_pretrained_generator() -> None:
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--warmup", "unknown flag --warmup; seqgan train captions --help-all has them all"),
+        ("--momentum", "unknown flag --momentum; seqgan train captions --help-all has them all"),
         ("--gamma", "unknown flag --gamma; seqgan train captions --help-all has them all"),
         ("--lr", "unknown flag --lr; it is called --learning-rate here"),
         ("--num_train_epochs", "it is called --epochs here"),
@@ -259,7 +259,7 @@ def test_a_model_is_a_pretrained_generator() -> None:
         ("--rollout", "did you mean --rollouts"),
         ("--adversarial.kl-weigth", "or --kl-weight"),
         ("--dropout", "did you mean --generator.dropout or --discriminator.dropout?"),
-        ("--task.warmup", "those of --task are kind, train-size, dev-size, test-size, seed"),
+        ("--task.momentum", "those of --task are kind, train-size, dev-size, test-size, seed"),
         (
             "--max-length",
             "--max-length is no setting of the task captions; --task.kind oracle",

@@ -29,6 +29,7 @@ def test_before_the_game_the_rate_is_the_setting():
     assert scheduled_rate(settings, 0, 0) == 8
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_after_the_warm_up_it_is_that_of_transformers(schedule):
     """Whose first step of the warm-up has rate 0, and ours that of the second."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
@@ -98,6 +99,8 @@ class TestFile:
         section, _, field = name.partition(".")
         value = {
             "adversarial.reward_shape": "minimax",
+            "rule.schedule": "linear",
+            "rule.adam": AdamConfig(beta1=0.5),
             "rule.baseline": "none",
             "rule.rescale": "rank",
             "rule.scale": "group",
@@ -608,7 +611,7 @@ class TestWith:
                 "^epochs is no setting; there is pretrain.epochs and rule.epochs$",
             ),
             ("pretrain.kl_weight", "^pretrain.kl_weight is no setting; there is rule.kl_weight$"),
-            ("pretrain.warmup", "^pretrain.warmup is no setting; pretrain has epochs, "),
+            ("pretrain.momentum", "^pretrain.momentum is no setting; pretrain has epochs, "),
             ("seed.epochs", "^seed.epochs is no setting; there is pretrain.epochs"),
             ("task.min_count", "^task.min_count is no setting; task has "),
             ("pretrain.", r"^pretrain. is no setting; did you mean pretrain.epochs\?$"),

@@ -31,6 +31,7 @@ from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.evaluation.game.health import Trouble
 from seqgan.learning.adversary import adversary_round
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
@@ -181,6 +182,13 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("discriminator_training.num_sequences", 24, {}),
     ("discriminator_training.batch_size", 4, {}),
     ("discriminator_training.learning_rate", 1e-2, {}),
+    ("discriminator_training.schedule", "linear", {}),
+    ("discriminator_training.schedule", "cosine", {}),
+    ("discriminator_training.warmup", 2, {}),
+    ("discriminator_training.adam.beta1", 0.5, {}),
+    ("discriminator_training.adam.beta2", 0.5, {}),
+    ("discriminator_training.adam.epsilon", 1e-2, {}),
+    ("discriminator_training.adam.weight_decay", 0.5, {}),
     ("discriminator_training.l2", 0.5, {}),
     ("discriminator_training.max_grad_norm", 1e-2, {}),
     ("discriminator_training.precision", "bfloat16", {}),
@@ -194,6 +202,13 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("adversarial.g_steps", 2, {}),
     ("adversarial.batch_size", 6, {}),
     ("rule.learning_rate", 1e-2, {}),
+    ("rule.schedule", "linear", {}),
+    ("rule.schedule", "cosine", {}),
+    ("rule.warmup", 2, {}),
+    ("rule.adam.beta1", 0.5, {}),
+    ("rule.adam.beta2", 0.5, {}),
+    ("rule.adam.epsilon", 1e-2, {}),
+    ("rule.adam.weight_decay", 0.5, {}),
     ("rule.num_rollouts", 2, {}),
     ("rule.num_rollouts", 0, {}),
     ("rule.rollout_decay", 0.9, {"rule.learning_rate": 0.5}),
@@ -261,10 +276,12 @@ def test_every_setting_of_training_is_turned() -> None:
         ("adversarial", AdversarialConfig),
         ("rule", PolicyGradientConfig),
         ("rule.update", GeneratorUpdate),
+        ("rule.adam", AdamConfig),
+        ("discriminator_training.adam", AdamConfig),
     ):
         names |= {f"{part}.{field.name}" for field in fields(config)}
     assert {name for name, _, _ in TURNED} == names - {
-        *("rule.kind", "rule.update"),
+        *("rule.kind", "rule.update", "rule.adam", "discriminator_training.adam"),
         "adversarial.group_size",  # matters where there are prompts: see test_groups.py
     }
 
