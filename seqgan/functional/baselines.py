@@ -2,7 +2,8 @@
 
 All arrays are (batch, time), and NaN marks an unknown value. `batch_mean` and `leave_one_out`
 compare the rows that have a token at a step, so a prefix is measured by prefixes of its length; the
-two of groups compare texts, so a text that has ended still counts.
+two of groups compare texts, so a text that has ended still counts. `prefix_value` compares a token
+with the prefix that it continues.
 """
 
 from dataclasses import dataclass
@@ -96,6 +97,24 @@ def group_leave_one_out(
     return torch.where(count > 1, others, 0.0)
 
 
+def prefix_value(
+    action_values: Float[Tensor, "batch time"], trajectories: Trajectories
+) -> Float[Tensor, "batch time"]:
+    """The value of the prefix before each token, to go: VinePPO (Kazemnejad et al., 2024).
+
+    A token then has the advantage r + V(with it) - V(before it), both values being means over
+    completions of their own. A prefix that is bad already makes no later token of it bad. It needs
+    rollouts of every prefix: their draws know nothing of the token, so that it is unbiased.
+
+    The first token has no prefix, and one after an unknown value none that is known: they get
+    `leave_one_out`.
+    """
+    baseline = leave_one_out(action_values, trajectories)
+    before = (action_values - trajectories.rewards)[:, :-1]
+    baseline[:, 1:] = torch.where(before.isnan(), baseline[:, 1:], before)
+    return baseline
+
+
 @dataclass
 class MovingAverage:
     """Exponential moving average of past batches' mean value: one number for all tokens.
@@ -136,4 +155,5 @@ def make_baseline(kind: str, decay: float) -> Baseline:
         "leave_one_out": leave_one_out,
         "group_mean": group_mean,
         "group_leave_one_out": group_leave_one_out,
+        "prefix": prefix_value,
     }[kind]

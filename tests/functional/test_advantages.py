@@ -1,6 +1,7 @@
 """Advantages by hand, on two or three rows of three steps, and what padding must not change."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from seqgan.functional.baselines import (
     leave_one_out,
     make_baseline,
     no_baseline,
+    prefix_value,
 )
 from seqgan.functional.scaling import standardize
 
@@ -185,6 +187,26 @@ class TestMovingAverage:
         baseline = make_baseline("moving_average", 0.25)
         assert isinstance(baseline, MovingAverage)
         assert baseline.decay == 0.25
+
+
+class TestPrefixValue:
+    def test_a_token_is_compared_with_the_prefix_before_it(self):
+        """The first token of each row with the other row's."""
+        values = torch.tensor([[1.0, 3.0, 8.0], [2.0, 2.0, 5.0]])
+        baseline = prefix_value(values, trajectories(FULL))
+        assert_rows(baseline, [[2.0, 1.0, 3.0], [1.0, 2.0, 2.0]])
+
+    def test_a_reward_on_the_way_is_no_part_of_what_is_to_come(self):
+        """Values to go of rewards 1, 2, 4: 7, 6, 4. The state after the first token is worth 6."""
+        rewards = torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]])
+        batch = replace(trajectories(FULL), rewards=rewards)
+        values = torch.tensor([[7.0, 6.0, 4.0], [0.0, 0.0, 0.0]])
+        assert_rows(prefix_value(values, batch)[0, 1:], [6.0, 4.0])
+
+    def test_after_an_unknown_value_others_are_compared(self):
+        values = torch.tensor([[math.nan, 3.0, 8.0], [2.0, 6.0, 5.0]])
+        baseline = prefix_value(values, trajectories(FULL))
+        assert_rows(baseline[0], [2.0, 6.0, 3.0])
 
 
 def test_no_baseline():

@@ -28,11 +28,13 @@ from toys import (
 from seqgan.data.sequences import masked_mean
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.advantages import earned_before, kl_to_go
-from seqgan.functional.baselines import batch_mean, leave_one_out
+from seqgan.functional.baselines import batch_mean, leave_one_out, prefix_value
 from seqgan.functional.policy_losses import reinforce
 from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
 from seqgan.learning.rollouts import monte_carlo_action_values
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.sampling import sample
+from seqgan.system.errors import ConfigurationError
 from seqgan.system.runtime import SingleProcess
 
 VOCABULARIES = pytest.mark.parametrize("vocabulary", [FIXED, ENDING], ids=["fixed", "ending"])
@@ -218,6 +220,20 @@ class TestBatchBaselines:
         estimate, exact = self.expected_gradient(leave_one_out, vocabulary, rewards_after_end)
         close(estimate, exact)
         assert float(exact.abs().max()) > 0.01
+
+    @pytest.mark.parametrize("has_eos", [True, False])
+    def test_the_value_of_the_prefix_is_unbiased(self, has_eos):
+        vocabulary = Vocabulary(("a", "b"), has_eos=has_eos)
+        estimate, exact = self.expected_gradient(prefix_value, vocabulary, True)
+        close(estimate, exact)
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("num_rollouts", 0), ("rollout_stride", 2), ("kl_in", "reward")]
+    )
+    def test_the_value_of_the_prefix_needs_completions_without_its_token(self, name, value):
+        settings = {"baseline": "prefix", "kl_in": "loss", name: value}
+        with pytest.raises(ConfigurationError, match=f"^rule.{name} is {value}, but must be "):
+            PolicyGradientConfig(**settings)
 
     def test_batch_mean_halves_the_gradient_of_two_rows(self):
         vocabulary = Vocabulary(("a", "b", "c"), has_eos=False)

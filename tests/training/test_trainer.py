@@ -230,6 +230,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("rule.baseline", "group_mean", {}),
     ("rule.baseline", "group_leave_one_out", {}),
     ("rule.baseline", "self_critical", {}),
+    ("rule.baseline", "prefix", {"rule.kl_in": "loss"}),
     ("rule.scale", "batch", {}),
     ("rule.scale", "group", {}),
     ("rule.scale", "whiten", {}),

@@ -49,9 +49,10 @@ BaselineKind = Literal[
     "group_mean",
     "group_leave_one_out",
     "self_critical",
+    "prefix",
 ]
 # Those that compare a text with others, of its group or of its batch.
-OF_OTHERS = ("leave_one_out", "group_mean", "group_leave_one_out")
+OF_OTHERS = ("leave_one_out", "group_mean", "group_leave_one_out", "prefix")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class PolicyGradientConfig:
                 "rule.baseline is self_critical, a reward, but must be another with"
                 f" {other_unit}, whose values are no rewards"
             )
+        if self.baseline == "prefix":
+            check_prefix_values(self)
 
     def build(self, players: Players) -> "PolicyGradient":
         """The rule, ready to improve `players.generator`.
@@ -124,6 +127,26 @@ class PolicyGradientConfig:
         if self.update.mle_weight != 0:
             needs_texts(players.task, "rule.update.mle_weight", "give --rule.update.mle-weight 0")
         return PolicyGradient(self, players)
+
+
+def check_prefix_values(settings: PolicyGradientConfig) -> None:
+    """Checks that every prefix has a value of its own, of which the token after it has no part.
+
+    Raises:
+        ConfigurationError: it has none, or the KL to go, which knows that token, is in it.
+    """
+    needed = {"num_rollouts": "at least 1", "rollout_stride": "1", "kl_in": "loss"}
+    found = {
+        "num_rollouts": settings.num_rollouts > 0,
+        "rollout_stride": settings.rollout_stride == 1,
+        "kl_in": settings.kl_in == "loss" or settings.kl_weight == 0,
+    }
+    for name, fits in found.items():
+        if not fits:
+            raise ConfigurationError(
+                f"rule.{name} is {getattr(settings, name)}, but must be {needed[name]} with the"
+                " prefix baseline, the value of a prefix by completions of its own"
+            )
 
 
 def check_comparable(settings: PolicyGradientConfig, players: Players) -> None:
