@@ -198,6 +198,11 @@ class PretrainedGenerator(ProjectedGenerator):
         """Logits, and a few columns of keys and values, in elements."""
         return len(self.bias) + self.column_elements * COUNTED_COLUMNS
 
+    @property
+    def top_size(self) -> int:
+        weight: Tensor = self._head.weight
+        return weight.shape[1] if self.ends_linear else weight.shape[0]
+
     @torch.no_grad()
     def _try_out(self) -> None:
         """Checks that the model is causal and has keys and values, and sets `ends_linear`.

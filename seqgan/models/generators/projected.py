@@ -24,6 +24,11 @@ class ProjectedGenerator(Generator):
     dropout: nn.Dropout  # between the top layer and the output layer
     output: nn.Linear
 
+    @property
+    def top_size(self) -> int:
+        """Width of the states of `top_layer`."""
+        return self.output.in_features
+
     @abstractmethod
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
         """Teacher-forced hidden states: `project` turns `[:, t]` into the logits of token t."""

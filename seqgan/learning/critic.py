@@ -1,0 +1,144 @@
+"""A critic that learns beside a policy gradient: values, advantages, regression on returns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from seqgan.data.metrics import Metrics
+from seqgan.data.sequences import Sequences
+from seqgan.functional.values import explained_variance, value_loss
+from seqgan.learning.players import Players
+from seqgan.models.critics import CriticConfig
+from seqgan.system.errors import DivergedError
+
+MAX_GRAD_NORM = 1.0  # of the critic's gradient, whose loss has no unit
+
+
+class CriticLearner:
+    """A critic, its optimiser, and the number of batches that it has learnt from.
+
+    Of several processes each learns from its own part of a batch, and all have one critic.
+
+    Args:
+        settings: of a kind that is not `none`.
+        players: the critic values the prefixes of their generator, and is appended to `learning`.
+
+    Raises:
+        ConfigurationError: a head for a generator without states that it could read.
+    """
+
+    def __init__(self, settings: CriticConfig, players: Players) -> None:
+        self.settings = settings
+        critic = settings.build(players.generator, players.task.vocabulary)
+        self.critic = critic.to(players.device)
+        players.learning.append(self.critic)
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), settings.learning_rate)
+        self.batches = 0
+
+    @property
+    def warming(self) -> bool:
+        """True until the critic has learnt enough for the generator to move."""
+        return self.batches < self.settings.warmup
+
+    def states(self, players: Players, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
+        """What the critic reads of the generator, as the generator is now."""
+        return self.critic.states(players.generator, sequences)
+
+    @torch.no_grad()
+    def values(
+        self, sequences: Sequences, states: Float[Tensor, "batch time hidden"]
+    ) -> Float[Tensor, "batch time"]:
+        """V(y_<t) before each token, in units of the rewards; 0 on padding."""
+        values: Tensor = self.critic(sequences, states)
+        return values
+
+    def learn(
+        self,
+        players: Players,
+        sequences: Sequences,
+        states: Float[Tensor, "batch time hidden"],
+        returns: Float[Tensor, "batch time"],
+        rng: torch.Generator,
+    ) -> Metrics:
+        """Moves the values towards returns, in passes of minibatches over this process' rows.
+
+        Args:
+            returns: those to go from each token; their mean is the value of the state before it.
+                NaN where they are unknown.
+
+        Returns:
+            `losses/value_loss`, the last pass' mean in squared reward units, and
+            `losses/explained_variance`, of the values before they learnt from these returns; both
+            over all processes.
+
+        Raises:
+            DivergedError: the loss is not finite; the minibatch changed no parameter.
+        """
+        settings, runtime = self.settings, players.runtime
+        known = sequences.mask & ~returns.isnan()
+        returns = returns.nan_to_num(nan=0.0)
+        everyones = [runtime.gather(rows) for rows in (returns, known)]
+        if self.batches == 0:
+            self.critic.set_unit(*everyones)
+        old_values = self.values(sequences, states)
+        explained = explained_variance(runtime.gather(old_values), *everyones)
+        size = settings.minibatch_size or len(sequences)
+        for _ in range(settings.epochs):
+            total, tokens = 0.0, 0.0
+            for rows in torch.randperm(len(sequences), generator=rng).split(size):
+                batch = sequences.select(rows).trimmed()
+                cut = (rows, slice(0, batch.tokens.shape[1]))
+                count = float(known[cut].sum())
+                loss = self._step(
+                    players, batch, states[cut], old_values[cut], returns[cut], known[cut], count
+                )
+                total, tokens = total + loss * count, tokens + count
+        self.batches += 1
+        mean = runtime.average({"losses/value_loss": total / max(tokens, 1.0)}, tokens)
+        return {**mean, "losses/explained_variance": explained}
+
+    def _step(
+        self,
+        players: Players,
+        batch: Sequences,
+        states: Tensor,
+        old_values: Tensor,
+        returns: Tensor,
+        known: Tensor,
+        count: float,
+    ) -> float:
+        """One step on a minibatch; returns its loss, in squared reward units.
+
+        The loss that is minimised has no unit: it is divided by the variance of the returns.
+        """
+        runtime, variance = players.runtime, float(self.critic.deviation.square())
+        clip = self.settings.clip_values * float(self.critic.deviation)
+        share = runtime.share(count)
+
+        def loss_of(critic: nn.Module) -> Tensor:
+            values = critic(batch, states)
+            return value_loss(values, old_values, returns, known, clip) / variance
+
+        loss = runtime.forward(self.critic, loss_of)
+        if not bool(torch.isfinite(loss)):
+            raise DivergedError(f"the critic's loss is {float(loss.detach())}, not finite")
+        self.optimizer.zero_grad(set_to_none=True)
+        runtime.backward(share * loss)
+        nn.utils.clip_grad_norm_(self.critic.parameters(), MAX_GRAD_NORM)
+        self.optimizer.step()
+        return float(loss.detach()) * variance
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "critic": self.critic.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.critic.load_state_dict(state["critic"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.batches = state["batches"]
