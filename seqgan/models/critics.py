@@ -11,14 +11,13 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import gelu
 
 from seqgan.data.sequences import Sequences, masked_mean
 from seqgan.data.vocabulary import Vocabulary
-from seqgan.models.discriminators.head import Head
 from seqgan.models.generators.base import Generator
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.system.checks import Count, Rate, Size, Weight, WholeShare, check_settings
-from seqgan.system.errors import ConfigurationError
 
 CriticKind = Literal["none", "head", "network"]
 SMALLEST_DEVIATION = 1e-6  # returns that vary less are constant
@@ -28,10 +27,10 @@ SMALLEST_DEVIATION = 1e-6  # returns that vary less are constant
 class CriticConfig:
     kind: CriticKind = "none"  # a head on the generator's states, or a network of its own (GRU)
     size: Size = 64  # units of the head's hidden layer, or of the network
-    learning_rate: Rate = 2e-3  # Adam's
+    learning_rate: Rate = 5e-3  # Adam's
     gae_lambda: WholeShare = 0.95  # of the advantages; 1 trusts the rewards alone, 0 the critic
     target_lambda: WholeShare = 1.0  # of the returns that it learns; 1 is the reward to go
-    warmup: Count = 10  # updates in which the critic alone learns, before the generator moves
+    warmup: Count = 5  # updates in which the critic alone learns, before the generator moves
     epochs: Size = 4  # passes over each batch
     minibatch_size: Count = 64  # texts of a step, in each process; 0 takes the whole batch
     clip_values: Weight = (
@@ -42,19 +41,10 @@ class CriticConfig:
         check_settings("rule.critic", self)
 
     def build(self, generator: Generator, vocabulary: Vocabulary) -> "Critic":
-        """An untrained critic of the generator's prefixes, on the CPU.
-
-        Raises:
-            ConfigurationError: a head for a generator without states that it could read.
-        """
+        """An untrained critic of the generator's prefixes, on the CPU."""
         if self.kind == "network":
             return NetworkCritic(self.size, vocabulary)
-        if not isinstance(generator, HasStates):
-            raise ConfigurationError(
-                f"rule.critic.kind is {self.kind}, but {type(generator).__name__} has no top_layer"
-                " and top_size whose states a head could read: take network"
-            )
-        return HeadCritic(self.size, generator.top_size)
+        return HeadCritic(self.size, generator)
 
 
 @runtime_checkable
@@ -65,6 +55,32 @@ class HasStates(Protocol):
     def top_size(self) -> int: ...
 
     def top_layer(self, sequences: Sequences) -> Float[Tensor, "batch time hidden"]: ...
+
+
+@torch.no_grad()
+def surprises(generator: Generator, sequences: Sequences) -> Float[Tensor, "batch time surprise"]:
+    """How likely the generator found the tokens before each token, and how sure it is of this one.
+
+    With l a token's log-probability and H the entropy of the policy there, l + H has mean 0. Of l
+    and of l + H: the mean and the minimum over the tokens before token t, 0 where there are none.
+    Then l of token t - 1, and H at token t. A generator's slips are tokens that it found unlikely,
+    and its states hardly tell.
+    """
+    generator.eval()
+    log_probs, entropies = generator.log_probs_and_entropies(sequences)
+    before, excess = (before_each(part) for part in (log_probs, log_probs + entropies))
+    count = torch.arange(before.shape[1], device=before.device).clamp(min=1)
+    parts = [part.cumsum(1) / count for part in (before, excess)]
+    parts += [part.cummin(1).values for part in (before, excess)]
+    return torch.stack([*parts, before, entropies], dim=2).float()
+
+
+SURPRISES = 6  # numbers of `surprises` for each token
+
+
+def before_each(values: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time"]:
+    """The value at the token before each token; 0 at the first."""
+    return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
 
 
 class Critic(nn.Module, ABC):
@@ -96,75 +112,94 @@ class Critic(nn.Module, ABC):
     def states(
         self, generator: Generator, sequences: Sequences
     ) -> Float[Tensor, "batch time hidden"]:
-        """The generator's states before each token that `forward` reads, without a gradient."""
+        """What the critic reads of the generator before each token, without a gradient."""
 
     @abstractmethod
     def network(
         self, sequences: Sequences, states: Float[Tensor, "batch time hidden"]
-    ) -> Float[Tensor, "batch time"]:
-        """The network's output before each token, of any value on padding."""
+    ) -> Float[Tensor, " token"]:
+        """The network's output for each real token."""
 
     def forward(
         self, sequences: Sequences, states: Float[Tensor, "batch time hidden"]
     ) -> Float[Tensor, "batch time"]:
         """V(y_<t) before each token, in units of the rewards; 0 on padding."""
         values = self.center + self.deviation * self.network(sequences, states)
-        return torch.where(sequences.mask, values, 0.0)
+        return values.new_zeros(sequences.mask.shape).masked_scatter(sequences.mask, values)
+
+
+class ValueHead(nn.Module):
+    """Normalised states and surprises, a hidden layer, a number that is 0 at first.
+
+    Args:
+        width: of the states, which stand before the surprises; perhaps 0.
+        size: units of the hidden layer.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.width = width
+        self.norm = nn.LayerNorm(width) if width else None
+        self.hidden = nn.Linear(width + SURPRISES, size)
+        self.output = nn.Linear(size, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, inputs: Float[Tensor, "token input"]) -> Float[Tensor, " token"]:
+        if self.norm is not None:
+            states, rest = inputs[:, : self.width], inputs[:, self.width :]
+            inputs = torch.cat([self.norm(states), rest], dim=1)
+        outputs: Tensor = self.output(gelu(self.hidden(inputs)))
+        return outputs[:, 0]
 
 
 class HeadCritic(Critic):
-    """Normalisation, a hidden layer and a value, on the generator's states.
+    """A value of the generator's states, where it shows them, and of its surprises.
 
     The states are read as they are: the value's error does not train the generator.
-
-    Args:
-        size: units of the hidden layer.
-        top_size: width of the generator's states.
     """
 
-    def __init__(self, size: int, top_size: int) -> None:
+    def __init__(self, size: int, generator: Generator) -> None:
         super().__init__()
-        self.head = Head(top_size, size)
-        nn.init.zeros_(self.head.output.weight)
-        nn.init.zeros_(self.head.output.bias)
+        self.head = ValueHead(generator.top_size if isinstance(generator, HasStates) else 0, size)
 
     @torch.no_grad()
     def states(
         self, generator: Generator, sequences: Sequences
     ) -> Float[Tensor, "batch time hidden"]:
-        assert isinstance(generator, HasStates)
-        generator.eval()
-        return generator.top_layer(sequences).float()
+        read = surprises(generator, sequences)
+        if not isinstance(generator, HasStates):
+            return read
+        return torch.cat([generator.top_layer(sequences).float(), read], dim=2)
 
     def network(
         self, sequences: Sequences, states: Float[Tensor, "batch time hidden"]
-    ) -> Float[Tensor, "batch time"]:
-        outputs = self.head(states[sequences.mask])[:, 0]
-        return outputs.new_zeros(sequences.mask.shape).masked_scatter(sequences.mask, outputs)
+    ) -> Float[Tensor, " token"]:
+        outputs: Tensor = self.head(states[sequences.mask])
+        return outputs
 
 
 class NetworkCritic(Critic):
-    """A GRU that reads prompt, bos and tokens: the body of a generator, with a value in place of
-    logits.
+    """A value of the states of a GRU that reads prompt, bos and tokens, and of the surprises.
 
     Args:
-        size: width of the embedding and of the state.
+        size: width of the embedding, of the states and of the hidden layer.
     """
 
     def __init__(self, size: int, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.body = RecurrentGeneratorConfig("gru", size, size).build(vocabulary)
-        self.body.output = nn.Linear(size, 1)
-        nn.init.zeros_(self.body.output.weight)
-        nn.init.zeros_(self.body.output.bias)
+        self.body.output = nn.Linear(size, 1).requires_grad_(False)  # its logits have no use
+        self.head = ValueHead(size, size)
 
     def states(
         self, generator: Generator, sequences: Sequences
     ) -> Float[Tensor, "batch time hidden"]:
-        return self.center.new_zeros(*sequences.mask.shape, 0)  # it reads none
+        return surprises(generator, sequences)
 
     def network(
         self, sequences: Sequences, states: Float[Tensor, "batch time hidden"]
-    ) -> Float[Tensor, "batch time"]:
-        outputs: Tensor = self.body(sequences)
-        return outputs[..., 0]
+    ) -> Float[Tensor, " token"]:
+        read = torch.cat([self.body.top_layer(sequences), states], dim=2)
+        outputs: Tensor = self.head(read[sequences.mask])
+        return outputs

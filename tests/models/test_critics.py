@@ -1,5 +1,6 @@
 """Critics: values of the states before each token, which know nothing of the token."""
 
+import math
 from dataclasses import replace
 
 import pretrained_models
@@ -7,13 +8,13 @@ import pytest
 import test_generators
 import torch
 from torch import nn
-from toys import ENDING, TableGenerator
+from toys import ENDING, MAX_LENGTH, TableGenerator, every_sequence
 
-from seqgan.models.critics import CriticConfig
+from seqgan.data.sequences import Sequences
+from seqgan.models.critics import CriticConfig, surprises
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig
-from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 
 VOCABULARY = test_generators.VOCABULARY
@@ -29,8 +30,7 @@ def make(kind, generator):
     with seeded_from(test_generators.seeded(3)):
         policy = GENERATORS[generator].build(VOCABULARY)
         critic = CriticConfig(kind=kind, size=5).build(policy, VOCABULARY)
-        last = critic.head.output if kind == "head" else critic.body.output
-        nn.init.normal_(last.weight)
+        nn.init.normal_(critic.head.output.weight)
     return policy, critic
 
 
@@ -78,7 +78,8 @@ class TestValues:
         sequences = test_generators.batch(prompted)
         critic(sequences, critic.states(policy, sequences)).sum().backward()
         assert all(parameter.grad is None for parameter in policy.parameters())
-        assert all(parameter.grad is not None for parameter in critic.parameters())
+        learning = [weight for weight in critic.parameters() if weight.requires_grad]
+        assert all(weight.grad is not None for weight in learning)
 
 
 @pytest.mark.parametrize(("kind", "generator"), KINDS)
@@ -104,12 +105,30 @@ def test_returns_that_are_all_equal_leave_the_unit_at_1():
     assert (float(critic.center), float(critic.deviation)) == (-3.0, 1.0)
 
 
-def test_a_head_needs_states():
-    with pytest.raises(
-        ConfigurationError, match=r"rule.critic.kind is head, but TableGenerator has no top_layer"
-    ):
-        CriticConfig(kind="head").build(TableGenerator(ENDING), ENDING)
-    CriticConfig(kind="network").build(TableGenerator(ENDING), ENDING)
+def test_a_head_on_a_generator_without_states_reads_its_surprises():
+    policy = TableGenerator(ENDING)
+    critic = CriticConfig(kind="head", size=5).build(policy, ENDING)
+    sequences = every_sequence(ENDING)
+    assert critic.states(policy, sequences).shape == (121, MAX_LENGTH, 6)
+    nn.init.normal_(critic.head.output.weight)
+    assert torch.equal(values(policy, critic, sequences) != 0, sequences.mask)
+
+
+def test_surprises_by_hand():
+    """Uniform among 4 tokens, but for one after "a", which is one of two."""
+    policy = TableGenerator(ENDING)
+    policy.logits.data.zero_()
+    policy.logits.data[1] = torch.tensor([0.0, -1e4, -1e4, 0.0])  # after "a"
+    sequences = Sequences.from_rows([[0, 0, 1]], ENDING, MAX_LENGTH)
+    found = surprises(policy, sequences)[0, :3]
+    two, four = math.log(2), math.log(4)
+    expected = [
+        # mean l, mean l + H, least l, least l + H, l of the last, H of the next
+        [0, 0, 0, 0, 0, four],
+        [-four, 0, -four, 0, -four, two],
+        [-(four + two) / 2, 0, -four, 0, -two, four],
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-6, rtol=0)
 
 
 @pytest.mark.integration
