@@ -178,7 +178,7 @@ class TestLearning:
             returns[60:] = torch.nan
             metrics = learner.learn(players, sequences, states, returns, seeded())
             parameters.append((weights(learner), metrics))
-        torch.testing.assert_close(parameters[0], parameters[1])
+        torch.testing.assert_close(parameters[0], parameters[1], atol=1e-5, rtol=1e-4)
 
     def test_two_processes_learn_what_one_learns(self, kind):
         players = make_players(recurrent(), ENDING)
