@@ -25,9 +25,6 @@ class CriticLearner:
     Args:
         settings: of a kind that is not `none`.
         players: the critic values the prefixes of their generator, and is appended to `learning`.
-
-    Raises:
-        ConfigurationError: a head for a generator without states that it could read.
     """
 
     def __init__(self, settings: CriticConfig, players: Players) -> None:
@@ -133,12 +130,17 @@ class CriticLearner:
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "kind": self.settings.kind,
+            "size": self.settings.size,
             "critic": self.critic.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "batches": self.batches,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes the state of a critic of its kind and size; next to another it starts untrained."""
+        if (state["kind"], state["size"]) != (self.settings.kind, self.settings.size):
+            return
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.batches = state["batches"]

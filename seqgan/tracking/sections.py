@@ -277,6 +277,12 @@ SECTIONS = (
                 ("groups/std_within", "groups/std_between"),
                 (0, None),
             ),
+            Curves(
+                "What the critic knows: below 0 is worse than none",
+                ("losses/explained_variance",),
+                (None, 1),
+            ),
+            Curves("The critic's squared error", ("losses/value_loss",)),
             Curves("Weight of the distance from the reference", ("kl/weight",)),
             Curves("Policy loss: only its gradient matters", ("losses/policy",)),
             Curves("KL to the policy that drew the batch", ("losses/approx_kl",)),

@@ -228,7 +228,7 @@ class TestLearning:
         for clip in (0.0, 0.01):
             players = make_players(recurrent(), ENDING)
             learner = make_learner(
-                players, kind=kind, size=8, epochs=40, learning_rate=0.01, clip_values=clip
+                players, kind=kind, size=8, epochs=15, learning_rate=0.02, clip_values=clip
             )
             sequences, states, returns = self.batch(players, learner)
             learner.learn(players, sequences, states, returns, seeded())

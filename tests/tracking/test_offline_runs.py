@@ -60,6 +60,7 @@ TASKS = {
         *("text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"),
         *("--adversarial.group-size", "2", "--rule.loss", "ppo", "--rule.kl-in", "loss"),
         *("--rule.epochs", "2", "--rule.stop-kl", "5"),
+        *("--rule.critic.kind", "network", "--rule.critic.size", "4", "--rule.critic.warmup", "2"),
     ],
 }
 if HAS_PROFANITY := find_spec("profanity_check") is not None:
@@ -103,6 +104,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "a discriminator as reward": lambda task, config: "discriminator" in config.reward,
     "once for each reward model": lambda task, config: True,
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
+    "rule.critic on": lambda task, config: config.rule.critic.kind != "none",
     "tasks whose texts end with an eos": lambda task, config: task != "oracle",
     "tasks with measures": lambda task, config: task == "captions",
     "tasks with prompts": lambda task, config: task == "prompts",

@@ -15,7 +15,6 @@ from torch import Tensor
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Trajectories
 from seqgan.learning.players import Players
-from seqgan.models.generators.base import Generator
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,14 @@ class Valued:
         action_values: of the prefix that includes the token, by the rewards alone; NaN is unknown.
             Columns after a row's end keep the finished value.
         to_go: what the token is credited with: its part of the rewards and of the KL penalty,
-            without what was earned before it. Baseline and scale come after that.
+            without what was earned before it; from a critic, its advantage. Baseline and scale
+            come after that.
+        trusted: False while a way of credit still learns and the generator is not to move.
     """
 
     action_values: Float[Tensor, "batch time"]
     to_go: Float[Tensor, "batch time"]
+    trusted: bool = True
 
 
 @runtime_checkable
@@ -62,7 +64,7 @@ class Credit(Protocol):
         """
         ...
 
-    def learn(self, generator: Generator) -> Metrics:
+    def learn(self, players: Players, rng: torch.Generator) -> Metrics:
         """Learns from the batch that was valued last, once the generator has been updated."""
         ...
 

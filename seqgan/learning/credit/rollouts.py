@@ -84,12 +84,12 @@ class RolloutCredit:
             values = normalize_then_sum(parts, rewards.weights, mask, groups)
         return rescale(values, mask, settings.rescale, groups)
 
-    def learn(self, generator: Generator) -> Metrics:
+    def learn(self, players: Players, rng: torch.Generator) -> Metrics:
         """Moves the rollout policy: theta' <- decay theta' + (1 - decay) theta."""
         if self.policy is not None:
             with torch.no_grad():
                 for slow, fast in zip(
-                    self.policy.parameters(), generator.parameters(), strict=True
+                    self.policy.parameters(), players.generator.parameters(), strict=True
                 ):
                     slow.lerp_(fast, 1 - self.settings.rollout_decay)
         return {}

@@ -29,12 +29,14 @@ from seqgan.functional.scaling import ScaleKind, scaled
 from seqgan.learning.anchor import Anchor
 from seqgan.learning.collection import gathered
 from seqgan.learning.credit.base import Batch, Credit
+from seqgan.learning.credit.critic import CriticCredit
 from seqgan.learning.credit.rollouts import RolloutCredit
 from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
 from seqgan.learning.self_critical import SelfCritical
 from seqgan.learning.updates import set_learning_rate
+from seqgan.models.critics import CriticConfig
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, WholeShare, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock
@@ -82,6 +84,7 @@ class PolicyGradientConfig:
     epochs: Size = 1  # passes over each batch
     minibatch_size: Count = 0  # sequences per optimiser step, in each process; 0 takes the batch
     stop_kl: Weight = 0.0  # nats per token from the batch's policy that end its update; 0: never
+    critic: CriticConfig = field(default_factory=CriticConfig)
     update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
     def __post_init__(self) -> None:
@@ -103,7 +106,11 @@ class PolicyGradientConfig:
         other_unit = next(
             (
                 f"rule.{name} {value}"
-                for name, value in (("rescale", self.rescale), ("aggregation", self.aggregation))
+                for name, value in (
+                    ("rescale", self.rescale),
+                    ("aggregation", self.aggregation),
+                    ("critic.kind", self.critic.kind),
+                )
                 if value not in ("none", "sum_then_normalize")
             ),
             "",
@@ -192,7 +199,12 @@ class PolicyGradient:
         )
         self.loss = make_policy_loss(settings.loss, settings.clip_low, settings.clip_high)
         self.anchor = Anchor(settings)
-        self.credit: Credit = RolloutCredit(settings, self.generator)
+        rollouts = RolloutCredit(settings, self.generator)
+        self.credit: Credit = (
+            rollouts
+            if settings.critic.kind == "none"
+            else CriticCredit(settings.critic, rollouts, players)
+        )
         self._shown: dict[str, Tensor] = {}  # of the last step, for histograms
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
@@ -217,8 +229,6 @@ class PolicyGradient:
             batch = Batch(trajectories, everyones, ratios, 0.0 if in_loss else weight)
             valued = self.credit.value(players, batch, rng)
         with clock.lap("update_generator"):
-            anchored = settings.update.mle_weight != 0
-            real = players.real("train", players.batch_size, rng) if anchored else None
             centred = valued.to_go - self.baseline(valued.to_go, everyones)
             self._shown = {
                 "action_value": valued.action_values,
@@ -227,8 +237,11 @@ class PolicyGradient:
             }
             groups = group_ids(everyones)
             advantages = scaled(centred, valued.to_go, everyones.mask, groups, settings.scale)
-            metrics = dict(
-                update_generator(
+            metrics: dict[str, float | int] = {}
+            if valued.trusted:
+                anchored = settings.update.mle_weight != 0
+                real = players.real("train", players.batch_size, rng) if anchored else None
+                metrics |= update_generator(
                     self.generator,
                     self.optimizer,
                     self.loss,
@@ -243,14 +256,14 @@ class PolicyGradient:
                     ),
                     stop_kl=settings.stop_kl,
                 )
-            )
-            metrics |= self.credit.learn(self.generator)
+            metrics |= self.credit.learn(players, rng)
         kl = float(to_go(ratios, everyones.mask)[:, 0].mean())
         known = where_known(centred, valued.action_values)
         metrics |= batch_metrics(players, everyones, known, rng)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
         metrics |= {"kl/reference": kl, "kl/weight": weight}
-        self.anchor.updated(self.generator, kl)
+        if valued.trusted:
+            self.anchor.updated(self.generator, kl)
         players.count_tokens(trajectories)
         return metrics | clock.seconds
 
