@@ -41,7 +41,7 @@ class CriticLearner:
         return self.batches < self.settings.warmup
 
     def states(self, players: Players, sequences: Sequences) -> Float[Tensor, "batch time hidden"]:
-        """What the critic reads of the generator, as the generator is now."""
+        """Reads the generator before each token, as it is now."""
         return self.critic.states(players.generator, sequences)
 
     @torch.no_grad()

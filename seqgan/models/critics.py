@@ -59,7 +59,7 @@ class HasStates(Protocol):
 
 @torch.no_grad()
 def surprises(generator: Generator, sequences: Sequences) -> Float[Tensor, "batch time surprise"]:
-    """How likely the generator found the tokens before each token, and how sure it is of this one.
+    """Tells how likely the generator found the tokens so far, and how sure it is of the next one.
 
     With l a token's log-probability and H the entropy of the policy there, l + H has mean 0. Of l
     and of l + H: the mean and the minimum over the tokens before token t, 0 where there are none.
@@ -112,7 +112,7 @@ class Critic(nn.Module, ABC):
     def states(
         self, generator: Generator, sequences: Sequences
     ) -> Float[Tensor, "batch time hidden"]:
-        """What the critic reads of the generator before each token, without a gradient."""
+        """Reads the generator before each token, without a gradient."""
 
     @abstractmethod
     def network(

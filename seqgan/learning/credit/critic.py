@@ -26,7 +26,7 @@ from seqgan.models.critics import CriticConfig
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the critic learns from one batch, of this process' own texts."""
+    """The part of one batch that the critic learns from: this process' own texts."""
 
     sequences: Sequences
     states: Float[Tensor, "batch time hidden"]
