@@ -11,9 +11,11 @@ trained for as many rounds more.
     python experiments/adversary_as_decoder.py --runs runs/a runs/b --no-boosting
     python experiments/adversary_as_decoder.py --runs runs/a --reward ./my_reward.py:mentions_dog
 
-Of a run with a game, the trained generator is resampled. With `--reward` the tilt is that reward,
-without any training, and it is the quality. `tokens` are drawn for each text, of four proposals;
-the share of effective proposals says how many count. Numbers, time and machine:
+Of a run with a game, the trained generator is resampled, by the discriminator that the game has
+left, and the start by the one that met it alone, where the run has kept it. With `--points`
+published curves stand beside the resampled points, at equal quality. With `--reward` the tilt is
+that reward, without any training, and it is the quality. `tokens` are drawn for each text, of four
+proposals; the share of effective proposals says how many count. Numbers, time and machine:
 experiments/README.md.
 """
 
@@ -25,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from torch import nn
@@ -37,12 +40,13 @@ from seqgan.decoding.tilted import Tilted
 from seqgan.decoding.twists import ActionTwist, PrefixTwist, RolloutTwist
 from seqgan.evaluation.measure import measure
 from seqgan.evaluation.planes.points import Knob, Panel, Point, panels, point_of
+from seqgan.evaluation.planes.published import PublishedCurve, read_points
 from seqgan.evaluation.planes.verdict import compare
 from seqgan.learning.players import Players
 from seqgan.learning.updates import train_discriminator
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling, sequence_log_probs
-from seqgan.report.frontier_chart import frontier_figure, generator_series
+from seqgan.report.frontier_chart import frontier_figure, generator_series, published_series
 from seqgan.rewards.adapters.finding import find_rewards
 from seqgan.rewards.base import RewardModel
 from seqgan.rewards.discriminator import DiscriminatorReward
@@ -55,6 +59,7 @@ from seqgan.training.presets import captions_preset
 from seqgan.training.runs import EVERYTHING, checkpoint_state, open_run, usable
 from seqgan.training.settings import TrainConfig
 from seqgan.training.start import make_players, make_trainer
+from seqgan.training.tilting import before_game, own_discriminator
 
 COLUMNS = ["run", "model", "knob", "quality", "nll_heldout", "change", "change_error", "kl"]
 COLUMNS += ["share", "log_z", "log_z_error", "tokens", "duplicates"]
@@ -78,6 +83,7 @@ class Settings:
         default_factory=lambda: TwistTraining(hidden_size=128, epochs=20, learning_rate=3e-3)
     )  # of sequential Monte Carlo, learnt from texts of the start
     rollouts: int = 0  # completions that value a prefix there in place of it; 0: none
+    points: Path | None = None  # published curves, as `seqgan frontier --points` reads them
     results: Path = Path("results/adversary_as_decoder.csv")  # to write; a picture beside it
 
 
@@ -85,15 +91,20 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def subjects(settings: Settings) -> Iterator[tuple[str, TrainConfig, Players]]:
-    """The runs, or the demo without its game."""
+def subjects(
+    settings: Settings,
+) -> Iterator[tuple[str, TrainConfig, Players, DiscriminatorLogit | None]]:
+    """The runs, or the demo without its game; of games the judge that met the start alone."""
     for path in settings.runs:
         folder, config = open_run(path)
         config = usable(folder, config, EVERYTHING)
         task = config.task.build(config.generator)
         players = make_players(config, task, seeded(0))
-        players.load_state_dict(checkpoint_state(folder)[1]["players"])
-        yield path.name, config, players
+        _, state = checkpoint_state(folder)
+        players.load_state_dict(state["players"])
+        alone = before_game(state)
+        judge = None if alone is state else own_discriminator(folder, config, alone)
+        yield path.name, config, players, judge
     for seed in () if settings.runs else settings.seeds:
         changes = {
             "generator.hidden_size": settings.hidden_size,
@@ -106,7 +117,7 @@ def subjects(settings: Settings) -> Iterator[tuple[str, TrainConfig, Players]]:
         trainer = make_trainer(config, task, MemoryTracker(), Progress())
         for phase in ("maximum_likelihood", "adversary"):
             trainer.run(trainer.phase(phase))
-        yield f"demo, seed {seed}", config, trainer.players
+        yield f"demo, seed {seed}", config, trainer.players, None
 
 
 class Table:
@@ -200,7 +211,19 @@ def boosted(
     return second
 
 
-def measured(settings: Settings, name: str, config: TrainConfig, players: Players) -> Table:
+def at_quality(curve: PublishedCurve, panel: Panel, quality: float) -> float:
+    """The diversity of a published curve at a quality; NaN where it has no points around it."""
+    found = np.array(sorted(curve.on(panel)) or [(np.nan, np.nan)])
+    return float(np.interp(quality, found[:, 0], found[:, 1], np.nan, np.nan))
+
+
+def measured(
+    settings: Settings,
+    name: str,
+    config: TrainConfig,
+    players: Players,
+    alone: DiscriminatorLogit | None,
+) -> Table:
     """All rows of a run."""
     table, generator, points = Table(settings, name, players), players.generator, []
     played = players.position.iteration > 0
@@ -215,6 +238,9 @@ def measured(settings: Settings, name: str, config: TrainConfig, players: Player
     control = table.plain("start", players.reference)
     game = table.plain("game", generator) if played else []
     table.tilted(f"{who}, best of 4", generator, reward, 1.0, BestOf)
+    if played and alone is not None and not settings.reward:
+        for beta in settings.betas:
+            table.tilted("start, resampled", players.reference, alone, beta)
     for beta in settings.betas:
         points.append(table.tilted(f"{who}, resampled", generator, reward, beta))
     for beta in settings.betas if settings.smc else ():
@@ -236,8 +262,16 @@ def measured(settings: Settings, name: str, config: TrainConfig, players: Player
         print(compare(points, control, table.panel, f"{name}: {who}, resampled,").sentence)
         if played:
             print(compare(game, control, table.panel, f"{name}: game").sentence)
+        published = read_points(settings.points, [table.panel]) if settings.points else []
+        for point in points:
+            axes = table.panel.quality, table.panel.diversity
+            quality, diversity = (point.rates[axis.name].value for axis in axes)
+            for curve in published:
+                there = at_quality(curve, table.panel, quality)
+                print(f"beta {point.knob.value:g}: {diversity:.4f}; {curve.model} {there:.4f}")
         series = generator_series("start over temperatures", "control", control, table.panel)
         series += generator_series(f"{who} resampled, over beta", "run", points, table.panel)
+        series += published_series(published, table.panel)
         picture = settings.results.with_name(f"{settings.results.stem}-{name}.png")
         frontier_figure([(table.panel, series, name)]).savefig(picture, dpi=120)
     return table
@@ -247,8 +281,8 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(1)
     settings.results.parent.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    for name, config, players in subjects(settings):
-        rows += measured(settings, name, config, players).rows
+    for subject in subjects(settings):
+        rows += measured(settings, *subject).rows
         with settings.results.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

@@ -98,7 +98,8 @@ def sampler_settings(
     for flag, is_given in plain.items():
         if is_given:
             raise InputError(
-                f"{flag} is given with {first}, which draws from the generator as it is"
+                f"{flag} is given with {first}, which draws from the generator at temperature 1;"
+                " --beta goes after the reward"
             )
     for flag, why in REFUSED.get(kind, {}).items():
         if flag in given:

@@ -191,7 +191,8 @@ def save_discriminator(discriminator: Discriminator, folder: Path) -> Saved:
     if not isinstance(discriminator, PretrainedDiscriminator):
         raise ConfigurationError(
             f"the discriminator is a {type(discriminator).__name__}, but only one of kind"
-            " pretrained, with a tokenizer of its own, can be exported"
+            " pretrained, with a tokenizer of its own, can be exported (seqgan train"
+            " --discriminator.kind pretrained); seqgan sample --sampler resample draws by any"
         )
     classifier, tokenizer = discriminator.to_sequence_classifier()
     classifier.save_pretrained(folder)

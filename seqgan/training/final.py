@@ -61,7 +61,7 @@ def _evaluated(trainer: "Trainer") -> Result:
     about = about_rewards(rewards, played)
     saved = trainer.save()
     trainer.observer("best").finish()
-    evaluation.samples.show("after the game")
+    evaluation.samples.show("after the game", "" if played else "after maximum likelihood")
     real = has_texts(task)
     others = [t for t in dict.fromkeys(settings.temperatures) if t != 1.0 and real]
     trainer.progress.phase("final evaluation", (1 + about.played) * (1 + len(others)))

@@ -122,8 +122,13 @@ class Samples(Observer):
             self.phases.append(phase.name)
         return {}
 
-    def show(self, title: str) -> None:
-        """Prints samples of held-out prompts, always of the same draws, and logs them."""
+    def show(self, title: str, heading: str = "") -> None:
+        """Prints samples of held-out prompts, always of the same draws, and logs them.
+
+        Args:
+            title: the moment's name in the log.
+            heading: its name as it is printed, where that is another.
+        """
         if self.num_shown == 0:
             return
         players = self.players
@@ -131,7 +136,7 @@ class Samples(Observer):
         prompts = heldout_prompts(players.task, self.num_shown, players.device, "dev")
         texts = players.sample(self.num_shown, prompts, rng)
         self.log(title, texts)
-        players.tell(f"Samples {title}:")
+        players.tell(f"Samples {heading or title}:")
         for prompt, text in zip(texts.prompt_texts, texts.texts, strict=True):
             players.tell(
                 f"  {as_line(prompt)} => {as_line(text)}" if prompt else f"  {as_line(text)}"

@@ -479,7 +479,7 @@ def test_a_run_in_memory_is_tilted_by_what_it_trained_with(played: Path, rewarde
         (
             "sample",
             ["--tilt", LONG, "--temperature", "0.5"],
-            "--temperature is given with --tilt, which draws from the generator as it is",
+            "--temperature is given with --tilt, which draws from the generator at temperature 1",
         ),
         ("evaluate", ["--of", "4", "--temperature", "2"], "--temperature is given with --of"),
         (
