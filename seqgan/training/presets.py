@@ -121,6 +121,8 @@ def prompts_preset() -> TrainConfig:
         # has, the loss stands still for some epochs.
         generator=TransformerGeneratorConfig(dropout=0.2),
         pretrain=PretrainConfig(epochs=60, patience=3, learning_rate=1e-3),
+        # Each prompt has a log Z of its own, of which four draws tell too little.
+        evaluation=EvaluationConfig(resampled=16),
     )
 
 
@@ -144,6 +146,7 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
         "evaluation.num_samples": 64,
         "evaluation.num_final": 64,
         "evaluation.num_heldout": 64,
+        "evaluation.resampled": 8,
         "evaluation.temperatures": (1.0, 0.7),
     },
 }

@@ -28,6 +28,7 @@ from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.training.estimate import RESAMPLED, estimate
 from seqgan.training.final import NO_GAME, final_evaluation
 from seqgan.training.phases.adversary import has_settled
+from seqgan.training.presets import captions_preset, prompts_preset
 from seqgan.training.resampling import (
     ALL_ALIKE,
     NAME,
@@ -39,6 +40,7 @@ from seqgan.training.resampling import (
 )
 from seqgan.training.result import Result
 from seqgan.training.settings import EvaluationConfig, TrainConfig
+from seqgan.training.tilting import OF, OF_PROMPT
 from seqgan.training.trainer import Trainer
 from seqgan.training.warmed import against_start
 
@@ -150,6 +152,11 @@ def test_only_adversary_plays_no_iterations(flag: str, capsys: pytest.CaptureFix
     assert run("train", "captions", "--only-adversary", flag, "5") == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{flag} is 5, but --only-adversary plays no game; leave one of them out" in said
+
+
+def test_each_prompt_has_as_many_draws_as_when_it_is_sampled() -> None:
+    assert prompts_preset().evaluation.resampled == OF_PROMPT
+    assert captions_preset().evaluation.resampled == OF
 
 
 def test_a_single_draw_has_no_choice() -> None:
