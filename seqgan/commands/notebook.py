@@ -141,7 +141,7 @@ def train(
             everything.close(code)
     return Run(
         config,
-        trainer.players.generator.eval(),
+        trainer.players.evaluated.eval(),
         real.vocabulary,
         real.max_length,
         MetricTable(memory.logged),

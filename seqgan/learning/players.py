@@ -12,6 +12,7 @@ from torch import nn
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.evaluation.game.adversary import heldout_information
+from seqgan.learning.averaging import WeightAverage
 from seqgan.learning.collection import collect, groups_of_batch, make_task_env
 from seqgan.learning.pace import Pace
 from seqgan.learning.replay import Replay
@@ -57,6 +58,7 @@ class Players:
         runtime: how several processes train together.
         replay: generated texts of earlier rounds, for a reward that learns; None keeps none.
         group_size: episodes of a batch that go on from one prompt, side by side.
+        average: of the generator's weights in the game; None keeps none.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Players:
         runtime: Runtime = ALONE,
         replay: Replay | None = None,
         group_size: int = 1,
+        average: WeightAverage | None = None,
     ) -> None:
         self.task, self.generator, self.reference = task, generator, reference
         self.batch_size, self.seed, self.device, self.runtime = batch_size, seed, device, runtime
         self.replay = Replay(0.0, 1) if replay is None else replay
         self.group_size = group_size if task.max_prompt_length else 1
+        self.average = WeightAverage() if average is None else average
         self.position = Position()
         self._tell: Callable[[str], object] = lambda message: None
         self._watch: Watch = nullcontext
@@ -91,6 +95,11 @@ class Players:
         # and they are joined over the processes before training begins.
         self.learning: list[nn.Module] = [generator]
         self.pace = Pace(self)
+
+    @property
+    def evaluated(self) -> Generator:
+        """The generator that is measured, shown and kept: of averaged weights, if there are any."""
+        return self.generator if self.average.generator is None else self.average.generator
 
     def listen(self, tell: Callable[[str], object], watch: Watch) -> None:
         """Sends messages for whoever watches the run to `tell`.
@@ -144,10 +153,20 @@ class Players:
         """A generated continuation of each row's prompt."""
         return self.sample(len(prompts), prompts, rng)
 
-    def sample(self, n: int, prompts: Sequences | None, rng: torch.Generator) -> Sequences:
-        """n generated sequences, each of which continues its row of `prompts`, if there are any."""
-        task = self.task
-        return sample(self.generator, task.vocabulary, n, task.max_length, rng, None, prompts)
+    def sample(
+        self,
+        n: int,
+        prompts: Sequences | None,
+        rng: torch.Generator,
+        generator: Generator | None = None,
+    ) -> Sequences:
+        """n generated sequences, each of which continues its row of `prompts`, if there are any.
+
+        Args:
+            generator: None is the one that learns.
+        """
+        policy, task = self.generator if generator is None else generator, self.task
+        return sample(policy, task.vocabulary, n, task.max_length, rng, None, prompts)
 
     def unseen(self, n: int, rng: torch.Generator) -> Sequences:
         """n generated sequences that no reward was trained on, nor on their prompts."""
@@ -172,7 +191,7 @@ class Players:
     def nll_dev(self) -> float:
         """Mean negative log-likelihood of the dev split under the generator, nats per token."""
         dev = self.real("dev", self.task.size("dev"), torch.Generator().manual_seed(0))
-        log_probs = sequence_log_probs(self.generator, dev)
+        log_probs = sequence_log_probs(self.evaluated, dev)
         return float(-log_probs.double().sum()) / float(dev.mask.sum())
 
     def begin_step(self) -> None:
@@ -204,8 +223,11 @@ class Players:
         return reports
 
     def state_dict(self) -> dict[str, Any]:
+        # "generator" is what others read: the one that is evaluated.
+        learner = {"updates": self.average.updates, "learner": self.generator.state_dict()}
         return {
-            "generator": self.generator.state_dict(),
+            **({} if self.average.generator is None else {"average": learner}),
+            "generator": self.evaluated.state_dict(),
             "reference": self.reference.state_dict(),
             "rewards": self.rewards.state_dict(),
             "replay": self.replay.state_dict() if self.replay.share > 0 else {},
@@ -213,7 +235,11 @@ class Players:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.average.forget()
         self.generator.load_state_dict(state["generator"])
+        if average := state.get("average"):
+            self.generator.load_state_dict(average["learner"])
+            self.average.load(self.generator, state["generator"], average["updates"])
         self.reference.load_state_dict(state["reference"])
         self.rewards.load_state_dict(state["rewards"])
         self.replay.load_state_dict(state["replay"], self.task.vocabulary, self.device)

@@ -56,7 +56,7 @@ def final_evaluation(trainer: "Trainer") -> Result:
 def _evaluated(trainer: "Trainer") -> Result:
     players, evaluation = trainer.players, trainer.observer("evaluation")
     settings, task, rewards = evaluation.settings, players.task, players.rewards
-    before, after = players.reference, players.generator
+    before, after = players.reference, players.evaluated
     played = any(phase.evaluated and phase.count for phase in trainer.phases)
     about = about_rewards(rewards, played)
     saved = trainer.save()

@@ -134,7 +134,7 @@ class Samples(Observer):
         players = self.players
         rng = torch.Generator().manual_seed(players.seed)
         prompts = heldout_prompts(players.task, self.num_shown, players.device, "dev")
-        texts = players.sample(self.num_shown, prompts, rng)
+        texts = players.sample(self.num_shown, prompts, rng, players.evaluated)
         self.log(title, texts)
         players.tell(f"Samples {heading or title}:")
         for prompt, text in zip(texts.prompt_texts, texts.texts, strict=True):
@@ -149,7 +149,7 @@ class Samples(Observer):
             return
         shown = sample_rows(
             sequences.select(rows),
-            self.players.generator,
+            self.players.evaluated,
             self.players.rewards,
             self.num_rollouts,
             self.players.rng_of_evaluation(),
@@ -214,7 +214,7 @@ class Evaluation(Observer):
     def evaluate(self, phase: Phase) -> Metrics:
         """A measurement of the generator and, on as many sequences, of the discriminator."""
         started = time.perf_counter()
-        measured = self.measure(self.players.generator, self.settings.num_samples)
+        measured = self.measure(self.players.evaluated, self.settings.num_samples)
         self.shown = (f"eval/{measured.quality.name}",)
         metrics: dict[str, float | int] = dict(measured.metrics)
         metrics |= self.players.heldout_information(measured.samples)

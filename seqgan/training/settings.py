@@ -107,6 +107,7 @@ class AdversarialConfig:
     g_steps: Size = 1  # generator updates per iteration
     batch_size: Size = 64  # sequences per generator update
     group_size: Size = 1  # of them, completions of each prompt, which are compared with each other
+    ema_decay: Share = 0.0  # of averaged weights, which are measured and sampled; 0: the last ones
     reward_shape: RewardShape = "logit"  # function of D that is the reward
     reward_clip: Positive = 5.0  # logit and logarithms of D are clipped to +- this
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from seqgan.evaluation.measure import as_measure
+from seqgan.learning.averaging import WeightAverage
 from seqgan.learning.players import Players
 from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
@@ -87,6 +88,7 @@ def make_players(
         runtime,
         Replay(training.replay, training.replay_size),
         config.adversarial.group_size,
+        WeightAverage(config.adversarial.ema_decay),
     )
     learning = players.rewards.learning
     if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):

@@ -357,7 +357,7 @@ STATEFUL = TrainConfig(
         warmup=2,
         adam=AdamConfig(beta1=0.5, weight_decay=0.1),
     ),
-    adversarial=AdversarialConfig(iterations=5, batch_size=4),
+    adversarial=AdversarialConfig(iterations=5, batch_size=4, ema_decay=0.5),
     evaluation=EvaluationConfig(
         every=2, num_samples=20, num_final=20, num_heldout=10, num_shown=1, temperatures=(1.0, 0.8)
     ),

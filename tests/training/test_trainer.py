@@ -284,6 +284,7 @@ def test_every_setting_of_training_is_turned() -> None:
     assert {name for name, _, _ in TURNED} == names - {
         *("rule.kind", "rule.update", "rule.adam", "discriminator_training.adam"),
         "adversarial.group_size",  # matters where there are prompts: see test_groups.py
+        "adversarial.ema_decay",  # changes what is kept, and no training: see test_averaging.py
     }
 
 

@@ -66,6 +66,7 @@ class Game:
             players.begin_step()
             with atomic(rng):
                 step = self.rule.step(players, rng)
+            players.average.follow(players.generator)
             # The library's names win over those that a reward reports.
             metrics = _followed(metrics, {**players.reward_reports(), **step})
             self.generator_steps += 1

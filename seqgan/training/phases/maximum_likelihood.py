@@ -84,6 +84,7 @@ class MaximumLikelihood:
         Raises:
             DivergedError: a loss, a gradient or the dev NLL is not finite.
         """
+        players.average.forget()
         if self.epochs >= self.settings.epochs or self.stopped:
             players.generator.load_state_dict(players.reference.state_dict())
             self.finished = True
