@@ -96,6 +96,7 @@ def _parsed(
 
 def _all_settings(config: "TrainConfig", what: str) -> str:
     """Every setting with its comment and its value, as tyro lists them."""
+    from seqgan.training.named_rules import NAMED_RULES
     from seqgan.training.slots import SLOTS
 
     told = io.StringIO()
@@ -103,7 +104,8 @@ def _all_settings(config: "TrainConfig", what: str) -> str:
         _parsed(config, ["--help"], what, "Every setting; `--help` has the commonest.")
     text = told.getvalue()
     for slot, kinds in SLOTS.items():  # tyro knows the settings of one class, and its kinds alone
-        text = re.sub(rf"(?<=--{slot}\.kind )\{{.*?\}}", f"{{{','.join(kinds)}}}", text)
+        known = ",".join([*kinds, *(NAMED_RULES if slot == "rule" else ())])
+        text = re.sub(rf"(?<=--{slot}\.kind )\{{.*?\}}", f"{{{known}}}", text)
     return text.rstrip()
 
 
@@ -163,15 +165,19 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig",
     """The configuration with the classes that flags choose for its slots, and the other flags.
 
     `--task.kind KIND` and `--task KIND` are the same. Of the kinds that come with the package, the
-    flag stays: one class may stand for several kinds.
+    flag stays: one class may stand for several kinds. The name of a rule stands for its settings.
     """
     from dataclasses import replace
 
+    from seqgan.training.named_rules import named_rule
     from seqgan.training.slots import SLOTS, settings_class
 
     for slot, kinds in SLOTS.items():
         kind, flags = _take_last(flags, f"--{slot}", f"--{slot}.kind")
         if kind is None:
+            continue
+        if slot == "rule" and named_rule(kind):
+            config = _with_named_rule(config, kind, flags)
             continue
         chosen = settings_class(slot, kind)
         if type(getattr(config, slot)) is not chosen:
@@ -179,6 +185,17 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig",
         if kind in kinds:
             flags = [*flags, f"--{slot}.kind", kind]
     return config, flags
+
+
+def _with_named_rule(config: "TrainConfig", rule: str, flags: list[str]) -> "TrainConfig":
+    """The configuration with a named rule, whose groups have to fit the batch that flags choose."""
+    sizes = {}
+    for name in ("batch_size", "group_size"):
+        dotted = f"adversarial.{name}"
+        value, _ = _take_last(flags, f"--{dotted}", f"--{dotted.replace('_', '-')}")
+        if value is not None and value.isdecimal():
+            sizes[dotted] = int(value)
+    return config.with_(rule=rule, **sizes)
 
 
 def chosen_kind(flags: list[str], slot: str) -> str:

@@ -141,6 +141,10 @@ def _kinds() -> Iterator[tuple[str, str]]:
         yield f"--{slot}.kind", ""
         for kind, text in kinds.items():
             yield f"  {kind}", text
+    from seqgan.training.named_rules import NAMED_RULES
+
+    papers = "rules of papers, each a policy gradient (docs/rules.md); flags win over them"
+    yield "  named", f"{', '.join(NAMED_RULES)}: {papers}"
 
 
 def _rewards() -> list[str]:

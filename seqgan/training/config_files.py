@@ -14,6 +14,7 @@ from seqgan.system.files import write_text
 from seqgan.system.plugins import call, nearest, parse_spec
 from seqgan.system.reading import clipped, read_yaml, shown
 from seqgan.training.moved import present_settings
+from seqgan.training.named_rules import with_named_rule
 from seqgan.training.settings import TrainConfig
 from seqgan.training.slots import SLOTS, kind_of, settings_class
 from seqgan.training.trust import (
@@ -114,7 +115,7 @@ def read_settings(path: Path) -> dict[Any, Any]:
         raise ConfigurationError(str(error)) from error
     if not isinstance(plain, dict):
         raise ConfigurationError(f"{path} holds {shown(plain)}, but must hold a YAML mapping")
-    return present_settings(plain)
+    return with_named_rule(present_settings(plain))
 
 
 def settings_of(plain: dict[Any, Any], where: Path | str) -> TrainConfig:

@@ -38,11 +38,13 @@ from seqgan.system.checks import (
     expand_home,
 )
 from seqgan.system.errors import ConfigurationError
-from seqgan.system.plugins import nearest
+from seqgan.system.plugins import call, nearest, parse_spec
 from seqgan.tasks.base import TaskConfig
 from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_setting
+from seqgan.training.named_rules import named_rule, named_settings
+from seqgan.training.slots import settings_class
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
@@ -230,12 +232,27 @@ class TrainConfig:
 
         `config.with_(seed=2, **{"pretrain.epochs": 3, "rule.kl_weight": 0.1})`
 
-        A slot takes other settings as a whole: `config.with_(task=TextConfig("captions.txt"))`.
+        A slot takes other settings as a whole: `config.with_(task=TextConfig("captions.txt"))`. A
+        rule may be a name, too: `config.with_(rule="grpo", **{"rule.epochs": 2})`.
 
         Raises:
             ConfigurationError: there is no such setting, or its value breaks a rule.
         """
-        return _with(self, dict(present_setting(*one) for one in changes.items()), "", self)
+        changes, config = dict(present_setting(*one) for one in changes.items()), self
+        if isinstance(kind := changes.get("rule"), str):
+            named = named_rule(kind)
+            changes = {**(named_settings(named) if named else {}), **changes}
+            config = replace(self, rule=self._rule_of("policy_gradient" if named else kind))
+            del changes["rule"]
+        return _with(config, changes, "", config)
+
+    def _rule_of(self, kind: str) -> RuleConfig:
+        """The rule's settings where they are of that kind, else the kind's defaults."""
+        chosen = settings_class("rule", kind)
+        if type(self.rule) is chosen:
+            return self.rule
+        made: RuleConfig = call(chosen, {}, parse_spec(kind, "rule"))
+        return made
 
 
 def _with(settings: Any, changes: Mapping[str, Any], where: str, root: TrainConfig) -> Any:

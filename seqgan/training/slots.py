@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import Spec, check_takes, load, parse_spec, spec_of, told, wrong
 from seqgan.system.plugins import built as built_by
+from seqgan.training.named_rules import NAMED_RULES
 
 _RECURRENT = "seqgan.models.generators.recurrent:RecurrentGeneratorConfig"
 
@@ -62,7 +63,7 @@ def settings_class(slot: str, kind: str) -> type:
         raise wrong(
             spec, f"it takes no arguments: its fields are settings of their own ({slot}.NAME)"
         )
-    found = load(spec, SLOTS[slot])
+    found = load(spec, SLOTS[slot], others=NAMED_RULES if slot == "rule" else ())
     if not isinstance(found, type):
         raise wrong(spec, f"{found!r} is no dataclass, as a slot must hold")
     if not (is_dataclass(found) and callable(getattr(found, "build", None))):
