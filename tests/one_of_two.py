@@ -9,6 +9,7 @@ import copy
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +17,12 @@ from toys import ENDING, MAX_LENGTH, as_trajectories, every_sequence, seeded
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.functional.baselines import leave_one_out
-from seqgan.functional.policy_losses import reinforce
-from seqgan.functional.scaling import standardize
-from seqgan.learning.collection import gathered
-from seqgan.learning.policy_updates import GeneratorUpdate, update_generator
+from seqgan.functional.baselines import group_mean, leave_one_out
+from seqgan.functional.groups import group_ids
+from seqgan.functional.policy_losses import ppo, reinforce
+from seqgan.functional.scaling import by_group, standardize
+from seqgan.learning.collection import gathered, groups_of_batch
+from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, update_generator
 from seqgan.learning.updates import pretrain_epoch, train_discriminator
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.cnn import CNNDiscriminator, CNNDiscriminatorConfig
@@ -104,6 +106,36 @@ def played(
     return train
 
 
+def played_in_groups(
+    sequences: Sequences, steps: list[torch.Tensor]
+) -> Callable[[torch.nn.Module, Runtime], Metrics]:
+    """GRPO by groups of four: two epochs of two minibatches, the KL in the loss."""
+
+    def train(generator: Generator, runtime: Runtime) -> Metrics:
+        optimizer = torch.optim.SGD(generator.parameters(), 0.1)
+        runtime.prepare(generator)
+        rewards = sequences.tokens.sum(dim=1).float() + sequences.lengths
+        groups = groups_of_batch(len(sequences), 4, runtime.rank)
+        given = replace(as_trajectories(generator, sequences, rewards), groups=groups)
+        everyones = gathered(given, runtime)
+        values = everyones.returns[:, None].expand(-1, MAX_LENGTH)
+        centred = values - group_mean(values, everyones)
+        advantages = by_group(centred, values, everyones.mask, group_ids(everyones))
+        return update_generator(
+            generator,
+            optimizer,
+            ppo,
+            given,
+            runtime.own(advantages),
+            GeneratorUpdate(0.5, reduction="sequences"),
+            runtime,
+            kl=KLTerm(torch.where(given.mask, -1.5, 0.0), 0.1),
+            steps=2 * steps,
+        )
+
+    return train
+
+
 def judged(real: Sequences, generated: Sequences) -> Callable[[torch.nn.Module, Runtime], Metrics]:
     def train(discriminator: Discriminator, runtime: Runtime) -> Metrics:
         optimizer = torch.optim.SGD(discriminator.parameters(), 0.1)
@@ -150,6 +182,13 @@ def main() -> None:
                 played(WHOLE, WHOLE, settings),
                 played(MINE, OTHER, settings),
             )
+        first, second = torch.arange(12).split(6)
+        compare(
+            f"groups {kind}",
+            generator,
+            played_in_groups(WHOLE, [torch.cat([rows, rows + 12]) for rows in (first, second)]),
+            played_in_groups(MINE, [first, second]),
+        )
     fakes = every_sequence(ENDING).select(torch.arange(24) * 5)
     for kind, discriminator in discriminators.items():
         own = fakes.select(SHARED.own(torch.arange(24)))
