@@ -72,7 +72,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "causal": "judges every beginning of a text, so needs no rollouts",
         "pretrained": "a head on an encoder or a language model",
     },
-    "rule": {"policy_gradient": "REINFORCE with rollouts"},
+    "rule": {
+        "policy_gradient": "SeqGAN's: REINFORCE with rollouts; its parts combine freely",
+        "cooperative": "CoT: a mediator learns real and own texts, the generator follows it",
+    },
 }
 EXAMPLES = """\
   seqgan train captions.txt --output runs/captions

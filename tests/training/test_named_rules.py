@@ -23,7 +23,10 @@ from seqgan.training.slots import kind_of
 
 NAMES = pytest.mark.parametrize("name", NAMED_RULES)
 # What a run decides and no paper.
-OF_RUNS = {"kind", "learning_rate", "rollout_chunk", "baseline_decay", "kl_estimator"}
+OF_RUNS = {
+    *("kind", "learning_rate", "schedule", "warmup", "adam"),
+    *("rollout_chunk", "baseline_decay", "kl_estimator"),
+}
 
 
 def value_of(config: Any, dotted: str) -> Any:
