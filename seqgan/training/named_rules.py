@@ -138,19 +138,6 @@ NAMED_RULES: Mapping[str, NamedRule] = {
             "rule.minibatch_size": _STALE,
         },
     ),
-    "ppo": NamedRule(
-        "Schulman et al., 2017 (arXiv:1707.06347); Ouyang et al., 2022 (arXiv:2203.02155)",
-        "A = GAE(0.95) of a critic, rewards less 0.05 KL, whitened; loss -min(r A,"
-        " clip(r, 0.8, 1.2) A), 4 epochs",
-        {
-            "rule.critic.kind": "head",
-            "rule.critic.gae_lambda": 0.95,
-            "rule.scale": "whiten",
-            "rule.kl_weight": 0.05,  # of TRL's last PPO, as the other numbers
-            "rule.loss": "ppo",
-            "rule.epochs": 4,
-        },
-    ),
     "reinforce-plus-plus": NamedRule(
         "Hu et al., 2025 (arXiv:2501.03262)",
         "A = (G_t - mean(G)) / std(G) of all tokens, G_t = R less 0.01 KL from t on; loss"
