@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from seqgan.learning.optimization import AdamConfig
+from seqgan.learning.rules.cooperative import CooperativeConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
@@ -420,7 +421,7 @@ SHIPPED = {
         "causal": CausalDiscriminatorConfig,
         "pretrained": PretrainedDiscriminatorConfig,
     },
-    "rule": {"policy_gradient": PolicyGradientConfig},
+    "rule": {"policy_gradient": PolicyGradientConfig, "cooperative": CooperativeConfig},
 }
 
 
