@@ -40,6 +40,7 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
     },
     "rule": {
         "policy_gradient": "seqgan.learning.rules.policy_gradient:PolicyGradientConfig",
+        "preference": "seqgan.learning.rules.preference:PreferenceConfig",
         "cooperative": "seqgan.learning.rules.cooperative:CooperativeConfig",
     },
 }

@@ -11,9 +11,10 @@ from tiny_runs import TINY, make_trainer
 from toys import seeded
 
 from seqgan.data.metrics import Metrics
-from seqgan.data.sequences import Sequences
+from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.learning.players import Players
 from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
+from seqgan.learning.rules.preference import Pairs, Preference, PreferenceConfig
 from seqgan.system.errors import Interrupted
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seeded_from
@@ -24,6 +25,8 @@ RULES = {
     "cooperative": CooperativeConfig(
         mediator=MediatorConfig(kind="lstm", embedding_size=3, hidden_size=5)
     ),
+    "preference": PreferenceConfig(refresh_every=2, reference="opponent", mle_weight=0.1),
+    "preference by reward": PreferenceConfig(pairs="reward", loss="ipo"),
     "cooperative with a copy": CooperativeConfig(mediator=MediatorConfig(steps=2)),
 }
 EACH = pytest.mark.parametrize("name", RULES)
@@ -102,6 +105,29 @@ def at_start(name: str, runtime: Runtime, batch_size: int) -> tuple[Players, Any
     def own(texts: Sequences) -> Sequences:
         return texts.select(runtime.own(torch.arange(len(texts))))
 
+    def collect(rng: torch.Generator) -> Trajectories:
+        episodes = whole.collect(rng)
+        groups = torch.arange(len(episodes.mask)) // 4  # none reaches into two processes
+        rows = runtime.own(torch.arange(len(episodes.mask)))
+        return Trajectories(
+            episodes.sequences.select(rows),
+            episodes.log_probs[rows],
+            episodes.rewards[rows],
+            {name: part[rows] for name, part in (episodes.parts or {}).items()},
+            groups[rows],
+        )
+
+    players.collect = collect  # type: ignore[method-assign]
+    if isinstance(rule, Preference):
+        real_pairs = rule.real_pairs
+
+        def own_pairs(_: Players, rng: torch.Generator) -> Pairs:
+            pairs = real_pairs(whole, rng)
+            parts = [own(texts) for texts in (pairs.chosen, pairs.rejected)]
+            players.count_tokens(parts[1])
+            return Pairs(*parts, runtime.own(pairs.known))
+
+        rule.real_pairs = own_pairs  # type: ignore[method-assign]
     players.real = lambda split, n, rng: own(whole.real(split, n * runtime.world_size, rng))  # type: ignore[method-assign]
     players.draw = lambda n, rng: own(whole.draw(n * runtime.world_size, rng))  # type: ignore[method-assign]
     return players, rule
