@@ -41,6 +41,8 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
     "rule": {
         "policy_gradient": "seqgan.learning.rules.policy_gradient:PolicyGradientConfig",
         "preference": "seqgan.learning.rules.preference:PreferenceConfig",
+        "reweighting": "seqgan.learning.rules.reweighting:ReweightingConfig",
+        "cloning": "seqgan.learning.rules.reweighting:CloningConfig",
         "cooperative": "seqgan.learning.rules.cooperative:CooperativeConfig",
     },
 }

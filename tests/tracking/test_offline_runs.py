@@ -128,7 +128,7 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     ),
 }
 # Metrics of other rules than these runs have: tests/learning/test_rules.py sees them all.
-OF_RULES = {metric.applies for metric in METRICS if metric.applies.startswith("rule ")}
+OF_RULES = {metric.applies for metric in METRICS if metric.applies.startswith(("rule ", "rules "))}
 CONDITIONS |= dict.fromkeys(OF_RULES, lambda task, config: False)
 
 
