@@ -21,6 +21,7 @@ from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seeded_from
 from seqgan.tracking.metrics import METRICS
 from seqgan.training.checkpoints import flatten, unflatten
+from seqgan.training.trainer import Trainer
 
 RULES = {
     "cooperative": CooperativeConfig(
@@ -42,9 +43,12 @@ def configured(name: str) -> Any:
 
 @EACH
 @pytest.mark.slow
-def test_a_run_that_was_stopped_ends_with_the_same_numbers(name: str) -> None:
+def test_a_run_logs_what_the_list_says_and_ends_with_the_same_numbers_after_a_stop(
+    name: str,
+) -> None:
     whole, whole_log = make_trainer(configured(name))
     whole.train()
+    check_logged(name, whole, whole_log.logged)
 
     begun, _ = make_trainer(configured(name))
     game, unit = begun.phase("game"), begun.phase("game").unit
@@ -74,12 +78,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_numbers(name: str) -> None:
     assert last == other
 
 
-@EACH
-@pytest.mark.slow
-def test_it_logs_all_that_the_list_says_of_it(name: str) -> None:
-    trainer, log = make_trainer(configured(name))
-    trainer.train()
-    logged = {key for row in log.logged for key in row}
+def check_logged(name: str, trainer: Trainer, rows: list[dict[str, float | int]]) -> None:
+    """All that the list of metrics says of a rule was logged, and what its progress bar shows."""
+    logged = {key for row in rows for key in row}
     listed = {
         metric.name
         for metric in METRICS
