@@ -37,6 +37,7 @@ PLAIN: Mapping[str, Any] = {
     "rule.rollout_stride": 1,
     "rule.aggregation": "sum_then_normalize",
     "rule.rescale": "none",
+    "rule.critic.kind": "none",
     "rule.baseline": "none",
     "rule.scale": "none",
     "rule.kl_weight": 0.0,
@@ -136,6 +137,19 @@ NAMED_RULES: Mapping[str, NamedRule] = {
             "rule.clip_low": 1.0,
             "rule.clip_high": 4.0,  # ScaleRL's bound 5 of the ratio, as TRL has it
             "rule.minibatch_size": _STALE,
+        },
+    ),
+    "ppo": NamedRule(
+        "Schulman et al., 2017 (arXiv:1707.06347); Ouyang et al., 2022 (arXiv:2203.02155)",
+        "A = GAE(0.95) of a critic, rewards less 0.05 KL, whitened; loss -min(r A,"
+        " clip(r, 0.8, 1.2) A), 4 epochs",
+        {
+            "rule.critic.kind": "head",
+            "rule.critic.gae_lambda": 0.95,
+            "rule.scale": "whiten",
+            "rule.kl_weight": 0.05,  # of TRL's last PPO, as the other numbers
+            "rule.loss": "ppo",
+            "rule.epochs": 4,
         },
     ),
     "reinforce-plus-plus": NamedRule(

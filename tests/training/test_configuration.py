@@ -13,6 +13,7 @@ import yaml
 from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.cooperative import CooperativeConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
+from seqgan.models.critics import CriticConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig
@@ -109,6 +110,7 @@ class TestFile:
             "rule.kl_estimator": "k2",
             "rule.loss": "ppo",
             "rule.aggregation": "normalize_then_sum",
+            "rule.critic": CriticConfig(kind="head"),
             "rule.update": replace(PolicyGradientConfig().update, entropy_weight=0.5),
         }.get(name) or differing(getattr(getattr(TrainConfig(), section), field))
         beside = {"rule.epochs": 2} if name == "rule.stop_kl" else {}
@@ -609,7 +611,7 @@ class TestWith:
             ("pretrain.epoch", r"^pretrain.epoch is no setting; did you mean pretrain.epochs\?$"),
             (
                 "epochs",
-                "^epochs is no setting; there is pretrain.epochs and rule.epochs$",
+                "^epochs is no setting; there is pretrain.epochs and rule.epochs and rule.critic",
             ),
             ("pretrain.kl_weight", "^pretrain.kl_weight is no setting; there is rule.kl_weight$"),
             ("pretrain.momentum", "^pretrain.momentum is no setting; pretrain has epochs, "),
