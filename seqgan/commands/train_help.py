@@ -74,6 +74,9 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "rule": {
         "policy_gradient": "SeqGAN's: REINFORCE with rollouts; its parts combine freely",
+        "preference": "DPO or IPO: the better text of a pair",
+        "reweighting": "MaliGAN: likelihood of own texts, weighted by the discriminator",
+        "cloning": "likelihood of the best own texts of each group",
         "cooperative": "CoT: a mediator learns real and own texts, the generator follows it",
     },
 }

@@ -13,6 +13,8 @@ import yaml
 from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.cooperative import CooperativeConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
+from seqgan.learning.rules.preference import PreferenceConfig
+from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
 from seqgan.models.critics import CriticConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
@@ -423,7 +425,13 @@ SHIPPED = {
         "causal": CausalDiscriminatorConfig,
         "pretrained": PretrainedDiscriminatorConfig,
     },
-    "rule": {"policy_gradient": PolicyGradientConfig, "cooperative": CooperativeConfig},
+    "rule": {
+        "policy_gradient": PolicyGradientConfig,
+        "preference": PreferenceConfig,
+        "reweighting": ReweightingConfig,
+        "cloning": CloningConfig,
+        "cooperative": CooperativeConfig,
+    },
 }
 
 
