@@ -64,6 +64,7 @@ class TiltedSampler(ABC):
         past: the way as a participle, `resampled`; of those with a likelihood.
         suffix: the same behind a model's name.
         weighs: the name of the texts that are weighted.
+        repeats: True where a text with a large weight is drawn more than once.
 
     Raises:
         ConfigurationError: `of` is below 2.
@@ -73,6 +74,7 @@ class TiltedSampler(ABC):
     past: ClassVar[str]
     suffix: ClassVar[str]
     weighs: ClassVar[str] = "proposals"
+    repeats: ClassVar[bool] = False
 
     model: Tilted
     of: int = 4
@@ -140,6 +142,7 @@ class Resample(TiltedSampler):
     """Draws proposals in proportion to their weights."""
 
     past = suffix = "resampled"
+    repeats = True
 
     def draw(self, n: int, rng: torch.Generator, prompts: Sequences | None = None) -> Drawn:
         weighted = self.weighted(n, rng, prompts)

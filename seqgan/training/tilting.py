@@ -1,6 +1,7 @@
 """A run's generator with a reward as one model, which `--sampler`, `--tilt` and others ask for."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -142,13 +143,18 @@ class RunSampler:
         return line + (f"; {self.sampler.about}" if self.sampler.about else "")
 
     def warning(self, drawn: Drawn) -> str:
-        """A line where too few proposals count for texts that are told apart; mostly empty."""
-        if drawn.weighted is None or drawn.weighted.summary().trusted:
+        """A line where no text is preferred, or few count and so repeat; mostly empty."""
+        if drawn.weighted is None:
             return ""
-        texts = drawn.sequences.texts
+        tilts = drawn.weighted.log_tilts
+        if self.sampler.model.tilt.beta < math.inf and bool((tilts == tilts[:, :1]).all()):
+            return f"all {self.sampler.weighs} have the same reward, so it tilts nothing"
+        summary = drawn.weighted.summary()
+        if summary.trusted or not self.sampler.repeats:
+            return ""
         return (
-            f"few of the {self.sampler.weighs} count: {len(set(texts))} of {len(texts)} texts are"
-            " different; a larger --beta or --of has more"
+            f"the {self.proposals(drawn)} are worth {summary.share * summary.particles:.1f} even"
+            " ones, so texts repeat; a larger --beta or --of has more"
         )
 
 

@@ -321,9 +321,19 @@ def test_an_evaluation_says_why_no_likelihood_is_known(played: Path, capfd: Out)
 def test_a_sample_of_few_proposals_says_that_texts_repeat(played: Path, capfd: Out) -> None:
     given = ["-n", "50", "--tilt", RARE, "--beta", "0.02"]
     rows, line = drawn(capfd, played, *given)
-    different = len({row["text"] for row in rows})
-    assert f"few of the proposals count: {different} of 50 texts are different; a larger" in line
-    assert "few of" not in drawn(capfd, played, "-n", "50", "--beta", "4")[1]
+    worth = float(line.split("the 200 proposals are worth ")[1].split()[0])
+    share = float(line.split("effective share ")[1].split("%")[0])
+    assert worth == pytest.approx(2 * share, abs=0.2)
+    assert len({row["text"] for row in rows}) < 10
+    assert "worth" not in drawn(capfd, played, "-n", "50", "--beta", "4")[1]
+    rejected = ["-n", "2", "--sampler", "reject", "--beta", "0.8"]
+    assert "worth" not in drawn(capfd, played, *rejected)[1]
+
+
+def test_a_reward_that_tells_no_texts_apart_says_so(played: Path, capfd: Out) -> None:
+    _, line = drawn(capfd, played, "--tilt", "constant")
+    assert line.endswith("seqgan: all proposals have the same reward, so it tilts nothing\n")
+    assert "same reward" not in drawn(capfd, played, "--beta", "inf")[1]
 
 
 def test_an_evaluation_of_prompts_counts_the_proposals_of_each(prompted: Path, capfd: Out) -> None:
