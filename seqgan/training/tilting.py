@@ -283,8 +283,8 @@ def own_discriminator(
         )
     if not is_trained(state):
         raise ConfigurationError(
-            f"the discriminator of {folder.path} is not trained yet (seqgan train --resume goes on with"
-            " a run that was stopped); name a reward to tilt by with --tilt"
+            f"the discriminator of {folder.path} is not trained yet (seqgan train --resume goes on"
+            " with a run that was stopped); name a reward to tilt by with --tilt"
         )
     discriminator = restored_discriminator(folder, config, state)
     return DiscriminatorLogit(discriminator_reward(config, discriminator.to(config.device)))
