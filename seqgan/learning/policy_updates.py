@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +16,7 @@ from seqgan.functional.policy_losses import PolicyGradientLoss, ratio_metrics
 from seqgan.functional.reductions import Reduction, reduced, terms
 from seqgan.learning.updates import check_finite
 from seqgan.models.generators.base import Generator
-from seqgan.system.checks import Bound, Signed, Weight, check_settings
+from seqgan.system.checks import Bound, Count, Signed, Weight, check_settings
 from seqgan.system.runtime import Runtime
 
 
@@ -27,6 +28,7 @@ class GeneratorUpdate:
     entropy_weight: Signed = 0.0  # reward units per nat of the policy's entropy; below 0 sharpens
     mle_weight: Weight = 0.0  # weight of the NLL of as many training sequences in the loss
     reduction: Reduction = "mean"  # over tokens; or sequences, constant, sum (SeqGAN's code)
+    micro_batch_size: Count = 0  # sequences whose gradient is computed at once; 0: those of a step
 
     def __post_init__(self) -> None:
         check_settings("rule.update", self)
@@ -99,18 +101,16 @@ def update_generator(
     generator.eval()
     steps = [torch.arange(len(trajectories.mask))] if steps is None else steps
     several = len(steps) > 1
-    others = _rows_without(steps[0], len(trajectories.mask))
-    known = _log_probs_of(generator, trajectories.sequences, others, len(steps[0]))
+    whole = _Minibatch(trajectories.sequences, None, advantages, real, kl)
+    others = _rows_without(steps[0], len(whole))
+    at_once = settings.micro_batch_size or len(steps[0])
+    known = _log_probs_of(generator, whole.sequences, others, at_once)
     old_log_probs: Tensor | None = None
     means, taken = _Means(), 0
     for rows in steps:
-        batch = _Minibatch(
-            trajectories.sequences.select(rows),
-            None if old_log_probs is None else old_log_probs[rows],
-            advantages[rows],
-            None if real is None else (real.select(rows) if several else real).trimmed(),
-            None if kl is None else replace(kl, reference_log_probs=kl.reference_log_probs[rows]),
-        )
+        batch = whole.select(rows, rows if several else None)
+        if old_log_probs is not None:
+            batch = replace(batch, old_log_probs=old_log_probs[rows])
         log_probs = _gradient(generator, optimizer, loss_function, batch, settings, runtime, means)
         if several:
             if old_log_probs is None:
@@ -137,6 +137,9 @@ class _Minibatch:
     real: Sequences | None
     kl: KLTerm | None
 
+    def __len__(self) -> int:
+        return len(self.sequences)
+
     @property
     def mask(self) -> Bool[Tensor, "batch time"]:
         return self.sequences.mask
@@ -144,6 +147,36 @@ class _Minibatch:
     @property
     def tokens(self) -> float:
         return float(self.mask.sum())
+
+    def counts(self, unit: Reduction) -> dict[str, float]:
+        """The number of things in each mean of the loss: its terms, tokens, real tokens."""
+        found = {"policy": terms(self.mask, unit), "tokens": self.tokens}
+        return found if self.real is None else found | {"real": float(self.real.mask.sum())}
+
+    def select(
+        self, rows: Int[Tensor, " _"], of_real: Int[Tensor, " _"] | None = None
+    ) -> "_Minibatch":
+        """These rows, and those rows of the real texts; None is all of the latter."""
+        old, real, kl = self.old_log_probs, self.real, self.kl
+        if real is not None:
+            real = (real if of_real is None else real.select(of_real)).trimmed()
+        if kl is not None:
+            kl = replace(kl, reference_log_probs=kl.reference_log_probs[rows])
+        return _Minibatch(
+            self.sequences.select(rows),
+            None if old is None else old[rows],
+            self.advantages[rows],
+            real,
+            kl,
+        )
+
+    def parts(self, size: int) -> list["_Minibatch"]:
+        """Itself in parts of `size` rows, each with its part of the real texts; 0 is one part."""
+        if size == 0 or size >= len(self):
+            return [self]
+        rows = torch.arange(len(self)).split(size)
+        of_real = torch.arange(0 if self.real is None else len(self.real)).tensor_split(len(rows))
+        return [self.select(*each) for each in zip(rows, of_real, strict=True)]
 
 
 class _Means:
@@ -178,47 +211,64 @@ def _gradient(
 ) -> Float[Tensor, "batch time"]:
     """Puts the clipped gradient of one minibatch into the parameters, and its metrics into `means`.
 
+    It is added up over parts of `micro_batch_size` rows, each with its share of the means.
+
     Returns:
         log pi of its tokens.
     """
-    mask, real, kl = batch.mask, batch.real, batch.kl
     # The sum is the mean times its number of tokens, for all terms of the loss.
     unit: Reduction = "mean" if settings.reduction == "sum" else settings.reduction
     scale = runtime.total(batch.tokens) if settings.reduction == "sum" else 1.0
-    counts = {"policy": terms(mask, unit), "tokens": batch.tokens}
-    if real is not None:
-        counts["real"] = float(real.mask.sum())
+    counts = batch.counts(unit)
     shares = {name: runtime.share(count) for name, count in counts.items()}
-
-    def losses(policy: Generator) -> tuple[Tensor, Tensor, dict[str, dict[str, Tensor]]]:
-        """Returns the whole loss, log pi, and metrics by what they are means of."""
-        log_probs, entropies = policy.log_probs_and_entropies(batch.sequences)
-        old = log_probs.detach() if batch.old_log_probs is None else batch.old_log_probs
-        token_losses, metrics = loss_function(log_probs, old, batch.advantages, mask)
-        policy_loss, entropy = reduced(token_losses, mask, unit), masked_mean(entropies, mask)
-        parts = {"policy": {"losses/policy": policy_loss}}
-        parts["tokens"] = {**metrics, "losses/entropy": entropy}
-        loss = shares["policy"] * policy_loss
-        if kl is not None:
-            estimates = kl_estimator(kl.estimator)(log_probs, kl.reference_log_probs)
-            parts["policy"]["losses/kl"] = reduced(estimates, mask, unit)
-            loss = loss + shares["policy"] * kl.weight * parts["policy"]["losses/kl"]
-        loss = loss - shares["tokens"] * settings.entropy_weight * entropy
-        if real is not None:
-            parts["real"] = {"losses/mle": policy.negative_log_likelihood(real)}
-            loss = loss + shares["real"] * settings.mle_weight * parts["real"]["losses/mle"]
-        return scale * loss, log_probs.detach(), parts
-
-    loss, log_probs, parts = runtime.forward(generator, losses)
-    check_finite(loss, "policy-gradient loss")
     optimizer.zero_grad(set_to_none=True)
-    runtime.backward(loss)
+    log_probs = []
+    for part in batch.parts(settings.micro_batch_size):
+        own = part.counts(unit)
+        weights = {name: shares[name] * (own[name] / max(counts[name], 1.0)) for name in own}
+        losses = partial(_losses, part, loss_function, settings, unit, weights)
+        loss, log_probs_of_part, metrics = runtime.forward(generator, losses)
+        check_finite(loss, "policy-gradient loss")
+        runtime.backward(scale * loss)
+        log_probs.append(log_probs_of_part)
+        for name, found in metrics.items():
+            means.add(to_floats(found), own[name])
     norm = nn.utils.clip_grad_norm_(generator.parameters(), settings.max_grad_norm)
     check_finite(norm, "policy gradient's norm")
-    parts["tokens"]["losses/grad_norm_generator"] = norm
-    for name, metrics in parts.items():
-        means.add(to_floats(metrics), counts[name])
-    return log_probs
+    means.add({"losses/grad_norm_generator": float(norm)}, counts["tokens"])
+    return torch.cat(log_probs)
+
+
+def _losses(
+    batch: _Minibatch,
+    loss_function: PolicyGradientLoss,
+    settings: GeneratorUpdate,
+    unit: Reduction,
+    weights: Mapping[str, float],
+    policy: Generator,
+) -> tuple[Tensor, Tensor, dict[str, dict[str, Tensor]]]:
+    """The whole loss, log pi of the tokens, and metrics by what they are means of.
+
+    Args:
+        weights: of each mean in the loss.
+    """
+    mask, real, kl = batch.mask, batch.real, batch.kl
+    log_probs, entropies = policy.log_probs_and_entropies(batch.sequences)
+    old = log_probs.detach() if batch.old_log_probs is None else batch.old_log_probs
+    token_losses, metrics = loss_function(log_probs, old, batch.advantages, mask)
+    policy_loss, entropy = reduced(token_losses, mask, unit), masked_mean(entropies, mask)
+    parts = {"policy": {"losses/policy": policy_loss}}
+    parts["tokens"] = {**metrics, "losses/entropy": entropy}
+    loss = weights["policy"] * policy_loss
+    if kl is not None:
+        estimates = kl_estimator(kl.estimator)(log_probs, kl.reference_log_probs)
+        parts["policy"]["losses/kl"] = reduced(estimates, mask, unit)
+        loss = loss + weights["policy"] * kl.weight * parts["policy"]["losses/kl"]
+    loss = loss - weights["tokens"] * settings.entropy_weight * entropy
+    if real is not None:
+        parts["real"] = {"losses/mle": policy.negative_log_likelihood(real)}
+        loss = loss + weights["real"] * settings.mle_weight * parts["real"]["losses/mle"]
+    return loss, log_probs.detach(), parts
 
 
 def _rows_without(rows: Int[Tensor, " rows"], total: int) -> Int[Tensor, " others"]:

@@ -35,12 +35,15 @@ def likelihood_step(
     batch: Sequences,
     max_grad_norm: float,
     runtime: Runtime,
+    micro_batch_size: int = 0,
 ) -> tuple[float, float]:
     """One step of maximum likelihood on a minibatch, with dropout where the generator trains.
 
     Args:
         batch: real sequences; of several processes each has its part.
         max_grad_norm: the gradient's norm is clipped to this.
+        micro_batch_size: sequences whose gradient is computed at once, which bounds memory; the
+            step is that of the whole minibatch. 0 takes all at once.
 
     Returns:
         This process' mean negative log-likelihood, nats per token, and its number of tokens.
@@ -51,14 +54,19 @@ def likelihood_step(
     batch = batch.trimmed()
     count = float(batch.mask.sum())
     share = runtime.share(count)
-    loss: Tensor = runtime.forward(generator, methodcaller("negative_log_likelihood", batch))
-    check_finite(loss, "pretraining loss")
     optimizer.zero_grad(set_to_none=True)
-    runtime.backward(share * loss)
+    total = 0.0
+    for rows in torch.arange(len(batch)).split(micro_batch_size or len(batch)):
+        part = batch if len(rows) == len(batch) else batch.select(rows).trimmed()
+        of_part = float(part.mask.sum()) / max(count, 1.0)
+        loss: Tensor = runtime.forward(generator, methodcaller("negative_log_likelihood", part))
+        check_finite(loss, "pretraining loss")
+        runtime.backward(share * of_part * loss)
+        total += of_part * float(loss.detach())
     norm = nn.utils.clip_grad_norm_(generator.parameters(), max_grad_norm)
     check_finite(norm, "pretraining gradient's norm")
     optimizer.step()
-    return float(loss.detach()), count
+    return total, count
 
 
 def pretrain_epoch(

@@ -40,6 +40,7 @@ OF_TRAINER = {
         "generator": dict,
         "reference": dict,
         "rewards": dict,
+        "average?": {"updates": int, "learner": dict},
         "position": {"iteration": int, "global_step": int},
     },
     "phases": {"*": dict},

@@ -283,3 +283,30 @@ def test_drawn_texts_of_a_table_have_the_same_ratio_in_double_precision():
     metrics = updated(policy, make_policy_loss("ppo"), rate=0.0, given=given, steps=steps)
     assert metrics["losses/ratio"] == 1
     assert metrics["losses/approx_kl"] == metrics["losses/clipfrac"] == 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "sequences", "constant"])
+def test_micro_batches_add_up_to_the_gradient_of_their_minibatch(reduction):
+    """With all terms of the loss, texts of unlike lengths, and a part that is left over."""
+
+    def train(size):
+        generator = network()
+        trajectories, advantages = drawn(generator)
+        metrics = updated(
+            generator,
+            make_policy_loss("ppo"),
+            GeneratorUpdate(0.5, 0.1, 0.3, reduction, size),
+            rate=0.1 / (48 if reduction == "sum" else 1),
+            given=(trajectories, advantages),
+            real=every_sequence(ENDING).select(torch.arange(24) * 3),
+            kl=KLTerm(trajectories.log_probs - 0.1 * advantages, 0.2),
+            steps=minibatches(24, seeded(), epochs=2, size=9),
+        )
+        return weights(generator), metrics
+
+    expected, measured = train(0)
+    for size in (1, 4):
+        found, metrics = train(size)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        assert metrics == pytest.approx(measured, rel=1e-4)
+    assert float((expected - weights(network())).abs().max()) > 1e-3
