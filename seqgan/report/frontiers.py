@@ -39,6 +39,7 @@ INCIDENTAL = (
     "device",
     "threads",
     "checkpoint_seconds",
+    "checkpoint_keep",
     "reward_retries",
     "reward_pause",
     "reward_seconds",

@@ -73,7 +73,8 @@ def forked_state(
     }
     forked["players"]["rewards"] = fresh["players"]["rewards"] | state["players"]["rewards"]
     # The best of the fork's own game, and troubles of its own.
-    forked["observers"] |= {name: fresh["observers"][name] for name in ("best", "alerts")}
+    own = [name for name in ("best", "alerts", "early_stop") if name in fresh["observers"]]
+    forked["observers"] |= {name: fresh["observers"][name] for name in own}
     if "game" in fresh["phases"] and "game" in state["phases"]:
         rule = dict(fresh["phases"]["game"]["rule"])
         if type(before.rule) is type(after.rule):

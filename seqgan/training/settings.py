@@ -58,6 +58,7 @@ class PretrainConfig:
     patience: Count = 3  # epochs without a better dev NLL before a decay or the end; 0 trains all
     decays: Count = 2  # times that the learning rate falls to a third before patience ends it
     batch_size: Size = 64  # sequences per minibatch
+    micro_batch_size: Count = 0  # of them, those whose gradient is computed at once; 0: all
     learning_rate: Rate = 2e-3  # Adam's, for maximum likelihood
     weight_decay: Weight = 0.0  # decoupled (AdamW), for maximum likelihood
     max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
@@ -110,6 +111,8 @@ class AdversarialConfig:
     batch_size: Size = 64  # sequences per generator update
     group_size: Size = 1  # of them, completions of each prompt, which are compared with each other
     ema_decay: Share = 0.0  # of averaged weights, which are measured and sampled; 0: the last ones
+    patience: Count = 0  # values without a better `stop_metric` that end the game; 0 plays it all
+    stop_metric: str = "checkpoint/loss"  # a metric by its name in docs/metrics.md
     reward_shape: RewardShape = "logit"  # function of D that is the reward
     reward_clip: Positive = 5.0  # logit and logarithms of D are clipped to +- this
 
@@ -189,6 +192,7 @@ class TrainConfig:
     device: str = "cpu"  # where the networks live, as PyTorch names it
     threads: Few = 0  # CPU threads; 0 leaves PyTorch's choice
     checkpoint_seconds: Weight = 20.0  # least time between two checkpoints; 0: one after every unit
+    checkpoint_keep: Size = 3  # checkpoints that are kept beside the best: the newest ones
     output: str = ""  # folder of the run; empty makes runs/<task>-<time>
 
     def __post_init__(self) -> None:

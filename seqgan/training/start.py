@@ -19,6 +19,7 @@ from seqgan.system.seeding import seed_of, seeded_from
 from seqgan.tasks.base import Measure, Task
 from seqgan.tracking.base import Tracker
 from seqgan.tracking.progress import Progress
+from seqgan.training.early_stop import EarlyStop
 from seqgan.training.networks import build_generator, check_window
 from seqgan.training.observers import (
     Alerts,
@@ -174,6 +175,7 @@ def trainer_for(
     trainer = Trainer(
         players, phases, tracker, progress, rng, checkpoints, config.checkpoint_seconds
     )
+    trainer.keep = config.checkpoint_keep
     samples = Samples(players, tracker, config.evaluation.num_shown, config.rule)
     evaluation = Evaluation(players, config.evaluation, samples, tracker, make_measures(config))
     best = best if players.runtime.is_main() else None
@@ -183,6 +185,7 @@ def trainer_for(
         Alerts(players, evaluation, tracker),
         Warmed(players, config.discriminator_training, config.evaluation.resampled > 0),
         BestCheckpoint(best, trainer.state_dict, tracker),
+        *([EarlyStop(players, config.adversarial)] if config.adversarial.patience > 0 else []),
         *(make_observers(config, players) if observers is None else observers),
     ]
     return trainer
@@ -237,7 +240,9 @@ def make_observers(config: TrainConfig, players: Players) -> list[Observer]:
     """
     observers = [make_observer(spec, config, players) for spec in config.observers]
     own = [observer.name for observer in observers if observer.state_dict()]
-    library = [kind.name for kind in (Samples, Evaluation, Alerts, Warmed, BestCheckpoint)]
+    library = [
+        kind.name for kind in (Samples, Evaluation, Alerts, Warmed, BestCheckpoint, EarlyStop)
+    ]
     _check_distinct("observers with a state", library + own)
     return observers
 

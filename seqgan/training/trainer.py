@@ -55,7 +55,7 @@ class Trainer:
     ) -> None:
         self.players, self.phases = players, tuple(phases)
         self.tracker, self.progress, self.rng = tracker, progress, rng
-        self.checkpoints, self.checkpoint_seconds = checkpoints, checkpoint_seconds
+        self.checkpoints, self.checkpoint_seconds, self.keep = checkpoints, checkpoint_seconds, 3
         self.runtime, self.observers = players.runtime, list[Observer]()
         self.identity: Mapping[str, Any] = {}  # of a run in a folder, as `identity_of` gives it
         self.stop_requested, self.stop_signal = False, 0
@@ -161,7 +161,7 @@ class Trainer:
         if self.checkpoints is None or not self.runtime.is_main():
             return None
         step, started = sum(int(phase.count) for phase in self.phases), time.monotonic()
-        path = save_checkpoint(self.checkpoints, step, self.state_dict())
+        path = save_checkpoint(self.checkpoints, step, self.state_dict(), self.keep)
         self._last_checkpoint = time.monotonic()
         if self.checkpoint_seconds:  # a large model's checkpoints take at most a tenth of the time
             seconds = self._last_checkpoint - started

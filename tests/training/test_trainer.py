@@ -171,6 +171,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("pretrain.patience", 2, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
     ("pretrain.decays", 1, {**PATIENT, "pretrain.patience": 1, "pretrain.decays": 0}),
     ("pretrain.batch_size", 7, {}),
+    ("pretrain.micro_batch_size", 5, {}),
     ("pretrain.learning_rate", 1e-2, {}),
     ("pretrain.weight_decay", 0.1, {}),
     ("pretrain.max_grad_norm", 1e-2, {}),
@@ -251,6 +252,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("rule.update.entropy_weight", 1.0, {}),
     ("rule.update.mle_weight", 0.5, {}),
     ("rule.update.reduction", "sum", {}),
+    ("rule.update.micro_batch_size", 1, {}),
 )
 
 
@@ -284,6 +286,8 @@ def test_every_setting_of_training_is_turned() -> None:
     assert {name for name, _, _ in TURNED} == names - {
         *("rule.kind", "rule.update", "rule.adam", "discriminator_training.adam"),
         "adversarial.group_size",  # matters where there are prompts: see test_groups.py
+        # What ends a game is in test_early_stop.py.
+        *("adversarial.patience", "adversarial.stop_metric"),
         "adversarial.ema_decay",  # changes what is kept, and no training: see test_averaging.py
     }
 

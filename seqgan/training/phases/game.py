@@ -43,6 +43,7 @@ class Game:
         self.total = settings.iterations
         self.iterations = 0  # that are done
         self.generator_steps = 0  # of the iteration in progress
+        self.ended = ""  # early, and for this reason
         self.shown = tuple(getattr(rule, "shown", ("charts/episodic_return",)))
         if players.rewards.learning is None:
             self.title = "game"
@@ -52,7 +53,15 @@ class Game:
         return self.iterations
 
     def done(self) -> bool:
-        return self.iterations >= self.total
+        return self.iterations >= self.total or bool(self.ended)
+
+    def end(self, reason: str) -> None:
+        """Ends the game after the iteration that is done."""
+        self.ended = reason
+
+    def why_early(self) -> str:
+        """The reason why it ended early; empty where it did not."""
+        return self.ended
 
     def unit(self, players: Players, rng: torch.Generator) -> Metrics:
         """One iteration.
@@ -112,6 +121,7 @@ class Game:
 
     def forked(self, before: TrainConfig, after: TrainConfig) -> None:
         """Tells the rule which settings it has in place of those of its state."""
+        self.ended = ""
         if isinstance(self.rule, ForksRule) and type(before.rule) is type(after.rule):
             self.rule.forked(before.rule)
 
@@ -119,12 +129,14 @@ class Game:
         return {
             "iterations": self.iterations,
             "generator_steps": self.generator_steps,
+            "ended": self.ended,
             "rule": self.rule.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.iterations = state["iterations"]
         self.generator_steps = state["generator_steps"]
+        self.ended = state.get("ended", "")  # not in a checkpoint of an older version
         self.rule.load_state_dict(state["rule"])
 
 

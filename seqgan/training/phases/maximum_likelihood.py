@@ -264,7 +264,12 @@ class _Epoch:
         with self.dropout.resumed():
             for batch in islice(self._batches, steps):
                 nll, tokens = likelihood_step(
-                    players.generator, optimizer, batch, settings.max_grad_norm, players.runtime
+                    players.generator,
+                    optimizer,
+                    batch,
+                    settings.max_grad_norm,
+                    players.runtime,
+                    settings.micro_batch_size,
                 )
                 sums["nll"] += nll * tokens
                 sums["tokens"] += tokens

@@ -1,0 +1,56 @@
+"""Ends the game where a metric has not got better for long."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from seqgan.data.metrics import Metrics
+from seqgan.learning.players import Players
+from seqgan.system.errors import ConfigurationError
+from seqgan.tracking.metrics import find_metric
+from seqgan.training.observers import Observer
+from seqgan.training.phases.base import Phase
+from seqgan.training.phases.game import Game
+from seqgan.training.settings import AdversarialConfig
+
+
+class EarlyStop(Observer):
+    """Ends a game whose metric has had no better value for `patience` values.
+
+    An evaluation's metric has a value at each evaluation, one of training at each iteration.
+
+    Raises:
+        ConfigurationError: there is no such metric, or it has no better end.
+    """
+
+    name = "early_stop"
+
+    def __init__(self, players: Players, settings: AdversarialConfig) -> None:
+        self.players, self.patience, self.metric = players, settings.patience, settings.stop_metric
+        better = find_metric(self.metric).best
+        if not better:
+            raise ConfigurationError(
+                f"adversarial.stop_metric is {self.metric}, but must be a metric with a better end,"
+                " as checkpoint/loss and charts/episodic_return are (docs/metrics.md)"
+            )
+        self.sign = 1.0 if better == "max" else -1.0
+        self.best = -math.inf  # value times sign
+        self.since = 0  # values without a better one
+
+    def logged(self, phase: Phase, metrics: Metrics) -> None:
+        if not isinstance(phase, Game):
+            return
+        value = self.players.runtime.from_main(metrics.get(self.metric))
+        if value is None:
+            return
+        better = self.sign * value > self.best
+        self.best = self.sign * value if better else self.best
+        self.since = 0 if better else self.since + 1
+        if self.since >= self.patience:
+            phase.end(f"no better {self.metric} for {self.since} of its values")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "since": self.since}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.since = state["best"], state["since"]

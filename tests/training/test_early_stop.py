@@ -1,0 +1,90 @@
+"""A game ends where its metric has not got better for long; and how many checkpoints are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import TINY, changed, make_trainer
+
+from seqgan.system.errors import ConfigurationError
+from seqgan.tracking.base import Tracker
+from seqgan.tracking.progress import Progress
+from seqgan.training import start
+from seqgan.training.early_stop import EarlyStop
+from seqgan.training.settings import AdversarialConfig
+
+LONG = {"adversarial.iterations": 6, "evaluation.every": 2}
+
+
+def stopped_after(metric: str, patience: int, values: list[float | None]) -> int:
+    """Iterations of a game in which the metric has these values."""
+    settings: dict[str, Any] = {"adversarial.patience": patience, "adversarial.stop_metric": metric}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    game, stop = trainer.phase("game"), trainer.observer("early_stop")
+    for number, value in enumerate(values):
+        if game.ended:
+            return number
+        stop.logged(game, {} if value is None else {metric: value})
+    return len(values)
+
+
+def test_it_ends_after_so_many_values_without_a_better_one() -> None:
+    falling = [3.0, 2.0, 2.0, 1.0, 1.5, 1.0, 9.0]
+    assert stopped_after("checkpoint/loss", 2, falling) == 6
+    assert stopped_after("checkpoint/loss", 1, falling) == 3
+    assert stopped_after("checkpoint/loss", 4, falling) == 7
+    assert stopped_after("charts/episodic_return", 2, falling) == 3  # where more is better
+
+
+def test_iterations_without_a_value_do_not_count_and_nan_is_no_better() -> None:
+    nan = float("nan")
+    assert stopped_after("checkpoint/loss", 2, [1.0, None, None, nan, None, nan, None]) == 6
+
+
+def test_other_phases_are_left_alone() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"adversarial.patience": 1}))
+    stop = trainer.observer("early_stop")
+    for _ in range(3):
+        stop.logged(trainer.phase("adversary"), {"checkpoint/loss": 1.0})
+    assert stop.since == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("losses/policy", "^adversarial.stop_metric is losses/policy, but must be a metric with a"),
+        ("eval/nonsense", "^unknown metric 'eval/nonsense' "),
+    ],
+)
+def test_a_metric_without_a_better_end_is_refused(metric: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        EarlyStop(make_trainer()[0].players, AdversarialConfig(patience=1, stop_metric=metric))
+
+
+def test_a_run_says_why_it_ended_and_stays_ended() -> None:
+    """No learning rate, so the NLL stays what it was: two evaluations after the first."""
+    settings = {**LONG, "adversarial.patience": 2, "rule.learning_rate": 1e-12}
+    settings |= {"adversarial.iterations": 40}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    trainer.train()
+    game = trainer.phase("game")
+    assert game.iterations < 40
+    assert game.why_early() == "no better checkpoint/loss for 2 of its values"
+    other, _ = make_trainer(changed(TINY, settings))
+    other.load_state_dict(trainer.state_dict())
+    assert other.phase("game").done()
+    assert other.observer("early_stop").state_dict() == trainer.observer("early_stop").state_dict()
+    game.forked(changed(TINY, settings), changed(TINY, settings))
+    assert not game.done()
+
+
+@pytest.mark.parametrize("keep", [1, 4])
+def test_so_many_checkpoints_are_kept(keep: int, tmp_path: Path) -> None:
+    config = changed(TINY, {"checkpoint_keep": keep, "checkpoint_seconds": 0.0})
+    from tiny_runs import toy_task
+
+    trainer = start.make_trainer(config, toy_task(), Tracker(), Progress(), tmp_path)
+    trainer.train()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == keep
+    assert int(names[-1]) == sum(int(phase.count) for phase in trainer.phases)
