@@ -24,15 +24,8 @@ from seqgan.training.settings import TrainConfig
 
 # Settings with which a run goes on and gives the same numbers; and its end, which may come later.
 FREE = (
-    *(
-        "device",
-        "threads",
-        "checkpoint_seconds",
-        "checkpoint_keep",
-        "output",
-        "tracker",
-        "trackers",
-    ),
+    *("device", "threads", "checkpoint_seconds", "checkpoint_keep"),
+    *("output", "tracker", "trackers"),
     "adversarial.iterations",
 )
 ROWS = 64  # of each split, whose tokens stand for all

@@ -240,9 +240,8 @@ def make_observers(config: TrainConfig, players: Players) -> list[Observer]:
     """
     observers = [make_observer(spec, config, players) for spec in config.observers]
     own = [observer.name for observer in observers if observer.state_dict()]
-    library = [
-        kind.name for kind in (Samples, Evaluation, Alerts, Warmed, BestCheckpoint, EarlyStop)
-    ]
+    kinds = (Samples, Evaluation, Alerts, Warmed, BestCheckpoint, EarlyStop)
+    library = [kind.name for kind in kinds]
     _check_distinct("observers with a state", library + own)
     return observers
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import TINY, changed, make_trainer
+from tiny_runs import TINY, changed, make_trainer, toy_task
 
 from seqgan.system.errors import ConfigurationError
 from seqgan.tracking.base import Tracker
@@ -53,7 +53,7 @@ def test_other_phases_are_left_alone() -> None:
     ("metric", "message"),
     [
         ("losses/policy", "^adversarial.stop_metric is losses/policy, but must be a metric with a"),
-        ("eval/nonsense", "^unknown metric 'eval/nonsense' "),
+        ("losses/nonsense", "^unknown metric 'losses/nonsense' "),
     ],
 )
 def test_a_metric_without_a_better_end_is_refused(metric: str, message: str) -> None:
@@ -61,6 +61,7 @@ def test_a_metric_without_a_better_end_is_refused(metric: str, message: str) -> 
         EarlyStop(make_trainer()[0].players, AdversarialConfig(patience=1, stop_metric=metric))
 
 
+@pytest.mark.slow
 def test_a_run_says_why_it_ended_and_stays_ended() -> None:
     """No learning rate, so the NLL stays what it was: two evaluations after the first."""
     settings = {**LONG, "adversarial.patience": 2, "rule.learning_rate": 1e-12}
@@ -78,11 +79,10 @@ def test_a_run_says_why_it_ended_and_stays_ended() -> None:
     assert not game.done()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [1, 4])
 def test_so_many_checkpoints_are_kept(keep: int, tmp_path: Path) -> None:
     config = changed(TINY, {"checkpoint_keep": keep, "checkpoint_seconds": 0.0})
-    from tiny_runs import toy_task
-
     trainer = start.make_trainer(config, toy_task(), Tracker(), Progress(), tmp_path)
     trainer.train()
     names = sorted(path.name for path in tmp_path.iterdir())

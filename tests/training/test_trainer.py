@@ -285,6 +285,7 @@ def test_every_setting_of_training_is_turned() -> None:
         names |= {f"{part}.{field.name}" for field in fields(config)}
     assert {name for name, _, _ in TURNED} == names - {
         *("rule.kind", "rule.update", "rule.adam", "discriminator_training.adam"),
+        "rule.critic",  # see test_critic.py
         "adversarial.group_size",  # matters where there are prompts: see test_groups.py
         # What ends a game is in test_early_stop.py.
         *("adversarial.patience", "adversarial.stop_metric"),
