@@ -10,6 +10,7 @@ from seqgan.evaluation.measure import sample_scores, token_rows
 from seqgan.evaluation.texts import bleu_scores
 from seqgan.learning.pace import MOST, is_own
 from seqgan.learning.players import Players
+from seqgan.learning.rules.base import DrawsMore
 from seqgan.system.tables import aligned
 from seqgan.system.terminal import wrapped
 from seqgan.system.timing import seconds_at
@@ -265,8 +266,10 @@ def reward_calls(
         by_beta = max(n, 2 * min(n, DRAWS_OF_PROMPT)) if prompts else n
         draws = evaluation.resampled * (n + prompts * evaluation.num_heldout)
         resampled = by_beta + draws + n + evaluation.num_heldout
+    group = game.group_size if prompts else game.batch_size
+    more = rule.more_texts(game.batch_size, group) if isinstance(rule, DrawsMore) else 0
     return RewardCalls(
-        game.g_steps * game.batch_size * each * processes,
+        game.g_steps * (game.batch_size * each + more) * processes,
         shown,
         shown + rows * n + resampled,
         iterations,

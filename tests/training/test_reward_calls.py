@@ -87,6 +87,17 @@ def test_the_numbers_by_hand() -> None:
     assert doubled.iteration == 2 * 5184
 
 
+def test_greedy_texts_are_counted_one_for_each_prompt() -> None:
+    settings = {"rule.num_rollouts": 0, "rule.baseline": "self_critical"}
+    config = TrainConfig().with_(**settings, **{"adversarial.group_size": 4})
+    calls, prompted = (reward_calls(config, 20, prompts=prompts) for prompts in (False, True))
+    assert calls is not None
+    assert prompted is not None
+    assert (calls.iteration, prompted.iteration) == (64 + 1, 64 + 16)
+    counted = asked(OWN.with_(**settings))
+    assert counted["iteration"] == counted["least"] == 4 + 1
+
+
 def test_without_a_game_only_the_end_asks() -> None:
     calls = reward_calls(TrainConfig().with_(**{"adversarial.iterations": 0}), 20)
     assert calls is not None

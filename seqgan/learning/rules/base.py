@@ -53,6 +53,20 @@ class RuleConfig(Protocol):
 
 
 @runtime_checkable
+class DrawsMore(Protocol):
+    """Settings of a rule that asks rewards about more texts than those of its batch."""
+
+    def more_texts(self, batch_size: int, group_size: int) -> int:
+        """The texts of one step that are not in its batch, without completions of prefixes.
+
+        Args:
+            group_size: texts of the batch that go on from one prompt; the batch's size where there
+                are no prompts.
+        """
+        ...
+
+
+@runtime_checkable
 class ShowsHistograms(Protocol):
     """A rule, or a phase, that can show its tokens of the last update by their positions."""
 

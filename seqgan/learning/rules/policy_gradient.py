@@ -123,6 +123,10 @@ class PolicyGradientConfig:
         if self.baseline == "prefix":
             check_prefix_values(self)
 
+    def more_texts(self, batch_size: int, group_size: int) -> int:
+        """The greedy texts of the self-critical baseline, one of each prompt."""
+        return batch_size // group_size if self.baseline == "self_critical" else 0
+
     def build(self, players: Players) -> "PolicyGradient":
         """The rule, ready to improve `players.generator`.
 
@@ -294,16 +298,11 @@ class PolicyGradient:
     def expected_seconds(self, players: Players) -> float:
         """Seconds of a step: its texts, their credit, and the update."""
         pace, n = players.pace, players.batch_size
-        judged = n + self.num_greedy(players)
+        groups = players.group_size if players.task.max_prompt_length else n
+        judged = n + self.settings.more_texts(n, groups)
         drawn = pace.draw(judged) + pace.reward(judged)
         updates = pace.score(2 * n) + self.settings.epochs * pace.learn(n)
         return drawn + self.credit.expected_seconds(players) + updates
-
-    def num_greedy(self, players: Players) -> int:
-        """Texts of a step that the baseline draws and asks rewards about."""
-        if self.settings.baseline != "self_critical":
-            return 0
-        return players.batch_size // players.group_size if players.task.max_prompt_length else 1
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""
