@@ -56,7 +56,7 @@ ELSEWHERE: Mapping[str, str] = {
     "epsilon-high": "--rule.clip-high",
     "target-kl": "--rule.stop-kl",
     "gae-lambda": "--rule.critic.gae-lambda",
-    "loss-type": "--rule (grpo, dapo, ...)",
+    "loss-type": "--rule.kind (grpo, dapo, ...)",
     "scale-rewards": "--rule.scale",
     "ref-model-sync-steps": "--rule.reference-every",
     "per-device-train-batch-size": "--batch-size",
