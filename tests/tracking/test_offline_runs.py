@@ -60,7 +60,7 @@ TASKS = {
         *("text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"),
         *("--adversarial.group-size", "2", "--rule.loss", "ppo", "--rule.kl-in", "loss"),
         *("--rule.epochs", "2", "--rule.stop-kl", "5"),
-        *("--rule.critic.kind", "network", "--rule.critic.size", "4", "--rule.critic.warmup", "2"),
+        *("--rule.critic.kind", "network", "--rule.critic.size", "4", "--rule.critic.warmup", "0"),
     ],
 }
 if HAS_PROFANITY := find_spec("profanity_check") is not None:
