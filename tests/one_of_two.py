@@ -180,7 +180,8 @@ def main() -> None:
                 f"update {kind} {reduction}",
                 generator,
                 played(WHOLE, WHOLE, settings),
-                played(MINE, OTHER, settings),
+                # In one of them each process adds its gradient up over parts of its batch.
+                played(MINE, OTHER, replace(settings, micro_batch_size=5 * (reduction == "sum"))),
             )
         first, second = torch.arange(12).split(6)
         compare(

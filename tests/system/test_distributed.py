@@ -112,9 +112,9 @@ def test_steps_are_those_of_one_process_with_the_whole_batch() -> None:
         assert process.returncode == 0, error
         *checks, gathered = map(json.loads, output.splitlines())
         assert [check["check"] for check in checks] == [
-            *("pretrain lstm", "update lstm mean", "update lstm sum"),
+            *("pretrain lstm", "update lstm mean", "update lstm sum", "groups lstm"),
             *("pretrain transformer", "update transformer mean", "update transformer sum"),
-            *("discriminate gru", "discriminate cnn"),
+            *("groups transformer", "discriminate gru", "discriminate cnn"),
         ]
         for check in checks:
             assert check["apart"] < 5e-7, check
