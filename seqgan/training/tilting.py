@@ -184,15 +184,8 @@ def build_sampler(
             reward; or settings do not go together.
     """
     judges = run.state
-    if run.pretrained and DISCRIMINATOR in settings.rewards and _iterations(run.state):
-        judges = before_game(run.state)
-        if judges is run.state:
-            logger.warning(
-                "%s has no discriminator of before its game (one that trained then is kept, unless"
-                " evaluation.resampled is 0), so the generator before the game is judged by the one"
-                " that the game has left",
-                run.folder.path,
-            )
+    if DISCRIMINATOR in settings.rewards and _iterations(run.state):
+        judges = _judges(run)
     rewards = named_tilts(settings.rewards, run.folder, run.config, judges, task, trust_run_code)
     return sampler_of(settings, run.trained, rewards, rng, prompts, without_unknown)
 
@@ -261,6 +254,27 @@ def before_game(state: dict[str, Any]) -> dict[str, Any]:
     players = state["players"]
     rewards = {**players["rewards"], DISCRIMINATOR: kept}
     return {**state, "players": {**players, "rewards": rewards}}
+
+
+def _judges(run: RestoredRun) -> dict[str, Any]:
+    """The state with the discriminator that met a run's generator; a line says where none has."""
+    if not run.pretrained:
+        if not run.config.discriminator_training.d_steps:
+            logger.warning(
+                "the discriminator of %s has met the generator before the game alone"
+                " (discriminator_training.d_steps is 0); --pretrained draws from that one",
+                run.folder.path,
+            )
+        return run.state
+    judges = before_game(run.state)
+    if judges is run.state and run.config.discriminator_training.d_steps:
+        logger.warning(
+            "%s has no discriminator of before its game (one that trained then is kept, unless"
+            " evaluation.resampled is 0), so the generator before the game is judged by the one"
+            " that the game has left",
+            run.folder.path,
+        )
+    return judges
 
 
 def _iterations(state: Mapping[str, Any]) -> int:

@@ -43,18 +43,20 @@ def make_run(
     steps: int = 60,
     forgets: bool = False,
     iteration: int = 0,
+    d_steps: int = 1,
 ) -> Path:
     """A run of an untrained generator and a discriminator that took a few steps against it.
 
     Args:
         forgets: whether a game has set its weights to 0 since.
         iteration: of the game, which has kept no discriminator of before it.
+        d_steps: rounds of the discriminator in each.
     """
     config = replace(
         config,
         generator=RecurrentGeneratorConfig("lstm", 8, 8),
         evaluation=EvaluationConfig(num_heldout=20, num_final=20),
-        discriminator_training=DiscriminatorTrainingConfig(learning_rate=0.02),
+        discriminator_training=DiscriminatorTrainingConfig(learning_rate=0.02, d_steps=d_steps),
         output=str(folder),
     )
     task = config.task.build(config.generator)
@@ -157,6 +159,16 @@ def test_a_game_without_rounds_before_it_says_who_judges_its_start(
     for flags in ([], ["--pretrained", "--tilt", LONG]):
         drawn(capfd, path, "--sampler", "resample", *flags)
     assert not caplog.text
+
+
+def test_a_discriminator_that_met_the_start_alone_is_named(
+    texts: Path, capfd: Out, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_run(texts.parent / "fixed", settings(texts), iteration=3, d_steps=0)
+    drawn(capfd, path, "--pretrained", "--sampler", "resample")
+    assert not caplog.text
+    drawn(capfd, path, "--sampler", "resample")
+    assert "has met the generator before the game alone" in caplog.text
 
 
 @pytest.mark.parametrize(
