@@ -29,6 +29,10 @@ def captions_preset() -> TrainConfig:
 
     The generator is small on purpose. A larger one learns from the same data nearly all that a
     discriminator could tell it; the smaller the generator, the more an adversary can teach.
+
+    In the game the discriminator stands still: it has met the start for long, the KL keeps the
+    generator where that is true, and a round costs more than a g-step does. Its reward 2 D - 1 has
+    the scale of a reward of the user's own.
     """
     return TrainConfig(
         task=CaptionsConfig(train_size=10000),
@@ -37,17 +41,22 @@ def captions_preset() -> TrainConfig:
         discriminator_training=DiscriminatorTrainingConfig(
             pretrain_rounds=100,
             patience=15,
+            d_steps=0,
             num_sequences=1500,
             batch_size=256,
             learning_rate=2e-3,
         ),
         rule=PolicyGradientConfig(
-            num_rollouts=2,
-            learning_rate=2e-3,
+            learning_rate=5e-3,
+            schedule="linear",
+            num_rollouts=1,
+            baseline="prefix",
             kl_weight=0.3,
-            update=GeneratorUpdate(mle_weight=0.1),
+            kl_in="loss",
+            kl_estimator="k2",
+            update=GeneratorUpdate(mle_weight=0.5),
         ),
-        adversarial=AdversarialConfig(iterations=40, batch_size=256),
+        adversarial=AdversarialConfig(iterations=100, batch_size=256, reward_shape="centred"),
         threads=1,  # networks this small gain nothing from a second one
     )
 

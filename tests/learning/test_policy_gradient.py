@@ -227,13 +227,15 @@ class TestBatchBaselines:
         estimate, exact = self.expected_gradient(prefix_value, vocabulary, True)
         close(estimate, exact)
 
-    @pytest.mark.parametrize(
-        ("name", "value"), [("num_rollouts", 0), ("rollout_stride", 2), ("kl_in", "reward")]
-    )
+    @pytest.mark.parametrize(("name", "value"), [("rollout_stride", 2), ("kl_in", "reward")])
     def test_the_value_of_the_prefix_needs_completions_without_its_token(self, name, value):
         settings = {"baseline": "prefix", "kl_in": "loss", name: value}
         with pytest.raises(ConfigurationError, match=f"^rule.{name} is {value}, but must be "):
             PolicyGradientConfig(**settings)
+
+    def test_without_completions_other_rows_are_compared(self):
+        settings = PolicyGradientConfig(baseline="prefix", num_rollouts=0)
+        assert settings.effective_baseline == "leave_one_out"
 
     def test_batch_mean_halves_the_gradient_of_two_rows(self):
         vocabulary = Vocabulary(("a", "b", "c"), has_eos=False)

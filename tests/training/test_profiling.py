@@ -45,7 +45,7 @@ def test_parts_of_an_iteration(reward):
         discriminator=CNNDiscriminatorConfig(
             embedding_size=4, filter_sizes=(1, 2), num_filters=(3, 3)
         ),
-        discriminator_training=replace(preset.discriminator_training, num_sequences=16),
+        discriminator_training=replace(preset.discriminator_training, d_steps=1, num_sequences=16),
         rule=replace(preset.rule, num_rollouts=1),
         adversarial=replace(preset.adversarial, batch_size=4, g_steps=2),
         reward=(reward,),

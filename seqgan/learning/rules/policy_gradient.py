@@ -69,7 +69,9 @@ class PolicyGradientConfig:
     rollout_stride: Size = 1  # every k-th prefix is completed, values between are interpolated
     rollout_chunk: Size = 16384  # completions that are judged together; bounds memory
     aggregation: Aggregation = "sum_then_normalize"  # or each reward normalised before the sum
-    baseline: BaselineKind = "leave_one_out"  # what is subtracted from the action values
+    # What is subtracted from the action values. Without rollouts, or with a critic, prefix is
+    # leave_one_out.
+    baseline: BaselineKind = "leave_one_out"
     baseline_decay: Share = 0.9  # of the moving-average baseline
     rescale: RescaleKind = "none"  # what becomes of action values, compared within the group
     scale: ScaleKind = "none"  # divide advantages by their deviation in the batch or the group
@@ -120,12 +122,20 @@ class PolicyGradientConfig:
                 "rule.baseline is self_critical, a reward, but must be another with"
                 f" {other_unit}, whose values are no rewards"
             )
-        if self.baseline == "prefix":
+        if self.effective_baseline == "prefix":
             check_prefix_values(self)
 
     def more_texts(self, batch_size: int, group_size: int) -> int:
         """The greedy texts of the self-critical baseline, one of each prompt."""
         return batch_size // group_size if self.baseline == "self_critical" else 0
+
+    @property
+    def effective_baseline(self) -> BaselineKind:
+        """The baseline in use: `prefix` gives way where no prefix has completions of its own, or
+        where a critic has valued it already."""
+        if self.baseline == "prefix" and (self.num_rollouts == 0 or self.critic.kind != "none"):
+            return "leave_one_out"
+        return self.baseline
 
     def build(self, players: Players) -> "PolicyGradient":
         """The rule, ready to improve `players.generator`.
@@ -144,11 +154,10 @@ def check_prefix_values(settings: PolicyGradientConfig) -> None:
     """Checks that every prefix has a value of its own, of which the token after it has no part.
 
     Raises:
-        ConfigurationError: it has none, or the KL to go, which knows that token, is in it.
+        ConfigurationError: some have none, or the KL to go, which knows that token, is in it.
     """
-    needed = {"num_rollouts": "at least 1", "rollout_stride": "1", "kl_in": "loss"}
+    needed = {"rollout_stride": 1, "kl_in": "loss"}
     found = {
-        "num_rollouts": settings.num_rollouts > 0,
         "rollout_stride": settings.rollout_stride == 1,
         "kl_in": settings.kl_in == "loss" or settings.kl_weight == 0,
     }
@@ -156,7 +165,7 @@ def check_prefix_values(settings: PolicyGradientConfig) -> None:
         if not fits:
             raise ConfigurationError(
                 f"rule.{name} is {getattr(settings, name)}, but must be {needed[name]} with the"
-                " prefix baseline, the value of a prefix by completions of its own"
+                " prefix baseline (or give --rule.baseline leave_one_out)"
             )
 
 
@@ -199,7 +208,7 @@ class PolicyGradient:
         self.baseline: Baseline = (
             SelfCritical(players)
             if settings.baseline == "self_critical"
-            else make_baseline(settings.baseline, settings.baseline_decay)
+            else make_baseline(settings.effective_baseline, settings.baseline_decay)
         )
         self.loss = make_policy_loss(settings.loss, settings.clip_low, settings.clip_high)
         self.anchor = Anchor(settings)
