@@ -42,7 +42,7 @@ class PretrainedGeneratorConfig:
     adapter: Adapter = "lora"  # small matrices train (lora), or the whole model (none)
     lora_rank: Size = 16  # of the adapter's matrices
     lora_alpha: Positive = 32.0  # their product is scaled by this over the rank
-    lora_dropout: Share = 0.0  # on their input, in pretraining only, as is the model's own dropout
+    lora_dropout: Share = 0.0  # on their input, not in policy gradients, nor is the model's own
     lora_targets: tuple[str, ...] = ()  # layers with an adapter; empty: those usual for the model
     precision: Arithmetic = "float32"  # of its arithmetic, and of weights that do not train
     gradient_checkpointing: bool = False  # the backward pass computes layers again, for memory

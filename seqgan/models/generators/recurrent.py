@@ -25,7 +25,7 @@ class RecurrentGeneratorConfig:
     embedding_size: Size = 64  # width of the token embedding
     hidden_size: Size = 128  # width of each layer's state
     num_layers: Size = 1  # recurrent layers
-    dropout: Share = 0.0  # on embeddings, between layers and on the output, in pretraining only
+    dropout: Share = 0.0  # on embeddings, between layers and on the output, not in policy gradients
     single_bias: bool = False  # one bias per gate, as in the paper, instead of PyTorch's two
     init_std: Weight = 0.0  # standard deviation of a normal start; 0 keeps PyTorch's uniform start
 

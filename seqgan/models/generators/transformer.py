@@ -28,7 +28,7 @@ class TransformerGeneratorConfig:
     width: Size = 128  # of the residual stream
     num_layers: Size = 2  # transformer layers
     num_heads: Size = 4  # attention heads
-    dropout: Share = 0.1  # on embeddings, branches and the output, in pretraining only
+    dropout: Share = 0.1  # on embeddings, branches and the output, not in policy gradients
 
     def __post_init__(self) -> None:
         check_sizes("generator", self)
