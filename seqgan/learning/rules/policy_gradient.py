@@ -69,8 +69,8 @@ class PolicyGradientConfig:
     rollout_stride: Size = 1  # every k-th prefix is completed, values between are interpolated
     rollout_chunk: Size = 16384  # completions that are judged together; bounds memory
     aggregation: Aggregation = "sum_then_normalize"  # or each reward normalised before the sum
-    # What is subtracted from the action values. Without rollouts, or with a critic, prefix is
-    # leave_one_out.
+    # What is subtracted from the action values. Without rollouts of every prefix, or with a critic,
+    # prefix is leave_one_out.
     baseline: BaselineKind = "leave_one_out"
     baseline_decay: Share = 0.9  # of the moving-average baseline
     rescale: RescaleKind = "none"  # what becomes of action values, compared within the group
@@ -122,8 +122,11 @@ class PolicyGradientConfig:
                 "rule.baseline is self_critical, a reward, but must be another with"
                 f" {other_unit}, whose values are no rewards"
             )
-        if self.effective_baseline == "prefix":
-            check_prefix_values(self)
+        if self.effective_baseline == "prefix" and self.kl_in == "reward" and self.kl_weight > 0:
+            raise ConfigurationError(
+                "rule.kl_in is reward, but must be loss with the prefix baseline (or give"
+                " --rule.baseline leave_one_out)"
+            )
 
     def more_texts(self, batch_size: int, group_size: int) -> int:
         """The greedy texts of the self-critical baseline, one of each prompt."""
@@ -131,9 +134,10 @@ class PolicyGradientConfig:
 
     @property
     def effective_baseline(self) -> BaselineKind:
-        """The baseline in use: `prefix` gives way where no prefix has completions of its own, or
-        where a critic has valued it already."""
-        if self.baseline == "prefix" and (self.num_rollouts == 0 or self.critic.kind != "none"):
+        """The baseline in use: `prefix` gives way where not every prefix has completions of its
+        own, or where a critic has valued it already."""
+        every = self.num_rollouts > 0 and self.rollout_stride == 1
+        if self.baseline == "prefix" and (not every or self.critic.kind != "none"):
             return "leave_one_out"
         return self.baseline
 
@@ -148,25 +152,6 @@ class PolicyGradientConfig:
         if self.update.mle_weight != 0:
             needs_texts(players.task, "rule.update.mle_weight", "give --rule.update.mle-weight 0")
         return PolicyGradient(self, players)
-
-
-def check_prefix_values(settings: PolicyGradientConfig) -> None:
-    """Checks that every prefix has a value of its own, of which the token after it has no part.
-
-    Raises:
-        ConfigurationError: some have none, or the KL to go, which knows that token, is in it.
-    """
-    needed = {"rollout_stride": 1, "kl_in": "loss"}
-    found = {
-        "rollout_stride": settings.rollout_stride == 1,
-        "kl_in": settings.kl_in == "loss" or settings.kl_weight == 0,
-    }
-    for name, fits in found.items():
-        if not fits:
-            raise ConfigurationError(
-                f"rule.{name} is {getattr(settings, name)}, but must be {needed[name]} with the"
-                " prefix baseline (or give --rule.baseline leave_one_out)"
-            )
 
 
 def check_comparable(settings: PolicyGradientConfig, players: Players) -> None:
