@@ -19,6 +19,7 @@ SMALL = {
     "cooperative_oracle.py": "--epochs 1 --updates 2 --every 1 --train-size 128 --num-samples 40"
     " --hidden-size 8 --temperatures 1 0.5",
     "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
+    "critic_or_rollouts.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "mixed_rewards.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
     "cleanrl_style_ppo.py": "--total-timesteps 24576 --learning-rate 4e-3 --track",
