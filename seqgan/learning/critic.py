@@ -32,7 +32,8 @@ class CriticLearner:
         critic = settings.build(players.generator, players.task.vocabulary)
         self.critic = critic.to(players.device)
         players.learning.append(self.critic)
-        self.optimizer = torch.optim.Adam(self.critic.parameters(), settings.learning_rate)
+        trained = [weights for weights in self.critic.parameters() if weights.requires_grad]
+        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
         self.batches = 0
 
     @property

@@ -31,7 +31,7 @@ class CriticConfig:
     gae_lambda: WholeShare = 0.95  # of the advantages; 1 trusts the rewards alone, 0 the critic
     target_lambda: WholeShare = 1.0  # of the returns that it learns; 1 is the reward to go
     warmup: Count = 5  # updates in which the critic alone learns, before the generator moves
-    epochs: Size = 4  # passes over each batch
+    epochs: Size = 2  # passes over each batch
     minibatch_size: Count = 64  # texts of a step, in each process; 0 takes the whole batch
     clip_values: Weight = (
         0.0  # most that a batch moves a value, in deviations of the returns; 0: any

@@ -97,7 +97,9 @@ def exact_state_values(world):
 
 def learnt(players, world, kind, gae_lambda, updates):
     """Values after updates on every text, towards the returns of a lambda."""
-    learner = make_learner(players, kind=kind, size=32, learning_rate=0.01, minibatch_size=0)
+    learner = make_learner(
+        players, kind=kind, size=32, learning_rate=0.01, epochs=4, minibatch_size=0
+    )
     sequences, rng = world.sequences, seeded()
     rewards = torch.zeros(sequences.mask.shape)
     rewards[:, -1] = world.rewards.float()
