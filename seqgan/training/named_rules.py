@@ -37,7 +37,6 @@ PLAIN: Mapping[str, Any] = {
     "rule.rollout_stride": 1,
     "rule.aggregation": "sum_then_normalize",
     "rule.rescale": "none",
-    "rule.critic.kind": "none",
     "rule.baseline": "none",
     "rule.scale": "none",
     "rule.kl_weight": 0.0,
@@ -85,22 +84,6 @@ NAMED_RULES: Mapping[str, NamedRule] = {
             "adversarial.reward_shape": "probability",
             "rule.num_rollouts": 16,
             "rule.update.reduction": "sum",
-        },
-    ),
-    "ppo": NamedRule(
-        "Schulman et al., 2017 (arXiv:1707.06347); for texts Ouyang et al., 2022"
-        " (arXiv:2203.02155)",
-        "A = sum over s >= t of 0.95^(s - t) (r_s + V_(s+1) - V_s), whitened, with r_s less 0.05 KL"
-        " of token s; loss -min(r A, clip(r, 0.8, 1.2) A); V by a clipped squared error",
-        {
-            "rule.critic.kind": "head",
-            "rule.critic.target_lambda": 0.95,
-            "rule.critic.clip_values": 0.2,
-            "rule.scale": "whiten",
-            "rule.kl_weight": 0.05,  # TRL's
-            "rule.loss": "ppo",
-            "rule.epochs": 4,
-            "rule.minibatch_size": _STALE,
         },
     ),
     "rloo": NamedRule(
@@ -166,6 +149,8 @@ NAMED_RULES: Mapping[str, NamedRule] = {
         {
             "rule.critic.kind": "head",
             "rule.critic.gae_lambda": 0.95,
+            "rule.critic.target_lambda": 0.95,
+            "rule.critic.clip_values": 0.2,
             "rule.scale": "whiten",
             "rule.kl_weight": 0.05,  # of TRL's last PPO, as the other numbers
             "rule.loss": "ppo",
