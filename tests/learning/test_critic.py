@@ -193,13 +193,14 @@ class TestLearning:
         assert not torch.equal(weights(alone), start)
 
         def process(runtime: Runtime):
-            players = make_players(recurrent(), ENDING, runtime)
             learner = learners[runtime.rank]
             runtime.prepare(learner.critic)
-            return self.learn(players, learner, runtime.own(order)), weights(learner)
+            return self.learn(ready[runtime.rank], learner, runtime.own(order)), weights(learner)
 
-        learners = [plainly(make_learner(players, **settings)) for _ in range(2)]
+        # Made here: threads share the global random state, of which initialisation draws.
         processes = fake_processes()
+        ready = [make_players(recurrent(), ENDING, each) for each in processes]
+        learners = [plainly(make_learner(each, **settings)) for each in ready]
         results = all_at_once([lambda runtime=each: process(runtime) for each in processes])
         for metrics, found in results:
             torch.testing.assert_close(found, weights(alone), atol=1e-5, rtol=1e-4)
