@@ -7,8 +7,8 @@ reward for each of its tokens, and a critic with generalized advantages.
 
     python experiments/critic_or_rollouts.py
 
-Expected: the critic needs a little less than a third of the rollouts' processor time, with lambda 1
-at their KL. The text's own reward needs a fifth: a batch of 256 captions says as much as a critic.
+Expected: the critic needs a little more than a quarter of the rollouts' processor time, at lambda 1
+at their KL. The text's own reward needs a sixth: a batch of 256 captions says as much as a critic.
 Numbers, time, machine: experiments/README.md.
 """
 
