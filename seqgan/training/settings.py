@@ -72,7 +72,8 @@ class DiscriminatorTrainingConfig:
     pretrain_rounds: Count = 5  # rounds before the game, each with fresh generated sequences
     patience: Count = 0  # rounds that held-out information may stand still; 0 does all of them
     pretrain_epochs: Size = 1  # passes in each of those rounds (the paper's k)
-    d_steps: Count = 1  # rounds of discriminator training per iteration of the game
+    d_steps: Count = 1  # rounds of discriminator training in each of its turns
+    every: Size = 1  # iterations of the game up to one of its turns
     d_epochs: Size = 1  # passes in each round of the game (the paper's k)
     num_sequences: Size = 1000  # real sequences, and as many fresh generated ones, in each round
     batch_size: Pair = 64  # sequences per minibatch, half of them real
@@ -102,6 +103,10 @@ class DiscriminatorTrainingConfig:
                 f"discriminator_training.label_smoothing is {self.label_smoothing}, but"
                 " must be 0 with the pairwise loss, which has no labels"
             )
+
+    def rounds(self, iterations: int) -> int:
+        """Rounds in so many iterations of the game."""
+        return iterations // self.every * self.d_steps
 
 
 @dataclass(frozen=True)

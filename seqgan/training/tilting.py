@@ -259,15 +259,15 @@ def before_game(state: dict[str, Any]) -> dict[str, Any]:
 def _judges(run: RestoredRun) -> dict[str, Any]:
     """The state with the discriminator that met a run's generator; a line says where none has."""
     if not run.pretrained:
-        if not run.config.discriminator_training.d_steps:
+        if not _has_turns(run):
             logger.warning(
                 "the discriminator of %s has met the generator before the game alone"
-                " (discriminator_training.d_steps is 0); --pretrained draws from that one",
+                " (the game has no rounds of it); --pretrained draws from that one",
                 run.folder.path,
             )
         return run.state
     judges = before_game(run.state)
-    if judges is run.state and run.config.discriminator_training.d_steps:
+    if judges is run.state and _has_turns(run):
         logger.warning(
             "%s has no discriminator of before its game (one that trained then is kept, unless"
             " evaluation.resampled is 0), so the generator before the game is judged by the one"
@@ -275,6 +275,12 @@ def _judges(run: RestoredRun) -> dict[str, Any]:
             run.folder.path,
         )
     return judges
+
+
+def _has_turns(run: RestoredRun) -> bool:
+    """True where the discriminator is trained in a run's game."""
+    config = run.config
+    return config.discriminator_training.rounds(config.adversarial.iterations) > 0
 
 
 def _iterations(state: Mapping[str, Any]) -> int:

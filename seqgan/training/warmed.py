@@ -66,7 +66,7 @@ class Warmed(Observer):
             settled: more of them would teach nothing, as the warming has found.
             iterations: of the game.
         """
-        return 0 if settled or self.judge is None else iterations * self.settings.d_steps
+        return 0 if settled or self.judge is None else self.settings.rounds(iterations)
 
     def expected_seconds(self, settled: bool, iterations: int) -> float:
         """The time of those rounds."""

@@ -41,7 +41,7 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig, text_task
 from seqgan.training.checkpoints import replace_checkpoint, save_checkpoint
 from seqgan.training.networks import build_discriminator, build_generator
-from seqgan.training.presets import text_preset
+from seqgan.training.presets import captions_preset, text_preset
 from seqgan.training.run_folders import create_run
 from seqgan.training.runs import (
     checkpoint_state,
@@ -413,7 +413,8 @@ class TestCard:
         assert "A sentence of bleu_4." in text
         assert "A sentence of information." in text
         assert "| `discriminator/information_heldout` | 0.2 | 10 |" in text
-        assert "after 10 of 40 iterations" in text
+        iterations = captions_preset().adversarial.iterations
+        assert f"after 10 of {iterations} iterations" in text
         assert "warned of: mode collapse." in text
         assert "docs/responsible-use.md" in text
 

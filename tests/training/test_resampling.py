@@ -268,6 +268,21 @@ def test_rounds_against_the_start_are_as_many_as_the_game_had() -> None:
 
 
 @pytest.mark.slow
+def test_a_discriminator_has_a_turn_after_every_few_iterations() -> None:
+    trainer, _ = make_trainer(changed(TINY, {"discriminator_training.every": 2}))
+    updates: list[int] = []
+    judge = trainer.observer("warmed").judge
+    update = judge.update
+    judge.update = lambda *texts: (
+        updates.append(trainer.players.position.iteration) or update(*texts)
+    )
+    trainer.train()
+    in_game = [iteration for iteration in updates if iteration]
+    assert set(in_game) == {1}  # of iterations 1, 2, 3 the second has it, while one is done
+    assert trainer.observer("warmed").rounds(settled=False, iterations=3) == 1
+
+
+@pytest.mark.slow
 def test_a_discriminator_that_had_learnt_all_is_not_trained_on() -> None:
     trainer, _ = make_trainer(PATIENT)
     trainer.train()

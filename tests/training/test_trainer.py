@@ -179,6 +179,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("discriminator_training.patience", 1, {"discriminator_training.pretrain_rounds": 8}),
     ("discriminator_training.pretrain_epochs", 2, {}),
     ("discriminator_training.d_steps", 2, {}),
+    ("discriminator_training.every", 2, {}),
     ("discriminator_training.d_epochs", 2, {}),
     ("discriminator_training.num_sequences", 24, {}),
     ("discriminator_training.batch_size", 4, {}),
@@ -1041,7 +1042,7 @@ def test_checkpoints_take_a_tenth_of_the_time_unless_every_unit_has_one(
     clock = Clock()
     saved: list[int] = []
 
-    def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
         saved.append(step)
         clock.now += seconds
         return folder

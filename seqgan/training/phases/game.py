@@ -25,7 +25,7 @@ class Game:
         players: the generator and its rewards.
         rule: how the generator learns from its own texts.
         settings: number of iterations and of g-steps in each.
-        training: number and sizes of d-steps.
+        training: turns, number and sizes of d-steps.
     """
 
     name = "game"
@@ -79,7 +79,8 @@ class Game:
             # The library's names win over those that a reward reports.
             metrics = _followed(metrics, {**players.reward_reports(), **step})
             self.generator_steps += 1
-        if players.rewards.learning is not None:
+        turn = (self.iterations + 1) % self.training.every == 0
+        if turn and players.rewards.learning is not None:
             with atomic(rng):
                 metrics = _followed(metrics, self.adversary_steps(players, rng))
         self.generator_steps = 0
@@ -92,7 +93,7 @@ class Game:
         return metrics | players.position.axes()
 
     def adversary_steps(self, players: Players, rng: torch.Generator) -> Metrics:
-        """The d-steps of one iteration."""
+        """The d-steps of one turn."""
         metrics: dict[str, float | int] = {}
         if players.discriminator is not None:
             follow_schedule(players.discriminator.optimizer, self.training, players.position)
@@ -116,7 +117,8 @@ class Game:
             parts["generator in the game"] = steps * self.rule.expected_seconds(players)
         if players.rewards.learning is not None:
             seconds = round_seconds(players, self.training, self.training.d_epochs)
-            parts["discriminator in the game"] = left * self.training.d_steps * seconds
+            rounds = self.training.rounds(self.total) - self.training.rounds(self.iterations)
+            parts["discriminator in the game"] = rounds * seconds
         return parts
 
     def forked(self, before: TrainConfig, after: TrainConfig) -> None:
