@@ -36,7 +36,7 @@ class LearningRule(Protocol):
 
         Raises:
             RewardError: a reward failed; the generator is as it was.
-            DivergedError: a loss or a gradient is not finite; the generator is as it was.
+            DivergedError: a loss or a gradient is not finite; that optimiser step is not taken.
         """
         ...
 
