@@ -37,6 +37,13 @@ class AdamConfig:
             fused=True,
         )
 
+    def take_up(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+        """Gives these settings to an optimiser whose state is of a run with others."""
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+            group["betas"] = (self.beta1, self.beta2)
+            group["eps"], group["weight_decay"] = self.epsilon, self.weight_decay
+
 
 @runtime_checkable
 class Scheduled(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 from seqgan.data.metrics import Metrics
 from seqgan.learning.players import Players
 from seqgan.system.errors import ConfigurationError
+from seqgan.tasks.base import needs_texts
 from seqgan.tracking.metrics import find_metric
 from seqgan.training.observers import Observer
 from seqgan.training.phases.base import Phase
@@ -33,21 +34,40 @@ class EarlyStop(Observer):
                 f"adversarial.stop_metric is {self.metric}, but must be a metric with a better end,"
                 " as checkpoint/loss and charts/episodic_return are (docs/metrics.md)"
             )
+        if self.metric.startswith(("pretrain/", "result/")):
+            raise ConfigurationError(
+                f"adversarial.stop_metric is {self.metric}, but must be a metric of the game"
+            )
+        if self.metric == "checkpoint/loss":
+            needs_texts(players.task, f"adversarial.stop_metric {self.metric}", "name a reward's")
         self.sign = 1.0 if better == "max" else -1.0
         self.best = -math.inf  # value times sign
         self.since = 0  # values without a better one
+        self._judged = False  # the unit, before it was evaluated
+
+    def after(self, phase: Phase, metrics: Metrics) -> Metrics:
+        """Judges a metric of training, so that a game which it ends is evaluated at its end."""
+        self._judged = self._judge(phase, metrics)
+        return {}
 
     def logged(self, phase: Phase, metrics: Metrics) -> None:
+        """Judges a metric of the evaluation."""
+        if not self._judged:
+            self._judge(phase, metrics)
+
+    def _judge(self, phase: Phase, metrics: Metrics) -> bool:
+        """Ends the game if it is time; True where the metric has a value."""
         if not isinstance(phase, Game):
-            return
+            return False
         value = self.players.runtime.from_main(metrics.get(self.metric))
         if value is None:
-            return
+            return False
         better = self.sign * value > self.best
         self.best = self.sign * value if better else self.best
         self.since = 0 if better else self.since + 1
         if self.since >= self.patience:
             phase.end(f"no better {self.metric} for {self.since} of its values")
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "since": self.since}

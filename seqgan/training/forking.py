@@ -11,7 +11,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from seqgan.learning.updates import set_learning_rate
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.files import copy_start
 from seqgan.tracking.jsonl import KINDS, check_length
@@ -94,7 +93,8 @@ def forked_state(
         if isinstance(phase, Forks):
             phase.forked(before, after)
     if (discriminator := trainer.players.discriminator) is not None:
-        set_learning_rate(discriminator.optimizer, after.discriminator_training.learning_rate)
+        training = after.discriminator_training
+        training.adam.take_up(discriminator.optimizer, training.learning_rate)
     # Others begin anew, and get the record so far.
     position = {name: at for name, at in state["tracker"].items() if name in ("jsonl", "wandb")}
     if position.get("wandb"):

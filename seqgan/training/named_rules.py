@@ -82,6 +82,7 @@ NAMED_RULES: Mapping[str, NamedRule] = {
         "A = Q(y_1:t), the mean D of 16 completions; loss -A log pi, summed",
         {
             "adversarial.reward_shape": "probability",
+            "discriminator_training.d_steps": 1,
             "rule.num_rollouts": 16,
             "rule.update.reduction": "sum",
         },

@@ -250,7 +250,9 @@ class TrainConfig:
         changes, config = dict(present_setting(*one) for one in changes.items()), self
         if isinstance(kind := changes.get("rule"), str):
             named = named_rule(kind)
-            changes = {**(named_settings(named) if named else {}), **changes}
+            names = named_settings(named) if named else {}
+            parts = tuple(f"{name}." for name in changes if name != "rule")
+            changes = {**{n: v for n, v in names.items() if not n.startswith(parts)}, **changes}
             config = replace(self, rule=self._rule_of("policy_gradient" if named else kind))
             del changes["rule"]
         return _with(config, changes, "", config)

@@ -180,12 +180,13 @@ def trainer_for(
     evaluation = Evaluation(players, config.evaluation, samples, tracker, make_measures(config))
     best = best if players.runtime.is_main() else None
     trainer.observers += [
+        # First, so that a game that it ends is evaluated at its end.
+        *([EarlyStop(players, config.adversarial)] if config.adversarial.patience > 0 else []),
         samples,
         evaluation,
         Alerts(players, evaluation, tracker),
         Warmed(players, config.discriminator_training, config.evaluation.resampled > 0),
         BestCheckpoint(best, trainer.state_dict, tracker),
-        *([EarlyStop(players, config.adversarial)] if config.adversarial.patience > 0 else []),
         *(make_observers(config, players) if observers is None else observers),
     ]
     return trainer

@@ -14,7 +14,8 @@ import torch
 
 from seqgan.data.metrics import Metrics
 from seqgan.learning.adversary import adversary_round, round_seconds
-from seqgan.learning.players import Players
+from seqgan.learning.optimization import follow_schedule
+from seqgan.learning.players import Players, Position
 from seqgan.learning.replay import Replay
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.system.errors import Interrupted
@@ -122,7 +123,9 @@ def against_start(trainer: "Trainer", warmed: Warmed) -> Iterator[None]:
             judge.load_state_dict(copy.deepcopy(warmed.kept))
         if count:
             trainer.progress.phase("start, resampled", count)
-        for _ in range(count):
+        for number in range(count):
+            turn = (number // settings.d_steps + 1) * settings.every - 1  # iterations before it
+            follow_schedule(judge.optimizer, settings, Position(turn, iterations))
             metrics = adversary_round(opponents, settings, settings.d_epochs, rng)
             trainer.progress.advance(1, {SHOWN: metrics[SHOWN]})
             if trainer.asked_to_stop():

@@ -82,3 +82,14 @@ class TestAdam:
         module.bias.requires_grad_(False)
         (group,) = AdamConfig().build(module, 0.1).param_groups
         assert [p is module.weight for p in group["params"]] == [True]
+
+
+def test_a_state_of_other_settings_takes_up_ones_own():
+    module = nn.Linear(2, 1)
+    before, after = AdamConfig(), AdamConfig(0.5, 0.6, 1e-3, 0.1)
+    optimizer = after.build(module, 0.2)
+    optimizer.load_state_dict(before.build(module, 0.1).state_dict())
+    after.take_up(optimizer, 0.2)
+    (group,) = optimizer.param_groups
+    found = (group["lr"], group["betas"], group["eps"], group["weight_decay"])
+    assert found == (0.2, (0.5, 0.6), 1e-3, 0.1)

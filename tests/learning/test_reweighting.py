@@ -80,13 +80,27 @@ def test_a_step_is_the_gradient_of_the_weighted_likelihood(config):
     mle = -token_log_softmax(policy, real).sum() / real.mask.sum()
     gradients = torch.autograd.grad(loss + 0.3 * mle, list(policy.parameters()))
 
-    metrics = rule.update(players, own, weights, seeded(3))
+    metrics = rule.update(players, own, weights, weights, seeded(3))
     for after, before, gradient in zip(
         players.generator.parameters(), policy.parameters(), gradients, strict=True
     ):
         torch.testing.assert_close(after, before - gradient, rtol=1e-4, atol=1e-6)
     assert metrics["losses/weighted_nll"] == pytest.approx(loss.item(), rel=1e-5)
     assert metrics["losses/mle"] == pytest.approx(mle.item(), rel=1e-5)
+
+
+def test_a_baseline_that_takes_off_everything_leaves_no_gradient():
+    """All texts earn the same, so each weight is 1 / n less 1 / n."""
+    trainer, _ = make_trainer(replace(TINY, rule=ReweightingConfig(baseline=1.0)))
+    players, rule = trainer.players, trainer.phase("game").rule
+    own = players.collect(seeded(1))
+    returns = torch.linspace(1.0, 1.0 + 1e-5, len(own.returns))
+    groups = torch.zeros(len(returns), dtype=torch.long)
+    mass = rule.settings.mass(returns, groups)
+    assert mass.sum().item() == pytest.approx(1.0)
+    weights = rule.settings.weights(returns, groups)
+    metrics = rule.update(players, own, weights, mass, seeded(3))
+    assert metrics["losses/grad_norm_generator"] < 1e-3
 
 
 def test_effective_texts():

@@ -61,6 +61,23 @@ def test_a_metric_without_a_better_end_is_refused(metric: str, message: str) -> 
         EarlyStop(make_trainer()[0].players, AdversarialConfig(patience=1, stop_metric=metric))
 
 
+@pytest.mark.parametrize("metric", ["pretrain/nll_dev", "result/difference"])
+def test_a_metric_that_no_game_has_is_refused(metric: str) -> None:
+    with pytest.raises(ConfigurationError, match="must be a metric of the game"):
+        EarlyStop(make_trainer()[0].players, AdversarialConfig(patience=1, stop_metric=metric))
+
+
+def test_a_game_that_a_metric_of_training_ends_is_evaluated_at_its_end() -> None:
+    settings = {**LONG, "evaluation.every": 100, "adversarial.iterations": 40}
+    settings |= {"adversarial.patience": 1, "adversarial.stop_metric": "charts/episodic_return"}
+    trainer, tracker = make_trainer(changed(TINY, settings))
+    trainer.train()
+    game = trainer.phase("game")
+    assert game.iterations < 40
+    evaluated = [at["iteration"] for at in tracker.logged if "checkpoint/loss" in at]
+    assert evaluated[-1] == game.iterations
+
+
 @pytest.mark.slow
 def test_a_run_says_why_it_ended_and_stays_ended() -> None:
     """No learning rate, so the NLL stays what it was: two evaluations after the first."""

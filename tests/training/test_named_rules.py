@@ -1,7 +1,7 @@
 """Rules by the names of their papers: what a name stands for, and what wins over it."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from toys import ENDING, MAX_LENGTH, TableReward
 from seqgan.commands.given import configuration
 from seqgan.data.sequences import Trajectories
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
+from seqgan.models.critics import CriticConfig
 from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.training.config_files import load_config, save_config
 from seqgan.training.named_rules import NAMED_RULES, PLAIN, named_settings
@@ -52,6 +53,14 @@ def test_a_name_stands_for_settings(name: str, tmp_path: Path) -> None:
     save_config(config, tmp_path / "saved.yaml")
     assert "kind: policy_gradient" in (tmp_path / "saved.yaml").read_text()
     assert load_config(tmp_path / "saved.yaml") == config
+
+
+def test_a_part_that_is_given_as_a_whole_wins_over_the_name() -> None:
+    critic, groups = CriticConfig(kind="network", gae_lambda=1.0), replace(TINY.adversarial)
+    config = TrainConfig().with_(rule="ppo", **{"rule.critic": critic})
+    assert config.rule.critic == critic
+    assert config.rule.epochs == 4
+    assert TrainConfig().with_(rule="grpo", adversarial=groups).adversarial == groups
 
 
 def test_a_name_sets_all_that_makes_a_method() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.functional.advantages import earned_before, to_go
+from seqgan.functional.groups import group_ids
 from seqgan.functional.rescaling import Aggregation, RescaleKind, normalize_then_sum, rescale
 from seqgan.learning.credit.base import Batch, Valued
 from seqgan.learning.players import Players
@@ -66,7 +67,7 @@ class RolloutCredit:
     ) -> Float[Tensor, "batch time"]:
         """The value of each token of all processes by all rewards together; NaN is unknown."""
         settings, gather = self.settings, players.runtime.gather
-        mask, groups = batch.everyones.mask, batch.everyones.groups
+        mask, groups = batch.everyones.mask, group_ids(batch.everyones)
         rollouts: dict[str, Any] = {
             "policy": self.generator if self.policy is None else self.policy,
             "trajectories": batch.own,

@@ -35,7 +35,6 @@ from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedu
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
 from seqgan.learning.self_critical import SelfCritical
-from seqgan.learning.updates import set_learning_rate
 from seqgan.models.critics import CriticConfig
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, WholeShare, check_settings
 from seqgan.system.errors import ConfigurationError
@@ -300,7 +299,7 @@ class PolicyGradient:
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""
-        set_learning_rate(self.optimizer, self.settings.learning_rate)
+        self.settings.adam.take_up(self.optimizer, self.settings.learning_rate)
         self.anchor.forked(before)
         self.credit.forked(before)
 

@@ -16,7 +16,7 @@ where the generator has any, as maximum likelihood does.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -58,6 +58,12 @@ class WeightedSettings(Protocol):
         """The weight of each text; 0 for one without a return, which is NaN."""
         ...
 
+    def mass(
+        self, returns: Float[Tensor, " batch"], groups: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The weights before anything is taken off: the loss is divided by their tokens."""
+        ...
+
 
 @dataclass(frozen=True)
 class ReweightingConfig:
@@ -86,6 +92,12 @@ class ReweightingConfig:
             weights[rows] = (normalized - self.baseline / max(len(rows), 1)).to(returns.dtype)
         return weights
 
+    def mass(
+        self, returns: Float[Tensor, " batch"], groups: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """r_i / sum_j r_j in each group."""
+        return replace(self, baseline=0.0).weights(returns, groups)
+
 
 @dataclass(frozen=True)
 class CloningConfig:
@@ -112,6 +124,12 @@ class CloningConfig:
             best = returns[rows].argsort(descending=True, stable=True)
             weights[rows[best[: max(round(self.keep * len(rows)), 1)]]] = 1.0
         return weights
+
+    def mass(
+        self, returns: Float[Tensor, " batch"], groups: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The weights, of which nothing is taken off."""
+        return self.weights(returns, groups)
 
 
 def check_weighted(settings: WeightedSettings, players: Players) -> WeightedSettings:
@@ -149,10 +167,12 @@ class WeightedLikelihood:
         players.count_tokens(own)
         everyones = gathered(own, runtime)
         metrics = describe_collected(players, everyones, rng)
-        weights = self.settings.weights(known_returns(players, everyones), group_ids(everyones))
+        returns, groups = known_returns(players, everyones), group_ids(everyones)
+        weights = self.settings.weights(returns, groups)
+        mass = self.settings.mass(returns, groups)
         metrics["groups/effective_share"] = share_of_effective(weights)
         with clock.lap("update_generator"):
-            metrics |= self.update(players, own, runtime.own(weights), rng)
+            metrics |= self.update(players, own, runtime.own(weights), runtime.own(mass), rng)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
         return metrics | clock.seconds
 
@@ -161,11 +181,12 @@ class WeightedLikelihood:
         players: Players,
         own: Trajectories,
         weights: Float[Tensor, " batch"],
+        mass: Float[Tensor, " batch"],
         rng: torch.Generator,
     ) -> dict[str, float]:
         """One step on this process' texts with their weights, and on real texts."""
         settings, runtime, texts = self.settings, players.runtime, own.sequences.trimmed()
-        count = float((weights.abs() * texts.lengths).sum())
+        count = float((mass * texts.lengths).sum())
         if runtime.total(count) == 0:  # no text of any process has a reward
             return {}
         share = runtime.share(count)
