@@ -35,7 +35,7 @@ SIZES = """
     --discriminator-training.pretrain-rounds 10 --discriminator-training.num-sequences 16
     --discriminator-training.batch-size 8 --discriminator-training.d-steps 1
     --adversarial.iterations 10 --adversarial.batch-size 8
-    --rule.num-rollouts 1 --rule.learning-rate 0.05 --rule.kl-target 0.05
+    --rule.num-rollouts 1 --rule.learning-rate 0.05 --rule.schedule constant --rule.kl-target 0.05
     --evaluation.every 1 --evaluation.num-samples 60 --evaluation.num-final 20
     --evaluation.num-heldout 10 --evaluation.num-shown 2 --evaluation.temperatures 1.0 0.8
     --threads 1 --tracker.mode offline

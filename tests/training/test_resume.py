@@ -55,6 +55,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
 FLAGS = (
     *TINY_FLAGS,
+    *("--rule.schedule", "constant"),  # so that a longer run begins as a shorter one does
     *("--pretrain.epochs", "3", "--discriminator-training.pretrain-rounds", "2"),
     *("--adversarial.iterations", "4"),
 )
@@ -618,7 +619,7 @@ def test_a_fork_may_add_a_reward() -> None:
     forked_state(state, fork, before, after)
     for name, tensor in fork.players.discriminator.discriminator.state_dict().items():
         assert torch.equal(tensor, untrained[name]), name
-    for name, tensor in fork.players.generator.state_dict().items():
+    for name, tensor in fork.state_dict()["players"]["generator"].items():
         assert torch.equal(tensor, state["players"]["generator"][name]), name
     fork.train()
     assert fork.players.position.iteration == 7
@@ -630,6 +631,7 @@ def test_a_fork_may_bring_an_adversary(tmp_path: Path) -> None:
     parent, folder = tmp_path / "mle", tmp_path / "game"
     assert start(parent, "--reward", "constant", "--adversarial.iterations", "0") == 0
     flags = ("--reward", "discriminator", "--adversarial.iterations", "2")
+    flags += ("--discriminator-training.d-steps", "1")
     assert fork(parent, folder, *flags) == 0
     rows = lines_of(folder / "metrics.jsonl")
     assert [row["pretrain/round"] for row in rows if "pretrain/round" in row] == [1, 2]
