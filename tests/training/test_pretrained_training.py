@@ -26,7 +26,8 @@ SMALL = """
     --evaluation.every 100 --evaluation.num-samples 100 --evaluation.num-final 20
     --evaluation.num-heldout 40 --evaluation.temperatures 1.0 0.8 --evaluation.num-shown 1
     --discriminator.path {path} --discriminator-training.pretrain-rounds 10
-    --discriminator-training.num-sequences 256 --discriminator-training.batch-size 64
+    --discriminator-training.d-steps 1 --discriminator-training.num-sequences 256
+    --discriminator-training.batch-size 64
     --adversarial.batch-size 32 --adversarial.num-rollouts 1 --threads 1
     --tracker.mode disabled --checkpoint-seconds 0
 """
