@@ -65,7 +65,7 @@ def group_moments(
 
 
 def spreads(returns: Float[Tensor, " batch"], groups: Int[Tensor, " batch"]) -> tuple[float, float]:
-    """Deviations of returns: within groups, over all of them, and between the groups' means.
+    """The deviations of returns within groups and between the groups' means.
 
     The first is the root of the mean squared distance of a text to the mean of its group, the
     second the deviation of these means, each counted once for each text; their squares add up to

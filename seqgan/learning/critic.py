@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
 from seqgan.functional.values import explained_variance, value_loss
+from seqgan.learning.descent import take_step
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.models.critics import CriticConfig
-from seqgan.system.errors import DivergedError
 
 MAX_GRAD_NORM = 1.0  # of the critic's gradient, whose loss has no unit
 
@@ -32,8 +33,7 @@ class CriticLearner:
         critic = settings.build(players.generator, players.task.vocabulary)
         self.critic = critic.to(players.device)
         players.learning.append(self.critic)
-        trained = [weights for weights in self.critic.parameters() if weights.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
+        self.optimizer = AdamConfig().build(self.critic, settings.learning_rate)
         self.batches = 0
 
     @property
@@ -116,18 +116,15 @@ class CriticLearner:
         clip = self.settings.clip_values * float(self.critic.deviation)
         share = runtime.share(count)
 
-        def loss_of(critic: nn.Module) -> Tensor:
+        def losses(critic: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
             values = critic(batch, states)
-            return value_loss(values, old_values, returns, known, clip) / variance
+            loss = value_loss(values, old_values, returns, known, clip) / variance
+            return share * loss, {"loss": loss}
 
-        loss = runtime.forward(self.critic, loss_of)
-        if not bool(torch.isfinite(loss)):
-            raise DivergedError(f"the critic's loss is {float(loss.detach())}, not finite")
-        self.optimizer.zero_grad(set_to_none=True)
-        runtime.backward(share * loss)
-        nn.utils.clip_grad_norm_(self.critic.parameters(), MAX_GRAD_NORM)
-        self.optimizer.step()
-        return float(loss.detach()) * variance
+        terms = take_step(
+            self.critic, self.optimizer, losses, MAX_GRAD_NORM, runtime, "critic's loss"
+        )
+        return terms["loss"] * variance
 
     def state_dict(self) -> dict[str, Any]:
         return {

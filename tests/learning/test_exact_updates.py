@@ -1,4 +1,4 @@
-"""Which combinations have the exact policy gradient in expectation, over all batches of two texts.
+"""Combinations with the exact policy gradient in expectation, over all batches of two texts.
 
 A batch of two is a pair of sequences, drawn with the product of their probabilities; its groups are
 the pairs. Nothing is random. What is biased is here, too, with what its expectation is instead.
@@ -252,7 +252,7 @@ class TestKLInTheLoss:
         close(self.expected(world, k3), self.of_each_step(world, forward=True))
 
     def test_only_the_kl_in_the_reward_has_that_of_the_whole(self, world):
-        """What a token does to the divergence of the tokens after it is missing from k2."""
+        """In k2 the effect of a token on the divergence of the tokens after it is missing."""
         exact = (world.objective(0.0) - world.objective(BETA)) / BETA
         to_go = kl_to_go(world.own, world.reference, world.mask)
         close(world.step(to_go), exact)

@@ -1,4 +1,4 @@
-"""What holds for every rule that is no policy gradient: stop and resume, processes, metrics."""
+"""Rules that are no policy gradient: stop and resume, processes, metrics."""
 
 from dataclasses import replace
 from functools import partial

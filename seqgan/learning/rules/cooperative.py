@@ -23,6 +23,7 @@ from seqgan.data.sequences import Sequences, joined, masked_mean
 from seqgan.functional.kl_estimators import exact_token_kl
 from seqgan.functional.losses import token_entropies
 from seqgan.learning.descent import take_step
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_own_texts
 from seqgan.learning.updates import likelihood_step, set_learning_rate
@@ -96,12 +97,8 @@ class Cooperative:
         self.settings = settings
         self.mediator = settings.mediator.build(players)
         players.learning.append(self.mediator)
-        trained = [p for p in players.generator.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
-        mediating = [p for p in self.mediator.parameters() if p.requires_grad]
-        self.mediator_optimizer = torch.optim.Adam(
-            mediating, settings.mediator.learning_rate, fused=True
-        )
+        self.optimizer = AdamConfig().build(players.generator, settings.learning_rate)
+        self.mediator_optimizer = AdamConfig().build(self.mediator, settings.mediator.learning_rate)
         self.steps = 0  # that are done
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:

@@ -1,4 +1,4 @@
-"""The look of a rule's own texts, for rules that have no advantages."""
+"""The look of the texts that a rule has drawn, as metrics."""
 
 import torch
 from jaxtyping import Float
@@ -6,9 +6,40 @@ from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
+from seqgan.evaluation.game.trajectories import describe_trajectories
+from seqgan.functional.losses import minimax_generator_loss
 from seqgan.learning.players import Players
-from seqgan.learning.rules.policy_gradient import batch_metrics
 from seqgan.models.sampling import sequence_log_probs
+
+
+def batch_metrics(
+    players: Players,
+    trajectories: Trajectories,
+    advantages: Float[Tensor, "batch time"],
+    rng: torch.Generator,
+) -> Metrics:
+    """The look of one batch: lengths, rewards, advantages, and the discriminator's view of it.
+
+    Every process calls it; the main one, which logs, gets the metrics.
+    """
+    if not players.runtime.is_main():
+        return {}
+    metrics = dict(
+        describe_trajectories(
+            trajectories, advantages, players.task.vocabulary, players.rewards.names
+        )
+    )
+    # The discriminator has not been trained on these sequences, but it has on their prompts.
+    unseen = trajectories.sequences
+    if players.task.max_prompt_length:
+        unseen = players.unseen(len(unseen), rng)
+    metrics |= players.heldout_information(unseen)
+    if players.discriminator is not None:
+        logits = players.discriminator.logits(trajectories.sequences)
+        metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
+        optimizer = players.discriminator.optimizer
+        metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
+    return metrics
 
 
 def describe_own_texts(players: Players, texts: Sequences) -> Metrics:

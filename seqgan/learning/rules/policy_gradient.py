@@ -11,18 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Trajectories
 from seqgan.evaluation.game.positions import histograms_by_position
-from seqgan.evaluation.game.trajectories import describe_trajectories
 from seqgan.functional.advantages import at_their_tokens, to_go, where_known
 from seqgan.functional.baselines import Baseline, make_baseline
 from seqgan.functional.groups import group_ids
 from seqgan.functional.kl_estimators import KLEstimatorKind
-from seqgan.functional.losses import minimax_generator_loss
 from seqgan.functional.policy_losses import PolicyLossKind, make_policy_loss
 from seqgan.functional.rescaling import Aggregation, RescaleKind
 from seqgan.functional.scaling import ScaleKind, scaled
@@ -34,6 +31,7 @@ from seqgan.learning.credit.rollouts import RolloutCredit
 from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
+from seqgan.learning.rules.own_texts import batch_metrics
 from seqgan.learning.self_critical import SelfCritical
 from seqgan.models.critics import CriticConfig
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, WholeShare, check_settings
@@ -315,33 +313,3 @@ class PolicyGradient:
         if "baseline" in state and hasattr(self.baseline, "load_state_dict"):
             self.baseline.load_state_dict(state["baseline"])
         self.credit.load_state_dict(state)
-
-
-def batch_metrics(
-    players: Players,
-    trajectories: Trajectories,
-    advantages: Float[Tensor, "batch time"],
-    rng: torch.Generator,
-) -> Metrics:
-    """The look of one batch: lengths, rewards, advantages, and the discriminator's view of it.
-
-    Every process calls it; the main one, which logs, gets the metrics.
-    """
-    if not players.runtime.is_main():
-        return {}
-    metrics = dict(
-        describe_trajectories(
-            trajectories, advantages, players.task.vocabulary, players.rewards.names
-        )
-    )
-    # The discriminator has not been trained on these sequences, but it has on their prompts.
-    unseen = trajectories.sequences
-    if players.task.max_prompt_length:
-        unseen = players.unseen(len(unseen), rng)
-    metrics |= players.heldout_information(unseen)
-    if players.discriminator is not None:
-        logits = players.discriminator.logits(trajectories.sequences)
-        metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
-        optimizer = players.discriminator.optimizer
-        metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
-    return metrics

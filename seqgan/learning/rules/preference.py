@@ -30,6 +30,7 @@ from seqgan.functional.groups import group_ids
 from seqgan.functional.preference_losses import dpo, ipo
 from seqgan.learning.collection import gathered
 from seqgan.learning.descent import take_step
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_collected, known_returns
 from seqgan.learning.updates import set_learning_rate
@@ -92,7 +93,7 @@ class Pairs:
     """Texts of which the first of each pair is preferred.
 
     Args:
-        real: False for a pair of texts that earn the same, which has no weight.
+        known: False for a pair of texts that earn the same, which has no weight.
     """
 
     chosen: Sequences
@@ -107,8 +108,7 @@ class Preference:
 
     def __init__(self, settings: PreferenceConfig, generator: Generator) -> None:
         self.settings, self.generator = settings, generator
-        trained = [p for p in generator.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
+        self.optimizer = AdamConfig().build(generator, settings.learning_rate)
         self.opponent: Generator | None = None  # once it has left the start
         self.updates = 0  # that are done
 
@@ -157,8 +157,9 @@ class Preference:
         if runtime.total(count) == 0:
             return {}
         share = runtime.share(count)
-        moved = settings.reference == "opponent" and self.opponent is not None
-        reference = self.opponent if moved and self.opponent is not None else players.reference
+        reference = players.reference
+        if settings.reference == "opponent" and self.opponent is not None:
+            reference = self.opponent
         with torch.no_grad():
             anchored = reference.eval().log_probs(both).sum(dim=1)
         chosen_lengths, rejected_lengths = both.lengths.chunk(2)
@@ -191,7 +192,7 @@ class Preference:
             runtime,
             "preference loss",
         )
-        return {**runtime.average(metrics, count)}
+        return runtime.average(metrics, count)
 
     def expected_seconds(self, players: Players) -> float:
         """Seconds of a step: its texts, their rewards where those make the pairs, the update."""

@@ -15,7 +15,7 @@ There is no importance ratio: texts are drawn from the policy that learns. Both 
 where the generator has any, as maximum likelihood does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -28,6 +28,7 @@ from seqgan.data.sequences import Trajectories
 from seqgan.functional.groups import group_ids
 from seqgan.learning.collection import gathered
 from seqgan.learning.descent import take_step
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_collected, known_returns
 from seqgan.learning.updates import set_learning_rate
@@ -86,8 +87,7 @@ class ReweightingConfig:
     ) -> Float[Tensor, " batch"]:
         """r_i / sum_j r_j - baseline / n with r = exp(return / beta), in each group of n texts."""
         weights = torch.zeros_like(returns)
-        for group in groups.unique().tolist():
-            rows = ((groups == group) & ~returns.isnan()).nonzero()[:, 0]
+        for rows in known_rows(returns, groups):
             normalized = (returns[rows].double() / self.beta).softmax(dim=0)
             weights[rows] = (normalized - self.baseline / max(len(rows), 1)).to(returns.dtype)
         return weights
@@ -119,8 +119,7 @@ class CloningConfig:
     ) -> Float[Tensor, " batch"]:
         """1 for the best texts of each group, the earlier ones where some earn the same."""
         weights = torch.zeros_like(returns)
-        for group in groups.unique().tolist():
-            rows = ((groups == group) & ~returns.isnan()).nonzero()[:, 0]
+        for rows in known_rows(returns, groups):
             best = returns[rows].argsort(descending=True, stable=True)
             weights[rows[best[: max(round(self.keep * len(rows)), 1)]]] = 1.0
         return weights
@@ -130,6 +129,14 @@ class CloningConfig:
     ) -> Float[Tensor, " batch"]:
         """The weights, of which nothing is taken off."""
         return self.weights(returns, groups)
+
+
+def known_rows(
+    returns: Float[Tensor, " batch"], groups: Int[Tensor, " batch"]
+) -> Iterator[Int[Tensor, " rows"]]:
+    """The rows of each group that have a return."""
+    for group in groups.unique():
+        yield ((groups == group) & ~returns.isnan()).nonzero()[:, 0]
 
 
 def check_weighted(settings: WeightedSettings, players: Players) -> WeightedSettings:
@@ -157,8 +164,7 @@ class WeightedLikelihood:
 
     def __init__(self, settings: WeightedSettings, generator: Generator) -> None:
         self.settings, self.generator = settings, generator
-        trained = [p for p in generator.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, settings.learning_rate, fused=True)
+        self.optimizer = AdamConfig().build(generator, settings.learning_rate)
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
         clock, runtime = Clock(), players.runtime

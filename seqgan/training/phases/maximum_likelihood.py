@@ -10,6 +10,7 @@ import torch
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
+from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.players import Players
 from seqgan.learning.updates import likelihood_step
 from seqgan.system.errors import ConfigurationError, DivergedError
@@ -58,10 +59,8 @@ class MaximumLikelihood:
         self.finished = False  # the generator is the reference
         self.best_nll_dev = math.inf
         self.epochs_without_gain = 0
-        trained = [p for p in players.generator.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            trained, settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        adam = AdamConfig(weight_decay=settings.weight_decay)
+        self.optimizer = adam.build(players.generator, settings.learning_rate)
         self._epoch: _Epoch | None = None  # the one in progress
         self._seconds: float | None = None  # of a step in the last unit
         if settings.epochs > 0:
