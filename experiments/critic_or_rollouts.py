@@ -23,8 +23,8 @@ from time import perf_counter, process_time
 import torch
 import tyro
 
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.models.critics import CriticConfig
 from seqgan.rewards.adapters.functions import as_reward
 from seqgan.tasks.captions import CaptionGrammar
 from seqgan.tracking.base import MemoryTracker

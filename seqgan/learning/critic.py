@@ -1,7 +1,8 @@
 """A critic that learns beside a policy gradient: values, advantages, regression on returns."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -9,13 +10,44 @@ from torch import Tensor, nn
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
+from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.values import explained_variance, value_loss
 from seqgan.learning.descent import take_step
-from seqgan.learning.optimization import AdamConfig
+from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
-from seqgan.models.critics import CriticConfig
+from seqgan.models.critics import Critic, HeadCritic, NetworkCritic
+from seqgan.models.generators.base import Generator
+from seqgan.system.checks import Count, Rate, Size, Weight, WholeShare, check_settings
+
+CriticKind = Literal["none", "head", "network"]
 
 MAX_GRAD_NORM = 1.0  # of the critic's gradient, whose loss has no unit
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    kind: CriticKind = "none"  # a head on the generator's states, or a network of its own (GRU)
+    size: Size = 64  # units of the head's hidden layer, or of the network
+    learning_rate: Rate = 5e-3  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    adam: AdamConfig = field(default_factory=AdamConfig)
+    gae_lambda: WholeShare = 0.95  # of the advantages; 1 trusts the rewards alone, 0 the critic
+    target_lambda: WholeShare = 1.0  # of the returns that it learns; 1 is the reward to go
+    warmup: Count = 5  # updates in which the critic alone learns, before the generator moves
+    epochs: Size = 2  # passes over each batch
+    minibatch_size: Count = 64  # texts of a step, in each process; 0 takes the whole batch
+    clip_values: Weight = (
+        0.0  # most that a batch moves a value, in deviations of the returns; 0: any
+    )
+
+    def __post_init__(self) -> None:
+        check_settings("rule.critic", self)
+
+    def build(self, generator: Generator, vocabulary: Vocabulary) -> Critic:
+        """An untrained critic of the generator's prefixes, on the CPU."""
+        if self.kind == "network":
+            return NetworkCritic(self.size, vocabulary)
+        return HeadCritic(self.size, generator)
 
 
 class CriticLearner:
@@ -33,7 +65,7 @@ class CriticLearner:
         critic = settings.build(players.generator, players.task.vocabulary)
         self.critic = critic.to(players.device)
         players.learning.append(self.critic)
-        self.optimizer = AdamConfig().build(self.critic, settings.learning_rate)
+        self.optimizer = settings.adam.build(self.critic, settings.learning_rate)
         self.batches = 0
 
     @property
@@ -76,6 +108,8 @@ class CriticLearner:
             DivergedError: the loss is not finite; the minibatch changed no parameter.
         """
         settings, runtime = self.settings, players.runtime
+        # Its own warm-up is no rise of the rate.
+        follow_schedule(self.optimizer, replace(settings, warmup=0), players.position)
         known = sequences.mask & ~returns.isnan()
         returns = returns.nan_to_num(nan=0.0)
         everyones = [runtime.gather(rows) for rows in (returns, known)]

@@ -5,8 +5,7 @@ it knows nothing of token t, and is a baseline that leaves the expected gradient
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,34 +16,8 @@ from seqgan.data.sequences import Sequences, masked_mean
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import Generator
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
-from seqgan.system.checks import Count, Rate, Size, Weight, WholeShare, check_settings
 
-CriticKind = Literal["none", "head", "network"]
 SMALLEST_DEVIATION = 1e-6  # returns that vary less are constant
-
-
-@dataclass(frozen=True)
-class CriticConfig:
-    kind: CriticKind = "none"  # a head on the generator's states, or a network of its own (GRU)
-    size: Size = 64  # units of the head's hidden layer, or of the network
-    learning_rate: Rate = 5e-3  # Adam's
-    gae_lambda: WholeShare = 0.95  # of the advantages; 1 trusts the rewards alone, 0 the critic
-    target_lambda: WholeShare = 1.0  # of the returns that it learns; 1 is the reward to go
-    warmup: Count = 5  # updates in which the critic alone learns, before the generator moves
-    epochs: Size = 2  # passes over each batch
-    minibatch_size: Count = 64  # texts of a step, in each process; 0 takes the whole batch
-    clip_values: Weight = (
-        0.0  # most that a batch moves a value, in deviations of the returns; 0: any
-    )
-
-    def __post_init__(self) -> None:
-        check_settings("rule.critic", self)
-
-    def build(self, generator: Generator, vocabulary: Vocabulary) -> "Critic":
-        """An untrained critic of the generator's prefixes, on the CPU."""
-        if self.kind == "network":
-            return NetworkCritic(self.size, vocabulary)
-        return HeadCritic(self.size, generator)
 
 
 @runtime_checkable

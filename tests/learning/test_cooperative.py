@@ -17,7 +17,8 @@ from seqgan.system.errors import ConfigurationError
 
 def cooperating(**mediator):
     """Players and a rule whose optimisers are plain gradient descent at rate 1, not clipped."""
-    config = CooperativeConfig(max_grad_norm=math.inf, mediator=MediatorConfig(**mediator))
+    mediating = MediatorConfig(**{"learning_rate": 1.0, **mediator})
+    config = CooperativeConfig(learning_rate=1.0, max_grad_norm=math.inf, mediator=mediating)
     trainer, _ = make_trainer(replace(TINY, rule=config))
     players, rule = trainer.players, trainer.phase("game").rule
     rule.optimizer = torch.optim.SGD(players.generator.parameters(), 1.0)
@@ -88,11 +89,10 @@ def test_by_enumeration_its_only_rest_is_the_data():
 
 
 def test_a_copied_mediator_begins_as_the_generator_does():
-    players, rule = cooperating(kind="copy")
+    players, rule = cooperating(kind="copy", learning_rate=1e-12)
     with torch.no_grad():
         for parameter in players.generator.parameters():
             parameter.add_(0.3)  # as pretraining would
-    rule.mediator_optimizer = torch.optim.SGD(rule.mediator.parameters(), 0.0)
     start = weights(players.generator)
     assert rule.step(players, seeded())["losses/divergence"] == pytest.approx(0.0, abs=1e-6)
     assert torch.equal(weights(rule.mediator), start)

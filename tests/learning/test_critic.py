@@ -22,9 +22,8 @@ from toys import (
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.functional.values import explained_variance, generalized_advantages
-from seqgan.learning.critic import CriticLearner
+from seqgan.learning.critic import CriticConfig, CriticLearner
 from seqgan.learning.players import Players
-from seqgan.models.critics import CriticConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.runtime import ALONE, Runtime

@@ -18,9 +18,9 @@ from seqgan.learning.collection import gathered
 from seqgan.learning.credit.base import Batch, Credit, Valued
 from seqgan.learning.credit.critic import CriticCredit, of_each
 from seqgan.learning.credit.rollouts import RolloutCredit
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.players import Players
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.models.critics import CriticConfig
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.runtime import Runtime
 from seqgan.system.seeding import seeded_from

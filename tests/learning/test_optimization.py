@@ -1,13 +1,20 @@
 """Learning rates over the game, by hand and against transformers; and AdamW's settings."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_runs import TINY, make_trainer
 from torch import nn
 from toys import seeded
 
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.optimization import AdamConfig, follow_schedule, scheduled_rate
+from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
+from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
+from seqgan.learning.rules.preference import PreferenceConfig
+from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
 
 
 def rates(schedule, warmup, iterations, rate=8.0):
@@ -93,3 +100,41 @@ def test_a_state_of_other_settings_takes_up_ones_own():
     (group,) = optimizer.param_groups
     found = (group["lr"], group["betas"], group["eps"], group["weight_decay"])
     assert found == (0.2, (0.5, 0.6), 1e-3, 0.1)
+
+
+OWN = {"learning_rate": 0.08, "schedule": "linear", "adam": AdamConfig(0.5, 0.6, 1e-3, 0.1)}
+
+
+def optimizers(rule):
+    """The optimisers of a rule's players."""
+    critic = getattr(getattr(rule, "credit", None), "learner", None)
+    holders = [(rule, "optimizer"), (rule, "mediator_optimizer"), (critic, "optimizer")]
+    return [getattr(holder, name) for holder, name in holders if hasattr(holder, name)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        PolicyGradientConfig(**OWN, num_rollouts=0, critic=CriticConfig(kind="head", **OWN)),
+        PreferenceConfig(**OWN),
+        ReweightingConfig(**OWN),
+        CloningConfig(**OWN),
+        CooperativeConfig(**OWN, mediator=MediatorConfig(**OWN)),
+    ],
+    ids=lambda settings: settings.kind,
+)
+def test_every_rule_has_a_schedule_and_settings_of_adamw(settings):
+    trainer, _ = make_trainer(replace(TINY, rule=settings))
+    players, rule = trainer.players, trainer.phase("game").rule
+    players.position.iteration, players.position.iterations = 3, 4
+    rule.step(players, seeded())
+    found = [group for optimizer in optimizers(rule) for group in optimizer.param_groups]
+    assert len(found) == 1 + (settings.kind in ("policy_gradient", "cooperative"))
+    for group in found:
+        assert group["lr"] == pytest.approx(0.02)
+        assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.5, 0.6), 1e-3, 0.1)
+    for group in found:
+        group |= {"lr": 1.0, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
+    rule.forked(settings)  # after a state of other settings was loaded
+    for group in found:
+        assert (group["lr"], group["betas"], group["eps"]) == (0.08, (0.5, 0.6), 1e-3)

@@ -17,7 +17,7 @@ from seqgan.system.errors import ConfigurationError
 
 def preferring(**settings):
     """Players and a rule whose optimiser is plain gradient descent at rate 1, not clipped."""
-    config = PreferenceConfig(max_grad_norm=math.inf, **settings)
+    config = PreferenceConfig(learning_rate=1.0, max_grad_norm=math.inf, **settings)
     trainer, _ = make_trainer(replace(TINY, rule=config))
     players, rule = trainer.players, trainer.phase("game").rule
     rule.optimizer = torch.optim.SGD(players.generator.parameters(), 1.0)

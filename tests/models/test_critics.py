@@ -11,7 +11,8 @@ from torch import nn
 from toys import ENDING, MAX_LENGTH, TableGenerator, every_sequence
 
 from seqgan.data.sequences import Sequences
-from seqgan.models.critics import CriticConfig, surprises
+from seqgan.learning.critic import CriticConfig
+from seqgan.models.critics import surprises
 from seqgan.models.generators.pretrained import PretrainedGeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGeneratorConfig

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.cooperative import CooperativeConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.rules.preference import PreferenceConfig
 from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
-from seqgan.models.critics import CriticConfig
 from seqgan.models.discriminators.causal import CausalDiscriminatorConfig
 from seqgan.models.discriminators.cnn import CNNDiscriminatorConfig
 from seqgan.models.discriminators.pretrained import PretrainedDiscriminatorConfig

@@ -14,8 +14,8 @@ from toys import ENDING, MAX_LENGTH, TableReward
 
 from seqgan.commands.given import configuration
 from seqgan.data.sequences import Trajectories
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
-from seqgan.models.critics import CriticConfig
 from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.training.config_files import load_config, save_config
 from seqgan.training.named_rules import NAMED_RULES, PLAIN, named_settings

@@ -18,10 +18,8 @@ from seqgan.data.sequences import Sequences
 from seqgan.functional.values import generalized_advantages
 from seqgan.learning.credit.base import Batch, Valued
 from seqgan.learning.credit.rollouts import RolloutCredit
-from seqgan.learning.critic import CriticLearner
+from seqgan.learning.critic import CriticConfig, CriticLearner
 from seqgan.learning.players import Players
-from seqgan.learning.updates import set_learning_rate
-from seqgan.models.critics import CriticConfig
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class CriticCredit:
 
     def forked(self, before: Any) -> None:
         self.rollouts.forked(before)
-        set_learning_rate(self.learner.optimizer, self.settings.learning_rate)
+        self.settings.adam.take_up(self.learner.optimizer, self.settings.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         return {**self.rollouts.state_dict(), "critic": self.learner.state_dict()}

@@ -23,10 +23,10 @@ from seqgan.data.sequences import Sequences, joined, masked_mean
 from seqgan.functional.kl_estimators import exact_token_kl
 from seqgan.functional.losses import token_entropies
 from seqgan.learning.descent import take_step
-from seqgan.learning.optimization import AdamConfig
+from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_own_texts
-from seqgan.learning.updates import likelihood_step, set_learning_rate
+from seqgan.learning.updates import likelihood_step
 from seqgan.models.generators.base import Generator
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.system.checks import Bound, Count, Rate, Share, Size, check_settings
@@ -45,6 +45,9 @@ class MediatorConfig:
     num_layers: Size = 1  # recurrent layers
     dropout: Share = 0.0  # on embeddings, between layers and on the output, where it learns
     learning_rate: Rate = 1e-3  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     steps: Size = 1  # updates before each of the generator's
     alone: Count = 0  # the rule's first steps, in which the mediator learns and the generator waits
 
@@ -68,6 +71,9 @@ class MediatorConfig:
 class CooperativeConfig:
     kind: Literal["cooperative"] = "cooperative"  # CoT: a mediator in place of a discriminator
     learning_rate: Rate = 1e-3  # Adam's, for the generator
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     max_grad_norm: Bound = 5.0  # each player's gradient is clipped to this norm
     mediator: MediatorConfig = field(default_factory=MediatorConfig)
 
@@ -97,12 +103,15 @@ class Cooperative:
         self.settings = settings
         self.mediator = settings.mediator.build(players)
         players.learning.append(self.mediator)
-        self.optimizer = AdamConfig().build(players.generator, settings.learning_rate)
-        self.mediator_optimizer = AdamConfig().build(self.mediator, settings.mediator.learning_rate)
+        self.optimizer = settings.adam.build(players.generator, settings.learning_rate)
+        mediator = settings.mediator
+        self.mediator_optimizer = mediator.adam.build(self.mediator, mediator.learning_rate)
         self.steps = 0  # that are done
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
         settings, clock = self.settings, Clock()
+        follow_schedule(self.optimizer, settings, players.position)
+        follow_schedule(self.mediator_optimizer, settings.mediator, players.position)
         if self.steps == 0 and settings.mediator.kind == "copy":
             self.mediator.load_state_dict(players.generator.state_dict())
         metrics: dict[str, float | int] = {}
@@ -181,9 +190,10 @@ class Cooperative:
         return drawn + steps * pace.learn(2 * n) + pace.learn(n) + pace.score(3 * n)
 
     def forked(self, before: Any) -> None:
-        """Takes up its own learning rates where a state of other settings was loaded."""
-        set_learning_rate(self.optimizer, self.settings.learning_rate)
-        set_learning_rate(self.mediator_optimizer, self.settings.mediator.learning_rate)
+        """Takes up its own settings of AdamW where a state of other settings was loaded."""
+        settings, mediator = self.settings, self.settings.mediator
+        settings.adam.take_up(self.optimizer, settings.learning_rate)
+        mediator.adam.take_up(self.mediator_optimizer, mediator.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         return {

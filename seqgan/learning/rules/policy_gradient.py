@@ -28,12 +28,12 @@ from seqgan.learning.collection import gathered
 from seqgan.learning.credit.base import Batch, Credit
 from seqgan.learning.credit.critic import CriticCredit
 from seqgan.learning.credit.rollouts import RolloutCredit
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate, KLTerm, minibatches, update_generator
 from seqgan.learning.rules.own_texts import batch_metrics
 from seqgan.learning.self_critical import SelfCritical
-from seqgan.models.critics import CriticConfig
 from seqgan.system.checks import Count, Rate, Share, Size, Weight, WholeShare, check_settings
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.timing import Clock

@@ -17,7 +17,7 @@ by heart; dropout is off, as in TRL.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -30,10 +30,9 @@ from seqgan.functional.groups import group_ids
 from seqgan.functional.preference_losses import dpo, ipo
 from seqgan.learning.collection import gathered
 from seqgan.learning.descent import take_step
-from seqgan.learning.optimization import AdamConfig
+from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_collected, known_returns
-from seqgan.learning.updates import set_learning_rate
 from seqgan.models.generators.base import Generator, frozen_copy
 from seqgan.models.sampling import sample
 from seqgan.system.checks import Bound, Count, Positive, Rate, Weight, check_settings
@@ -46,6 +45,9 @@ from seqgan.tasks.base import needs_texts
 class PreferenceConfig:
     kind: Literal["preference"] = "preference"  # DPO or IPO on pairs of texts
     learning_rate: Rate = 3e-4  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     loss: Literal["dpo", "ipo"] = "dpo"  # of a pair
     beta: Positive = 0.1  # strength of the anchor: the weight of KL to the reference
     pairs: Literal["real", "reward"] = "real"  # a real text against a drawn one, or best and worst
@@ -108,12 +110,13 @@ class Preference:
 
     def __init__(self, settings: PreferenceConfig, generator: Generator) -> None:
         self.settings, self.generator = settings, generator
-        self.optimizer = AdamConfig().build(generator, settings.learning_rate)
+        self.optimizer = settings.adam.build(generator, settings.learning_rate)
         self.opponent: Generator | None = None  # once it has left the start
         self.updates = 0  # that are done
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
         settings, clock = self.settings, Clock()
+        follow_schedule(self.optimizer, settings, players.position)
         every = settings.refresh_every
         if every and self.updates and self.updates % every == 0:
             self.opponent = frozen_copy(self.generator)
@@ -203,7 +206,7 @@ class Preference:
 
     def forked(self, before: Any) -> None:
         """Takes up its own settings where a state of other settings was loaded."""
-        set_learning_rate(self.optimizer, self.settings.learning_rate)
+        self.settings.adam.take_up(self.optimizer, self.settings.learning_rate)
         if self.settings.refresh_every == 0:
             self.opponent = None
 

@@ -16,7 +16,7 @@ where the generator has any, as maximum likelihood does.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -28,12 +28,20 @@ from seqgan.data.sequences import Trajectories
 from seqgan.functional.groups import group_ids
 from seqgan.learning.collection import gathered
 from seqgan.learning.descent import take_step
-from seqgan.learning.optimization import AdamConfig
+from seqgan.learning.optimization import AdamConfig, ScheduleKind, follow_schedule
 from seqgan.learning.players import Players
 from seqgan.learning.rules.own_texts import describe_collected, known_returns
-from seqgan.learning.updates import set_learning_rate
 from seqgan.models.generators.base import Generator
-from seqgan.system.checks import Bound, Portion, Positive, Rate, Weight, WholeShare, check_settings
+from seqgan.system.checks import (
+    Bound,
+    Count,
+    Portion,
+    Positive,
+    Rate,
+    Weight,
+    WholeShare,
+    check_settings,
+)
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
 from seqgan.system.timing import Clock
@@ -46,6 +54,15 @@ class WeightedSettings(Protocol):
 
     @property
     def learning_rate(self) -> float: ...
+
+    @property
+    def schedule(self) -> ScheduleKind: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+    @property
+    def adam(self) -> AdamConfig: ...
 
     @property
     def mle_weight(self) -> float: ...
@@ -70,6 +87,9 @@ class WeightedSettings(Protocol):
 class ReweightingConfig:
     kind: Literal["reweighting"] = "reweighting"  # own texts weigh exp(reward / beta): MaliGAN
     learning_rate: Rate = 1e-3  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     beta: Positive = 1.0  # reward units per nat of a weight; larger ones temper the weights
     baseline: WholeShare = 0.0  # share of the mean weight that is taken off each weight
     mle_weight: Weight = 0.0  # weight of the NLL of as many training sequences in the loss
@@ -103,6 +123,9 @@ class ReweightingConfig:
 class CloningConfig:
     kind: Literal["cloning"] = "cloning"  # maximum likelihood on the best of the own texts
     learning_rate: Rate = 1e-3  # Adam's
+    schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
+    warmup: Count = 0  # iterations in which the rate rises to its value
+    adam: AdamConfig = field(default_factory=AdamConfig)
     keep: Portion = 0.25  # share of each group that is cloned, the best; at least one text
     mle_weight: Weight = 0.0  # weight of the NLL of as many training sequences in the loss
     max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
@@ -164,10 +187,11 @@ class WeightedLikelihood:
 
     def __init__(self, settings: WeightedSettings, generator: Generator) -> None:
         self.settings, self.generator = settings, generator
-        self.optimizer = AdamConfig().build(generator, settings.learning_rate)
+        self.optimizer = settings.adam.build(generator, settings.learning_rate)
 
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
         clock, runtime = Clock(), players.runtime
+        follow_schedule(self.optimizer, self.settings, players.position)
         with clock.lap("collect"):
             own = players.collect(rng)
         players.count_tokens(own)
@@ -230,8 +254,8 @@ class WeightedLikelihood:
         return pace.draw(n) + pace.reward(n) + pace.score(n) + pace.learn(n) + real
 
     def forked(self, before: Any) -> None:
-        """Takes up its own learning rate where a state of other settings was loaded."""
-        set_learning_rate(self.optimizer, self.settings.learning_rate)
+        """Takes up its own settings of AdamW where a state of other settings was loaded."""
+        self.settings.adam.take_up(self.optimizer, self.settings.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
