@@ -30,8 +30,8 @@ from seqgan.evaluation.metrics.ngrams import bleu, distinct, self_bleu
 from seqgan.learning.collection import collect, make_task_env
 from seqgan.learning.rollouts import monte_carlo_action_values
 from seqgan.learning.updates import pretrain_epoch, train_discriminator
+from seqgan.models.precision import Precision
 from seqgan.models.sampling import sample
-from seqgan.rewards.discriminator import Precision
 from seqgan.system.memory import keep_freed_memory
 from seqgan.system.runtime import SingleProcess
 from seqgan.system.timing import fastest

@@ -81,9 +81,10 @@ def rotated(
     their positions.
     """
     half = vectors.shape[-1] // 2
-    exponents = torch.arange(half, device=vectors.device, dtype=vectors.dtype) / half
+    exact = torch.promote_types(vectors.dtype, torch.float32)
+    exponents = torch.arange(half, device=vectors.device, dtype=exact) / half
     angles = positions[:, None, :, None] * ROTATION_BASE**-exponents
-    cosine, sine = angles.cos(), angles.sin()
+    cosine, sine = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
     first, second = vectors[..., :half], vectors[..., half:]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 

@@ -23,13 +23,13 @@ from seqgan.functional.losses import (
     token_discriminator_loss,
 )
 from seqgan.models.discriminators.base import Discriminator, TokenDiscriminator
+from seqgan.models.precision import Precision, autocast
 from seqgan.rewards.base import Reward, RewardError
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.runtime import ALONE, Runtime
 
 RewardShape = Literal["probability", "log_probability", "minimax", "logit", "centred"]
 DiscriminatorLoss = Literal["binary", "pairwise"]
-Precision = Literal["float32", "bfloat16"]
 
 
 def shape_reward(
@@ -95,7 +95,7 @@ def discriminator_step(
     per_token = isinstance(discriminator, TokenDiscriminator)
     judge = methodcaller("token_logits" if per_token else "__call__", both)
     with twice_differentiable(discriminator, settings.gradient_penalty > 0) as embeddings:
-        with autocast(discriminator, settings.precision):
+        with autocast(device_of(discriminator), settings.precision):
             judged = runtime.forward(discriminator, judge).float()
         logits = last_of_each(judged, both.mask) if per_token else judged
         real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
@@ -204,12 +204,9 @@ def descend(
     return norm
 
 
-def autocast(discriminator: Discriminator, precision: Precision) -> torch.autocast:
-    """Makes a context in which the discriminator multiplies matrices in a precision."""
-    device = next(
-        discriminator.parameters()
-    ).device  # reading a spectrally normalised weight would change it
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+def device_of(discriminator: Discriminator) -> torch.device:
+    """Its device, found without reading a spectrally normalised weight, which would change it."""
+    return next(discriminator.parameters()).device
 
 
 def _spelt_by_vocabulary(sequences: Sequences) -> Sequences:
@@ -269,7 +266,7 @@ class DiscriminatorReward(Reward):
     def logits(self, sequences: Sequences) -> Float[Tensor, " batch"]:
         """Returns log D/(1-D) of each row, without dropout."""
         self.discriminator.eval()
-        with autocast(self.discriminator, self.settings.precision):
+        with autocast(device_of(self.discriminator), self.settings.precision):
             return self.discriminator(_spelt_by_vocabulary(sequences)).float()
 
     @torch.no_grad()
@@ -277,7 +274,7 @@ class DiscriminatorReward(Reward):
         """Returns log D/(1-D) of each prefix, from a discriminator that judges prefixes."""
         assert isinstance(self.discriminator, TokenDiscriminator)
         self.discriminator.eval()
-        with autocast(self.discriminator, self.settings.precision):
+        with autocast(device_of(self.discriminator), self.settings.precision):
             return self.discriminator.token_logits(_spelt_by_vocabulary(sequences)).float()
 
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:

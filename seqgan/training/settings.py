@@ -17,8 +17,9 @@ from seqgan.models.discriminators.base import DiscriminatorConfig, judges_prefix
 from seqgan.models.discriminators.recurrent import RecurrentDiscriminatorConfig
 from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
+from seqgan.models.precision import Precision
 from seqgan.rewards.adapters.finding import spelt_out
-from seqgan.rewards.discriminator import DiscriminatorLoss, Precision, RewardShape
+from seqgan.rewards.discriminator import DiscriminatorLoss, RewardShape
 from seqgan.rewards.guard import OnFailure
 from seqgan.system.checks import (
     Bound,

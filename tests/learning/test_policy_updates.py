@@ -1,6 +1,7 @@
 """Several epochs of minibatches over one batch: ratios, early stop, KL in the loss, processes."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -28,14 +29,14 @@ from seqgan.system.seeding import seeded_from
 UNCLIPPED = GeneratorUpdate(max_grad_norm=math.inf)
 
 
-def network(kind="lstm", seed=0):
+def network(kind="lstm", seed=0, precision="float32"):
     settings = {
         "lstm": RecurrentGeneratorConfig(embedding_size=4, hidden_size=6, dropout=0.3),
         "transformer": TransformerGeneratorConfig(width=8, num_layers=1, num_heads=2, dropout=0.3),
     }[kind]
     made = {"lstm": RecurrentGenerator, "transformer": TransformerGenerator}[kind]
     with seeded_from(seeded(seed)):
-        return made(settings, ENDING).eval()
+        return made(replace(settings, precision=precision), ENDING).eval()
 
 
 def weights(module):
@@ -78,10 +79,11 @@ class TestMinibatches:
 
 
 class TestRatio:
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     @pytest.mark.parametrize("kind", ["lstm", "transformer"])
-    def test_it_is_one_exactly_at_the_first_minibatch(self, kind):
+    def test_it_is_one_exactly_at_the_first_minibatch(self, kind, precision):
         """Whatever the collection's rounding; dropout is off, and the arithmetic the same."""
-        generator, seen = network(kind), []
+        generator, seen = network(kind, precision=precision), []
 
         def watched(log_probs, old_log_probs, advantages, mask):
             seen.append((log_probs - old_log_probs).detach()[mask].exp())

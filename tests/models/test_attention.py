@@ -106,6 +106,15 @@ def test_a_cache_stands_for_the_columns_in_it(layer):
     torch.testing.assert_close(torch.cat([first, rest], dim=1), whole)
 
 
+def test_late_places_are_told_apart_in_half_precision():
+    """bfloat16 itself has no number between 512 and 516."""
+    vectors = torch.randn((1, 1, 2, 8), generator=seeded())
+    positions = torch.tensor([[513, 515]])
+    found = rotated(vectors.bfloat16(), positions)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), rotated(vectors, positions), atol=0.05, rtol=0)
+
+
 def test_products_of_rotated_vectors_depend_on_the_difference_of_positions():
     query, key = torch.randn(2, 1, 1, 1, 6, generator=seeded()).double()
 

@@ -283,6 +283,35 @@ class TestTransformerGenerator(GeneratorConformance):
         return generator
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru", "transformer"])
+@pytest.mark.parametrize("prompted", [False, True], ids=["bare", "prompted"])
+def test_bfloat16_is_close_and_trains_in_float32(kind, prompted):
+    if kind == "transformer":
+        config = TransformerGeneratorConfig(width=16, num_layers=2, num_heads=2)
+    else:
+        config = RecurrentGeneratorConfig(kind, 8, 16, num_layers=2, init_std=0.3)
+    with seeded_from(seeded()):
+        exact = config.build(VOCABULARY).eval()
+    half = replace(config, precision="bfloat16").build(VOCABULARY).eval()
+    half.load_state_dict(exact.state_dict())
+    sequences = batch(prompted)
+    log_probs, entropies = half.log_probs_and_entropies(sequences)
+    expected, expected_entropies = exact.log_probs_and_entropies(sequences)
+    assert log_probs.dtype == torch.float32
+    assert 0 < float((log_probs - expected).detach().abs().max()) < 0.05
+    torch.testing.assert_close(entropies, expected_entropies, atol=0.05, rtol=0)
+    with torch.no_grad():
+        stepped = step_by_step(half, sequences)[:, :-1][sequences.mask]
+    torch.testing.assert_close(stepped, exact(sequences)[sequences.mask], atol=0.05, rtol=0)
+    gradients = []
+    for generator in (half, exact):
+        generator.negative_log_likelihood(sequences).backward()
+        assert all(p.grad.dtype == torch.float32 for p in generator.parameters())
+        gradients.append(torch.cat([p.grad.flatten() for p in generator.parameters()]))
+    apart = torch.linalg.vector_norm(gradients[0] - gradients[1])
+    assert 0 < apart < 0.03 * torch.linalg.vector_norm(gradients[1])
+
+
 def recurrent(**settings):
     with seeded_from(seeded()):
         return RecurrentGenerator(RecurrentGeneratorConfig(**settings), VOCABULARY)

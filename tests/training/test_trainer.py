@@ -306,11 +306,8 @@ REGULARISED = {
 CAUSAL = CausalDiscriminatorConfig(width=8, num_layers=1, num_heads=2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("discriminator", [TINY.discriminator, CAUSAL], ids=["gru", "causal"])
-def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
-    """The vectors of the power iteration and the older sequences are part of the state."""
-    config = replace(changed(TINY, REGULARISED), discriminator=discriminator)
+def gone_on(config: TrainConfig) -> Trainer:
+    """A run of three iterations that was stopped after two, and went on from its state."""
     stopped, _ = make_trainer(changed(config, {"adversarial.iterations": 2}))
     stopped.run(stopped.phase("maximum_likelihood"))
     stopped.run(stopped.phase("adversary"))
@@ -318,10 +315,32 @@ def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
     resumed, _ = make_trainer(config)
     plain, tensors = flatten(stopped.state_dict())
     resumed.load_state_dict(unflatten(plain, {n: t.clone() for n, t in tensors.items()}))
+    return resumed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("discriminator", [TINY.discriminator, CAUSAL], ids=["gru", "causal"])
+def test_what_regularises_goes_on_bit_for_bit(discriminator: Any) -> None:
+    """The vectors of the power iteration and the older sequences are part of the state."""
+    config = replace(changed(TINY, REGULARISED), discriminator=discriminator)
+    resumed = gone_on(config)
     assert resumed.players.replay.kept is not None
     assert len(resumed.players.replay.kept) == 20
     resumed.run(resumed.phase("game"))
     assert torch.equal(weights_of(resumed), played_weights(config))
+
+
+@pytest.mark.slow
+def test_half_precision_goes_on_bit_for_bit() -> None:
+    half = {"generator.precision": "bfloat16", "discriminator_training.precision": "bfloat16"}
+    config = changed(TINY, {**half, "generator.dropout": 0.2, "rule.epochs": 2})
+    resumed = gone_on(config)
+    resumed.run(resumed.phase("game"))
+    found = weights_of(resumed)
+    assert torch.equal(found, played_weights(config))
+    assert found.dtype == torch.float32
+    for name in half:
+        assert not torch.equal(found, played_weights(changed(config, {name: "float32"})))
 
 
 def test_replayed_sequences_are_of_earlier_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

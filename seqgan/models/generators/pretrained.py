@@ -23,11 +23,11 @@ from seqgan.data.vocabulary import Vocabulary, tokenizer_ids
 from seqgan.models.generators.base import Generator, State
 from seqgan.models.generators.key_values import KeyValues, Layer
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.models.precision import Precision, autocast
 from seqgan.system.checks import Positive, Share, Size, check_settings, expand_home
 from seqgan.system.errors import ConfigurationError, ModelFolderError
 
 Adapter = Literal["lora", "none"]
-Arithmetic = Literal["float32", "bfloat16"]
 
 # Columns of keys and values that `row_elements` counts per row, far fewer than a text has. A call
 # of a large model takes milliseconds, so more rows than fit into a processor's cache pay off.
@@ -44,7 +44,7 @@ class PretrainedGeneratorConfig:
     lora_alpha: Positive = 32.0  # their product is scaled by this over the rank
     lora_dropout: Share = 0.0  # on their input, not in policy gradients, nor is the model's own
     lora_targets: tuple[str, ...] = ()  # layers with an adapter; empty: those usual for the model
-    precision: Arithmetic = "float32"  # of its arithmetic, and of weights that do not train
+    precision: Precision = "float32"  # of its arithmetic, and of weights that do not train
     gradient_checkpointing: bool = False  # the backward pass computes layers again, for memory
 
     def __post_init__(self) -> None:
@@ -345,7 +345,7 @@ class PretrainedGenerator(ProjectedGenerator):
         if self.takes_positions:
             arguments["position_ids"] = positions
         arguments |= {"past_key_values": cache, "use_cache": cache is not None}
-        with torch.autocast(ids.device.type, torch.bfloat16, self.config.precision == "bfloat16"):
+        with autocast(ids.device, self.config.precision):
             if self.ends_linear:
                 states: Tensor = self._body(**arguments).last_hidden_state
                 return states

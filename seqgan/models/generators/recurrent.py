@@ -16,6 +16,7 @@ from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.models.precision import Precision, autocast
 from seqgan.system.checks import Share, Size, Weight, check_settings
 
 
@@ -27,6 +28,7 @@ class RecurrentGeneratorConfig:
     num_layers: Size = 1  # recurrent layers
     dropout: Share = 0.0  # on embeddings, between layers and on the output, not in policy gradients
     single_bias: bool = False  # one bias per gate, as in the paper, instead of PyTorch's two
+    precision: Precision = "float32"  # of its layers' arithmetic; weights, logits stay float32
     init_std: Weight = 0.0  # standard deviation of a normal start; 0 keeps PyTorch's uniform start
 
     def __post_init__(self) -> None:
@@ -107,7 +109,7 @@ class RecurrentGenerator(ProjectedGenerator):
         state = self._initial(len(sequences), sequences)
         for index, layer in enumerate(self.layers):
             hidden = tuple(part[index : index + 1] for part in state.parts)
-            values, _ = layer(self.dropout(values), hidden if len(hidden) == 2 else hidden[0])
+            values, _ = self._run(layer, self.dropout(values), hidden)
         return values
 
     def start(
@@ -140,9 +142,22 @@ class RecurrentGenerator(ProjectedGenerator):
         advanced = []
         for index, layer in enumerate(self.layers):
             hidden = tuple(part[index : index + 1].contiguous() for part in state.parts)
-            values, new = layer(self.dropout(values), hidden if len(hidden) == 2 else hidden[0])
-            advanced.append(new if isinstance(new, tuple) else (new,))
+            values, new = self._run(layer, self.dropout(values), hidden)
+            advanced.append(new)
         return RecurrentState(tuple(torch.cat(part) for part in zip(*advanced, strict=True)))
+
+    def _run(
+        self,
+        layer: nn.Module,
+        values: Float[Tensor, "batch time size"],
+        hidden: tuple[Tensor, ...],
+    ) -> tuple[Float[Tensor, "batch time hidden"], tuple[Tensor, ...]]:
+        """A layer's outputs and its last state, in the type of the weights."""
+        dtype = self.output.weight.dtype
+        with autocast(values.device, self.config.precision):
+            values, new = layer(values, hidden if len(hidden) == 2 else hidden[0])
+        parts = new if isinstance(new, tuple) else (new,)
+        return values.to(dtype), tuple(part.to(dtype) for part in parts)
 
     def _initial(self, batch_size: int, sequences: Sequences | None) -> RecurrentState:
         """The state before bos: zeros, or the state after the prompts."""

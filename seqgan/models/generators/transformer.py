@@ -17,6 +17,7 @@ from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.generators.base import State
 from seqgan.models.generators.projected import ProjectedGenerator
+from seqgan.models.precision import Precision, autocast
 from seqgan.system.checks import Share, Size
 
 TYPICAL_COLUMNS = 32  # assumed columns of a cache, to estimate memory before lengths are known
@@ -29,6 +30,7 @@ class TransformerGeneratorConfig:
     num_layers: Size = 2  # transformer layers
     num_heads: Size = 4  # attention heads
     dropout: Share = 0.1  # on embeddings, branches and the output, not in policy gradients
+    precision: Precision = "float32"  # of its layers' arithmetic; weights, logits stay float32
 
     def __post_init__(self) -> None:
         check_sizes("generator", self)
@@ -125,9 +127,10 @@ class TransformerGenerator(ProjectedGenerator):
         values = self.dropout(self.embedding(tokens))[:, None]
         positions = state.positions[:, None]
         caches = []
-        for layer, cache in zip(self.layers, state.caches, strict=True):
-            values, cache = layer(values, positions, columns[:, None], cache)
-            caches.append(cache)
+        with autocast(values.device, self.config.precision):
+            for layer, cache in zip(self.layers, state.caches, strict=True):
+                values, cache = layer(values, positions, columns[:, None], cache)
+                caches.append(cache)
         advanced = TransformerState(tuple(caches), columns, state.positions + 1)
         return self.project(self.norm(values[:, 0])), advanced
 
@@ -168,8 +171,9 @@ class TransformerGenerator(ProjectedGenerator):
         positions = (columns.cumsum(dim=1) - 1).clamp(min=0)
         values = self.dropout(self.embedding(inputs))
         caches = []
-        for layer in self.layers:
-            values, cache = layer(values, positions, visible)
-            caches.append(cache)
+        with autocast(values.device, self.config.precision):
+            for layer in self.layers:
+                values, cache = layer(values, positions, visible)
+                caches.append(cache)
         state = TransformerState(tuple(caches), columns, columns.sum(dim=1))
         return self.norm(values), state, num_before
