@@ -1,6 +1,7 @@
 """A moving average of the generator's weights over the updates of the game."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,21 @@ class WeightAverage:
         self.updates = 0
         self.generator: Generator | None = None  # with the averaged weights, once there are any
 
+    @contextmanager
+    def following(self, generator: Generator) -> Iterator[None]:
+        """Takes the weights into the average after the body, if it has moved them.
+
+        A rule may leave the generator as it is, as where a critic learns alone.
+        """
+        if self.decay == 0:
+            yield
+            return
+        learning = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        before = [parameter.detach().clone() for parameter in learning]
+        yield
+        if not all(map(torch.equal, before, learning)):
+            self.follow(generator)
+
     def follow(self, generator: Generator) -> None:
         """Takes the weights after one more update into the average."""
         if self.decay == 0:
@@ -39,7 +55,10 @@ class WeightAverage:
                     slow.lerp_(fast, share)
 
     def forget(self) -> None:
-        """Begins anew, where something other than the game trains the generator."""
+        """Begins anew, where something other than the game trains the generator.
+
+        Until the next update of a game the generator itself is evaluated.
+        """
         self.updates, self.generator = 0, None
 
     def load(self, generator: Generator, weights: Mapping[str, Any], updates: int) -> None:

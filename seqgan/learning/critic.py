@@ -160,6 +160,10 @@ class CriticLearner:
         )
         return terms["loss"] * variance
 
+    def begin_anew(self) -> None:
+        """Takes its unit from the next batch, and warms up on it; it keeps what it has learnt."""
+        self.batches = 0
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "kind": self.settings.kind,

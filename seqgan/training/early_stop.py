@@ -14,6 +14,8 @@ from seqgan.training.phases.base import Phase
 from seqgan.training.phases.game import Game
 from seqgan.training.settings import AdversarialConfig
 
+USUAL = ("checkpoint/loss", "charts/episodic_return")  # metrics that may end most games
+
 
 class EarlyStop(Observer):
     """Ends a game whose metric has had no better value for `patience` values.
@@ -44,6 +46,13 @@ class EarlyStop(Observer):
         self.best = -math.inf  # value times sign
         self.since = 0  # values without a better one
         self._judged = False  # the unit, before it was evaluated
+        self._told = False  # that the metric has no value
+
+    def before(self, phase: Phase) -> Metrics:
+        """Counts anew in a game that had ended and was given more iterations."""
+        if isinstance(phase, Game) and self.since >= self.patience:
+            self.since = 0
+        return {}
 
     def after(self, phase: Phase, metrics: Metrics) -> Metrics:
         """Judges a metric of training, so that a game which it ends is evaluated at its end."""
@@ -52,8 +61,16 @@ class EarlyStop(Observer):
 
     def logged(self, phase: Phase, metrics: Metrics) -> None:
         """Judges a metric of the evaluation."""
-        if not self._judged:
-            self._judge(phase, metrics)
+        judged = self._judged or self._judge(phase, metrics)
+        evaluated = isinstance(phase, Game) and "time/evaluate" in metrics
+        if evaluated and not judged and math.isinf(self.best) and not self._told:
+            self._told = True
+            others = [name for name in USUAL if name in metrics]
+            self.players.tell(
+                f"adversarial.stop_metric is {self.metric}, which has had no value by iteration"
+                f" {phase.count:g}, and without one it ends no game"
+                + (f"; this run has {' and '.join(others)}" if others else "")
+            )
 
     def _judge(self, phase: Phase, metrics: Metrics) -> bool:
         """Ends the game if it is time; True where the metric has a value."""

@@ -1,6 +1,7 @@
 """The credit of a critic in the policy gradient: what the rule does with it, step by step."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from fake_processes import all_at_once, fake_processes
 from test_critic import make_players, recurrent
 from tiny_runs import TINY, changed, make_trainer, weights_of
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 from toys import ENDING, as_trajectories, every_sequence, seeded
 
 from seqgan.data.sequences import Trajectories
@@ -193,3 +195,33 @@ def modules(trainer, critic):
 
 def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_fork_with_other_rewards_takes_its_unit_anew():
+    """And warms up on it; one with the same rewards goes on as it was."""
+    rule = PolicyGradientConfig(
+        num_rollouts=0,
+        kl_weight=0.0,
+        baseline="moving_average",
+        critic=CriticConfig(kind="head", warmup=1),
+    )
+    config = replace(TINY, rule=rule)
+    trainer, _ = make_trainer(config)
+    game, players = trainer.phase("game"), trainer.players
+    learner = game.rule.credit.learner
+    for _ in range(2):
+        game.unit(players, seeded())
+    game.forked(config, changed(config, {"rule.learning_rate": 0.1}))
+    unit = float(learner.critic.deviation)
+    assert (learner.batches, learner.warming) == (2, False)
+    assert game.rule.baseline.state_dict()["value"] is not None
+    for name, value in (("adversarial.reward_shape", "minimax"), ("reward_weights", (100.0,))):
+        learner.batches = 2
+        game.forked(config, changed(config, {name: value}))
+        assert (learner.batches, learner.warming) == (0, True), name
+    assert game.rule.baseline.state_dict()["value"] is None
+    players.discriminator.shape = "probability"  # a quarter of the logit's spread
+    weights = parameters_to_vector(players.generator.parameters())
+    game.unit(players, seeded())
+    assert float(learner.critic.deviation) < unit / 2
+    assert torch.equal(parameters_to_vector(players.generator.parameters()), weights)

@@ -1,6 +1,7 @@
 """The moving average of the generator's weights: its value, and who gets it."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn.utils import parameters_to_vector
 from toys import ENDING, TableGenerator
 
 from seqgan.learning.averaging import WeightAverage
+from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
 from seqgan.models.generators.base import Generator
 from seqgan.training.final import final_evaluation
 from seqgan.training.trainer import Trainer
@@ -58,6 +60,16 @@ class TestValue:
         assert average.generator is not None
         assert not any(p.requires_grad for p in average.generator.parameters())
         assert torch.equal(weights(generator), before)
+
+
+def test_a_generator_that_stands_still_counts_no_update() -> None:
+    """As in the first two steps of a mediator that learns alone, in three iterations of a game."""
+    alone = CooperativeConfig(learning_rate=0.05, mediator=MediatorConfig(alone=2))
+    config = replace(changed(TINY, {"adversarial.ema_decay": 0.9}), rule=alone)
+    trainer, _ = make_trainer(config)
+    trainer.train()
+    assert trainer.players.average.updates == 1
+    assert torch.equal(weights(trainer.players.evaluated), weights(trainer.players.generator))
 
 
 def test_the_game_is_played_as_without_it() -> None:

@@ -12,6 +12,7 @@ from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.early_stop import EarlyStop
 from seqgan.training.settings import AdversarialConfig
+from seqgan.training.trainer import Trainer
 
 LONG = {"adversarial.iterations": 6, "evaluation.every": 2}
 
@@ -93,6 +94,42 @@ def test_a_run_says_why_it_ended_and_stays_ended() -> None:
     assert other.phase("game").done()
     assert other.observer("early_stop").state_dict() == trainer.observer("early_stop").state_dict()
     game.forked(changed(TINY, settings), changed(TINY, settings))
+    assert not game.done()
+
+
+def test_a_game_that_had_ended_goes_on_where_it_is_given_more_iterations() -> None:
+    def of(iterations: int) -> Trainer:
+        settings: dict[str, Any] = {"adversarial.patience": 2}
+        settings["adversarial.iterations"] = iterations
+        return make_trainer(changed(TINY, settings))[0]
+
+    ended = of(4)
+    ended.phase("game").end("no better checkpoint/loss for 2 of its values")
+    ended.observer("early_stop").since = 2
+    state = ended.state_dict()
+    same, longer = of(4), of(5)
+    for other in (same, longer):
+        other.load_state_dict(state)
+        other.observer("early_stop").before(other.phase("game"))
+    assert same.phase("game").done()
+    assert not longer.phase("game").done()
+    assert longer.observer("early_stop").since == 0  # else the next value would end it again
+
+
+def test_a_metric_without_a_value_is_told_of_at_the_first_evaluation() -> None:
+    settings = {"adversarial.patience": 1, "adversarial.stop_metric": "losses/explained_variance"}
+    trainer, _ = make_trainer(changed(TINY, settings))
+    game, stop, told = trainer.phase("game"), trainer.observer("early_stop"), list[str]()
+    trainer.players.tell = told.append
+    game.iterations = 2
+    stop.logged(game, {"charts/episodic_return": 1.0})
+    assert told == []
+    for _ in range(2):
+        stop.logged(game, {"time/evaluate": 1.0, "checkpoint/loss": 1.0})
+    assert told == [
+        "adversarial.stop_metric is losses/explained_variance, which has had no value by iteration"
+        " 2, and without one it ends no game; this run has checkpoint/loss"
+    ]
     assert not game.done()
 
 

@@ -76,6 +76,10 @@ class Credit(Protocol):
         """Takes up its own settings where a state of other rule settings was loaded."""
         ...
 
+    def rewards_changed(self) -> None:
+        """Measures anew whatever it holds in the unit of the rewards."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Its part of the rule's state, under keys that no other part has."""
         ...

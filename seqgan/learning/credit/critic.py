@@ -83,6 +83,10 @@ class CriticCredit:
         self.rollouts.forked(before)
         self.settings.adam.take_up(self.learner.optimizer, self.settings.learning_rate)
 
+    def rewards_changed(self) -> None:
+        self.rollouts.rewards_changed()
+        self.learner.begin_anew()
+
     def state_dict(self) -> dict[str, Any]:
         return {**self.rollouts.state_dict(), "critic": self.learner.state_dict()}
 

@@ -105,6 +105,9 @@ class RolloutCredit:
         if self.settings.rollout_decay == 0 or before.rollout_decay == 0:
             self.policy = None  # the first batch copies the generator, if it is to follow
 
+    def rewards_changed(self) -> None:
+        """Completions have no unit."""
+
     def state_dict(self) -> dict[str, Any]:
         return {} if self.policy is None else {"rollout_policy": self.policy.state_dict()}
 

@@ -85,6 +85,15 @@ class ForksRule(Protocol):
 
 
 @runtime_checkable
+class FollowsRewards(Protocol):
+    """A rule that keeps something in the unit of the rewards, say a critic."""
+
+    def rewards_changed(self) -> None:
+        """Called where a fork has other rewards than the run whose state is loaded."""
+        ...
+
+
+@runtime_checkable
 class EstimatesStep(Protocol):
     """A rule that can say how long a step takes."""
 

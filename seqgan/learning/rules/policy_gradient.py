@@ -301,6 +301,12 @@ class PolicyGradient:
         self.anchor.forked(before)
         self.credit.forked(before)
 
+    def rewards_changed(self) -> None:
+        """Measures anew what is in the unit of the rewards: the critic's values, the baseline."""
+        self.credit.rewards_changed()
+        if self.settings.baseline == "moving_average":
+            self.baseline = make_baseline("moving_average", self.settings.baseline_decay)
+
     def state_dict(self) -> dict[str, Any]:
         state = {"optimizer": self.optimizer.state_dict(), **self.anchor.state_dict()}
         if hasattr(self.baseline, "state_dict"):

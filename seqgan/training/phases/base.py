@@ -15,7 +15,9 @@ class Phase(Protocol):
 
     The trainer calls `unit` until `done`. After each unit it may write a checkpoint and stop, so a
     unit is short: some seconds, a minute at most. A phase that is `evaluated` moves
-    `players.position`: its iteration at each step, its tokens with `players.count_tokens`.
+    `players.position`: its iteration at each step, its tokens with `players.count_tokens`. One that
+    trains the generator calls `players.average.forget()`: after a game with `ema_decay` the game's
+    average would be evaluated otherwise, and not what this phase has made of it.
 
     Of several processes, each builds the phase and calls its units, in step with the others. The
     main one builds it first, so building waits for nobody: a module that learns is appended to

@@ -10,7 +10,13 @@ from seqgan.data.metrics import Metrics
 from seqgan.learning.adversary import adversary_round, round_seconds
 from seqgan.learning.optimization import follow_schedule
 from seqgan.learning.players import Players
-from seqgan.learning.rules.base import EstimatesStep, ForksRule, LearningRule, ShowsHistograms
+from seqgan.learning.rules.base import (
+    EstimatesStep,
+    FollowsRewards,
+    ForksRule,
+    LearningRule,
+    ShowsHistograms,
+)
 from seqgan.system.seeding import atomic
 from seqgan.system.timing import Clock
 from seqgan.tracking.base import Histogram
@@ -73,9 +79,8 @@ class Game:
         metrics: dict[str, float | int] = {}
         while self.generator_steps < self.settings.g_steps:
             players.begin_step()
-            with atomic(rng):
+            with atomic(rng), players.average.following(players.generator):
                 step = self.rule.step(players, rng)
-            players.average.follow(players.generator)
             # The library's names win over those that a reward reports.
             metrics = _followed(metrics, {**players.reward_reports(), **step})
             self.generator_steps += 1
@@ -124,6 +129,8 @@ class Game:
     def forked(self, before: TrainConfig, after: TrainConfig) -> None:
         """Tells the rule which settings it has in place of those of its state."""
         self.ended = ""
+        if isinstance(self.rule, FollowsRewards) and _rewards(before) != _rewards(after):
+            self.rule.rewards_changed()
         if isinstance(self.rule, ForksRule) and type(before.rule) is type(after.rule):
             self.rule.forked(before.rule)
 
@@ -132,14 +139,23 @@ class Game:
             "iterations": self.iterations,
             "generator_steps": self.generator_steps,
             "ended": self.ended,
+            "total": self.total,
             "rule": self.rule.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.iterations = state["iterations"]
         self.generator_steps = state["generator_steps"]
-        self.ended = state.get("ended", "")  # not in a checkpoint of an older version
+        # Not in a checkpoint of an older version. A game that is given more iterations goes on.
+        longer = self.total > state.get("total", self.total)
+        self.ended = "" if longer else state.get("ended", "")
         self.rule.load_state_dict(state["rule"])
+
+
+def _rewards(config: TrainConfig) -> tuple[object, ...]:
+    """The settings that say what a text earns."""
+    game = config.adversarial
+    return config.reward, config.reward_weights, game.reward_shape, game.reward_clip
 
 
 def _followed(before: Metrics, metrics: Metrics) -> dict[str, float | int]:
