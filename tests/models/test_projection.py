@@ -35,6 +35,7 @@ SCALE = pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
 def test_log_probs_and_gradients(monkeypatch, in_flight, scale):
     """Also where rows go a few at a time, and where a chosen token is next to impossible."""
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
+    monkeypatch.setattr(projection, "CHUNK_ROWS", 1)
     parts, chosen = inputs(scale=scale)
     expected, actual = plain(*parts, chosen), chosen_log_probs(*parts, chosen)
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
@@ -49,6 +50,7 @@ def test_log_probs_and_gradients(monkeypatch, in_flight, scale):
 @SCALE
 def test_log_probs_and_entropies_and_gradients(monkeypatch, in_flight, scale):
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
+    monkeypatch.setattr(projection, "CHUNK_ROWS", 1)
     parts, chosen = inputs(scale=scale, dtype=torch.double)
     expected = plain(*parts, chosen), Categorical(logits=linear(*parts)).entropy()
     actual = chosen_log_probs_and_entropies(*parts, chosen)
@@ -66,6 +68,7 @@ def test_log_probs_and_entropies_and_gradients(monkeypatch, in_flight, scale):
 @SCALE
 def test_mean_and_gradients(monkeypatch, in_flight, scale):
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", in_flight)
+    monkeypatch.setattr(projection, "CHUNK_ROWS", 1)
     parts, chosen = inputs(scale=scale)
     expected = -plain(*parts, chosen).mean()
     actual = mean_negative_log_likelihood(*parts, chosen)
@@ -110,6 +113,7 @@ class Largest(TorchDispatchMode):
 )
 def test_logits_are_made_a_few_rows_at_a_time(monkeypatch, function):
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(projection, "CHUNK_ROWS", 1)
     parts, chosen = inputs(num_rows=300, vocabulary=100)
     with Largest() as largest:
         given = function(*parts, chosen)
@@ -120,6 +124,7 @@ def test_logits_are_made_a_few_rows_at_a_time(monkeypatch, function):
 @pytest.mark.parametrize("function", [chosen_log_probs_and_entropies, mean_negative_log_likelihood])
 def test_no_logits_are_kept_for_the_gradient(monkeypatch, function):
     monkeypatch.setattr(projection, "CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(projection, "CHUNK_ROWS", 1)
     parts, chosen = inputs(num_rows=300, vocabulary=100)
     kept = []
 

@@ -16,7 +16,6 @@ def batch_metrics(
     players: Players,
     trajectories: Trajectories,
     advantages: Float[Tensor, "batch time"],
-    rng: torch.Generator,
 ) -> Metrics:
     """The look of one batch: lengths, rewards, advantages, and the discriminator's view of it.
 
@@ -29,11 +28,10 @@ def batch_metrics(
             trajectories, advantages, players.task.vocabulary, players.rewards.names
         )
     )
-    # The discriminator has not been trained on these sequences, but it has on their prompts.
-    unseen = trajectories.sequences
-    if players.task.max_prompt_length:
-        unseen = players.unseen(len(unseen), rng)
-    metrics |= players.heldout_information(unseen)
+    # Where there are prompts, the discriminator has been trained on these ones. Texts of others are
+    # another batch, which only evaluations draw.
+    if not players.task.max_prompt_length:
+        metrics |= players.heldout_information(trajectories.sequences)
     if players.discriminator is not None:
         logits = players.discriminator.logits(trajectories.sequences)
         metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
@@ -59,9 +57,7 @@ def describe_own_texts(players: Players, texts: Sequences) -> Metrics:
     return players.runtime.average(described, float(len(texts)))
 
 
-def describe_collected(
-    players: Players, everyones: Trajectories, rng: torch.Generator
-) -> dict[str, float | int]:
+def describe_collected(players: Players, everyones: Trajectories) -> dict[str, float | int]:
     """Rewards, lengths, repeats, the discriminator's view, and the KL to the reference.
 
     Args:
@@ -70,7 +66,7 @@ def describe_collected(
     with torch.no_grad():
         reference = players.reference.eval().log_probs(everyones.sequences)
     kl = torch.where(everyones.mask, everyones.log_probs - reference, 0.0).sum(dim=1)
-    described = batch_metrics(players, everyones, torch.zeros_like(reference), rng)
+    described = batch_metrics(players, everyones, torch.zeros_like(reference))
     looks = {name: value for name, value in described.items() if "advantage/" not in name}
     return {**looks, "kl/reference": float(kl.double().mean())}
 

@@ -254,7 +254,7 @@ class PolicyGradient:
             metrics |= self.credit.learn(players, rng)
         kl = float(to_go(ratios, everyones.mask)[:, 0].mean())
         known = where_known(centred, valued.action_values)
-        metrics |= batch_metrics(players, everyones, known, rng)
+        metrics |= batch_metrics(players, everyones, known)
         metrics["charts/learning_rate_generator"] = self.optimizer.param_groups[0]["lr"]
         metrics |= {"kl/reference": kl, "kl/weight": weight}
         if valued.trusted:

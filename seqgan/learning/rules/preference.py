@@ -148,7 +148,7 @@ class Preference:
         """Pairs within each group of own texts, and the look of all of them."""
         own = players.collect(rng)
         players.count_tokens(own)
-        metrics = describe_collected(players, gathered(own, players.runtime), rng)
+        metrics = describe_collected(players, gathered(own, players.runtime))
         better, worse, known = best_against_worst(known_returns(players, own), group_ids(own))
         return Pairs(own.sequences.select(better), own.sequences.select(worse), known), metrics
 

@@ -196,7 +196,7 @@ class WeightedLikelihood:
             own = players.collect(rng)
         players.count_tokens(own)
         everyones = gathered(own, runtime)
-        metrics = describe_collected(players, everyones, rng)
+        metrics = describe_collected(players, everyones)
         returns, groups = known_returns(players, everyones), group_ids(everyones)
         weights = self.settings.weights(returns, groups)
         mass = self.settings.mass(returns, groups)

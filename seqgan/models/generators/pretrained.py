@@ -274,11 +274,14 @@ class PretrainedGenerator(ProjectedGenerator):
     def start(
         self, batch_size: int, prompts: Sequences | None = None
     ) -> tuple[Float[Tensor, "batch vocab"], PretrainedState]:
-        context, columns = self._context(batch_size, prompts)
+        # Equal contexts (the texts of a group, or bos alone) are read once.
+        contexts = torch.stack(self._context(batch_size, prompts), dim=2)  # ids and mask
+        distinct, rows = contexts.unique(dim=0, return_inverse=True)
+        context, columns = distinct[:, :, 0], distinct[:, :, 1] > 0
         top, layers = self._read(context, columns)
         width = context.shape[1]
         state = PretrainedState(KeyValues(layers, width), 0, width, columns.sum(dim=1))
-        return self.project(top[:, -1]), state
+        return self.project(top[:, -1])[rows], state.select(rows)
 
     @torch.no_grad()
     def step(

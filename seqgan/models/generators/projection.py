@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 CHUNK_ELEMENTS = 2**20  # logits in flight: 4 MiB
+CHUNK_ROWS = 128  # at least: each chunk reads the whole output layer from memory
 
 
 def chosen_log_probs(
@@ -94,7 +95,7 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
 
 
 def _chunks(num_rows: int, num_columns: int) -> list[slice]:
-    size = max(CHUNK_ELEMENTS // num_columns, 1)
+    size = max(CHUNK_ELEMENTS // num_columns, CHUNK_ROWS)
     return [slice(first, min(first + size, num_rows)) for first in range(0, num_rows, size)]
 
 
