@@ -117,6 +117,7 @@ def collect(
     log_probs = torch.zeros((size, max_length), device=device)
     rewards = torch.zeros((size, max_length), device=device)
     going = torch.ones(size, dtype=torch.bool, device=device)
+    stepping = torch.arange(size, device=device)  # the rows of the environment in `state`
     parts: dict[str, torch.Tensor] | None = None
     for step in range(max_length):
         actions = sample_categorical(logits, rng)
@@ -132,7 +133,14 @@ def collect(
         going = going & ~ended
         if not bool(going.any()):
             break
-        logits, state = generator.step(actions, state)
+        if generator.drops_ended_rows:
+            rows = going.nonzero()[:, 0]
+            state = state.select(torch.searchsorted(stepping, rows))
+            logits = torch.zeros_like(logits)
+            logits[rows], state = generator.step(actions[rows], state)
+            stepping = rows
+        else:
+            logits, state = generator.step(actions, state)
     emitted = Sequences(tokens, mask, vocabulary=vocabulary)
     return Trajectories(
         emitted if prompts is None else prompts.with_completions(emitted),

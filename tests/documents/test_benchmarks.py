@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pretrained_models
 import pytest
 import torch
 
@@ -100,6 +101,21 @@ def test_cached_rollouts_in_a_small_size():
     )
     assert done.returncode == 0, done.stderr
     assert "GPT-2's shape, against `generate`" in done.stdout
+
+
+@pytest.mark.integration
+def test_a_pretrained_generator_in_a_small_size(tmp_path):
+    words = tuple(f"w{number}" for number in range(10))
+    folder = pretrained_models.saved(tmp_path, "llama", words)
+    sizes = "--texts 4 --length 6 --prompt 3 --group 2 --repeats 1".split()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "pretrained.py"), str(folder), *sizes],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "drawing, 2 texts of each prompt, against `generate`" in done.stdout
 
 
 @pytest.mark.slow

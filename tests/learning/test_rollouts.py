@@ -470,6 +470,21 @@ class TestEnvironmentPath:
             assert torch.equal(getattr(first, name), getattr(second, name))
         assert not torch.equal(first.tokens, other.tokens)
 
+    @POLICIES
+    def test_rows_that_have_ended_may_leave_the_batch(self, kind):
+        """The rest are the same: each has its own draws, and the states of its own tokens."""
+        collected = []
+        for drops in (False, True):
+            policy = policy_for(kind, ENDING)
+            policy.drops_ended_rows = drops
+            env = self.environment(ENDING, TableReward(ENDING.num_actions), 20)
+            collected.append(collect(env, policy, ENDING, MAX_LENGTH, seeded()))
+        kept, dropped = collected
+        assert len(kept.sequences.lengths.unique()) > 2
+        assert torch.equal(kept.tokens, dropped.tokens)
+        assert torch.equal(kept.rewards, dropped.rewards)
+        torch.testing.assert_close(kept.log_probs, dropped.log_probs, atol=1e-6, rtol=1e-5)
+
     def test_collect_refuses_an_environment_that_resets_itself(self):
         env = self.environment(ENDING, ConstantReward(), 2)
         env.metadata = {**env.metadata, "autoreset_mode": "NextStep"}

@@ -175,6 +175,26 @@ def test_rows_that_go_on_at_different_lengths_and_leave(path):
     assert len(recorded) == int((done.lengths - lengths.repeat_interleave(3)).max()) - 1
 
 
+def test_equal_prompts_are_read_once(path):
+    """A prompt of a group costs one row; logits and states are those of a row for each text."""
+    prompts = torch.tensor([[0, 2], [1, 3], [0, 2], [0, 2], [5, 2]])
+    mask = torch.ones_like(prompts, dtype=torch.bool)
+    mask[4, 0] = False  # padding: a prompt of one token
+    nothing = torch.zeros(5, 0, dtype=torch.long)
+    texts = Sequences(nothing, nothing.bool(), prompts, mask, vocabulary=VOCABULARY)
+    generator = make(path)
+    read, counted = [], generator._read
+    generator._read = lambda ids, columns: read.append(len(ids)) or counted(ids, columns)
+    logits, state = generator.start(5, texts)
+    after, _ = generator.step(torch.tensor([0, 1, 2, 3, 4]), state)
+    assert read == [3]
+    for row in range(5):
+        alone, of_row = generator.start(1, texts.select(torch.tensor([row])))
+        torch.testing.assert_close(logits[row : row + 1], alone, atol=2e-5, rtol=1e-5)
+        expected, _ = generator.step(torch.tensor([row]), of_row)
+        torch.testing.assert_close(after[row : row + 1], expected, atol=2e-5, rtol=1e-5)
+
+
 def test_a_second_successor_of_a_state_gets_memory_of_its_own(gpt2):
     generator = make(gpt2)
     _, state = generator.start(2)

@@ -47,6 +47,9 @@ class Generator(nn.Module, ABC):
     """
 
     num_actions: int
+    # Rows whose text has ended leave a batch that is collected. For a large model that saves more
+    # than the copy of the other rows' states costs.
+    drops_ended_rows = False
 
     @property
     def row_elements(self) -> int:

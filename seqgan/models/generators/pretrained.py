@@ -143,6 +143,7 @@ class PretrainedGenerator(ProjectedGenerator):
             by keys and values.
     """
 
+    drops_ended_rows = True
     ids: Int[Tensor, " id"]  # the model's id of each of the vocabulary's ids
     bias: Float[Tensor, " token"]  # 0 for tokens of the model that may be drawn, else NEVER
 
