@@ -135,12 +135,15 @@ def note_beside(given: Given, config: "TrainConfig") -> str:
     Args:
         config: as `parse_config` gives it.
     """
+    from seqgan.training.named_rules import named_rule, named_settings
     from seqgan.training.presets import with_beside
     from seqgan.training.trust import named_in_flags
 
     kind = _generator(given, config)
     _, changes = with_beside(config, kind, _settings_in_file(given))
     set_by_flags = named_in_flags(given.flags)
+    if named := named_rule(chosen_kind(given.flags, "rule")):
+        set_by_flags |= named_settings(named).keys()
     left = {name: value for name, value in changes.items() if name not in set_by_flags}
     if not left:
         return ""

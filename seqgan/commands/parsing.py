@@ -86,10 +86,16 @@ def unknown_flag(flag: str, known: Sequence[str]) -> str:
 
 
 def _alike(wanted: str, known: Sequence[str], likeness: float) -> list[str]:
-    """The flags whose last names are most like a name, if any is so much like it."""
+    """The flags whose last names are most like a name, if any is so much like it.
+
+    The shortest come first, and those of deeper parts are left out: a person rarely means them.
+    """
     lasts = [_last_name(each) for each in known]
     nearest = difflib.get_close_matches(wanted, lasts, n=1, cutoff=likeness)
-    return [each for each, last in zip(known, lasts, strict=True) if last in nearest]
+    found = [each for each, last in zip(known, lasts, strict=True) if last in nearest]
+    deepest = min((each.count(".") for each in found), default=0) + 1
+    found = [each for each in found if each.count(".") <= deepest]
+    return sorted(found, key=lambda each: each.count("."))
 
 
 def _last_name(flag: str) -> str:

@@ -103,8 +103,8 @@ def _in_memory(run: "Run") -> tuple[dict[str, RewardModel], tuple[float, ...]]:
     judging = [(part, weight) for part, weight in parts if part.name not in CONTROLS]
     if not judging:
         raise ConfigurationError(
-            f"this run's only reward is {run.rewards.name}, a control that says nothing of texts;"
-            " give one as tilt"
+            f"this run's only reward is {run.rewards.name}, which says nothing of texts; give"
+            " one as tilt"
         )
     return {part.name: part for part, _ in judging}, tuple(weight for _, weight in judging)
 

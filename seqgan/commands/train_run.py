@@ -72,6 +72,7 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
             if is_main:
                 from seqgan.learning.pace import is_own
                 from seqgan.training.estimate import estimate, reward_calls
+                from seqgan.training.phases.game import Game
 
                 own = [part.name for part in players.rewards.parts if is_own(part)]
                 task = players.task
@@ -80,6 +81,9 @@ def train_run(prepared: Prepared, folder: "RunFolder", state: dict[str, Any]) ->
                 )
                 if own and calls is not None and not state:
                     progress.message(calls.sentence(own))
+                for phase in trainer.phases:
+                    if isinstance(phase, Game) and (note := phase.note(players)) and not state:
+                        progress.message(note)
                 progress.message(estimate(trainer).sentence())
             runtime.barrier()  # the others wait here, and not in the midst of a step
             with shortage_in_one_line():

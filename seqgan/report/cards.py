@@ -80,7 +80,7 @@ def before_and_after(run: Recorded) -> tuple[Side, ...]:
         if rows:
             scale = _scale(rows) if run.judge_learns else shared
             cards = tuple(_card(row, scale) for row in rows)
-            sides.append(Side(_title(when, rows[0]), cards, scale))
+            sides.append(Side(_title(when, rows[0], run.played), cards, scale))
     return tuple(sides)
 
 
@@ -126,11 +126,11 @@ def split_text(text: str, tokens: Sequence[str]) -> list[tuple[str, bool]]:
     return found
 
 
-def _title(when: str, row: Row) -> str:
+def _title(when: str, row: Row, played: bool) -> str:
     if when == "before":
         return "Before the game"
     if row.get("phase") == END_OF_RUN:
-        return "After the game"
+        return "After the game" if played else "After maximum likelihood"
     return f"In the game, at step {row.get('step')}"
 
 

@@ -88,11 +88,18 @@ def _chart(axes: Axes, chart: Chart | None, run: Recorded) -> None:
 
 
 def _texts(axes: Axes, run: Recorded) -> None:
-    """The first samples before and after the game, side by side, each pair beginning in one row."""
+    """The first samples before and after the game, side by side, each pair beginning in one row.
+
+    Without a game there is one side.
+    """
     axes.axis("off")
     families = font_families()
     sides: list[list[str]] = [["Samples before the game"], ["Samples after the game"]]
-    for pair in list(zip_longest(*run.batches()))[:NUM_SAMPLES]:
+    before, after = run.batches()
+    if not run.played:
+        sides = [["Samples after maximum likelihood"], [""]]
+        before, after = after or before, []
+    for pair in list(zip_longest(before, after))[:NUM_SAMPLES]:
         shown = [[] if row is None else _lines(row, families) for row in pair]
         height = max(map(len, shown))
         for side, lines in zip(sides, shown, strict=True):

@@ -109,6 +109,12 @@ class Recorded:
         return self.judge_learns
 
     @property
+    def played(self) -> bool:
+        """True if the generator trained at all after maximum likelihood."""
+        known = (self.results or {}).get("about", {}).get("played")
+        return any(row.get("iteration") for row in self.metrics) if known is None else bool(known)
+
+    @property
     def judge_learns(self) -> bool:
         """True if a discriminator is trained during the game."""
         return "losses/discriminator" in self._columns

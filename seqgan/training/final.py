@@ -13,12 +13,14 @@ from seqgan.evaluation.measure import Measurement, heldout_texts
 from seqgan.evaluation.metrics.intervals import PerText
 from seqgan.evaluation.planes.points import Knob, Point, measure_point, panels, point_of
 from seqgan.evaluation.planes.verdict import Comparison, best_point, compare, matched
+from seqgan.learning.rules.base import asks_rewards
 from seqgan.models.generators.base import Generator
 from seqgan.models.sampling import Sampling, sequence_log_probs
 from seqgan.rewards.weighted import WeightedSum
 from seqgan.system.errors import Interrupted
 from seqgan.system.seeding import seed_of
 from seqgan.tasks.base import has_texts
+from seqgan.training.phases.game import Game
 from seqgan.training.resampling import (
     NAME,
     compare_with_resampling,
@@ -58,7 +60,8 @@ def _evaluated(trainer: "Trainer") -> Result:
     settings, task, rewards = evaluation.settings, players.task, players.rewards
     before, after = players.reference, players.evaluated
     played = any(phase.evaluated and phase.count for phase in trainer.phases)
-    about = about_rewards(rewards, played)
+    rules = [phase.rule for phase in trainer.phases if isinstance(phase, Game)]
+    about = about_rewards(rewards, played, all(map(asks_rewards, rules)))
     saved = trainer.save()
     trainer.observer("best").finish()
     evaluation.samples.show("after the game", "" if played else "after maximum likelihood")

@@ -24,7 +24,8 @@ class About:
         played: whether the generator trained at all after maximum likelihood.
         adversary: the reward that learns along with the generator; empty where none does.
         rewards: those that do not learn, and are no control.
-        controls: those that say nothing of texts: `constant`, `random`.
+        controls: those that say nothing of texts: `constant`, `random`; empty where the learning
+            rule asks for no reward.
     """
 
     played: bool
@@ -44,7 +45,9 @@ class About:
             return "The adversarial game"
         if self.rewards:
             return f"Training with {_listed('reward', self.rewards)}"
-        return f"The control with {_listed('reward', self.controls)}"
+        if self.controls:
+            return f"The control with {_listed('reward', self.controls)}"
+        return "Training without a reward"
 
 
 @dataclass(frozen=True)
@@ -134,15 +137,19 @@ class Result:
         return tuple({id(row): row for row in shown}.values())
 
 
-def about_rewards(rewards: WeightedSum, played: bool) -> About:
-    """Sorts the rewards of a run: the one that learns, the controls, and all others."""
+def about_rewards(rewards: WeightedSum, played: bool, asked: bool = True) -> About:
+    """Sorts the rewards of a run: the one that learns, the controls, and all others.
+
+    Args:
+        asked: False where the generator learns without them, so that none makes a control.
+    """
     learning = rewards.learning
     fixed = tuple(part.name for part in rewards.parts if part is not learning)
     return About(
         played,
         "" if learning is None else learning.name,
         tuple(name for name in fixed if name not in CONTROLS),
-        tuple(name for name in fixed if name in CONTROLS),
+        tuple(name for name in fixed if name in CONTROLS and asked),
     )
 
 

@@ -137,6 +137,11 @@ def test_a_language_model_starts_with_settings_of_its_own() -> None:
     assert configuration([*flags, "--rollouts", "5"]).rule.num_rollouts == 5
     assert configuration(["pairs.jsonl"]).rule.num_rollouts == prompts_preset().rule.num_rollouts
     assert note_beside(read_given(["pairs.jsonl"]), configuration(["pairs.jsonl"])) == ""
+    named = ["pairs.jsonl", "--model", "user/name", "--rule", "seqgan"]
+    assert configuration(named).rule.num_rollouts == 16
+    note = note_beside(read_given(named), configuration(named))
+    assert "rule.learning-rate" in note
+    assert "rollouts" not in note  # which the name sets
     save_config(prompts_preset(), Path("own.yaml"))
     of_file = configuration(["--config", "own.yaml", "--model", "user/name"])
     assert of_file.rule.num_rollouts == prompts_preset().rule.num_rollouts
@@ -166,6 +171,10 @@ def test_a_file_of_a_few_settings_has_those_of_a_language_model_beside_them(
     assert "adversarial.batch-size" in note
     assert "iterations" not in note
     assert ("epochs" in note) == (not flags)
+    Path("named.yaml").write_text(json.dumps(settings | {"rule": "seqgan"}))
+    given = ["--config", "named.yaml"]
+    assert configuration(given).rule.num_rollouts == 16
+    assert "rollouts" not in note_beside(read_given(given), configuration(given))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +266,7 @@ def test_a_model_is_a_pretrained_generator() -> None:
         ("--rule.num-rolouts", "did you mean --rule.num-rollouts"),
         ("--task.sed", "did you mean --task.seed"),
         ("--rollout", "did you mean --rollouts"),
-        ("--adversarial.kl-weigth", "or --kl-weight"),
+        ("--adversarial.kl-weigth", "did you mean --kl-weight or --rule.kl-weight?"),
         ("--dropout", "did you mean --generator.dropout or --discriminator.dropout?"),
         ("--task.momentum", "those of --task are kind, train-size, dev-size, test-size, seed"),
         (

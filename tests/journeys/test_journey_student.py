@@ -34,8 +34,8 @@ def trained(folder: Path) -> Shown:
         ("seqgan train nofile.txt", "seqgan: cannot read nofile.txt: no such file"),
         (
             "seqgan train captions.txt --epocs 3",
-            "seqgan: unknown flag --epocs; did you mean --pretrain.epochs, --rule.epochs,"
-            " --rule.critic.epochs or --epochs?",
+            "seqgan: unknown flag --epocs; did you mean --epochs, --pretrain.epochs or"
+            " --rule.epochs?",
         ),
         (
             "seqgan train captions.txt --epochs many",

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 from fake_processes import all_at_once, fake_processes
-from tiny_runs import TINY, make_trainer
+from tiny_runs import TINY, make_trainer, trained
 from toys import seeded
 
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.learning.players import Players
+from seqgan.learning.rules.base import asks_rewards
 from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
 from seqgan.learning.rules.preference import Pairs, Preference, PreferenceConfig
 from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
@@ -91,7 +92,9 @@ def check_logged(name: str, trainer: Trainer, rows: list[dict[str, float | int]]
     assert set(trainer.phase("game").shown) <= logged
 
 
-def at_start(name: str, runtime: Runtime, batch_size: int) -> tuple[Players, Any]:
+def at_start(
+    name: str, runtime: Runtime, batch_size: int, grouped: bool = True
+) -> tuple[Players, Any]:
     """Players and a rule before any training, in one of several processes.
 
     All optimisers are plain gradient descent: Adam would hide a gradient of the wrong scale. Each
@@ -122,7 +125,7 @@ def at_start(name: str, runtime: Runtime, batch_size: int) -> tuple[Players, Any
             episodes.log_probs[rows],
             episodes.rewards[rows],
             {name: part[rows] for name, part in (episodes.parts or {}).items()},
-            groups[rows],
+            groups[rows] if grouped else None,
         )
 
     players.collect = collect  # type: ignore[method-assign]
@@ -141,6 +144,20 @@ def at_start(name: str, runtime: Runtime, batch_size: int) -> tuple[Players, Any
     return players, rule
 
 
+def test_pairs_by_reward_are_those_of_the_joined_batch() -> None:
+    """Where there are no prompts, a pair may have texts of two processes."""
+    name = "preference by reward"
+    alone, rule = at_start(name, ALONE, 6, grouped=False)
+    rule.step(alone, seeded(2))
+    together = [at_start(name, process, 3, grouped=False) for process in fake_processes()]
+    all_at_once([partial(each.step, players, seeded(2)) for players, each in together])
+    for players, _ in together:
+        for one, other in zip(
+            players.generator.parameters(), alone.generator.parameters(), strict=True
+        ):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
 @EACH
 def test_two_processes_do_what_one_does_with_both_batches(name: str) -> None:
     alone, rule = at_start(name, ALONE, 8)
@@ -148,11 +165,11 @@ def test_two_processes_do_what_one_does_with_both_batches(name: str) -> None:
     expected = [rule.step(alone, rng) for _ in range(2)]
     together = [at_start(name, process, 4) for process in fake_processes()]
 
-    def trained(players: Players, rule: Any) -> list[Any]:
+    def stepped(players: Players, rule: Any) -> list[Any]:
         rng = seeded(2)
         return [rule.step(players, rng) for _ in range(2)]
 
-    found = all_at_once([partial(trained, *each) for each in together])
+    found = all_at_once([partial(stepped, *each) for each in together])
     for players, _ in together:
         for one, other in zip(
             players.generator.parameters(), alone.generator.parameters(), strict=True
@@ -162,3 +179,30 @@ def test_two_processes_do_what_one_does_with_both_batches(name: str) -> None:
         if not key.startswith("time/") and key != "completions/unique_fraction":
             assert found[0][-1][key] == pytest.approx(value, rel=1e-3, abs=1e-5), key
     assert alone.position.global_step == together[0][0].position.global_step
+
+
+def test_rules_say_whether_they_ask_for_rewards() -> None:
+    """And a discriminator that teaches nobody is told of."""
+    asking = {name: asks_rewards(at_start(name, ALONE, 4)[1]) for name in RULES}
+    without = ("cooperative", "cooperative with a copy", "preference")
+    assert asking == {name: name not in without for name in RULES}
+    assert asks_rewards(object())  # a rule of one's own
+    for name in ("preference", "preference by reward"):
+        trainer, _ = make_trainer(replace(TINY, rule=RULES[name]))
+        note = trainer.phase("game").note(trainer.players)
+        assert ("trains to measure it alone; --reward constant --phases" in note) == (
+            name in without
+        )
+    trainer, _ = make_trainer(replace(TINY, rule=RULES["cooperative"], reward=("constant",)))
+    assert trainer.phase("game").note(trainer.players) == ""
+
+
+@pytest.mark.slow
+def test_a_rule_without_rewards_is_no_control() -> None:
+    config = replace(TINY, rule=RULES["preference"], reward=("constant",))
+    trainer, _ = make_trainer(config)
+    about = trained(trainer).about
+    assert (about.controls, about.subject) == ((), "Training without a reward")
+    config = replace(config, rule=RULES["cloning"])
+    trainer, _ = make_trainer(config)
+    assert trained(trainer).about.controls == ("constant",)

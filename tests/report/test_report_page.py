@@ -470,6 +470,12 @@ def test_the_texts_are_those_that_the_run_showed(tmp_path):
     ]
 
 
+def test_samples_of_a_run_without_a_game_have_no_word_of_one(tmp_path):
+    end = sample("end", "after the game")
+    run = replace(read_run(write_run(tmp_path / "run", samples=[end], ended=False)), metrics=())
+    assert [side.title for side in before_and_after(run)] == ["After maximum likelihood"]
+
+
 def test_both_sides_continue_the_same_prompts(tmp_path):
     shown = [sample(f"first {q}", "before the game", prompt=q) for q in ("a ?", "b ?")]
     judged = [sample(f"judged {q}", "game", prompt=q) for q in ("c ?", "d ?")]

@@ -85,6 +85,19 @@ class ForksRule(Protocol):
 
 
 @runtime_checkable
+class MayAskRewards(Protocol):
+    """A rule that says whether it learns from the rewards; any other one does."""
+
+    @property
+    def asks_rewards(self) -> bool: ...
+
+
+def asks_rewards(rule: object) -> bool:
+    """False for a rule that learns without the run's rewards."""
+    return rule.asks_rewards if isinstance(rule, MayAskRewards) else True
+
+
+@runtime_checkable
 class FollowsRewards(Protocol):
     """A rule that keeps something in the unit of the rewards, say a critic."""
 

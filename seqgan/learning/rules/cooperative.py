@@ -97,6 +97,7 @@ class Cooperative:
     learns from it.
     """
 
+    asks_rewards = False
     shown = ("losses/divergence", "losses/mediator", "losses/entropy")
 
     def __init__(self, settings: CooperativeConfig, players: Players) -> None:

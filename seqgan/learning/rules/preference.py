@@ -10,7 +10,7 @@ reward beta h tells real texts from drawn ones.
   reference is the opponent too (`reference opponent`).
 - Pairs by the run's rewards (`pairs reward`): the generator's own texts of one prompt, the best
   against the worst, the second best against the second worst, and so on: online DPO. Texts that
-  earn the same make no pair. Without prompts each process' batch is a group.
+  earn the same make no pair. Without prompts the batch of all processes is a group.
 
 Departures: texts are drawn anew for each update in place of a stored set, so that none is learnt
 by heart; dropout is off, as in TRL.
@@ -114,6 +114,11 @@ class Preference:
         self.opponent: Generator | None = None  # once it has left the start
         self.updates = 0  # that are done
 
+    @property
+    def asks_rewards(self) -> bool:
+        """False for pairs with real texts."""
+        return self.settings.pairs == "reward"
+
     def step(self, players: Players, rng: torch.Generator) -> Metrics:
         settings, clock = self.settings, Clock()
         follow_schedule(self.optimizer, settings, players.position)
@@ -145,12 +150,18 @@ class Preference:
     def pairs_by_reward(
         self, players: Players, rng: torch.Generator
     ) -> tuple[Pairs, dict[str, float | int]]:
-        """Pairs within each group of own texts, and the look of all of them."""
-        own = players.collect(rng)
+        """This process' share of the pairs within groups, and the look of all own texts."""
+        runtime, own = players.runtime, players.collect(rng)
         players.count_tokens(own)
-        metrics = describe_collected(players, gathered(own, players.runtime))
-        better, worse, known = best_against_worst(known_returns(players, own), group_ids(own))
-        return Pairs(own.sequences.select(better), own.sequences.select(worse), known), metrics
+        everyones = gathered(own, runtime)
+        metrics = describe_collected(players, everyones)
+        returns, texts = known_returns(players, everyones), everyones.sequences
+        pairs = best_against_worst(returns, group_ids(everyones))
+        # A pair may have texts of two processes; each of them learns from as many pairs.
+        better, worse, known = (
+            part.tensor_split(runtime.world_size)[runtime.rank] for part in pairs
+        )
+        return Pairs(texts.select(better), texts.select(worse), known), metrics
 
     def update(self, players: Players, pairs: Pairs) -> dict[str, float | int]:
         """One step on the mean over pairs; none where no text of any process is preferred."""

@@ -16,6 +16,7 @@ from seqgan.learning.rules.base import (
     ForksRule,
     LearningRule,
     ShowsHistograms,
+    asks_rewards,
 )
 from seqgan.system.seeding import atomic
 from seqgan.system.timing import Clock
@@ -96,6 +97,16 @@ class Game:
         metrics["num_tokens"] = players.position.num_tokens
         metrics["charts/SPS"] = (players.position.global_step - tokens_before) / seconds
         return metrics | players.position.axes()
+
+    def note(self, players: Players) -> str:
+        """A line about a reward that learns though the rule asks for none; empty elsewhere."""
+        learning = players.rewards.learning
+        if learning is None or asks_rewards(self.rule):
+            return ""
+        return (
+            f"the generator learns without the {learning.name}, which trains to measure it alone;"
+            " --reward constant --phases maximum_likelihood game leaves it out"
+        )
 
     def adversary_steps(self, players: Players, rng: torch.Generator) -> Metrics:
         """The d-steps of one turn."""
