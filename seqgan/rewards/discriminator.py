@@ -70,6 +70,7 @@ class DiscriminatorUpdate:
     loss_kind: DiscriminatorLoss = "binary"
     label_smoothing: float = 0.0  # taken off the real rows' label of 1; with the binary loss only
     gradient_penalty: float = 0.0  # weight of half the two means of `squared_gradient_norms`
+    micro_batch_size: int = 0  # rows whose gradient is computed at once, half real; 0: all
 
 
 def discriminator_step(
@@ -87,54 +88,94 @@ def discriminator_step(
 
     Args:
         runtime: several processes take one step on the rows of all of them, and each has as many
-            rows of each kind. Only the middle of the pairwise loss is each process' own. The
-            metrics are about this process' rows.
+            rows of each kind. Only the middle of the pairwise loss is each process' own, and
+            each micro-batch's. The metrics are about this process' rows.
     """
     discriminator.train()
+    per_token = isinstance(discriminator, TokenDiscriminator)
+    share = 1.0  # the weight of this process' loss in the mean over processes
+    if per_token:
+        masks = real.mask, generated.mask
+        share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
+    parts = _parts(real, generated, settings.micro_batch_size)
+    optimizer.zero_grad(set_to_none=True)
+    means: dict[str, Tensor] = {}
+    for part in parts:
+        of_rows = _count(*part) / _count(real, generated)
+        of_loss = _count(*part, per_token) / _count(real, generated, per_token)
+        with twice_differentiable(discriminator, settings.gradient_penalty > 0) as embeddings:
+            loss, regularisation, metrics = _losses(
+                discriminator, *part, embeddings, settings, runtime
+            )
+            runtime.backward(of_loss * share * loss + of_rows * regularisation)
+        weighted = {name: of_rows * value for name, value in metrics.items()}
+        weighted["losses/discriminator"] = of_loss * loss.detach()
+        means = {name: means.get(name, 0.0) + value for name, value in weighted.items()}
+    norm = _clipped_step(discriminator, optimizer, settings.max_grad_norm)
+    return to_floats({**means, "losses/grad_norm_discriminator": norm})
+
+
+def _parts(real: Sequences, generated: Sequences, size: int) -> list[tuple[Sequences, Sequences]]:
+    """The rows whose gradient is computed at once: as many of both kinds, `size` together."""
+    count = 1 if size == 0 else -(-max(len(real), len(generated)) // max(size // 2, 1))
+    if count == 1:
+        return [(real, generated)]
+    rows = (torch.arange(len(each)).tensor_split(count) for each in (real, generated))
+    return [(real.select(a), generated.select(b)) for a, b in zip(*rows, strict=True)]
+
+
+def _count(real: Sequences, generated: Sequences, per_token: bool = False) -> float:
+    """Rows of both kinds, or their tokens: the things that the mean of a part's loss is over."""
+    if per_token:
+        return float(real.mask.sum() + generated.mask.sum())
+    return float(len(real) + len(generated))
+
+
+def _losses(
+    discriminator: Discriminator,
+    real: Sequences,
+    generated: Sequences,
+    embeddings: Sequence[Tensor],
+    settings: DiscriminatorUpdate,
+    runtime: Runtime,
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The loss of two minibatches, what regularises it, and metrics of their rows.
+
+    Args:
+        embeddings: filled by the discriminator, see `twice_differentiable`.
+    """
     both = joined([real, generated])
     per_token = isinstance(discriminator, TokenDiscriminator)
     judge = methodcaller("token_logits" if per_token else "__call__", both)
-    with twice_differentiable(discriminator, settings.gradient_penalty > 0) as embeddings:
-        with autocast(device_of(discriminator), settings.precision):
-            judged = runtime.forward(discriminator, judge).float()
-        logits = last_of_each(judged, both.mask) if per_token else judged
-        real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
-        penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
-        regularisation = 0.5 * settings.l2 * penalty
-        share = 1.0  # the weight of this process' loss in the mean over processes
-        if settings.gradient_penalty > 0:
-            squares = squared_gradient_norms(logits, embeddings)
-            means = squares[: len(real)].mean() + squares[len(real) :].mean()
-            regularisation = regularisation + 0.5 * settings.gradient_penalty * means
-        if settings.loss_kind == "pairwise":
-            pairs = min(len(real), len(generated))
-            loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
-            regularisation = regularisation + offset_penalty(real_logits, generated_logits)
-        elif per_token:
-            masks = both.mask[: len(real)], both.mask[len(real) :]
-            loss = token_discriminator_loss(
-                judged[: len(real)],
-                masks[0],
-                judged[len(real) :],
-                masks[1],
-                settings.label_smoothing,
-            )
-            share = runtime.share(sum(int(mask.sum()) / max(len(mask), 1) for mask in masks))
-        else:
-            loss = minimax_discriminator_loss(
-                real_logits, generated_logits, settings.label_smoothing
-            )
-        norm = descend(
-            share * loss + regularisation, discriminator, optimizer, settings.max_grad_norm, runtime
+    with autocast(device_of(discriminator), settings.precision):
+        judged = runtime.forward(discriminator, judge).float()
+    logits = last_of_each(judged, both.mask) if per_token else judged
+    real_logits, generated_logits = logits[: len(real)], logits[len(real) :]
+    penalty = torch.stack([p.square().sum() for p in discriminator.output.parameters()]).sum()
+    regularisation = 0.5 * settings.l2 * penalty
+    if settings.gradient_penalty > 0:
+        squares = squared_gradient_norms(logits, embeddings)
+        means = squares[: len(real)].mean() + squares[len(real) :].mean()
+        regularisation = regularisation + 0.5 * settings.gradient_penalty * means
+    if settings.loss_kind == "pairwise":
+        pairs = min(len(real), len(generated))
+        loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
+        regularisation = regularisation + offset_penalty(real_logits, generated_logits)
+    elif per_token:
+        loss = token_discriminator_loss(
+            judged[: len(real)],
+            both.mask[: len(real)],
+            judged[len(real) :],
+            both.mask[len(real) :],
+            settings.label_smoothing,
         )
-    return to_floats(
-        {
-            "losses/discriminator": loss,
-            "losses/grad_norm_discriminator": norm,
-            "discriminator/accuracy_real": (real_logits > 0).float().mean(),
-            "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
-        }
-    )
+    else:
+        loss = minimax_discriminator_loss(real_logits, generated_logits, settings.label_smoothing)
+    metrics = {
+        "discriminator/accuracy_real": (real_logits > 0).float().mean(),
+        "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
+    }
+    return loss, regularisation, metrics
 
 
 @contextmanager
@@ -196,6 +237,13 @@ def descend(
     """Takes one optimiser step down the loss, and returns the gradient's norm before clipping."""
     optimizer.zero_grad(set_to_none=True)
     runtime.backward(loss)
+    return _clipped_step(discriminator, optimizer, max_grad_norm)
+
+
+def _clipped_step(
+    discriminator: Discriminator, optimizer: torch.optim.Optimizer, max_grad_norm: float
+) -> Float[Tensor, ""]:
+    """Takes a step along the clipped gradient; returns its norm before clipping."""
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if max_grad_norm < math.inf:

@@ -81,6 +81,7 @@ def discriminator_reward(config: TrainConfig, discriminator: Discriminator) -> D
             loss_kind=training.loss,
             label_smoothing=training.label_smoothing,
             gradient_penalty=training.gradient_penalty,
+            micro_batch_size=training.micro_batch_size,
         ),
     )
 

@@ -78,6 +78,7 @@ class DiscriminatorTrainingConfig:
     d_epochs: Size = 1  # passes in each round of the game (the paper's k)
     num_sequences: Size = 1000  # real sequences, and as many fresh generated ones, in each round
     batch_size: Pair = 64  # sequences per minibatch, half of them real
+    micro_batch_size: Count = 0  # of them, those whose gradient is computed at once; 0: all
     learning_rate: Rate = 1e-3  # Adam's
     schedule: ScheduleKind = "constant"  # of that rate over the game; linear or cosine to 0
     warmup: Count = 0  # iterations of the game in which the rate rises to its value

@@ -235,6 +235,28 @@ class TestDiscriminatorReward(RewardConformance):
         assert torch.equal(original.score(sequences), restored.score(sequences))
 
 
+@pytest.mark.parametrize("kind", ["cnn", "gru", "causal"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"label_smoothing": 0.1, "l2": 0.5}, {"gradient_penalty": 0.5}],
+    ids=["plain", "smoothed", "penalised"],
+)
+def test_micro_batches_add_up_to_the_step(kind, settings):
+    """Of three pairs, two and one; texts have different lengths."""
+    real = from_rows([[0, 1, 4], [2], [1, 1, 2, 4]])
+    generated = from_rows([[3, 4], [0, 0, 2, 1], [2, 4]])
+    whole, parted = (
+        discriminator_reward(kind, sgd=True, learning_rate=1.0, micro_batch_size=size, **settings)
+        for size in (0, 4)
+    )
+    expected, found = (each.update(real, generated) for each in (whole, parted))
+    assert found == pytest.approx(expected, rel=1e-5)
+    for one, other in zip(
+        parted.discriminator.parameters(), whole.discriminator.parameters(), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
 class TestDiscriminatorOfTokens(RewardConformance):
     def make(self):
         return discriminator_reward("causal", dropout=0.5, shape="centred")

@@ -183,6 +183,7 @@ TURNED: Sequence[tuple[str, Any, dict[str, Any]]] = (
     ("discriminator_training.d_epochs", 2, {}),
     ("discriminator_training.num_sequences", 24, {}),
     ("discriminator_training.batch_size", 4, {}),
+    ("discriminator_training.micro_batch_size", 2, {}),
     ("discriminator_training.learning_rate", 1e-2, {}),
     ("discriminator_training.schedule", "linear", {}),
     ("discriminator_training.schedule", "cosine", {}),
