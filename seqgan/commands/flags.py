@@ -165,14 +165,16 @@ def _with_kinds(config: "TrainConfig", flags: list[str]) -> tuple["TrainConfig",
     """The configuration with the classes that flags choose for its slots, and the other flags.
 
     `--task.kind KIND` and `--task KIND` are the same. Of the kinds that come with the package, the
-    flag stays: one class may stand for several kinds. The name of a rule stands for its settings.
+    flag stays: one class may stand for several kinds. The name of a rule stands for its settings,
+    which may be a kind of another slot: flags win over it.
     """
     from dataclasses import replace
 
     from seqgan.training.named_rules import named_rule
     from seqgan.training.slots import SLOTS, settings_class
 
-    for slot, kinds in SLOTS.items():
+    for slot in sorted(SLOTS, key=lambda slot: slot != "rule"):
+        kinds = SLOTS[slot]
         kind, flags = _take_last(flags, f"--{slot}", f"--{slot}.kind")
         if kind is None:
             continue

@@ -78,6 +78,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "reweighting": "MaliGAN: likelihood of own texts, weighted by the discriminator",
         "cloning": "likelihood of the best own texts of each group",
         "cooperative": "CoT: a mediator learns real and own texts, the generator follows it",
+        "gumbel": "RelGAN: the discriminator's gradient through the tokens (Gumbel-softmax)",
     },
 }
 EXAMPLES = """\

@@ -11,11 +11,20 @@ from torch import Tensor
 
 
 def to_go(
-    values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
+    values: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], gamma: float = 1.0
 ) -> Float[Tensor, "batch time"]:
-    """Sum of `values` from each step to the row's end; 0 on padding."""
+    """Sum over s >= t of gamma^(s - t) times the value of step s, to the row's end; 0 on padding.
+
+    Args:
+        gamma: discount of each later step; 1 is the plain sum.
+    """
     real = torch.where(mask, values, 0.0)
-    return torch.where(mask, real.flip(1).cumsum(1).flip(1), 0.0)
+    if gamma == 1:
+        return torch.where(mask, real.flip(1).cumsum(1).flip(1), 0.0)
+    sums = [real[:, -1]]
+    for value in real[:, :-1].unbind(dim=1)[::-1]:
+        sums.append(value + gamma * sums[-1])
+    return torch.where(mask, torch.stack(sums[::-1], dim=1), 0.0)
 
 
 def earned_before(

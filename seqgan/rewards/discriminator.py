@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import logsigmoid
 
 from seqgan.data.metrics import Metrics
+from seqgan.data.mixtures import Mixtures
 from seqgan.data.sequences import Sequences, joined
 from seqgan.functional.losses import (
     minimax_discriminator_loss,
@@ -22,7 +23,11 @@ from seqgan.functional.losses import (
     to_floats,
     token_discriminator_loss,
 )
-from seqgan.models.discriminators.base import Discriminator, TokenDiscriminator
+from seqgan.models.discriminators.base import (
+    Discriminator,
+    JudgesMixtures,
+    TokenDiscriminator,
+)
 from seqgan.models.precision import Precision, autocast
 from seqgan.rewards.base import Reward, RewardError
 from seqgan.system.errors import ConfigurationError
@@ -324,6 +329,20 @@ class DiscriminatorReward(Reward):
         self.discriminator.eval()
         with autocast(device_of(self.discriminator), self.settings.precision):
             return self.discriminator.token_logits(_spelt_by_vocabulary(sequences)).float()
+
+    def mixture_logits(self, mixtures: Mixtures) -> Float[Tensor, " batch"]:
+        """Returns `logits` of mixtures of tokens, with a gradient by them and by nothing else."""
+        assert isinstance(self.discriminator, JudgesMixtures)
+        self.discriminator.eval()
+        trained = [each for each in self.discriminator.parameters() if each.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            with autocast(device_of(self.discriminator), self.settings.precision):
+                return self.discriminator.mixture_logits(mixtures).float()
+        finally:
+            for parameter in trained:
+                parameter.requires_grad_(True)
 
     def score(self, sequences: Sequences) -> Float[Tensor, " *shape"]:
         """Returns the reward of each row, or of each token if D judges prefixes, 0 on padding."""

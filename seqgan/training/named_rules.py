@@ -6,7 +6,7 @@ the file or an argument sets wins. docs/rules.md says which rule is for what.
 
 A name sets all that makes a method. It leaves alone what fits a run: the learning rate (papers have
 1e-6, for language models of billions of weights; networks trained from nothing take 1e-4 to 1e-2),
-the size of a batch, and the bound of the gradient's norm.
+the size of a batch (but where it makes the method), and the bound of the gradient's norm.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,9 @@ class NamedRule:
 # The policy gradient of the rewards alone, without whatever a method may add.
 PLAIN: Mapping[str, Any] = {
     "adversarial.group_size": 1,
+    "rule.adam.beta1": 0.9,
     "rule.num_rollouts": 0,
+    "rule.gamma": 1.0,
     "rule.rollout_decay": 0.0,
     "rule.rollout_stride": 1,
     "rule.aggregation": "sum_then_normalize",
@@ -85,6 +87,29 @@ NAMED_RULES: Mapping[str, NamedRule] = {
             "discriminator_training.d_steps": 1,
             "rule.num_rollouts": 16,
             "rule.update.reduction": "sum",
+        },
+    ),
+    "scratchgan": NamedRule(
+        "de Masson d'Autume et al., 2019 (arXiv:1905.09922)",
+        "A = sum over s >= t of 0.23^(s - t) r_s - b, r_t = 2 D(y_1:t) - 1, b <- 0.08 b + 0.92"
+        " mean; loss -A log pi",
+        {
+            "discriminator.kind": "causal",  # with layer norm and dropout, as the paper's LSTM
+            "pretrain.epochs": 0,
+            "discriminator_training.pretrain_rounds": 0,
+            "discriminator_training.d_steps": 1,
+            "discriminator_training.every": 1,
+            "discriminator_training.d_epochs": 1,
+            "discriminator_training.num_sequences": 512,  # one minibatch: updates are 1 to 1
+            "discriminator_training.batch_size": 1024,
+            "discriminator_training.adam.beta1": 0.5,
+            "discriminator_training.adam.weight_decay": 0.01,
+            "adversarial.batch_size": 512,
+            "adversarial.reward_shape": "centred",
+            "rule.adam.beta1": 0.5,
+            "rule.gamma": 0.23,
+            "rule.baseline": "moving_average",
+            "rule.baseline_decay": 0.08,
         },
     ),
     "rloo": NamedRule(

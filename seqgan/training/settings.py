@@ -45,7 +45,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_setting
 from seqgan.training.named_rules import named_rule, named_settings
-from seqgan.training.slots import settings_class
+from seqgan.training.slots import SLOTS, settings_class
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
@@ -243,8 +243,9 @@ class TrainConfig:
 
         `config.with_(seed=2, **{"pretrain.epochs": 3, "rule.kl_weight": 0.1})`
 
-        A slot takes other settings as a whole: `config.with_(task=TextConfig("captions.txt"))`. A
-        rule may be a name, too: `config.with_(rule="grpo", **{"rule.epochs": 2})`.
+        A slot takes other settings as a whole: `config.with_(task=TextConfig("captions.txt"))`, or
+        another of the package's kinds with its defaults: `**{"discriminator.kind": "cnn"}`. A rule
+        may be a name, too: `config.with_(rule="grpo", **{"rule.epochs": 2})`.
 
         Raises:
             ConfigurationError: there is no such setting, or its value breaks a rule.
@@ -255,17 +256,20 @@ class TrainConfig:
             names = named_settings(named) if named else {}
             parts = tuple(f"{name}." for name in changes if name != "rule")
             changes = {**{n: v for n, v in names.items() if not n.startswith(parts)}, **changes}
-            config = replace(self, rule=self._rule_of("policy_gradient" if named else kind))
+            config = config._of_kind("rule", "policy_gradient" if named else kind)
             del changes["rule"]
+        for slot, kinds in SLOTS.items():
+            kind = changes.get(f"{slot}.kind", "")
+            if kind in kinds and slot not in changes:
+                config = config._of_kind(slot, kind)
         return _with(config, changes, "", config)
 
-    def _rule_of(self, kind: str) -> RuleConfig:
-        """The rule's settings where they are of that kind, else the kind's defaults."""
-        chosen = settings_class("rule", kind)
-        if type(self.rule) is chosen:
-            return self.rule
-        made: RuleConfig = call(chosen, {}, parse_spec(kind, "rule"))
-        return made
+    def _of_kind(self, slot: str, kind: str) -> "TrainConfig":
+        """Itself where the slot's settings are of that kind, else with the kind's defaults."""
+        chosen = settings_class(slot, kind)
+        if type(getattr(self, slot)) is chosen:
+            return self
+        return replace(self, **{slot: call(chosen, {}, parse_spec(kind, slot))})
 
 
 def _with(settings: Any, changes: Mapping[str, Any], where: str, root: TrainConfig) -> Any:

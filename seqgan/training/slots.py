@@ -44,6 +44,7 @@ SLOTS: Mapping[str, Mapping[str, str]] = {
         "reweighting": "seqgan.learning.rules.reweighting:ReweightingConfig",
         "cloning": "seqgan.learning.rules.reweighting:CloningConfig",
         "cooperative": "seqgan.learning.rules.cooperative:CooperativeConfig",
+        "gumbel": "seqgan.learning.rules.gumbel:GumbelConfig",
     },
 }
 

@@ -58,6 +58,19 @@ class TestToGo:
         ]
         assert_rows(to_go(values, torch.ones(4, 3, dtype=torch.bool)), expected)
 
+    def test_later_steps_are_discounted(self):
+        """7 - 3.5 = 4 + 0.5 * (-1) and so on, by hand; padding has no say."""
+        values = torch.tensor([[1.0, 2.0, 4.0], [10.0, -20.0, PADDING]])
+        expected = [[3.0, 4.0, 4.0], [0.0, -20.0, 0.0]]
+        found = to_go(values, torch.tensor([[True, True, True], [True, True, False]]), 0.5)
+        assert_rows(found, expected)
+
+    def test_a_discount_of_nothing_looks_at_the_step_alone(self):
+        values = torch.tensor([[1.0, 2.0, 4.0], [10.0, 20.0, PADDING]])
+        mask = torch.tensor(RAGGED)
+        assert_rows(to_go(values, mask, 0.0)[:, 0], [1.0, 10.0])
+        assert_rows(to_go(values, mask, 1.0 - 1e-7), to_go(values, mask).tolist())
+
 
 class TestEarnedBefore:
     def test_by_hand(self):

@@ -36,8 +36,10 @@ CRITIC: dict[str, Any] = {
 }
 
 
-def credit_of(players: Players, num_rollouts: int = 0, **settings: Any) -> CriticCredit:
-    rule = PolicyGradientConfig(num_rollouts=num_rollouts)
+def credit_of(
+    players: Players, num_rollouts: int = 0, gamma: float = 1.0, **settings: Any
+) -> CriticCredit:
+    rule = PolicyGradientConfig(num_rollouts=num_rollouts, gamma=gamma)
     with seeded_from(seeded(2)):
         credit = CriticCredit(
             CriticConfig(size=4, **settings), RolloutCredit(rule, players.generator), players
@@ -65,19 +67,20 @@ class TestValues:
     def test_it_is_a_way_of_credit(self):
         assert isinstance(credit_of(make_players(recurrent(), ENDING), kind="head"), Credit)
 
+    @pytest.mark.parametrize("gamma", [1.0, 0.6])
     @KINDS
-    def test_advantages_are_those_of_rewards_and_kl_together(self, kind):
+    def test_advantages_are_those_of_rewards_and_kl_together(self, kind, gamma):
         players = make_players(recurrent(), ENDING)
-        credit = credit_of(players, kind=kind, gae_lambda=0.7, target_lambda=0.9)
+        credit = credit_of(players, kind=kind, gamma=gamma, gae_lambda=0.7, target_lambda=0.9)
         batch = batch_of(players, ROWS, recurrent(5))
         found = valued(players, credit, batch)
         rewards, mask = batch.own.rewards - 0.5 * batch.log_ratios, batch.own.mask
         lesson = credit.lesson
         values = credit.learner.values(lesson.sequences, lesson.states)
         torch.testing.assert_close(
-            found.to_go, generalized_advantages(rewards, values, mask, gae_lambda=0.7)
+            found.to_go, generalized_advantages(rewards, values, mask, gamma, 0.7)
         )
-        targets = values + generalized_advantages(rewards, values, mask, gae_lambda=0.9)
+        targets = values + generalized_advantages(rewards, values, mask, gamma, 0.9)
         torch.testing.assert_close(lesson.returns, targets)
         assert float(found.to_go.abs().max()) > 0.1
 

@@ -126,6 +126,34 @@ def test_the_kl_in_the_loss_is_in_no_advantage(monkeypatch: pytest.MonkeyPatch) 
     assert bool((in_loss == in_loss[:, :1]).all())  # the reward of the text, for each token
 
 
+@pytest.mark.parametrize("per_token", [True, False])
+def test_a_token_is_credited_with_discounted_rewards(
+    per_token: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a reward for each token, 0.23^(s - t) of token s; of one for the text, of its last."""
+    seen: list[Any] = []
+
+    def watched(*arguments: Any, **named: Any) -> dict[str, Any]:
+        seen.append((arguments[3], arguments[4]))
+        return {}
+
+    monkeypatch.setattr("seqgan.learning.rules.policy_gradient.update_generator", watched)
+    settings = {"rule.gamma": 0.23, "rule.num_rollouts": 0, "rule.baseline": "none"}
+    reward = TableReward(ENDING.num_actions, per_token)
+    trainer, _ = make_trainer(changed(TINY, {**settings, "rule.kl_weight": 0.0}), reward=reward)
+    trainer.phase("game").rule.step(trainer.players, trainer.rng)
+    ((trajectories, advantages),) = seen
+    for row, length in enumerate(trajectories.sequences.lengths.tolist()):
+        scores = reward.score(trajectories.sequences)[row]
+        earned = scores.tolist() if per_token else [0.0] * (length - 1) + [float(scores)]
+        expected = [
+            sum(0.23 ** (later - step) * earned[later] for later in range(step, length))
+            for step in range(length)
+        ]
+        assert advantages[row, :length].tolist() == pytest.approx(expected, abs=1e-6)
+    assert len(set(trajectories.sequences.lengths.tolist())) > 1
+
+
 def test_the_first_step_of_any_loss_is_that_of_reinforce() -> None:
     """The ratio is 1 exactly; dropout is off. Its gradient is that of log pi."""
     found = {}
@@ -157,6 +185,11 @@ def test_the_first_step_of_any_loss_is_that_of_reinforce() -> None:
             {"baseline": "self_critical", "rescale": "rank"},
             "rule.baseline is self_critical, a reward, but must be another with rule.rescale rank,"
             " whose values are no rewards",
+        ),
+        (
+            {"gamma": 0.5},
+            "rule.gamma is 0.5, but must be 1 with rollouts, a rescale or another aggregation,"
+            " whose values are of whole texts (give --rule.num-rollouts 0)",
         ),
         ({"epochs": 0}, "rule.epochs is 0, but must be at least 1"),
         ({"clip_low": 1.5}, "rule.clip_low is 1.5, but must be from 0 to 1"),

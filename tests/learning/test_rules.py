@@ -15,6 +15,7 @@ from seqgan.data.sequences import Sequences, Trajectories
 from seqgan.learning.players import Players
 from seqgan.learning.rules.base import asks_rewards
 from seqgan.learning.rules.cooperative import CooperativeConfig, MediatorConfig
+from seqgan.learning.rules.gumbel import GumbelConfig, GumbelSoftmax
 from seqgan.learning.rules.preference import Pairs, Preference, PreferenceConfig
 from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
 from seqgan.system.errors import Interrupted
@@ -32,6 +33,7 @@ RULES = {
     "cloning": CloningConfig(),
     "preference": PreferenceConfig(refresh_every=2, reference="opponent", mle_weight=0.1),
     "preference by reward": PreferenceConfig(pairs="reward", loss="ipo"),
+    "gumbel": GumbelConfig(beta_max=4.0, kl_weight=0.1, mle_weight=0.3),
     "cooperative with a copy": CooperativeConfig(mediator=MediatorConfig(steps=2)),
 }
 EACH = pytest.mark.parametrize("name", RULES)
@@ -139,6 +141,9 @@ def at_start(
             return Pairs(*parts, runtime.own(pairs.known))
 
         rule.real_pairs = own_pairs  # type: ignore[method-assign]
+    if isinstance(rule, GumbelSoftmax):
+        noise = rule.noise
+        rule.noise = lambda _, rng: runtime.own(noise(whole, rng))  # type: ignore[method-assign]
     players.real = lambda split, n, rng: own(whole.real(split, n * runtime.world_size, rng))  # type: ignore[method-assign]
     players.draw = lambda n, rng: own(whole.draw(n * runtime.world_size, rng))  # type: ignore[method-assign]
     return players, rule

@@ -57,9 +57,10 @@ class CriticCredit:
         if self.rollouts.settings.num_rollouts > 0:
             advantages = returns - values
         else:
-            mask, rewards = sequences.mask, of_each(returns, sequences.mask)
+            mask, gamma = sequences.mask, self.rollouts.settings.gamma
+            rewards = of_each(returns, mask, gamma)
             advantages, towards = (
-                generalized_advantages(rewards, values, mask, gae_lambda=share)
+                generalized_advantages(rewards, values, mask, gamma, share)
                 for share in (self.settings.gae_lambda, self.settings.target_lambda)
             )
             returns = values + towards
@@ -97,9 +98,9 @@ class CriticCredit:
 
 
 def of_each(
-    to_go: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
+    to_go: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], gamma: float = 1.0
 ) -> Float[Tensor, "batch time"]:
-    """The part of each token in a sum from it to the row's end; undoes the sum. 0 on padding."""
+    """The part of each token in a sum from it to the row's end; undoes `to_go`. 0 on padding."""
     real = torch.where(mask, to_go, 0.0)
     following = torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], dim=1)
-    return real - following
+    return real - gamma * following

@@ -25,6 +25,9 @@ class RolloutSettings(Protocol):
     """Settings of rollouts, and of what becomes of their values."""
 
     @property
+    def gamma(self) -> float: ...
+
+    @property
     def num_rollouts(self) -> int: ...
 
     @property
@@ -53,14 +56,20 @@ class RolloutCredit:
         self.policy: Generator | None = None
 
     def value(self, players: Players, batch: Batch, rng: torch.Generator) -> Valued:
-        """Values of prefixes, less past rewards and the KL from each token to the end."""
+        """Values of prefixes, less past rewards and the KL from each token to the end.
+
+        With a `gamma` below 1 a token is credited with the discounted rewards from it on.
+        """
         if self.settings.rollout_decay > 0 and self.policy is None:
             self.policy = frozen_copy(self.generator)
         action_values = self.action_values(players, batch, rng)
-        mask = batch.everyones.mask
-        past = earned_before(batch.everyones.rewards, mask)
-        penalty = batch.kl_weight * to_go(batch.log_ratios, mask)
-        return Valued(action_values, action_values - past - penalty)
+        mask, rewards, gamma = batch.everyones.mask, batch.everyones.rewards, self.settings.gamma
+        future = action_values - earned_before(rewards, mask)
+        if gamma < 1:
+            known = mask & ~action_values.isnan()
+            future = torch.where(known, to_go(rewards, mask, gamma), future)
+        penalty = batch.kl_weight * to_go(batch.log_ratios, mask, gamma)
+        return Valued(action_values, future - penalty)
 
     def action_values(
         self, players: Players, batch: Batch, rng: torch.Generator

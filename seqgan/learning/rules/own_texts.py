@@ -28,16 +28,24 @@ def batch_metrics(
             trajectories, advantages, players.task.vocabulary, players.rewards.names
         )
     )
-    # Where there are prompts, the discriminator has been trained on these ones. Texts of others are
-    # another batch, which only evaluations draw.
-    if not players.task.max_prompt_length:
-        metrics |= players.heldout_information(trajectories.sequences)
-    if players.discriminator is not None:
-        logits = players.discriminator.logits(trajectories.sequences)
-        metrics["losses/minimax_generator"] = float(minimax_generator_loss(logits))
-        optimizer = players.discriminator.optimizer
-        metrics["charts/learning_rate_discriminator"] = optimizer.param_groups[0]["lr"]
-    return metrics
+    return {**metrics, **view_of_discriminator(players, trajectories.sequences)}
+
+
+def view_of_discriminator(players: Players, texts: Sequences) -> Metrics:
+    """The discriminator's opinion of fresh texts; empty without one, and but in the main process.
+
+    Where there are prompts, the discriminator has been trained on these ones. Texts of others are
+    another batch, which only evaluations draw.
+    """
+    judge = players.discriminator
+    if judge is None or not players.runtime.is_main():
+        return {}
+    heldout = {} if players.task.max_prompt_length else players.heldout_information(texts)
+    return {
+        **heldout,
+        "losses/minimax_generator": float(minimax_generator_loss(judge.logits(texts))),
+        "charts/learning_rate_discriminator": judge.optimizer.param_groups[0]["lr"],
+    }
 
 
 def describe_own_texts(players: Players, texts: Sequences) -> Metrics:

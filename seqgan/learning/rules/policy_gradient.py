@@ -62,6 +62,7 @@ class PolicyGradientConfig:
     warmup: Count = 0  # iterations in which the rate rises to its value
     adam: AdamConfig = field(default_factory=AdamConfig)
     num_rollouts: Count = 8  # completions per prefix; 0 gives every token its sequence's reward
+    gamma: WholeShare = 1.0  # discount of each later token's reward; below 1 without rollouts alone
     rollout_decay: Share = 0.0  # the rollout policy's moving average; 0 rolls out the generator
     rollout_stride: Size = 1  # every k-th prefix is completed, values between are interpolated
     rollout_chunk: Size = 16384  # completions that are judged together; bounds memory
@@ -102,6 +103,12 @@ class PolicyGradientConfig:
                 f"rule.stop_kl is {self.stop_kl:g}, but must be 0 where a batch has one step; more"
                 " are rule.epochs above 1 or a rule.minibatch_size"
             )
+        plain = self.rescale == "none" and self.aggregation == "sum_then_normalize"
+        if self.gamma < 1 and not (plain and self.num_rollouts == 0):
+            raise ConfigurationError(
+                f"rule.gamma is {self.gamma:g}, but must be 1 with rollouts, a rescale or another"
+                " aggregation, whose values are of whole texts (give --rule.num-rollouts 0)"
+            )
         other_unit = next(
             (
                 f"rule.{name} {value}"
@@ -109,8 +116,9 @@ class PolicyGradientConfig:
                     ("rescale", self.rescale),
                     ("aggregation", self.aggregation),
                     ("critic.kind", self.critic.kind),
+                    ("gamma", self.gamma),
                 )
-                if value not in ("none", "sum_then_normalize")
+                if value not in ("none", "sum_then_normalize", 1.0)
             ),
             "",
         )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from seqgan.data.mixtures import Mixtures
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 
@@ -45,6 +46,15 @@ class TokenDiscriminator(Discriminator):
     @abstractmethod
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         """log D/(1-D) of the prefix that ends with each token; 0 on padding."""
+
+
+@runtime_checkable
+class JudgesMixtures(Protocol):
+    """A discriminator through which a gradient passes to the tokens that it reads."""
+
+    def mixture_logits(self, mixtures: Mixtures) -> Float[Tensor, " batch"]:
+        """`forward` of texts whose tokens are mixtures; of single tokens the same number."""
+        ...
 
 
 def normalize_spectrally(discriminator: Discriminator) -> None:

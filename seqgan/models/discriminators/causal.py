@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from seqgan.data.mixtures import Mixtures
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.discriminators.base import TokenDiscriminator
+from seqgan.models.discriminators.mixtures import embedded
 from seqgan.system.checks import Share, Size
 
 JUDGED_TOGETHER = 2048  # texts that are scored together; bounds memory
@@ -45,6 +47,8 @@ class CausalDiscriminator(TokenDiscriminator):
     prompt is read but not judged.
     """
 
+    embedding: nn.Embedding
+
     def __init__(
         self, config: CausalDiscriminatorConfig, vocabulary: Vocabulary, max_length: int
     ) -> None:
@@ -68,6 +72,11 @@ class CausalDiscriminator(TokenDiscriminator):
         rows = torch.arange(len(values), device=values.device)
         return values[rows, (sequences.lengths - 1).clamp(min=0)]
 
+    def mixture_logits(self, mixtures: Mixtures) -> Float[Tensor, " batch"]:
+        vectors, mask = embedded(mixtures, self.embedding, self.pad_id)
+        rows, last = torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1
+        return self.output(self._attended(vectors)[rows, last])[:, 0]
+
     def token_logits(self, sequences: Sequences) -> Float[Tensor, "batch time"]:
         logits = self.output(self._completion_vectors(sequences))[..., 0]
         return torch.where(sequences.mask, logits, 0.0)
@@ -85,14 +94,21 @@ class CausalDiscriminator(TokenDiscriminator):
         """`_completion_vectors` in one pass; `_completion_vectors` splits large batches."""
         whole = sequences.whole()
         tokens = whole.tokens.masked_fill(~whole.mask, self.pad_id)
-        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        values = self.dropout(self.embedding(tokens))
-        for layer in self.layers:
-            values, _ = layer(values, positions, None)
-        values = self.dropout(self.norm(values))
+        values = self._attended(self.embedding(tokens))
         if sequences.prompts is None:
             return values
         before = whole.lengths - sequences.lengths  # the prompt's tokens, and bos
         places = before[:, None] + torch.arange(sequences.tokens.shape[1], device=tokens.device)
         places = places.clamp(max=tokens.shape[1] - 1)
         return values.gather(1, places[..., None].expand(-1, -1, values.shape[-1]))
+
+    def _attended(
+        self, vectors: Float[Tensor, "batch time embedding"]
+    ) -> Float[Tensor, "batch time feature"]:
+        """A vector for each token, from the embeddings of it and of those before it."""
+        positions = torch.arange(vectors.shape[1], device=vectors.device)
+        positions = positions.expand(vectors.shape[:2])
+        values = self.dropout(vectors)
+        for layer in self.layers:
+            values, _ = layer(values, positions, None)
+        return self.dropout(self.norm(values))

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
+from seqgan.data.mixtures import Mixtures
 from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator
 from seqgan.models.discriminators.convolution import max_over_time, max_over_time_by_table
+from seqgan.models.discriminators.mixtures import embedded
 from seqgan.system.checks import Share, Size, check_settings
 from seqgan.system.errors import ConfigurationError
 
@@ -99,36 +101,54 @@ class CNNDiscriminator(Discriminator):
     def features(self, sequences: Sequences) -> Float[Tensor, "batch feature"]:
         return torch.cat(list(self._blocks(sequences)))
 
+    def mixture_logits(self, mixtures: Mixtures) -> Float[Tensor, " batch"]:
+        vectors, mask = embedded(mixtures, self.embedding, self.pad_id)
+        width = self._width(int(mask.sum(dim=1).max()))
+        missing = width - mask.shape[1]  # cut where it is below 0
+        vectors, mask = pad(vectors, (0, 0, 0, missing)), pad(mask, (0, missing))
+        return self.output(self._through_highway(self._peaks(vectors, ~mask)))[:, 0]
+
     def _blocks(self, sequences: Sequences) -> Iterator[Float[Tensor, "rows feature"]]:
         """Yields features: of all rows at once with gradients, of a few rows at a time without."""
         sequences = sequences.whole()
-        longest = int(sequences.lengths.max()) if len(sequences) else 0
+        width = self._width(int(sequences.lengths.max()) if len(sequences) else 0)
+        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
+        tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
+        if torch.is_grad_enabled():
+            peaks = self._peaks(self.embedding(tokens), tokens == self.pad_id)
+            yield self._through_highway(peaks)
+            return
+        for block in tokens.split(BLOCK_SIZE):
+            # A table costs a pass over the vocabulary, a convolution a pass over the tokens.
+            many = block.numel() >= 2 * self.embedding.num_embeddings
+            peaks = (
+                self._peaks_by_table(block)
+                if many
+                else self._peaks(self.embedding(block), block == self.pad_id)
+            )
+            for rows in peaks.split(JUDGED_TOGETHER):
+                yield self._through_highway(rows)
+
+    def _width(self, longest: int) -> int:
+        """The tokens that are read of texts of which the longest has so many.
+
+        A window that holds nothing but padding always gives the same response. One such window
+        behind the longest text represents all others, so the input may be narrower.
+        """
         if longest > self.max_length:
             raise ConfigurationError(
                 f"one sequence has {longest} tokens, more than the {self.max_length} of the"
                 " discriminator"
             )
-        # A window that holds nothing but padding always gives the same response. One such window
-        # behind the longest text represents all others, so the input may be narrower.
-        width = min(self.max_length, longest + self.widest)
-        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)[:, :width]
-        tokens = pad(tokens, (0, width - tokens.shape[1]), value=self.pad_id)
-        if torch.is_grad_enabled():
-            yield self._through_highway(self._peaks(tokens))
-            return
-        for block in tokens.split(BLOCK_SIZE):
-            # A table costs a pass over the vocabulary, a convolution a pass over the tokens.
-            many = block.numel() >= 2 * self.embedding.num_embeddings
-            peaks = self._peaks_by_table(block) if many else self._peaks(block)
-            for rows in peaks.split(JUDGED_TOGETHER):
-                yield self._through_highway(rows)
+        return min(self.max_length, longest + self.widest)
 
-    def _peaks(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch feature"]:
+    def _peaks(
+        self, values: Float[Tensor, "batch time embedding"], padding: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch feature"]:
         """The largest response of each filter over the windows of each text, after the ReLU."""
-        values = self.embedding(tokens)
         if self.twice_differentiable:
             # A gradient penalty differentiates by the embeddings of a text, not by its padding.
-            values = torch.where((tokens == self.pad_id)[..., None], values.detach(), values)
+            values = torch.where(padding[..., None], values.detach(), values)
             channels_first = values.transpose(1, 2)
             peaks = [
                 conv1d(channels_first, weight, bias).amax(dim=2) for weight, bias in self._kernels()

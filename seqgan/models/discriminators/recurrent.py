@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.pooled import PooledDiscriminator
 from seqgan.system.checks import Share, Size, check_settings
@@ -50,16 +49,21 @@ class RecurrentDiscriminator(PooledDiscriminator):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(4 * config.hidden_size, 1)
 
-    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
-        tokens = sequences.tokens.masked_fill(~sequences.mask, self.pad_id)
+    def train(self, mode: bool = True) -> "RecurrentDiscriminator":
+        super().train(mode)
+        # It holds no dropout, and cuDNN refuses the backward pass of a recurrent layer in
+        # evaluation mode, in which a generator learns from a discriminator.
+        self.recurrent.train(True)
+        return self
+
+    def token_features(
+        self, vectors: Float[Tensor, "batch time embedding"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time feature"]:
         # Packing keeps the backward direction from reading padding before the text.
         packed = pack_padded_sequence(
-            self.dropout(self.embedding(tokens)),
-            sequences.lengths.cpu(),
-            batch_first=True,
-            enforce_sorted=False,
+            self.dropout(vectors), mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
         )
         values, _ = pad_packed_sequence(
-            self.recurrent(packed)[0], batch_first=True, total_length=tokens.shape[1]
+            self.recurrent(packed)[0], batch_first=True, total_length=mask.shape[1]
         )
         return values

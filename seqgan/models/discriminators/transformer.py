@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from seqgan.data.sequences import Sequences
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.attention import TransformerLayer, check_sizes
 from seqgan.models.discriminators.pooled import PooledDiscriminator
@@ -47,14 +46,14 @@ class TransformerDiscriminator(PooledDiscriminator):
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(2 * config.width, 1)
 
-    def token_features(self, sequences: Sequences) -> Float[Tensor, "batch time feature"]:
-        mask = sequences.mask
-        tokens = sequences.tokens.masked_fill(~mask, self.pad_id)
-        positions = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    def token_features(
+        self, vectors: Float[Tensor, "batch time embedding"], mask: Bool[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time feature"]:
+        positions = torch.arange(mask.shape[1], device=mask.device).expand_as(mask)
         # Padding attends to the text too, because a softmax over nothing is NaN. No token attends
         # to padding.
-        visible = mask[:, None].expand(-1, tokens.shape[1], -1)
-        values = self.dropout(self.embedding(tokens))
+        visible = mask[:, None].expand(-1, mask.shape[1], -1)
+        values = self.dropout(vectors)
         for layer in self.layers:
             values, _ = layer(values, positions, visible)
         return self.norm(values) * mask[..., None]

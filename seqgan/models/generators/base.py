@@ -107,6 +107,17 @@ class Generator(nn.Module, ABC):
         """Returns the states of all prefixes, from one pass over the whole batch."""
 
 
+@runtime_checkable
+class ReadsMixtures(Protocol):
+    """A generator through which a gradient passes to the tokens that it reads."""
+
+    def step_mixed(
+        self, weights: Float[Tensor, "batch vocab"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """`step` after a mixture of the tokens that can be emitted: their mean embedding."""
+        ...
+
+
 Copied = TypeVar("Copied", bound=nn.Module)
 
 

@@ -122,23 +122,29 @@ class RecurrentGenerator(ProjectedGenerator):
     def step(
         self, tokens: Int[Tensor, " batch"], state: State
     ) -> tuple[Float[Tensor, "batch vocab"], RecurrentState]:
-        advanced = self._advance(tokens, state)
+        advanced = self._advance(self.embedding(tokens), state)
+        return self.project(advanced.parts[0][-1]), advanced
+
+    def step_mixed(
+        self, weights: Float[Tensor, "batch vocab"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], RecurrentState]:
+        advanced = self._advance(weights @ self.embedding.weight[: self.num_actions], state)
         return self.project(advanced.parts[0][-1]), advanced
 
     def encode(self, sequences: Sequences) -> RecurrentPrefixStates:
         bos = torch.full_like(sequences.tokens[:, 0], self.bos_id)
-        state = self._advance(bos, self._initial(len(sequences), sequences))
+        state = self._advance(self.embedding(bos), self._initial(len(sequences), sequences))
         states = [state]
         for tokens in sequences.tokens.masked_fill(~sequences.mask, self.bos_id).unbind(dim=1):
-            state = self._advance(tokens, state)
+            state = self._advance(self.embedding(tokens), state)
             states.append(state)
         parts = zip(*(state.parts for state in states), strict=True)
         return RecurrentPrefixStates(self, tuple(torch.stack(part) for part in parts))
 
-    def _advance(self, tokens: Int[Tensor, " batch"], state: State) -> RecurrentState:
-        """The state after one more token per row."""
+    def _advance(self, vectors: Float[Tensor, "batch embedding"], state: State) -> RecurrentState:
+        """The state after one more token per row, from its embedding."""
         assert isinstance(state, RecurrentState)
-        values = self.embedding(tokens)[:, None]
+        values = vectors[:, None]
         advanced = []
         for index, layer in enumerate(self.layers):
             hidden = tuple(part[index : index + 1].contiguous() for part in state.parts)
@@ -169,7 +175,7 @@ class RecurrentGenerator(ProjectedGenerator):
         for tokens, mask in zip(
             prompts.unbind(dim=1), sequences.prompt_mask.unbind(dim=1), strict=True
         ):
-            state = _where(mask, self._advance(tokens, state), state)
+            state = _where(mask, self._advance(self.embedding(tokens), state), state)
         return state
 
 

@@ -122,9 +122,20 @@ class TransformerGenerator(ProjectedGenerator):
     def step(
         self, tokens: Int[Tensor, " batch"], state: State
     ) -> tuple[Float[Tensor, "batch vocab"], TransformerState]:
+        return self._advance(self.embedding(tokens), state)
+
+    def step_mixed(
+        self, weights: Float[Tensor, "batch vocab"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], TransformerState]:
+        return self._advance(weights @ self.embedding.weight[: self.num_actions], state)
+
+    def _advance(
+        self, vectors: Float[Tensor, "batch width"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], TransformerState]:
+        """Logits and state after one more token per row, from its embedding."""
         assert isinstance(state, TransformerState)
         columns = torch.cat([state.columns, torch.ones_like(state.columns[:, :1])], dim=1)
-        values = self.dropout(self.embedding(tokens))[:, None]
+        values = self.dropout(vectors)[:, None]
         positions = state.positions[:, None]
         caches = []
         with autocast(values.device, self.config.precision):
