@@ -259,7 +259,7 @@ def test_a_model_is_a_pretrained_generator() -> None:
     ("flag", "message"),
     [
         ("--momentum", "unknown flag --momentum; seqgan train captions --help-all has them all"),
-        ("--gamma", "unknown flag --gamma; seqgan train captions --help-all has them all"),
+        ("--gamma", "unknown flag --gamma; did you mean --rule.gamma?"),
         ("--lr", "unknown flag --lr; it is called --learning-rate here"),
         ("--num_train_epochs", "it is called --epochs here"),
         ("--total-timesteps", "it is called --iterations (rounds of the game) here"),
