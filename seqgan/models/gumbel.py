@@ -48,7 +48,7 @@ def draw_mixtures(
     vocabulary: Vocabulary,
     noise: Float[Tensor, "batch time vocab"],
     inverse_temperature: float,
-    inputs: InputKind = "straight_through",
+    inputs: InputKind = "token",
     judged: JudgedKind = "straight_through",
     prompts: Sequences | None = None,
 ) -> Draw:
@@ -59,7 +59,7 @@ def draw_mixtures(
 
     Args:
         noise: Gumbel noise of each token that can be emitted; `time` is the longest length.
-        inputs: what the generator reads next; a `token` has no gradient.
+        inputs: what the generator reads next; a `token` passes no gradient back, as in RelGAN.
         judged: what is in the result.
         prompts: a row for each text, which continues that row's prompt; None means no prompts.
 

@@ -37,8 +37,10 @@ def weights(module: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
 
-def test_a_step_is_the_gradient_of_all_its_terms() -> None:
-    players, rule = playing(beta_max=3.0, anneal="constant", kl_weight=0.2, mle_weight=0.5)
+@pytest.mark.parametrize("inputs", ["token", "straight_through"])
+def test_a_step_is_the_gradient_of_all_its_terms(inputs: Any) -> None:
+    terms = {"kl_weight": 0.2, "mle_weight": 0.5}
+    players, rule = playing(beta_max=3.0, anneal="constant", inputs=inputs, **terms)
     with torch.no_grad():
         for parameter in players.reference.parameters():
             parameter.add_(0.3)
@@ -50,7 +52,7 @@ def test_a_step_is_the_gradient_of_all_its_terms() -> None:
     judge, judged_before = players.discriminator, weights(players.discriminator.discriminator)
     metrics = rule.step(players, seeded())
 
-    draw = draw_mixtures(generator, ENDING, noise, 3.0)
+    draw = draw_mixtures(generator, ENDING, noise, 3.0, inputs)
     own = judge.discriminator(draw.texts).detach()
     loss = -torch.nn.functional.logsigmoid(
         judge.discriminator.mixture_logits(draw.mixtures) - judge.logits(real)
@@ -145,8 +147,8 @@ def test_what_passes_no_gradient_is_one_line() -> None:
     players = trainer.players
     players.generator = TableGenerator(ENDING)
     with pytest.raises(ConfigurationError, match=r"^the generator is a TableGenerator, which rea"):
-        GumbelConfig().build(players)
-    assert GumbelConfig(inputs="token").build(players)
+        GumbelConfig(inputs="mixture").build(players)
+    assert GumbelConfig().build(players)
     for reward in (
         TableReward(ENDING.num_actions),
         WeightedSum([*players.rewards.parts, TableReward(ENDING.num_actions)]),

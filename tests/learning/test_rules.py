@@ -33,7 +33,7 @@ RULES = {
     "cloning": CloningConfig(),
     "preference": PreferenceConfig(refresh_every=2, reference="opponent", mle_weight=0.1),
     "preference by reward": PreferenceConfig(pairs="reward", loss="ipo"),
-    "gumbel": GumbelConfig(beta_max=4.0, kl_weight=0.1, mle_weight=0.3),
+    "gumbel": GumbelConfig(beta_max=4.0, inputs="straight_through", kl_weight=0.1, mle_weight=0.3),
     "cooperative with a copy": CooperativeConfig(mediator=MediatorConfig(steps=2)),
 }
 EACH = pytest.mark.parametrize("name", RULES)

@@ -115,7 +115,7 @@ def test_what_is_drawn_is_drawn_with_the_logits_of_its_prefix(kind: str) -> None
     policy = made(GENERATORS[kind])
     prompts = prompted(every_sequence(ENDING)).select(torch.arange(30))
     noise = gumbel_noise((30, 4, ENDING.num_actions), seeded(5))
-    draw = draw_mixtures(policy, ENDING, noise, 2.0, prompts=prompts)
+    draw = draw_mixtures(policy, ENDING, noise, 2.0, "straight_through", prompts=prompts)
     mask = draw.texts.mask
     assert torch.equal(draw.texts.prompts, prompts.prompts)
     torch.testing.assert_close(draw.logits[mask], policy(draw.texts)[mask])

@@ -50,7 +50,7 @@ class GumbelConfig:
     adam: AdamConfig = field(default_factory=AdamConfig)
     beta_max: Sharpness = 2.0  # inverse temperature at the end of the game; it begins at 1
     anneal: Literal["exponential", "linear", "constant"] = "exponential"  # of the way to beta_max
-    inputs: InputKind = "straight_through"  # what the generator reads next; a token has no gradient
+    inputs: InputKind = "token"  # what the generator reads next; a token passes no gradient back
     judged: JudgedKind = "straight_through"  # what the discriminator reads; RelGAN's is mixture
     kl_weight: Weight = 0.0  # weight of the exact KL to the start, nats per token
     mle_weight: Weight = 0.0  # weight of the real texts' NLL per token in the loss

@@ -19,4 +19,5 @@ def embedded(
     rows, steps = texts.mask.nonzero(as_tuple=True)
     mixed = weights[rows, steps] @ embedding.weight[: weights.shape[-1]]
     vectors = embedding(whole.tokens.masked_fill(~whole.mask, pad_id))
-    return vectors.index_put((rows, before[rows] + steps), mixed), whole.mask
+    places = (rows, before[rows] + steps)
+    return vectors.index_put(places, mixed.to(vectors.dtype)), whole.mask
