@@ -150,6 +150,8 @@ def test_a_run_by_a_name_ends_where_it_ends_after_a_stop(name: str) -> None:
     config = STATEFUL.with_(
         rule=name,
         **{"adversarial.batch_size": 8, "adversarial.iterations": 4, "rule.minibatch_size": 4},
+        **{"pretrain.epochs": 3, "discriminator_training.pretrain_rounds": 2},
+        **{"discriminator_training.num_sequences": 16, "discriminator_training.batch_size": 16},
     )
     whole, first, second = (
         partial(stoppable, StoppingTracker(stop_after), config)() for stop_after in (99, 8, 99)

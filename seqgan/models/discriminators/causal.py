@@ -1,8 +1,8 @@
 """A discriminator that judges each token given those before it (de Masson d'Autume et al., 2019).
 
 ScratchGAN judges a text at each of its prefixes, in training and in scoring. So one pass gives each
-token a reward of its own, without rollouts. Departures: a transformer in place of an LSTM, and no
-discount of later rewards.
+token a reward of its own, without rollouts. Departure: a transformer in place of an LSTM. The
+discount of later rewards is `rule.gamma`; `--rule scratchgan` has the paper's.
 """
 
 from dataclasses import dataclass
