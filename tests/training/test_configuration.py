@@ -104,6 +104,7 @@ class TestFile:
         value = {
             "adversarial.reward_shape": "minimax",
             "rule.schedule": "linear",
+            "rule.gamma": 0.5,
             "rule.adam": AdamConfig(beta1=0.5),
             "rule.baseline": "none",
             "rule.rescale": "rank",
@@ -115,7 +116,9 @@ class TestFile:
             "rule.critic": CriticConfig(kind="head"),
             "rule.update": replace(PolicyGradientConfig().update, entropy_weight=0.5),
         }.get(name) or differing(getattr(getattr(TrainConfig(), section), field))
-        beside = {"rule.epochs": 2} if name == "rule.stop_kl" else {}
+        beside = {"rule.stop_kl": {"rule.epochs": 2}, "rule.gamma": {"rule.num_rollouts": 0}}.get(
+            name, {}
+        )
         config = TrainConfig().with_(**{name: value}, **beside)
         assert config != TrainConfig().with_(**beside)
         save_config(config, path)

@@ -131,7 +131,7 @@ class GumbelSoftmax:
             texts, metrics = self.update(players, real, noise, beta)
         players.count_tokens(texts)
         everyones = texts_of_all(players, texts)
-        metrics |= view_of_discriminator(players, everyones, rng)
+        metrics |= view_of_discriminator(players, everyones)
         metrics["charts/episodic_length"] = float(everyones.lengths.float().mean())
         unique = len(torch.unique(everyones.tokens, dim=0))
         metrics["completions/unique_fraction"] = unique / len(everyones)
