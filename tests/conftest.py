@@ -51,11 +51,22 @@ def process_as_before() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def no_picture() -> Iterator[None]:
-    """No drawing, which takes longer than everything else in a tiny run."""
+@pytest.fixture(scope="session", autouse=True)
+def draw() -> Iterator[Callable[..., None]]:
+    """Leaves out the drawing of finished runs, most of a tiny run's time; gives what draws them."""
+    from seqgan.commands import train_run
+
+    drawing = train_run._draw
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
+        patch.setattr(train_run, "_draw", tiny_commands.write_drawings)
+        yield drawing
+
+
+@pytest.fixture(scope="module")
+def drawn(draw: Callable[..., None]) -> Iterator[None]:
+    """Picture and page of finished runs, as users get them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqgan.commands.train_run._draw", draw)
         yield
 
 

@@ -15,7 +15,7 @@ from seqgan.system.errors import ConfigurationError, DataError
 from seqgan.system.files import digest_of
 from seqgan.training.checkpoints import load_checkpoint, save_checkpoint
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
+pytestmark = pytest.mark.slow
 
 REWARD = "import weights\n\n\ndef score(text):\n    return weights.OF_A_WORD * len(text.split())\n"
 PAIRS = "\n".join(

@@ -6,7 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from seqgan import cli
 from seqgan.commands.given import configuration
 from seqgan.training.config_files import save_config
 from seqgan.training.presets import PRESETS
+from seqgan.training.run_folders import RunFolder
 
 pytestmark = pytest.mark.usefixtures("process_as_before")
 
@@ -235,14 +236,24 @@ def test_a_finished_run_has_all_its_parts(finished: Path) -> None:
     names |= {f"{kind}.jsonl" for kind in ("metrics", "samples", "histograms", "alerts")}
     names |= {"results.json", "report.png", "report.html"}
     assert {path.name for path in finished.iterdir()} == names
-    assert (finished / "report.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     results = json.loads((finished / "results.json").read_text())
     assert results["comparison"]["verdict"] in ("better", "level", "worse", "mixed")
-    page = (finished / "report.html").read_text(encoding="utf-8")
-    for sentence in results["sentences"]:
+    assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_drawn(
+    finished: Path, tmp_path: Path, draw: Callable[[RunFolder], None]
+) -> None:
+    folder = RunFolder(shutil.copytree(finished, tmp_path / "run"))
+    folder.picture.unlink()
+    folder.page.unlink()
+    draw(folder)
+    assert folder.picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    page = folder.page.read_text(encoding="utf-8")
+    for sentence in json.loads(folder.results.read_text())["sentences"]:
         assert escape(sentence) in page
     assert "Monte Carlo value" in page  # of the tokens of its samples
-    assert [path.name for path in (finished / "checkpoints").iterdir()] == ["00000006"]
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ from seqgan.system.errors import ConfigurationError
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("no_picture"),
     pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA"),
 ]
 

@@ -1,14 +1,12 @@
 """The documents are true: every code block runs, and every `seqgan` command of the README."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_processes
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +29,18 @@ SMALL_TASK = {
     "text": [],
     "prompts": ["--task.min-count", "1"],
 }
+# Before a block that trains: what it does not set itself is small.
+SMALL_TRAIN = """
+import functools, seqgan
+small = {
+    "generator.hidden_size": 8, "generator.embedding_size": 8, "discriminator.embedding_size": 4,
+    "pretrain.epochs": 1, "discriminator_training.pretrain_rounds": 1,
+    "discriminator_training.num_sequences": 16, "adversarial.batch_size": 4,
+    "rule.num_rollouts": 1, "evaluation.num_samples": 20, "evaluation.num_final": 20,
+    "evaluation.num_heldout": 10, "evaluation.num_shown": 1, "evaluation.temperatures": (1.0, 0.8),
+}
+seqgan.train = functools.partial(seqgan.train, **small)
+"""
 OF_FILES = {"captions.txt": "text", "pairs.jsonl": "prompts"}
 
 
@@ -63,22 +73,13 @@ def reduced(arguments: list[str]) -> list[str]:
     if arguments[1] == "train" and preset in SMALL_TASK:
         generator = SMALL_TRANSFORMER if preset == "prompts" else SMALL_GENERATOR
         return [*arguments, *SMALL_TASK[preset], *generator, *SMALL_RUN]
+    if arguments[1:3] == ["train", "--fork"]:
+        return [*arguments, "--adversarial.iterations", "2"]  # the run has one
     if arguments[1] == "evaluate" and "--samples" not in arguments:
         return [*arguments, "-n", "20"]
     if arguments[1] == "frontier":
         return [*arguments, "-n", "20", "--temperatures", "1.0", "0.8"]
     return arguments
-
-
-def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "seqgan", *arguments[1:]],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "WANDB_MODE": "disabled"},
-    )
 
 
 @pytest.mark.slow
@@ -121,7 +122,8 @@ def test_the_commands_of_the_page_on_decoding_run_in_order(tmp_path: Path) -> No
     assert len(found) == 5
     run_all(found, tmp_path)
     for script in scripts:
-        subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, timeout=300)
+        process = warm_processes.code(script, tmp_path)
+        assert process.returncode == 0, process.stderr
 
 
 def write_pairs(folder: Path) -> None:
@@ -142,7 +144,7 @@ def write_pairs(folder: Path) -> None:
 
 def run_all(found: list[list[str]], folder: Path) -> None:
     for arguments in found:
-        process = run(reduced(arguments), folder)
+        process = warm_processes.command(reduced(arguments)[1:], folder)
         assert process.returncode == 0, f"{shlex.join(arguments)}\n{process.stderr}"
         assert process.stdout.strip(), shlex.join(arguments)
 
@@ -152,13 +154,8 @@ def run_all(found: list[list[str]], folder: Path) -> None:
 def test_python_blocks_run(index: int, tmp_path: Path) -> None:
     if "import PPO" in SCRIPTS[index]:
         pytest.importorskip("stable_baselines3")
-    process = subprocess.run(
-        [sys.executable, "-c", SCRIPTS[index]],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    small = SMALL_TRAIN if "seqgan.train(" in SCRIPTS[index] else ""
+    process = warm_processes.code(small + SCRIPTS[index], tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stdout.strip()
 
@@ -166,9 +163,7 @@ def test_python_blocks_run(index: int, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_argmax_block_says_what_its_comments_say(tmp_path: Path) -> None:
     (script,) = (one for one in SCRIPTS if "argmax" in one)
-    process = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
-    )
+    process = warm_processes.code(script, tmp_path)
     assert process.stdout.split() == ["False", "True"]
 
 
@@ -179,13 +174,7 @@ def test_the_page_on_rewards_does_what_it_says(tmp_path: Path) -> None:
     files, script = files_and_scripts(page)
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
-    process = subprocess.run(
-        [sys.executable, "-c", "\n".join(script)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    process = warm_processes.code("\n".join(script), tmp_path)
     assert process.returncode == 0, process.stderr
     expected = re.findall(r"^ *print\(.*\)  # (.*)$", "\n".join(script), flags=re.MULTILINE)
     assert len(expected) > 10

@@ -406,7 +406,6 @@ def test_a_run_from_a_cache_equals_one_from_memory(
         --evaluation.num-heldout 2 --evaluation.temperatures 1.0 0.8 --threads 1
         --tracker.mode disabled
     """.split()
-    monkeypatch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
     signals = "seqgan.commands.train_run._stop_on_signals"
     monkeypatch.setattr(signals, lambda trainer, progress: None)
     threads = torch.get_num_threads()

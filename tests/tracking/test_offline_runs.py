@@ -27,7 +27,7 @@ from seqgan.tracking.metrics import METRICS, OWN, Metric, find_metric, moving_me
 from seqgan.training.runs import open_run
 from seqgan.training.settings import TrainConfig
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
+pytestmark = pytest.mark.slow
 
 SIZES = """
     --generator.hidden-size 4 --generator.embedding-size 4 --discriminator.embedding-size 3

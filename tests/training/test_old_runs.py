@@ -23,7 +23,7 @@ GENERATOR = (214, -7.191906868014485, 69.76716249948367, -216.63423167029396)
 DISCRIMINATOR = (178, -6.106633696705103, 54.24007152765989, -302.45632954407483)
 FINAL = {"eval/entropy": 1.7424792098999022, "eval/nll_heldout": 1.640100860595703}
 
-pytestmark = [pytest.mark.usefixtures("no_picture"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,6 @@ REWARD = """
 def mentions_people(text):
     return float(any(word in text.split() for word in ("man", "woman", "men", "people")))
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pages() -> Iterator[None]:
-    """Drawing takes longer than training here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.report.picture.draw_report", lambda folder: None)
-        patch.setattr("seqgan.report.page.write_page", lambda runs, target: target)
-        yield
 
 
 def train(model: Path, output: Path, *flags: str) -> int:

@@ -50,7 +50,7 @@ from seqgan.training.start import make_trainer
 from seqgan.training.trainer import Trainer
 
 # Whole runs, some of them stopped and continued.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_picture")]
+pytestmark = pytest.mark.slow
 
 # Logs, in order: 3 epochs, 2 rounds, the evaluation before the game, 4 iterations.
 FLAGS = (
