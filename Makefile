@@ -8,7 +8,7 @@ SOURCES := pyproject.toml constraints.txt
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo docs test test-slow test-integrations campaign check format clean
+.PHONY: demo docs test test-slow test-integrations campaign check format clean installed
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/seqgan train captions
@@ -21,6 +21,10 @@ test-slow: $(VENV)/.installed-test
 
 test-integrations: $(VENV)/.installed-integrations
 	$(PYTEST) -m integration
+
+# What every target needs but `make test-integrations`.
+installed: $(VENV)/.installed-core $(VENV)/.installed-check $(VENV)/.installed-docs \
+	$(VENV)/.installed-test
 
 # A tenth of it; `make campaign KILLS=100 DAMAGES=100 INPUTS=200` is the whole.
 KILLS ?= 10

@@ -1,12 +1,12 @@
 """The plain versions compute what the library computes, and the suite runs in a small size."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pretrained_models
 import pytest
 import torch
+import warm_processes
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -76,29 +76,17 @@ def test_action_values_have_the_same_mean(parts):
 
 @pytest.mark.slow
 def test_the_suite_in_a_small_size(tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "benchmarks" / "speed.py"), "--smoke", "--threads", "1"),
-            *("--results", str(tmp_path / "speed.json")),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    arguments = ("--smoke", "--threads", "1", "--results", tmp_path / "speed.json")
+    done = warm_processes.script(ROOT / "benchmarks" / "speed.py", arguments, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "speed.json").exists()
     assert "rollout rewards of one update" in done.stdout
 
 
 @pytest.mark.integration
-def test_cached_rollouts_in_a_small_size():
+def test_cached_rollouts_in_a_small_size(tmp_path):
     sizes = "--length 6 --batches 2 --rollouts 2 --width 8 --words 10 --repeats 1".split()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "cached_rollouts.py"), *sizes],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = warm_processes.script(ROOT / "benchmarks" / "cached_rollouts.py", sizes, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "GPT-2's shape, against `generate`" in done.stdout
 
@@ -119,13 +107,8 @@ def test_a_pretrained_generator_in_a_small_size(tmp_path):
 
 
 @pytest.mark.slow
-def test_decoding_in_a_small_size():
+def test_decoding_in_a_small_size(tmp_path):
     sizes = "--epochs 1 --proposals 256 --texts 16 --learnt-from 200 --repeats 1".split()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "decoding.py"), *sizes],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = warm_processes.script(ROOT / "benchmarks" / "decoding.py", sizes, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "resampling" in done.stdout

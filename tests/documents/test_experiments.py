@@ -1,12 +1,10 @@
 """Every experiment script runs, in a small size, and writes the table that it promises."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,14 +84,7 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
     if script == "compare_curves.py":
         (tmp_path / "points.csv").write_text(POINTS)
         arguments += ["--table", str(tmp_path / "points.csv")]
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "experiments" / script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "WANDB_MODE": "disabled"},
-        cwd=tmp_path,
-    )
+    process = warm_processes.script(ROOT / "experiments" / script, arguments, tmp_path)
     assert process.returncode == 0, process.stderr
     with results.open() as file:
         rows = list(csv.DictReader(file))

@@ -2,17 +2,15 @@
 
 import csv
 import json
-import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+import warm_processes
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -58,14 +56,8 @@ def train_command(output: str) -> list[str]:
 
 def run(folder: Path, command: Sequence[str], code: int = 0, **environment: str) -> str:
     assert command[0] == "seqgan"
-    done = subprocess.run(
-        [sys.executable, "-m", "seqgan", *command[1:]],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "XDG_STATE_HOME": str(folder / "state"), **environment},
-    )
+    environment = {"XDG_STATE_HOME": str(folder / "state"), **environment}
+    done = warm_processes.command(command[1:], folder, environment)
     assert done.returncode == code, done.stderr
     return done.stdout
 
@@ -144,9 +136,7 @@ def test_fields_of_yours_are_settings(folder: Path) -> None:
     assert "best_of_n.py:BestOfN" in text
     assert "keep: 8" in text
     command = [*train_command("runs/other"), *SMALL, "--rule.keep", "many"]
-    done = subprocess.run(
-        [sys.executable, "-m", "seqgan", *command[1:]], cwd=folder, capture_output=True, text=True
-    )
+    done = warm_processes.command(command[1:], folder)
     assert done.returncode == 2
     assert "rule.keep" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -155,8 +145,6 @@ def test_fields_of_yours_are_settings(folder: Path) -> None:
 @pytest.mark.slow
 def test_the_block_in_python(tmp_path: Path) -> None:
     (script,) = re.findall(r"```python\n(from seqgan.*?)```", PAGE, flags=re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    done = warm_processes.code(script, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True"

@@ -1,11 +1,10 @@
 """docs/python.md is true: its blocks run one after the other, and print what their comments say."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_processes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -15,9 +14,7 @@ SCRIPT = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL))
 @pytest.mark.integration
 def test_the_blocks_run_and_print_what_their_comments_say(tmp_path: Path) -> None:
     pytest.importorskip("stable_baselines3")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=600
-    )
+    done = warm_processes.code(SCRIPT, tmp_path)
     assert done.returncode == 0, done.stderr
     printed = iter(done.stdout.splitlines())
     expected = re.findall(r"^ *print\(.*\)  # (.*)$|^# (\[.*)$", SCRIPT, flags=re.MULTILINE)

@@ -65,6 +65,7 @@ from seqgan.training.trainer import Trainer
 
 
 @cache
+@cache
 def played_weights(config: TrainConfig) -> Float[Tensor, " weights"]:
     """The same without the measuring, which is most of the time that a tiny run takes."""
     trainer, _ = make_trainer(config)
@@ -825,26 +826,41 @@ class FailsOnce(CountOfFirst):
         return super().score(sequences)
 
 
+TWO_STEPS = changed(
+    TINY,
+    {
+        "adversarial.g_steps": 2,
+        "evaluation.num_shown": 0,
+        "evaluation.every": 3,
+        "checkpoint_seconds": 1e9,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def two_steps() -> Trainer:
+    """A whole run of two generator steps an iteration."""
+    whole, _ = make_trainer(TWO_STEPS, reward=CountOfFirst())
+    whole.train()
+    return whole
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_failure_between_two_generator_steps_does_the_first_no_second_time(
-    call: int, tmp_path: Path
+    call: int, two_steps: Trainer, tmp_path: Path
 ) -> None:
     """A step asks twice, for the texts and for the completions: four calls are an iteration."""
-    settings = {"adversarial.g_steps": 2, "evaluation.num_shown": 0, "checkpoint_seconds": 1e9}
-    config = changed(TINY, settings)
-    whole, _ = make_trainer(config, reward=CountOfFirst())
-    whole.train()
     failing = start.make_trainer(
-        config, toy_task(), MemoryTracker(), Progress(), tmp_path, rewards=FailsOnce(call)
+        TWO_STEPS, toy_task(), MemoryTracker(), Progress(), tmp_path, rewards=FailsOnce(call)
     )
     with pytest.raises(RewardError, match="the server is down"):
         failing.train()
-    resumed, _ = make_trainer(config, reward=CountOfFirst())
+    resumed, _ = make_trainer(TWO_STEPS, reward=CountOfFirst())
     resumed.load_state_dict(load_checkpoint(tmp_path)[1])
     resumed.train()
-    assert torch.equal(weights_of(resumed), weights_of(whole))
-    assert resumed.players.position.global_step == whole.players.position.global_step
+    assert torch.equal(weights_of(resumed), weights_of(two_steps))
+    assert resumed.players.position.global_step == two_steps.players.position.global_step
 
 
 def test_what_was_said_about_other_rows_than_those_shown_is_not_shown() -> None:
