@@ -16,7 +16,7 @@ machine: experiments/README.md.
 import copy
 import csv
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +45,10 @@ class Settings:
     oracle: str = ""  # .npz file with the paper's oracle; empty draws one from a seed
     seeds: tuple[int, ...] = (1,)  # one run each
     epochs: int = 5  # of maximum likelihood before
-    hidden_size: int = 32  # units of both networks
-    learning_rate: float = 3e-4  # of both, in cooperative training
+    hidden_size: int = 32  # units of the generator
+    learning_rate: float = 3e-4  # of the generator, in cooperative training
+    # A copy of the generator, or another kind with sizes of its own.
+    mediator: MediatorConfig = field(default_factory=lambda: MediatorConfig(learning_rate=3e-4))
     updates: int = 600  # of the generator
     every: int = 50  # updates between two looks at the NLL of the development split
     train_size: int = 10000  # training sequences
@@ -65,7 +67,7 @@ def main(settings: Settings) -> None:
 
 
 def configured(settings: Settings, seed: int) -> TrainConfig:
-    preset, size, rate = oracle_paper_preset(), settings.num_samples, settings.learning_rate
+    preset, size = oracle_paper_preset(), settings.num_samples
     config = replace(
         preset,
         task=OracleConfig(
@@ -75,7 +77,7 @@ def configured(settings: Settings, seed: int) -> TrainConfig:
             test_size=size,
         ),
         pretrain=replace(preset.pretrain, epochs=settings.epochs),
-        rule=CooperativeConfig(learning_rate=rate, mediator=MediatorConfig(learning_rate=rate)),
+        rule=CooperativeConfig(learning_rate=settings.learning_rate, mediator=settings.mediator),
         adversarial=replace(preset.adversarial, iterations=settings.updates),
         reward=("constant",),  # which the rule never asks for
         phases=("maximum_likelihood", "game"),

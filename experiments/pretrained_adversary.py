@@ -78,9 +78,9 @@ def make_task(settings: Settings) -> tuple[FixedTask, Sequences]:
     return FixedTask(vocabulary, 25, splits), parts[3]
 
 
-def trainer_of(settings: Settings, task: FixedTask, seed: int, game: str) -> Trainer:
+def config_of(settings: Settings, seed: int, game: str) -> settings_of.TrainConfig:
     size, (discriminator, d_steps) = settings.hidden_size, GAMES[game]
-    config = settings_of.TrainConfig(
+    return settings_of.TrainConfig(
         generator=RecurrentGeneratorConfig(embedding_size=size // 2, hidden_size=size, dropout=0.5),
         discriminator=discriminator,
         pretrain=settings_of.PretrainConfig(batch_size=32),
@@ -91,7 +91,10 @@ def trainer_of(settings: Settings, task: FixedTask, seed: int, game: str) -> Tra
         adversarial=settings_of.AdversarialConfig(iterations=10**6, batch_size=192),
         seed=seed,
     )
-    return make_trainer(config, task, MemoryTracker(), Progress())
+
+
+def trainer_of(settings: Settings, task: FixedTask, seed: int, game: str) -> Trainer:
+    return make_trainer(config_of(settings, seed, game), task, MemoryTracker(), Progress())
 
 
 def information(trainer: Trainer, real: Sequences, generated: Sequences) -> dict[str, float]:

