@@ -1,10 +1,10 @@
-"""Claim: no rule keeps all that a discriminator knows; which part, the shares of the table say.
+"""Claim: what a discriminator knows makes samples better by any rule, held-out NLL by hardly any.
 
 A generator after maximum likelihood on 1,000 captions meets a head on a frozen sentence encoder
 that stays as it is (see `pretrained_adversary.py`). The start, drawn anew in proportion to
 D/(1-D), is better in two ways at once: held-out NLL, and the score under a language model of other
-captions. Each rule learns from as many own texts, and its generator is then sampled plainly. Its
-share is its gain over the start in units of the resampled start's gain.
+captions. Each rule learns from as many own texts, and its generator is then sampled plainly.
+`nll_kept` is its gain in held-out NLL over the start, as a share of the resampled start's.
 
     python experiments/rules_kept.py --captions coco/train.txt --starts starts
 
@@ -29,12 +29,12 @@ from seqgan.decoding.tilt import DiscriminatorLogit, Tilt
 from seqgan.decoding.tilted import Tilted
 from seqgan.evaluation.measure import token_rows
 from seqgan.evaluation.metrics.language_model import LanguageModel
+from seqgan.learning.players import Players
 from seqgan.learning.policy_updates import GeneratorUpdate
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.rules.preference import PreferenceConfig
 from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
-from seqgan.models.generators.base import Generator
-from seqgan.models.sampling import sequence_log_probs
+from seqgan.models.sampling import Sampling, sample, sequence_log_probs
 from seqgan.rewards.discriminator import RewardShape
 from seqgan.tasks.base import FixedTask
 from seqgan.tracking.base import MemoryTracker
@@ -48,14 +48,17 @@ HALF = GeneratorUpdate(mle_weight=0.5)
 IN_LOSS = replace(PLAIN, kl_in="loss", kl_estimator="k2")
 GROUP = replace(PLAIN, baseline="group_mean", scale="group", loss="ppo", kl_estimator="k3")
 RULES: dict[str, tuple[RewardShape, Any]] = {
-    "policy gradient, KL 1": ("logit", PLAIN),
-    "KL 1 by k2 in the loss, MLE .5": ("logit", replace(IN_LOSS, update=HALF)),
-    "2 D - 1, KL .3 by k2, MLE .5": ("centred", replace(IN_LOSS, kl_weight=0.3, update=HALF)),
-    "GRPO, KL .3 by k3": ("logit", replace(GROUP, kl_weight=0.3, kl_in="loss")),
-    "reweighting, MLE .5": ("logit", ReweightingConfig(**RATE, baseline=1.0, mle_weight=0.5)),
-    "cloning, MLE .5": ("logit", CloningConfig(**RATE, mle_weight=0.5)),
-    "preference, real against start": ("logit", PreferenceConfig(**RATE, beta=1.0)),
+    "policy-gradient": ("logit", PLAIN),
+    "with-mle": ("logit", replace(IN_LOSS, update=HALF)),
+    "as-the-demo": ("centred", replace(IN_LOSS, kl_weight=0.3, update=HALF)),
+    "grpo": ("logit", replace(GROUP, kl_weight=0.3, kl_in="loss")),
+    "reweighting": ("logit", ReweightingConfig(**RATE, baseline=1.0, mle_weight=0.5)),
+    "cloning": ("logit", CloningConfig(**RATE, mle_weight=0.5)),
+    "preference": ("logit", PreferenceConfig(**RATE, beta=1.0)),
 }
+
+COLUMNS = ["seed", "model", "nll_heldout", "nll_kept", "lm_score", "lm_error", "kl", "share"]
+COLUMNS += ["seconds"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Settings:
     epochs: int = 50  # of discriminator training, at most
     updates: int = 40  # of the generator by each rule
     batch_size: int = 256  # own texts of an update
+    temperatures: tuple[float, ...] = (0.9, 0.8)  # of the start, beside temperature 1
     proposals: int = 8000  # of the resampled start
     num_samples: int = 4000  # generated texts of each generator that are scored
     starts: Path = Path("starts")  # folder of starts and discriminators, made where they lack
@@ -114,61 +118,69 @@ class Judge:
         return float(mean), float(error)
 
 
-def of_start(settings: Settings, trainer: Trainer, judge: Judge) -> list[list[float]]:
-    """The start and the start resampled: held-out NLL, score and its error."""
-    players, rng = trainer.players, torch.Generator().manual_seed(6)
-    task, start = players.task, players.reference
+def resampled(settings: Settings, players: Players, judge: Judge) -> dict[str, float]:
+    """The numbers of the start, resampled by the discriminator as it is."""
+    task, rng = players.task, torch.Generator().manual_seed(6)
     assert players.discriminator is not None
     test = next(task.chunks("test", 10**6))
     tilt = Tilt(DiscriminatorLogit(players.discriminator))
-    drawn = Tilted(start, task.vocabulary, task.max_length, tilt).propose(settings.proposals, rng)
+    model = Tilted(players.reference, task.vocabulary, task.max_length, tilt)
+    drawn = model.propose(settings.proposals, rng)
     about, weights = drawn.summary(), drawn.log_weights[0].softmax(dim=0)
-    gain = float((tilt(test) - about.normalizer.value).sum()) / float(test.mask.sum())
-    print(f"KL {about.kl:.3f} nats per text, effective share {about.share:.3f}", flush=True)
-    nll, even = nll_of(start, test), torch.full_like(weights, 1.0)
-    shown = (nll, *judge(drawn.sequences, even)), (nll - gain, *judge(drawn.sequences, weights))
-    return [list(point) for point in shown]
+    gains = sequence_log_probs(players.reference, test).double() + tilt(test)
+    nll = float((about.normalizer.value - gains).sum()) / float(test.mask.sum())
+    score, error = judge(drawn.sequences, weights)
+    numbers = {"nll_heldout": nll, "lm_score": score, "lm_error": error, "kl": about.kl}
+    return numbers | {"share": about.share}
 
 
-def nll_of(generator: Generator, texts: Sequences) -> float:
-    return float(-sequence_log_probs(generator, texts).double().sum() / texts.mask.sum())
+def plain(
+    settings: Settings, players: Players, judge: Judge, temperature: float = 1.0
+) -> dict[str, float]:
+    """The numbers of the generator, sampled plainly."""
+    task, rng, sampling = players.task, torch.Generator().manual_seed(5), Sampling(temperature)
+    test, generator, n = next(task.chunks("test", 10**6)), players.generator, settings.num_samples
+    own = sample(generator, task.vocabulary, n, task.max_length, rng, sampling)
+    away = sequence_log_probs(generator, own, sampling)
+    away = away - sequence_log_probs(players.reference, own)
+    nll = -sequence_log_probs(generator, test, sampling).double().sum() / test.mask.sum()
+    score, error = judge(own, torch.ones(n, dtype=torch.double))
+    numbers = {"nll_heldout": float(nll), "lm_score": score, "lm_error": error}
+    return numbers | {"kl": float(away.mean())}
 
 
 def main(settings: Settings) -> None:
     task, others = make_task(Captions(settings.captions, sizes=settings.sizes))
-    judge, test = Judge(others), next(task.chunks("test", 10**6))
-    rows: list[dict[str, Any]] = []
+    judge, rows = Judge(others), list[dict[str, Any]]()
 
-    def add(
-        seed: int, rule: str, point: list[float], start: list[list[float]], **more: Any
-    ) -> None:
-        row = dict(zip(("nll_heldout", "lm_score", "lm_error"), point, strict=True))
-        gains = [(start[0][i] - point[i]) / (start[0][i] - start[1][i]) for i in (0, 1)]
-        shares = dict(zip(("nll_kept", "score_kept"), gains, strict=True))
-        rows.append({"seed": seed, "rule": rule} | row | shares | more)
+    def add(seed: int, model: str, numbers: dict[str, float], seconds: float = 0.0) -> None:
+        row = dict.fromkeys(COLUMNS, "") | {"seed": seed, "model": model, "seconds": seconds}
+        rows.append(row | numbers)
+        before = {row["model"]: row["nll_heldout"] for row in rows if row["seed"] == seed}
+        if len(before) > 1:
+            gain = before["start"] - before["start, resampled"]
+            rows[-1]["nll_kept"] = (before["start"] - numbers["nll_heldout"]) / gain
         shown = {k: f"{v:.4f}" if isinstance(v, float) else v for k, v in rows[-1].items()}
         print("  ".join(f"{name} {value}" for name, value in shown.items()), flush=True)
 
     for seed in settings.seeds:
-        start: list[list[float]] = []
         for rule in settings.rules:
             trainer = trainer_of(settings, task, seed, rule)
-            if not start:
-                start = of_start(settings, trainer, judge)
-                add(seed, "the start", start[0], start, seconds=0.0, kl=0.0)
-                add(seed, "the start, resampled", start[1], start, seconds=0.0, kl=0.0)
+            players, game = trainer.players, trainer.phase("game")
+            if rule == settings.rules[0]:
+                add(seed, "start", plain(settings, players, judge))
+                add(seed, "start, resampled", resampled(settings, players, judge))
+                for temperature in settings.temperatures:
+                    numbers = plain(settings, players, judge, temperature)
+                    add(seed, f"start at {temperature:g}", numbers)
             began = time.process_time()
             for _ in range(settings.updates):
-                trainer.phase("game").unit(trainer.players, trainer.rng)
-            seconds, players = time.process_time() - began, trainer.players
-            own = players.draw(settings.num_samples, torch.Generator().manual_seed(5))
-            away = sequence_log_probs(players.generator, own)
-            away = away - sequence_log_probs(players.reference, own)
-            point = [nll_of(players.generator, test), *judge(own, torch.ones(len(own)).double())]
-            add(seed, rule, point, start, seconds=seconds, kl=float(away.mean()))
+                game.unit(players, trainer.rng)
+            seconds = time.process_time() - began
+            add(seed, rule, plain(settings, players, judge), seconds)
         settings.results.parent.mkdir(parents=True, exist_ok=True)
         with settings.results.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
     print(f"written: {settings.results}")

@@ -31,7 +31,7 @@ SMALL = {
     "pretrained_adversary.py": "--epochs 1 --updates 1 --num-samples 40 --seeds 1 --hidden-size 8"
     " --sizes 40 20 20 --temperatures 1 0.8",
     "rules_kept.py": "--epochs 1 --updates 1 --num-samples 40 --seeds 1 --hidden-size 8"
-    " --sizes 40 20 20 --proposals 40 --batch-size 8",
+    " --sizes 40 20 20 --proposals 40 --batch-size 8 --rules cloning preference",
     "adversary_as_decoder.py": "--epochs 1 --rounds 1 --num-samples 40 --seeds 1"
     " --boosting-rounds 1 --temperatures 1 0.8 --betas 1 0.5 --twist.epochs 1",
     "compare_curves.py": "",
@@ -46,9 +46,9 @@ NEEDS = {
     "pretrained_continuation.py": "peft",
 }
 LONGER = {
-    "cooperative_oracle.py": 145,  # two generators' curves beside the published ones
-    "pretrained_adversary.py": 174,  # three games and what they are measured by
-    "rules_kept.py": 178,  # seven rules beside the resampled start
+    "cooperative_oracle.py": 143,  # two generators' curves beside the published ones
+    "pretrained_adversary.py": 171,  # three games and what they are measured by
+    "rules_kept.py": 190,  # seven rules beside the resampled start
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
