@@ -17,7 +17,8 @@ Train text generators with reinforcement learning and adversaries.
 
 commands:
   train FILE        train on your own texts (.txt, .jsonl, .csv)
-  train PRESET      train; PRESET is one of captions, oracle, oracle-paper, text, prompts
+  train PRESET      train one of captions, oracle, oracle-paper, text, prompts,
+                    distill
   train --config F  train with the settings of a YAML file
   train --resume R  continue a run that was stopped, bit for bit
   train --fork R    a new run from R's newest checkpoint, its settings changed by flags

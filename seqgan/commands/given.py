@@ -95,7 +95,7 @@ def parse_config(given: Given, trusted: bool) -> "TrainConfig":
         SeqganError: nothing is given, or a setting or a flag cannot be used.
     """
     from seqgan.training.config_files import load_config
-    from seqgan.training.presets import PRESETS, with_beside
+    from seqgan.training.presets import PRESETS, kept_by, with_beside
     from seqgan.training.trust import TRAINING
 
     if not given.preset and not given.config and not asks_help(given.flags):
@@ -110,7 +110,8 @@ def parse_config(given: Given, trusted: bool) -> "TrainConfig":
         config, _ = with_beside(config, _generator(given, config), _settings_in_file(given))
         return with_flags(config, given.flags, f"--config {given.config}")
     config = PRESETS[given.preset or "text"]()
-    config, _ = with_beside(config, _generator(given, config))
+    kind = _generator(given, config)
+    config, _ = with_beside(config, kind, kept_by(given.preset, kind))
     return with_flags(config, given.flags, given.preset or "FILE")
 
 
@@ -136,11 +137,12 @@ def note_beside(given: Given, config: "TrainConfig") -> str:
         config: as `parse_config` gives it.
     """
     from seqgan.training.named_rules import named_rule, named_settings
-    from seqgan.training.presets import with_beside
+    from seqgan.training.presets import kept_by, with_beside
     from seqgan.training.trust import named_in_flags
 
     kind = _generator(given, config)
-    _, changes = with_beside(config, kind, _settings_in_file(given))
+    kept = _settings_in_file(given) | kept_by(given.preset, kind)
+    _, changes = with_beside(config, kind, kept)
     set_by_flags = named_in_flags(given.flags)
     if named := named_rule(chosen_kind(given.flags, "rule")):
         set_by_flags |= named_settings(named).keys()

@@ -25,7 +25,7 @@ from seqgan.tracking.progress import Progress, silent_progress
 from seqgan.tracking.table import MetricTable
 from seqgan.training.final import final_evaluation
 from seqgan.training.identity import identity_of
-from seqgan.training.presets import PRESETS, with_beside
+from seqgan.training.presets import PRESETS, kept_by, with_beside
 from seqgan.training.run_folders import create_run, lock_run
 from seqgan.training.run_results import save_results
 from seqgan.training.run_trackers import check_trackers, make_trackers
@@ -169,4 +169,5 @@ def _named(name: str, changes: Mapping[str, Any]) -> TrainConfig:
     config = PRESETS[name]() if name in PRESETS else configuration([name, *of_task])
     if name.lower().endswith(SETTINGS):
         return config
-    return with_beside(config, kind_of("generator", changes.get("generator", config.generator)))[0]
+    kind = kind_of("generator", changes.get("generator", config.generator))
+    return with_beside(config, kind, kept_by(name, kind))[0]

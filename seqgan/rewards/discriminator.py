@@ -76,6 +76,7 @@ class DiscriminatorUpdate:
     label_smoothing: float = 0.0  # taken off the real rows' label of 1; with the binary loss only
     gradient_penalty: float = 0.0  # weight of half the two means of `squared_gradient_norms`
     micro_batch_size: int = 0  # rows whose gradient is computed at once, half real; 0: all
+    max_accuracy: float = 1.0  # minibatches of a higher accuracy make no step
 
 
 def discriminator_step(
@@ -89,7 +90,8 @@ def discriminator_step(
     """Takes one optimiser step on the loss of two minibatches.
 
     The metric `losses/discriminator` is the loss without regularisation: the binary cross-entropy,
-    or the pairwise loss.
+    or the pairwise loss. No step is taken where the discriminator already tells a larger share of
+    the texts (with the pairwise loss: of the pairs) apart than `max_accuracy`.
 
     Args:
         runtime: several processes take one step on the rows of all of them, and each has as many
@@ -116,8 +118,20 @@ def discriminator_step(
         weighted = {name: of_rows * value for name, value in metrics.items()}
         weighted["losses/discriminator"] = of_loss * loss.detach()
         means = {name: means.get(name, 0.0) + value for name, value in weighted.items()}
-    norm = _clipped_step(discriminator, optimizer, settings.max_grad_norm)
-    return to_floats({**means, "losses/grad_norm_discriminator": norm})
+    if settings.max_accuracy >= 1:
+        norm = _clipped_step(discriminator, optimizer, settings.max_grad_norm)
+        return to_floats({**means, "losses/grad_norm_discriminator": norm})
+    accuracy = runtime.average({"": told_apart(to_floats(means))}, 1.0)[""]
+    learns = accuracy <= settings.max_accuracy
+    norm = _clipped_step(discriminator, optimizer, settings.max_grad_norm, learns)
+    steps = {"discriminator/steps": float(learns)}
+    return to_floats({**means, **steps, "losses/grad_norm_discriminator": norm})
+
+
+def told_apart(metrics: Metrics) -> float:
+    """The share of the pairs that a step's metrics say were told apart, or of the texts."""
+    of_texts = [metrics[f"discriminator/accuracy_{kind}"] for kind in ("real", "generated")]
+    return metrics.get("discriminator/accuracy_pairs", sum(of_texts) / 2)
 
 
 def _parts(real: Sequences, generated: Sequences, size: int) -> list[tuple[Sequences, Sequences]]:
@@ -162,10 +176,16 @@ def _losses(
         squares = squared_gradient_norms(logits, embeddings)
         means = squares[: len(real)].mean() + squares[len(real) :].mean()
         regularisation = regularisation + 0.5 * settings.gradient_penalty * means
+    metrics = {
+        "discriminator/accuracy_real": (real_logits > 0).float().mean(),
+        "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
+    }
     if settings.loss_kind == "pairwise":
         pairs = min(len(real), len(generated))
         loss = pairwise_discriminator_loss(real_logits[:pairs], generated_logits[:pairs])
         regularisation = regularisation + offset_penalty(real_logits, generated_logits)
+        right = (real_logits[:pairs] > generated_logits[:pairs]).float().mean()
+        metrics["discriminator/accuracy_pairs"] = right
     elif per_token:
         loss = token_discriminator_loss(
             judged[: len(real)],
@@ -176,10 +196,6 @@ def _losses(
         )
     else:
         loss = minimax_discriminator_loss(real_logits, generated_logits, settings.label_smoothing)
-    metrics = {
-        "discriminator/accuracy_real": (real_logits > 0).float().mean(),
-        "discriminator/accuracy_generated": (generated_logits <= 0).float().mean(),
-    }
     return loss, regularisation, metrics
 
 
@@ -246,14 +262,18 @@ def descend(
 
 
 def _clipped_step(
-    discriminator: Discriminator, optimizer: torch.optim.Optimizer, max_grad_norm: float
+    discriminator: Discriminator,
+    optimizer: torch.optim.Optimizer,
+    max_grad_norm: float,
+    step: bool = True,
 ) -> Float[Tensor, ""]:
-    """Takes a step along the clipped gradient; returns its norm before clipping."""
+    """Takes a step along the clipped gradient, or none; returns its norm before clipping."""
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
     if max_grad_norm < math.inf:
         nn.utils.clip_grads_with_norm_(discriminator.parameters(), max_grad_norm, norm)
-    optimizer.step()
+    if step:
+        optimizer.step()
     return norm
 
 

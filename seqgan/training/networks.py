@@ -82,6 +82,7 @@ def discriminator_reward(config: TrainConfig, discriminator: Discriminator) -> D
             label_smoothing=training.label_smoothing,
             gradient_penalty=training.gradient_penalty,
             micro_batch_size=training.micro_batch_size,
+            max_accuracy=training.max_accuracy,
         ),
     )
 

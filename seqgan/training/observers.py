@@ -14,7 +14,7 @@ import torch
 from seqgan.data.lines import as_line
 from seqgan.data.metrics import Metrics
 from seqgan.data.sequences import Sequences
-from seqgan.evaluation.game.health import Spreads, find_trouble
+from seqgan.evaluation.game.health import Spreads, Wins, find_trouble
 from seqgan.evaluation.measure import Measurement, judged_as_texts, measure, text_measures
 from seqgan.learning.players import Players
 from seqgan.learning.rules.base import ShowsHistograms
@@ -280,10 +280,10 @@ class Alerts(Observer):
     def __init__(self, players: Players, evaluation: Evaluation, tracker: Tracker) -> None:
         self.players, self.evaluation, self.tracker = players, evaluation, tracker
         self.titles: list[str] = []  # kinds of trouble that were told
-        self.spreads = Spreads()
+        self.spreads, self.wins = Spreads(), Wins()
 
     def logged(self, phase: Phase, metrics: Metrics) -> None:
-        found = self.spreads.follow(metrics)
+        found = self.spreads.follow(metrics) + self.wins.follow(metrics)
         if "eval/entropy" in metrics:  # an evaluation in this unit
             found += find_trouble(metrics, self.evaluation.start)
         for trouble in found:
@@ -294,12 +294,14 @@ class Alerts(Observer):
                 self.tracker.alert(trouble.title, text)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"titles": self.titles, "spreads": self.spreads.state_dict()}
+        spreads, pinned = self.spreads.state_dict(), self.wins.pinned
+        return {"titles": self.titles, "spreads": spreads, "pinned": pinned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.titles = list(state["titles"])
         if "spreads" in state:  # not in a checkpoint of an older version
             self.spreads.load_state_dict(state["spreads"])
+        self.wins.pinned = state.get("pinned", 0)
 
 
 class BestCheckpoint(Observer):

@@ -14,12 +14,14 @@ from seqgan.tasks.files.prompts import PromptsConfig
 from seqgan.tasks.files.text import TextConfig
 from seqgan.tasks.oracle import OracleConfig
 from seqgan.training.settings import (
+    GENERATORS_OWN,
     AdversarialConfig,
     DiscriminatorTrainingConfig,
     EvaluationConfig,
     PretrainConfig,
     TrainConfig,
 )
+from seqgan.training.slots import kind_of, settings_class
 
 
 def captions_preset() -> TrainConfig:
@@ -135,6 +137,58 @@ def prompts_preset() -> TrainConfig:
     )
 
 
+def distill_preset() -> TrainConfig:
+    """A language model and answers to learn from: `seqgan train distill FILE --model FOLDER`.
+
+    The recipe of GAD (2025, arXiv:2511.10643), in a size for two cores. The discriminator is an
+    adapter with a head on the generator's own model, which is in memory once. It learns to tell
+    the file's answer from the generator's to the same prompt, and its logit is the reward of GRPO.
+    Where it tells too many of them apart it waits. Answers without an end teach nothing: else they
+    would grow where they please it.
+    """
+    generator, discriminator = (
+        settings_class(slot, "pretrained") for slot in ("generator", "discriminator")
+    )
+    return TrainConfig(
+        task=PromptsConfig(),
+        generator=generator(),
+        discriminator=discriminator(path=GENERATORS_OWN, body="lora"),
+        pretrain=PretrainConfig(epochs=1, batch_size=16, learning_rate=3e-4, max_grad_norm=1.0),
+        discriminator_training=DiscriminatorTrainingConfig(
+            pretrain_rounds=8,
+            num_sequences=32,
+            batch_size=16,
+            learning_rate=1e-4,
+            max_grad_norm=1.0,
+            loss="pairwise",
+            replay=0.25,
+            max_accuracy=0.85,
+        ),
+        rule=PolicyGradientConfig(
+            learning_rate=1e-4,
+            num_rollouts=0,
+            baseline="group_mean",
+            scale="group",
+            kl_weight=0.02,
+            kl_in="loss",
+            kl_estimator="k3",
+            mask_truncated=True,
+            update=GeneratorUpdate(max_grad_norm=1.0),
+        ),
+        adversarial=AdversarialConfig(
+            iterations=50, batch_size=32, group_size=8, reward_shape="logit", reward_clip=100.0
+        ),
+        evaluation=EvaluationConfig(
+            every=10,
+            num_samples=64,
+            num_final=64,
+            num_heldout=64,
+            resampled=8,
+            temperatures=(1.0, 0.7),
+        ),
+    )
+
+
 # What goes beside a kind of generator, by dotted setting, in place of a preset's own value or of a
 # default: wherever no flag, no line of a settings file and no argument sets another. A language
 # model has little to learn from a few texts, and a token of it costs thousands of times as much as
@@ -185,4 +239,12 @@ PRESETS = {
     "oracle-paper": oracle_paper_preset,
     "text": text_preset,
     "prompts": prompts_preset,
+    "distill": distill_preset,
 }
+
+
+def kept_by(preset: str, kind: str) -> set[str]:
+    """The settings beside a kind of generator that a preset made for this kind has of its own."""
+    if preset not in PRESETS or kind_of("generator", PRESETS[preset]().generator) != kind:
+        return set()
+    return set(BESIDE.get(kind, {}))

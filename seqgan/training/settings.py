@@ -34,6 +34,7 @@ from seqgan.system.checks import (
     Size,
     Temperature,
     Weight,
+    WholeShare,
     at_least,
     check_settings,
     expand_home,
@@ -45,7 +46,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_setting
 from seqgan.training.named_rules import named_rule, named_settings
-from seqgan.training.slots import SLOTS, settings_class
+from seqgan.training.slots import SLOTS, kind_of, settings_class
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
@@ -90,6 +91,7 @@ class DiscriminatorTrainingConfig:
     label_smoothing: BelowHalf = 0.0  # taken off the label 1 of real rows
     spectral_norm: bool = False  # divide weights by their largest singular value
     gradient_penalty: Weight = 0.0  # weight of the logit's squared gradient by the embeddings
+    max_accuracy: WholeShare = 1.0  # a minibatch of which it tells more apart makes no step
     replay: Share = 0.0  # share of a round's generated sequences that are of earlier rounds
     replay_size: Size = 10000  # sequences of earlier rounds that are kept for that
 
@@ -132,6 +134,7 @@ class AdversarialConfig:
             )
 
 
+GENERATORS_OWN = "generator"  # of a discriminator's path: the folder of the generator's model
 PHASES = ("maximum_likelihood", "adversary", "game")
 
 
@@ -216,6 +219,7 @@ class TrainConfig:
             raise ConfigurationError(
                 f"trackers is {self.trackers}, but must be none or name trackers"
             )
+        self._name_body()
         object.__setattr__(self, "reward", tuple(spelt_out(spec) for spec in self.reward))
         if not self.reward:
             raise ConfigurationError("reward is empty, but must name at least one reward")
@@ -237,6 +241,19 @@ class TrainConfig:
                 f"reward_weights has {len(self.reward_weights)} weights for"
                 f" {len(self.reward)} rewards, but must have one for each"
             )
+
+    def _name_body(self) -> None:
+        """Puts the generator's folder in place of the word for it."""
+        if getattr(self.discriminator, "path", "") != GENERATORS_OWN:
+            return
+        if not hasattr(self.generator, "path"):
+            raise ConfigurationError(
+                f"discriminator.path is {GENERATORS_OWN}, but must be a folder: a generator of kind"
+                f" {kind_of('generator', self.generator)} has none of its own"
+            )
+        if self.generator.path:
+            body: Any = replace(self.discriminator, path=self.generator.path)  # type: ignore[type-var]
+            object.__setattr__(self, "discriminator", body)
 
     def with_(self, **changes: Any) -> "TrainConfig":
         """The configuration with other settings, by the dotted names that the flags have.

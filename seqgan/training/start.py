@@ -11,6 +11,7 @@ from seqgan.learning.averaging import WeightAverage
 from seqgan.learning.players import Players
 from seqgan.learning.replay import Replay
 from seqgan.models.generators.base import frozen_copy
+from seqgan.models.shared_weights import share_frozen_weights
 from seqgan.rewards.base import RewardModel
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.plugins import built, check_takes, make, parse_spec
@@ -91,6 +92,8 @@ def make_players(
         config.adversarial.group_size,
         WeightAverage(config.adversarial.ema_decay),
     )
+    if players.discriminator is not None:
+        share_frozen_weights(players.discriminator.discriminator, generator)
     learning = players.rewards.learning
     if runtime.world_size > 1 and learning is not None and not hasattr(learning, "train_in"):
         raise ConfigurationError(

@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from seqgan.evaluation.game.health import FLAT_ITERATIONS, Spreads, find_trouble
+from seqgan.evaluation.game.health import (
+    FLAT_ITERATIONS,
+    PINNED_ITERATIONS,
+    Spreads,
+    Wins,
+    find_trouble,
+)
 
 START = {"eval/entropy": 1.2, "eval/duplicate_rate": 0.1}
 HEALTHY = {
@@ -76,3 +82,21 @@ def test_a_reward_that_loses_its_spread_is_told() -> None:
     assert spreads.follow(spread("a", 1.0, 0.1)) == []  # it tells texts apart again
     assert spreads.follow(spread("a", 1.0, 0.0)) == []
     assert Spreads().follow({"rewards/a/std": float("nan")}) == []
+
+
+@pytest.mark.parametrize("of_pairs", [{}, {"discriminator/accuracy_pairs": 0.96}])
+def test_a_discriminator_that_has_won_for_long_is_told_once(of_pairs: dict[str, float]) -> None:
+    """Of pairs the pairs' accuracy counts: where one logit of two is on the wrong side, they may
+    all be told apart."""
+    half = 0.5 if of_pairs else 0.93
+    accuracies = {"discriminator/accuracy_real": half, "discriminator/accuracy_generated": 1.0}
+    won, wins = {"iteration": 1, **accuracies, **of_pairs}, Wins()
+    for _ in range(PINNED_ITERATIONS - 1):
+        assert wins.follow(won) == []
+    assert wins.follow({"iteration": 2, "losses/policy": 0.1}) == []  # it had no turn
+    (trouble,) = wins.follow(won)
+    assert trouble.title == "discriminator pinned"
+    assert f"now {96.0 if of_pairs else 96.5}%" in trouble.text
+    assert wins.follow(won) == []
+    wins.follow({**won, "discriminator/accuracy_real": 0.5, "discriminator/accuracy_pairs": 0.8})
+    assert wins.pinned == 0

@@ -15,6 +15,7 @@ from seqgan.learning.collection import gathered
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.self_critical import SelfCritical
 from seqgan.models.sampling import Sampling, sample
+from seqgan.rewards.base import Reward
 from seqgan.system.errors import ConfigurationError
 
 
@@ -199,3 +200,25 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str
     with pytest.raises(ConfigurationError) as caught:
         PolicyGradientConfig(**settings)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("baseline", ["none", "group_mean"])
+def test_truncated_texts_teach_nothing(baseline: str) -> None:
+    """The update is that of a batch in which no reward applies to them."""
+    table = TableReward(ENDING.num_actions)
+
+    class OfFinished(Reward):
+        name = "of_finished"
+
+        def score(self, sequences: Any) -> torch.Tensor:
+            return table.score(sequences).masked_fill(~sequences.finished, torch.nan)
+
+    settings = {"rule.num_rollouts": 0, "rule.baseline": baseline, "adversarial.batch_size": 32}
+    found = []
+    for masked, reward in ((True, table), (False, OfFinished()), (False, table)):
+        config = changed(TINY, {**settings, "rule.mask_truncated": masked})
+        trainer, _ = make_trainer(config, reward=reward)
+        config.rule.build(trainer.players).step(trainer.players, seeded(3))
+        found.append(torch.cat([each.flatten() for each in trainer.players.generator.parameters()]))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])

@@ -291,6 +291,21 @@ class TestDiscriminatorOfTokens(RewardConformance):
             discriminator_reward("causal", loss_kind="pairwise")
 
 
+@pytest.mark.parametrize("loss_kind", ["binary", "pairwise"])
+def test_a_discriminator_waits_where_it_tells_enough_apart(loss_kind):
+    """Half of these texts, and of these pairs: a bound of 0.4 stops it, one of 0.5 does not."""
+    real, generated = from_rows([[0, 4], [1, 1]]), from_rows([[1, 1], [0, 4]])
+    for bound, steps in ((0.4, 0.0), (0.5, 1.0)):
+        reward = discriminator_reward("gru", loss_kind=loss_kind, max_accuracy=bound)
+        before = [parameter.clone() for parameter in reward.discriminator.parameters()]
+        metrics = reward.update(real, generated)
+        moved = zip(before, reward.discriminator.parameters(), strict=True)
+        assert metrics["discriminator/steps"] == steps
+        assert any(not torch.equal(old, new) for old, new in moved) is bool(steps)
+        assert math.isfinite(metrics["losses/discriminator"])
+    assert "discriminator/steps" not in discriminator_reward("gru").update(real, generated)
+
+
 class TestPairs:
     def test_the_loss_is_of_row_against_row(self):
         reward = discriminator_reward("gru", loss_kind="pairwise")
@@ -299,6 +314,12 @@ class TestPairs:
         metrics = reward.update(real, generated)
         expected = float(-logsigmoid(difference).mean())
         assert metrics["losses/discriminator"] == pytest.approx(expected, abs=1e-6)
+
+    def test_a_pair_is_told_apart_where_its_real_text_is_above(self):
+        reward = discriminator_reward("gru", loss_kind="pairwise")
+        real, generated = from_rows([[0, 4], [1, 1]]), from_rows([[1, 1], [0, 4]])
+        metrics = reward.update(real, generated)  # the same two texts the other way round
+        assert metrics["discriminator/accuracy_pairs"] == 0.5
 
     def test_zero_stays_the_threshold(self):
         """Begun far off, where all that a pair says is right and every text would count as real."""

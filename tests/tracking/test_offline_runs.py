@@ -103,6 +103,12 @@ CONDITIONS: dict[str, Callable[[str, TrainConfig], bool]] = {
     "where your code logs it": lambda task, config: False,
     "rule.update.mle_weight above 0": (lambda task, config: config.rule.update.mle_weight > 0),
     "a discriminator as reward": lambda task, config: "discriminator" in config.reward,
+    "a discriminator with the pairwise loss": (
+        lambda task, config: config.discriminator_training.loss == "pairwise"
+    ),
+    "a discriminator with max_accuracy": (
+        lambda task, config: config.discriminator_training.max_accuracy < 1
+    ),
     "once for each reward model": lambda task, config: True,
     "where a reward function reports it": lambda task, config: len(config.reward) > 1,
     "rule.critic on": lambda task, config: config.rule.critic.kind != "none",

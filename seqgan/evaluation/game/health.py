@@ -19,6 +19,10 @@ WON = 0.99
 FLAT, ROUNDING, FLAT_ITERATIONS = 0.01, 1e-6, 5
 
 
+# A discriminator is pinned that has told more than this share of its texts apart for so long.
+PINNED, PINNED_ITERATIONS = 0.95, 10
+
+
 @dataclass(frozen=True)
 class Trouble:
     """A problem of a game: a short title of its kind, and a sentence."""
@@ -65,6 +69,32 @@ def find_trouble(metrics: Metrics, start: Metrics) -> list[Trouble]:
             )
         )
     return trouble
+
+
+@dataclass
+class Wins:
+    """The discriminator's accuracy in its own training, followed from iteration to iteration."""
+
+    pinned: int = 0  # iterations in succession above the bound
+
+    def follow(self, metrics: Metrics) -> list[Trouble]:
+        """Takes the metrics of an iteration; tells of a discriminator that has won for long."""
+        of_texts = [metrics.get(f"discriminator/accuracy_{kind}") for kind in ("real", "generated")]
+        known = [accuracy for accuracy in of_texts if accuracy is not None]
+        if "iteration" not in metrics or not known:
+            return []
+        accuracy = metrics.get("discriminator/accuracy_pairs", sum(known) / len(known))
+        self.pinned = self.pinned + 1 if accuracy > PINNED else 0
+        if self.pinned != PINNED_ITERATIONS:
+            return []
+        return [
+            Trouble(
+                "discriminator pinned",
+                f"it has told more than {PINNED:.0%} of its texts apart for {PINNED_ITERATIONS}"
+                f" iterations, now {accuracy:.1%}: hardly a reward tells two generated texts apart;"
+                " fewer d-steps or --discriminator-training.max-accuracy 0.85 hold it back",
+            )
+        ]
 
 
 @dataclass

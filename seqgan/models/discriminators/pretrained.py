@@ -43,7 +43,9 @@ UNLIMITED = 10**9  # a tokenizer without a limit reports a number far above this
 @dataclass(frozen=True)
 class PretrainedDiscriminatorConfig:
     kind: Literal["pretrained"] = "pretrained"  # a head on a pretrained encoder or causal LM
-    path: str = ""  # folder or hub name of the body; empty: all-MiniLM-L6-v2, of its package
+    # Folder or hub name of the body; generator: the folder of the generator's own model; empty:
+    # all-MiniLM-L6-v2, of its package.
+    path: str = ""
     body: Body = "frozen"  # the part that trains: nothing, low-rank adapters (lora), or all of it
     pooling: Pooling = "auto"  # a text's vector: auto is the mean of an encoder, a causal LM's last
     layers: tuple[Count, ...] = ()  # whose states are read side by side, 0: embeddings; empty: last
