@@ -13,6 +13,7 @@ import yaml
 from seqgan.learning.critic import CriticConfig
 from seqgan.learning.optimization import AdamConfig
 from seqgan.learning.rules.cooperative import CooperativeConfig
+from seqgan.learning.rules.gumbel import GumbelConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.rules.preference import PreferenceConfig
 from seqgan.learning.rules.reweighting import CloningConfig, ReweightingConfig
@@ -434,6 +435,7 @@ SHIPPED = {
         "reweighting": ReweightingConfig,
         "cloning": CloningConfig,
         "cooperative": CooperativeConfig,
+        "gumbel": GumbelConfig,
     },
 }
 
