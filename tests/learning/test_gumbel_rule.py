@@ -118,7 +118,7 @@ def against(judge: Discriminator, rule: Any, **settings: Any) -> tuple[Any, Any]
 
 @pytest.mark.parametrize("judged", ["straight_through", "mixture"])
 def test_a_game_teaches_what_the_discriminator_likes(judged: Any) -> None:
-    rule = GumbelConfig(learning_rate=0.05, judged=judged)
+    rule = GumbelConfig(learning_rate=0.05, judged=judged, kl_weight=0.0)
     sizes = {"adversarial.batch_size": 32}
     trainer, _ = against(CountsA(), rule, **sizes)
     players, game = trainer.players, trainer.phase("game")

@@ -52,7 +52,7 @@ class GumbelConfig:
     anneal: Literal["exponential", "linear", "constant"] = "exponential"  # of the way to beta_max
     inputs: InputKind = "token"  # what the generator reads next; a token passes no gradient back
     judged: JudgedKind = "straight_through"  # what the discriminator reads; RelGAN's is mixture
-    kl_weight: Weight = 0.0  # weight of the exact KL to the start, nats per token
+    kl_weight: Weight = 0.1  # weight of the exact KL to the start, nats per text; RelGAN's is 0
     mle_weight: Weight = 0.0  # weight of the real texts' NLL per token in the loss
     max_grad_norm: Bound = 5.0  # the gradient's norm is clipped to this
 
