@@ -18,6 +18,9 @@ SMALL = {
     " --hidden-size 8 --temperatures 1 0.5",
     "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
     "critic_or_rollouts.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
+    "rules_compared.py": "--epochs 1 --rounds 1 --num-samples 40 --seeds 1 --tokens 600 --points 1"
+    " --batch-size 16 --entries grpo cloning resampling",
+    "rules_table.py": "",
     "mixed_rewards.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
     "cleanrl_style_ppo.py": "--total-timesteps 24576 --learning-rate 4e-3 --track",
@@ -49,6 +52,7 @@ LONGER = {
     "cooperative_oracle.py": 143,  # two generators' curves beside the published ones
     "pretrained_adversary.py": 171,  # three games and what they are measured by
     "rules_kept.py": 190,  # seven rules beside the resampled start
+    "rules_compared.py": 375,  # all rules, and what they have to beat
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
@@ -58,6 +62,20 @@ POINTS = "model,seed,temperature,nll_heldout,lm_score,frechet_wordllama\n" + "".
     for seed in (1, 2)
     for temperature, nll, score in ((1, 3.0 - less, 4.0), (0.8, 3.5 - less, 3.0))
 )
+# Two seeds of a rule whose reward rises by 1 and by 2 for each nat, and one that stays in place.
+RUNS = """\
+seed,reward,entry,rate,knob,tokens,kl,grammar,adversary,nll_heldout,distinct_2,self_bleu_4,seconds,\
+updates,end
+1,grammar,rises,0.1,0.1,0,0,0,0,,,,,,
+1,grammar,rises,0.1,0.1,9,1,1,0,,,,,,
+1,grammar,rises,0.1,0.1,9,1,1,0,1.5,0.5,0.5,1,2,1
+2,grammar,rises,0.1,0.1,0,0,0,0,,,,,,
+2,grammar,rises,0.1,0.1,9,1,2,0,,,,,,
+2,grammar,rises,0.1,0.1,9,1,3,0,1.7,0.5,0.5,1,2,1
+1,none,stays,0.1,0.1,0,0,0,0,,,,,,
+1,none,stays,0.1,0.1,9,0,0.5,0.25,,,,,,
+1,none,stays,0.1,0.1,9,0,0.5,0.25,1.9,0.5,0.5,1,2,1
+"""
 TEXT_FLAGS = {
     "own_text.py": ["--path"],
     "pretrained_adversary.py": ["--captions"],
@@ -89,6 +107,9 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
     if script == "compare_curves.py":
         (tmp_path / "points.csv").write_text(POINTS)
         arguments += ["--table", str(tmp_path / "points.csv")]
+    if script == "rules_table.py":
+        (tmp_path / "runs.csv").write_text(RUNS)
+        arguments += ["--runs", str(tmp_path / "runs.csv")]
     process = warm_processes.script(ROOT / "experiments" / script, arguments, tmp_path)
     assert process.returncode == 0, process.stderr
     with results.open() as file:
@@ -102,6 +123,10 @@ def test_script_runs(script: str, tmp_path: Path) -> None:
         return
     if script == "compare_curves.py":
         assert [float(row["difference"]) for row in rows] == pytest.approx([-0.5] * 4)
+        assert results.with_suffix(".png").is_file()
+        return
+    if script == "rules_table.py":
+        check_rules({(row["judge"], row["entry"]): row for row in rows})
         assert results.with_suffix(".png").is_file()
         return
     # The paper's word list is the same in each row, but no two rows are the same measurement.
@@ -124,6 +149,18 @@ def check_metrics(rows: dict[str, dict[str, str]]) -> None:
     assert float(rows["words shuffled in each text"]["bleu_4"]) < float(new["bleu_4"]) - 0.1
     for failure in ("5 texts repeated", "words shuffled in each text", "a third are one text"):
         assert float(rows[failure]["frechet_hashed"]) > 1.3 * float(new["frechet_hashed"])
+
+
+def check_rules(rows: dict[tuple[str, str], dict[str, str]]) -> None:
+    """Means over seeds, at the end and at a KL; what asks for no reward is judged by both."""
+    assert set(rows) == {("grammar", "rises"), ("grammar", "stays"), ("adversary", "stays")}
+    rises = rows["grammar", "rises"]
+    assert rises["reward"] == "2.000 (1.414)"
+    assert rises["nll_heldout"] == "1.600 (0.141)"
+    assert rises["at_kl_0.2"] == "0.300 (0.141)"
+    assert rises["at_kl_0.5"] == "0.750 (0.354)"
+    assert rows["grammar", "stays"]["at_kl_0.2"] == "0.500"
+    assert rows["adversary", "stays"]["reward"] == "0.250"
 
 
 def test_every_script_is_tested() -> None:
