@@ -6,7 +6,7 @@ the adversary, 2 D - 1 of that discriminator, which stands still, until it has d
 tokens, those of rollouts included. Learning rate and KL weight (or what a rule has in its place)
 are those of the best reward less `PRICE` KL on seed 0, which is none of the seeds. Beside the
 rules: maximum likelihood that goes on for as many tokens, best of n and resampling of the start, a
-constant reward, and one that is shuffled within each batch.
+constant reward, and a shuffled one, that of some other of the last 512 captions.
 
     python experiments/rules_compared.py
     python experiments/rules_table.py
@@ -227,14 +227,19 @@ class Start:
 
     def reward(self, controlled: str = "") -> RewardModel:
         """The user's reward, or a control."""
-        rng = self.draws(0)
+        rng, earlier = self.draws(0), [0.0, 1.0] * 256
 
         def grammatical(texts: list[str]) -> list[float]:
             found = [float(good) for good in self.grammar.grammatical(texts)]
             if controlled == "constant":
                 return [1.0] * len(found)
-            order = torch.randperm(len(found), generator=rng) if controlled else range(len(found))
-            return [found[int(place)] for place in order]
+            if not controlled:
+                return found
+            # Texts that are judged together end together: among them length would still tell.
+            earlier.extend(found)
+            del earlier[:-512]
+            chosen = torch.randint(len(earlier), (len(found),), generator=rng)
+            return [earlier[place] for place in chosen.tolist()]
 
         return as_reward(grammatical)
 

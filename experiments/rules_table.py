@@ -2,7 +2,8 @@
 
 Each entry is one row of means over seeds, with deviations: the reward when all tokens are drawn,
 and at a KL to the start, the last place of a run's curve that is no farther, between two
-measurements. Entries that ask for no reward are judged by both.
+measurements; the objective is the reward less `PRICES` KL at the end. Entries that ask for no
+reward are judged by both.
 
     python experiments/rules_table.py --runs results/rules_compared.csv
 
@@ -18,6 +19,7 @@ import tyro
 from matplotlib.figure import Figure
 
 JUDGES = {"grammar": "share of grammatical captions", "adversary": "2 D - 1"}
+PRICES = {"grammar": 0.1, "adversary": 0.3}  # of a nat per caption, in units of reward
 KLS = (0.2, 0.5)  # nats per caption at which curves are read
 ENDS = ("kl", "grammar", "nll_heldout", "distinct_2", "self_bleu_4", "seconds", "updates")
 FAMILIES = {  # by colour, in the picture
@@ -30,6 +32,7 @@ FAMILIES = {  # by colour, in the picture
     "tab:brown": ("cooperative", "preference, real texts", "MLE continued"),
     "tab:gray": ("reinforce, constant reward", "reinforce, shuffled reward"),
 }
+STYLES = ("-", "--", ":", "-.")
 Row = dict[str, str]
 Curves = dict[str, list[list[Row]]]  # by entry, of each seed
 
@@ -78,20 +81,22 @@ def spelt(values: list[float]) -> str:
 
 
 def table(curves: Curves, judge: str) -> list[dict[str, str]]:
-    """One row for each entry, the largest reward first."""
+    """One row for each entry, the largest objective first: the reward less the price of the KL."""
     rows = []
     for entry, runs in curves.items():
-        ends = [row for run in runs for row in run if row["end"]]
+        if not (ends := [row for run in runs for row in run if row["end"]]):
+            continue  # it diverged with all seeds
         first = runs[0][0]
         row = {"judge": judge, "entry": entry, "rate": first["rate"], "knob": first["knob"]}
         row |= {"seeds": f"{len(ends)} of {len(runs)}"}
-        row["reward"] = spelt([float(end[judge]) for end in ends])
+        paid = [float(end[judge]) - PRICES[judge] * float(end["kl"]) for end in ends]
+        row |= {"objective": spelt(paid), "reward": spelt([float(end[judge]) for end in ends])}
         for kl in KLS:
             row[f"at_kl_{kl}"] = spelt([at_kl(run, judge, kl) for run in runs])
         for name in ENDS:
             row[name] = spelt([float(end[name]) for end in ends if end[name]])
         rows.append(row)
-    return sorted(rows, key=lambda row: row["reward"], reverse=True)
+    return sorted(rows, key=lambda row: float(row["objective"].split()[0]), reverse=True)
 
 
 def picture(judged: dict[str, Curves]) -> Figure:
@@ -101,11 +106,14 @@ def picture(judged: dict[str, Curves]) -> Figure:
         axes = figure.add_subplot(1, len(judged), place + 1)
         for colour, family in FAMILIES.items():
             known = [entry for entry in family if entry in curves]
-            for entry, style in zip(known, ("-", "--", ":", "-.", (0, (5, 1, 1, 1)))):
-                points = [[r for r in rows if not r["end"]] for rows in zip(*curves[entry])]
-                means = [[mean(float(r[n]) for r in rows) for rows in points if rows] for n in ("kl", judge)]
-                axes.plot(*means, color=colour, linestyle=style, label=entry)
-                axes.plot(means[0][-1], means[1][-1], "o", color=colour, markersize=4)
+            for entry, style in zip(known, STYLES, strict=False):
+                runs = [[row for row in run if not row["end"]] for run in curves[entry]]
+                points = [*zip(*runs, strict=False)]
+                x, y = (
+                    [mean(float(r[n]) for r in point) for point in points] for n in ("kl", judge)
+                )
+                axes.plot(x, y, color=colour, linestyle=style, label=entry)
+                axes.plot(x[-1], y[-1], "o", color=colour, markersize=4)
         axes.set(xlabel="KL to the start, nats per caption", ylabel=JUDGES[judge])
         axes.legend(fontsize=7, ncols=2)
     return figure
