@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import tyro
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 JUDGES = {"grammar": "share of grammatical captions", "adversary": "2 D - 1"}
@@ -23,7 +24,7 @@ PRICES = {"grammar": 0.1, "adversary": 0.3}  # of a nat per caption, in units of
 KLS = (0.2, 0.5)  # nats per caption at which curves are read
 ENDS = ("kl", "grammar", "nll_heldout", "distinct_2", "self_bleu_4", "seconds", "updates")
 FAMILIES = {  # by colour, in the picture
-    "black": ("resampling", "resampling by logit", "best of n"),
+    "black": ("resampling", "best of n", "resampling by logit"),
     "tab:blue": ("reinforce", "rloo", "dr-grpo", "reinforce-plus-plus"),
     "tab:green": ("grpo", "dapo", "gspo", "cispo"),
     "tab:purple": ("ppo",),
@@ -101,21 +102,22 @@ def table(curves: Curves, judge: str) -> list[dict[str, str]]:
 
 def picture(judged: dict[str, Curves]) -> Figure:
     """Reward over KL, one line for each entry: means over seeds at each measurement."""
-    figure = Figure(figsize=(12, 5.5), layout="constrained")
+    figure, named = Figure(figsize=(13, 5), layout="constrained"), dict[str, Artist]()
     for place, (judge, curves) in enumerate(judged.items()):
         axes = figure.add_subplot(1, len(judged), place + 1)
         for colour, family in FAMILIES.items():
-            known = [entry for entry in family if entry in curves]
-            for entry, style in zip(known, STYLES, strict=False):
-                runs = [[row for row in run if not row["end"]] for run in curves[entry]]
-                points = [*zip(*runs, strict=False)]
+            for entry, style in zip(family, STYLES, strict=False):
+                runs = [[row for row in run if not row["end"]] for run in curves.get(entry, [])]
+                if not (points := [*zip(*runs, strict=False)]):
+                    continue
                 x, y = (
                     [mean(float(r[n]) for r in point) for point in points] for n in ("kl", judge)
                 )
-                axes.plot(x, y, color=colour, linestyle=style, label=entry)
+                (named[entry],) = axes.plot(x, y, color=colour, linestyle=style)
                 axes.plot(x[-1], y[-1], "o", color=colour, markersize=4)
         axes.set(xlabel="KL to the start, nats per caption", ylabel=JUDGES[judge])
-        axes.legend(fontsize=7, ncols=2)
+    shown = [entry for family in FAMILIES.values() for entry in family if entry in named]
+    figure.legend([named[entry] for entry in shown], shown, loc="outside right upper", fontsize=8)
     return figure
 
 

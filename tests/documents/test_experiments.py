@@ -54,6 +54,8 @@ LONGER = {
     "rules_kept.py": 190,  # seven rules beside the resampled start
     "rules_compared.py": 375,  # all rules, and what they have to beat
     "rules_table.py": 138,  # the table, and a picture of eighteen lines
+    "rules_compared.py": 380,  # all rules, and what they have to beat
+    "rules_table.py": 140,  # the table, and a picture of eighteen lines
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
 # MLE at two temperatures, and a generator that is 0.5 nats better at each quality.
