@@ -53,7 +53,6 @@ from seqgan.tasks.base import Task
 from seqgan.tasks.captions import CaptionGrammar
 from seqgan.tracking.base import MemoryTracker
 from seqgan.tracking.progress import Progress
-from seqgan.training.named_rules import NAMED_RULES
 from seqgan.training.phases import game
 from seqgan.training.presets import captions_preset
 from seqgan.training.settings import TrainConfig
@@ -61,6 +60,7 @@ from seqgan.training.start import make_players, make_trainer
 
 PRICE = {"grammar": 0.1, "adversary": 0.3}  # of a nat per caption, in units of reward
 WEIGHTS = {"grammar": (0.1, 0.3), "adversary": (0.3, 1.0)}  # of the KL, to choose from
+NAMED = "reinforce seqgan rloo grpo dr-grpo dapo gspo cispo ppo reinforce-plus-plus".split()
 DECODED = ("best of n", "resampling", "resampling by logit")
 KEY = ("seed", "reward", "entry", "rate", "knob")
 FOUND = ("nll_heldout", "distinct_2")
@@ -144,7 +144,7 @@ class Entry:
 def policy_gradient(name: str, reward: str, size: int, controlled: str = "") -> Entry:
     """A rule by its name, with a KL weight in place of its own."""
     named: dict[str, Any] = {"adversarial.batch_size": size}
-    if name in NAMED_RULES:
+    if name in NAMED:
         named["rule"] = name
     if name in ("dapo", "gspo", "cispo"):  # whose names set four steps for a batch of 64
         named["rule.minibatch_size"] = max(size // 4, 1)
@@ -175,7 +175,7 @@ def other(name: str, reward: str, size: int, kind: Any, knob: str, *knobs: float
 
 def all_entries(size: int) -> Iterator[Entry]:
     for reward in PRICE:
-        for name in ("policy_gradient", *NAMED_RULES):
+        for name in ("policy_gradient", *NAMED):
             yield policy_gradient(name, reward, size)
         yield other("reweighting", reward, size, ReweightingConfig, "beta", 0.3, 1.0)
         yield other("cloning", reward, size, CloningConfig, "keep", 0.25, 0.5)
