@@ -60,7 +60,8 @@ from seqgan.training.start import make_players, make_trainer
 
 PRICE = {"grammar": 0.1, "adversary": 0.3}  # of a nat per caption, in units of reward
 WEIGHTS = {"grammar": (0.1, 0.3), "adversary": (0.3, 1.0)}  # of the KL, to choose from
-NAMED = "reinforce seqgan rloo grpo dr-grpo dapo gspo cispo ppo reinforce-plus-plus".split()
+GROUPED = ("rloo", "grpo", "dr-grpo", "dapo", "gspo", "cispo")
+NAMED = ("reinforce", "seqgan", *GROUPED, "ppo", "reinforce-plus-plus")
 DECODED = ("best of n", "resampling", "resampling by logit")
 KEY = ("seed", "reward", "entry", "rate", "knob")
 FOUND = ("nll_heldout", "distinct_2")

@@ -52,9 +52,7 @@ LONGER = {
     "cooperative_oracle.py": 143,  # two generators' curves beside the published ones
     "pretrained_adversary.py": 171,  # three games and what they are measured by
     "rules_kept.py": 190,  # seven rules beside the resampled start
-    "rules_compared.py": 375,  # all rules, and what they have to beat
-    "rules_table.py": 138,  # the table, and a picture of eighteen lines
-    "rules_compared.py": 380,  # all rules, and what they have to beat
+    "rules_compared.py": 381,  # all rules, and what they have to beat
     "rules_table.py": 140,  # the table, and a picture of eighteen lines
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
