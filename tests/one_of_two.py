@@ -33,7 +33,8 @@ from seqgan.models.discriminators.recurrent import (
 from seqgan.models.generators.base import Generator
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
 from seqgan.models.generators.transformer import TransformerGenerator, TransformerGeneratorConfig
-from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator_step import DiscriminatorUpdate
 from seqgan.system.accelerated import runtime_for
 from seqgan.system.runtime import ALONE, Runtime
 from seqgan.system.seeding import seeded_from

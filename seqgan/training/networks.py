@@ -9,7 +9,8 @@ from torch import nn
 from seqgan.data.vocabulary import Vocabulary
 from seqgan.models.discriminators.base import Discriminator, normalize_spectrally
 from seqgan.models.generators.base import Generator, context_window
-from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator_step import DiscriminatorUpdate
 from seqgan.system.errors import CheckpointError, ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length

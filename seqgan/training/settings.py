@@ -19,7 +19,8 @@ from seqgan.models.generators.base import GeneratorConfig
 from seqgan.models.generators.recurrent import RecurrentGeneratorConfig
 from seqgan.models.precision import Precision
 from seqgan.rewards.adapters.finding import spelt_out
-from seqgan.rewards.discriminator import DiscriminatorLoss, RewardShape
+from seqgan.rewards.discriminator import RewardShape
+from seqgan.rewards.discriminator_step import DiscriminatorLoss
 from seqgan.rewards.guard import OnFailure
 from seqgan.system.checks import (
     Bound,

@@ -25,7 +25,7 @@ from seqgan.models.discriminators.transformer import (
     TransformerDiscriminator,
     TransformerDiscriminatorConfig,
 )
-from seqgan.rewards.discriminator import (
+from seqgan.rewards.discriminator_step import (
     DiscriminatorUpdate,
     discriminator_step,
     squared_gradient_norms,

@@ -23,8 +23,8 @@ from seqgan.models.discriminators.pretrained import (
     PretrainedDiscriminatorConfig,
 )
 from seqgan.models.generators.base import frozen_copy
-from seqgan.rewards.discriminator import (
-    DiscriminatorReward,
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator_step import (
     DiscriminatorUpdate,
     discriminator_step,
     squared_gradient_norms,

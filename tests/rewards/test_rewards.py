@@ -19,7 +19,8 @@ from seqgan.models.discriminators.recurrent import (
 )
 from seqgan.rewards.adapters.environment import as_env_reward
 from seqgan.rewards.base import RewardError, TrainableReward, returns
-from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate, shape_reward
+from seqgan.rewards.discriminator import DiscriminatorReward, shape_reward
+from seqgan.rewards.discriminator_step import DiscriminatorUpdate
 from seqgan.rewards.shipped.controls import ConstantReward, RandomReward
 from seqgan.system.seeding import seeded_from
 

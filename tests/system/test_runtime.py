@@ -32,7 +32,8 @@ from seqgan.models.discriminators.recurrent import (
     RecurrentDiscriminatorConfig,
 )
 from seqgan.models.generators.recurrent import RecurrentGenerator, RecurrentGeneratorConfig
-from seqgan.rewards.discriminator import DiscriminatorReward, DiscriminatorUpdate
+from seqgan.rewards.discriminator import DiscriminatorReward
+from seqgan.rewards.discriminator_step import DiscriminatorUpdate
 from seqgan.system.accelerated import runtime_for
 from seqgan.system.errors import ConfigurationError, Interrupted
 from seqgan.system.runtime import ALONE, launched_processes, launched_rank

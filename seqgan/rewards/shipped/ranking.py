@@ -33,7 +33,7 @@ from seqgan.models.discriminators.recurrent import (
     RecurrentDiscriminatorConfig,
 )
 from seqgan.rewards.base import Reward, RewardError
-from seqgan.rewards.discriminator import descend
+from seqgan.rewards.discriminator_step import descend
 from seqgan.system.checks import Bound, Positive, Rate, Seed, Size, checked
 from seqgan.system.errors import ConfigurationError
 from seqgan.system.seeding import seeded_from
