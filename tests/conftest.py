@@ -62,14 +62,6 @@ def draw() -> Iterator[Callable[..., None]]:
         yield drawing
 
 
-@pytest.fixture(scope="module")
-def drawn(draw: Callable[..., None]) -> Iterator[None]:
-    """Picture and page of finished runs, as users get them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqgan.commands.train_run._draw", draw)
-        yield
-
-
 @pytest.fixture
 def error(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command with a wrong input; gives its one line."""

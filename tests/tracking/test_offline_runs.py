@@ -184,6 +184,12 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
+@cache
+def records_at_the_end(folder: Path) -> list[dict[str, Any]]:
+    """The same of a finished run, read once."""
+    return records(folder)
+
+
 def series(read: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """The values of each metric, in order, by its name: the only place that knows the format."""
     found: dict[str, list[Any]] = {}
@@ -200,7 +206,7 @@ def test_every_metric_that_applies_is_there_and_moves(
 ) -> None:
     folder = runs(task)
     _, config = open_run(folder)
-    found = series(records(folder))
+    found = series(records_at_the_end(folder))
     histograms = {
         name.removesuffix("._type")
         for name, values in found.items()
@@ -264,7 +270,7 @@ def test_the_end_of_a_run_is_in_its_summary(runs: Callable[[str], Path]) -> None
     assert shown.read_bytes() == (folder / "report.html").read_bytes()
     (data,) = [
         record["artifact"]
-        for record in records(folder)
+        for record in records_at_the_end(folder)
         if record["type"] == "artifact" and record["artifact"]["type"] == "dataset"
     ]
     digest = hashlib.sha256((folder.parent / "texts.txt").read_bytes()).hexdigest()
@@ -283,7 +289,7 @@ def all_finite(values: list[Any]) -> bool:
 def test_both_records_agree(runs: Callable[[str], Path]) -> None:
     """`metrics.jsonl` and wandb's file, value by value."""
     folder = runs("captions")
-    found = series(records(folder))
+    found = series(records_at_the_end(folder))
     rows = lines_of(folder / "metrics.jsonl")
     for name in {name for row in rows for name in row} - {"global_step", "iteration"}:
         values = [row[name] for row in rows if name in row]
@@ -296,7 +302,9 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def test_the_configuration_is_complete_and_nested(runs: Callable[[str], Path]) -> None:
     folder = runs("oracle")
-    (settings,) = [record["run"] for record in records(folder) if record["type"] == "run"]
+    (settings,) = [
+        record["run"] for record in records_at_the_end(folder) if record["type"] == "run"
+    ]
     config = settings["config"]["update"]
     assert config["rule"]["update"]["mle_weight"] == 0.1
     assert config["task"]["vocabulary_size"] == 100
@@ -326,7 +334,7 @@ def test_the_configuration_is_complete_and_nested(runs: Callable[[str], Path]) -
 
 def test_samples_checkpoints_and_files(runs: Callable[[str], Path]) -> None:
     folder = runs("text")
-    read = records(folder)
+    read = records_at_the_end(folder)
     (offline,) = wandb_runs(folder)
     # The table: the columns without lists, a part of the rows each time.
     rows = lines_of(folder / "samples.jsonl")
@@ -364,7 +372,7 @@ def test_samples_checkpoints_and_files(runs: Callable[[str], Path]) -> None:
 
 def test_histograms_of_both_records(runs: Callable[[str], Path]) -> None:
     folder = runs("oracle")
-    found = series(records(folder))
+    found = series(records_at_the_end(folder))
     rows = lines_of(folder / "histograms.jsonl")
     assert {row["name"] for row in rows} == {
         f"{area}/0{position}-0{position}"

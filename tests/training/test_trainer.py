@@ -46,7 +46,6 @@ from seqgan.tasks.base import FixedTask
 from seqgan.tasks.captions import CaptionsConfig, captions_task
 from seqgan.tasks.oracle import OracleConfig, oracle_task
 from seqgan.tracking.base import MemoryTracker
-from seqgan.tracking.metrics import moving_metrics
 from seqgan.tracking.progress import Progress
 from seqgan.training import start
 from seqgan.training.checkpoints import flatten, load_checkpoint, read_checkpoint, unflatten
@@ -561,43 +560,6 @@ def test_global_step_counts_the_collected_tokens() -> None:
     steps = memory.values("global_step")
     assert steps[0] == 0  # the evaluation before the game
     assert steps[-1] == pytest.approx(4 * sum(lengths))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["captions", "oracle", "toy"])
-def test_no_metric_that_moves_is_constant(kind: str) -> None:
-    """Ten logs each; every logged name is in the list, or `Trackers` would have raised."""
-    tasks = {
-        "captions": lambda: captions_task(CaptionsConfig(train_size=60, dev_size=30, test_size=30)),
-        "oracle": lambda: oracle_task(
-            OracleConfig(
-                vocabulary_size=100,  # more than a measurement's texts can hold all of
-                hidden_size=4,
-                max_length=5,
-                train_size=60,
-                dev_size=30,
-                test_size=30,
-            )
-        ),
-        "toy": toy_task,
-    }
-    settings = {
-        "pretrain.epochs": 10,
-        "pretrain.patience": 0,
-        "pretrain.learning_rate": 0.1,
-        "discriminator_training.pretrain_rounds": 10,
-        "adversarial.iterations": 10,
-        "adversarial.batch_size": 8,
-        "rule.learning_rate": 0.05,
-        "rule.kl_target": 0.05,
-        "evaluation.num_samples": 60,
-    }
-    trainer, memory = make_trainer(changed(TINY, settings), tasks[kind]())
-    trainer.train()
-    names = {name for metrics in memory.logged for name in metrics}
-    logged = {name: memory.values(name) for name in moving_metrics(names)}
-    assert all(len(values) >= 10 for values in logged.values())
-    assert [name for name, values in logged.items() if len(set(values)) == 1] == []
 
 
 class CountOfFirst:
