@@ -88,6 +88,18 @@ def test_whatever_is_given_wins_over_a_name(tmp_path: Path) -> None:
     assert written.rule.epochs == 4
 
 
+def test_a_name_may_choose_a_kind_of_another_slot(tmp_path: Path) -> None:
+    assert configuration(["captions", "--rule", "scratchgan"]).discriminator.kind == "causal"
+    rule, judge = ("--rule", "scratchgan"), ("--discriminator", "cnn")
+    for flags in ([*rule, *judge], [*judge, *rule]):
+        assert configuration(["captions", *flags]).discriminator.kind == "cnn"
+    named = TrainConfig().with_(rule="scratchgan", discriminator=TINY.discriminator)
+    assert (named.discriminator, named.rule.gamma) == (TINY.discriminator, 0.23)
+    (tmp_path / "run.yaml").write_text("rule: scratchgan\ndiscriminator: {kind: cnn}\n")
+    assert load_config(tmp_path / "run.yaml").discriminator.kind == "cnn"
+    assert TrainConfig().with_(**{"discriminator.kind": "cnn"}).discriminator.kind == "cnn"
+
+
 def test_groups_of_a_name_may_be_fitted_to_a_small_batch() -> None:
     flags = ["--rule", "grpo", "--batch-size", "6"]
     with pytest.raises(ConfigurationError, match=r"^--batch-size is 6, but must be a multiple of"):
