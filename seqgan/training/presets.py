@@ -160,6 +160,7 @@ def distill_preset() -> TrainConfig:
             batch_size=16,
             learning_rate=1e-4,
             max_grad_norm=1.0,
+            micro_batch_size=4,
             loss="pairwise",
             replay=0.25,
             max_accuracy=0.85,
@@ -173,7 +174,7 @@ def distill_preset() -> TrainConfig:
             kl_in="loss",
             kl_estimator="k3",
             mask_truncated=True,
-            update=GeneratorUpdate(max_grad_norm=1.0),
+            update=GeneratorUpdate(max_grad_norm=1.0, micro_batch_size=8),
         ),
         adversarial=AdversarialConfig(
             iterations=50, batch_size=32, group_size=8, reward_shape="logit", reward_clip=100.0
