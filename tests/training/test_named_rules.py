@@ -26,7 +26,7 @@ NAMES = pytest.mark.parametrize("name", NAMED_RULES)
 # What a run decides and no paper.
 OF_RUNS = {
     *("kind", "learning_rate", "schedule", "warmup", "adam"),
-    *("rollout_chunk", "baseline_decay", "kl_estimator"),
+    *("rollout_chunk", "baseline_decay", "kl_estimator", "mask_truncated"),
 }
 
 
