@@ -75,6 +75,7 @@ class Settings:
     tokens: int = 120_000  # that each rule draws
     points: int = 6  # measurements of each run
     batch_size: int = 128  # texts of an update; a fourth of them with rollouts, an eighth with 16
+    train_size: int = 10_000  # training captions
     epochs: int = 60  # of the start's maximum likelihood, at most
     rounds: int = 100  # of the discriminator against the start
     num_samples: int = 2000  # texts of the last measurement; half of them in the others
@@ -195,6 +196,7 @@ class Start:
     def __init__(self, settings: Settings, seed: int) -> None:
         self.settings, self.seed, self.grammar = settings, seed, CaptionGrammar()
         changes = {
+            "task.train_size": settings.train_size,
             "pretrain.epochs": settings.epochs,
             "discriminator_training.pretrain_rounds": settings.rounds,
             "discriminator_training.patience": 0,

@@ -18,8 +18,8 @@ SMALL = {
     " --hidden-size 8 --temperatures 1 0.5",
     "custom_reward.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1 --reward habits",
     "critic_or_rollouts.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
-    "rules_compared.py": "--epochs 1 --rounds 1 --num-samples 40 --seeds 1 --tokens 600 --points 1"
-    " --batch-size 16 --entries grpo cloning resampling",
+    "rules_compared.py": "--train-size 128 --epochs 1 --rounds 0 --num-samples 40 --seeds 1"
+    " --tokens 300 --points 1 --batch-size 16 --entries grpo resampling",
     "rules_table.py": "",
     "mixed_rewards.py": "--epochs 1 --iterations 2 --num-samples 40 --seeds 1",
     "own_text.py": "--epochs 1 --iterations 1 --num-samples 40 --seeds 1",
@@ -52,7 +52,7 @@ LONGER = {
     "cooperative_oracle.py": 143,  # two generators' curves beside the published ones
     "pretrained_adversary.py": 171,  # three games and what they are measured by
     "rules_kept.py": 190,  # seven rules beside the resampled start
-    "rules_compared.py": 381,  # all rules, and what they have to beat
+    "rules_compared.py": 383,  # all rules, and what they have to beat
     "rules_table.py": 140,  # the table, and a picture of eighteen lines
     "adversary_as_decoder.py": 296,  # every way to draw, over whole curves, beside published ones
 }
