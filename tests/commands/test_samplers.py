@@ -474,7 +474,7 @@ def test_a_run_in_memory_is_tilted_by_what_it_trained_with(played: Path, rewarde
     memory = replace(loaded, folder=None, rewards=rewards)
     own = memory.sample(40, sampler="resample", beta=0.2)
     assert own == memory.sample(40, sampler="resample", tilt=dog, beta=0.4)
-    with pytest.raises(ConfigurationError, match="only reward is constant, a control"):
+    with pytest.raises(ConfigurationError, match="constant, which says nothing of texts"):
         replace(memory, rewards=WeightedSum([ConstantReward()])).sample(5, sampler="resample")
     folder, config = open_run(played)
     task = config.task.build(config.generator)
