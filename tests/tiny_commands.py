@@ -50,9 +50,9 @@ def process_as_before() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-# A picture of one pixel.
+# A picture of one white pixel, in three colours as drawn ones are.
 PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
 )
 
 

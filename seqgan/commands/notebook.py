@@ -169,5 +169,6 @@ def _named(name: str, changes: Mapping[str, Any]) -> TrainConfig:
     config = PRESETS[name]() if name in PRESETS else configuration([name, *of_task])
     if name.lower().endswith(SETTINGS):
         return config
-    kind = kind_of("generator", changes.get("generator", config.generator))
+    chosen = kind_of("generator", changes.get("generator", config.generator))
+    kind = changes.get("generator.kind", chosen)
     return with_beside(config, kind, kept_by(name, kind))[0]

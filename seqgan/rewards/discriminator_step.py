@@ -105,7 +105,7 @@ def told_apart(metrics: Metrics) -> float:
 
 def _parts(real: Sequences, generated: Sequences, size: int) -> list[tuple[Sequences, Sequences]]:
     """The rows whose gradient is computed at once: as many of both kinds, `size` together."""
-    count = 1 if size == 0 else -(-max(len(real), len(generated)) // max(size // 2, 1))
+    count = 1 if size == 0 else -(-min(len(real), len(generated)) // max(size // 2, 1))
     if count == 1:
         return [(real, generated)]
     rows = (torch.arange(len(each)).tensor_split(count) for each in (real, generated))

@@ -11,11 +11,11 @@ from seqgan.models.discriminators.base import Discriminator, normalize_spectrall
 from seqgan.models.generators.base import Generator, context_window
 from seqgan.rewards.discriminator import DiscriminatorReward
 from seqgan.rewards.discriminator_step import DiscriminatorUpdate
-from seqgan.system.errors import CheckpointError, ModelFolderError
+from seqgan.system.errors import CheckpointError, ConfigurationError, ModelFolderError
 from seqgan.system.seeding import seeded_from
 from seqgan.tasks.base import Task, whole_length
-from seqgan.training.settings import TrainConfig
-from seqgan.training.slots import built
+from seqgan.training.settings import GENERATORS_OWN, TrainConfig
+from seqgan.training.slots import built, kind_of
 
 
 def build_generator(config: TrainConfig, vocabulary: Vocabulary, rng: torch.Generator) -> Generator:
@@ -41,7 +41,13 @@ def build_discriminator(
 
     Raises:
         ModelFolderError: its pretrained body cannot be read.
+        ConfigurationError: it is to be the generator's own model, and that has no folder.
     """
+    if getattr(config.discriminator, "path", "") == GENERATORS_OWN:
+        raise ConfigurationError(
+            f"discriminator.path is {GENERATORS_OWN}, but must be a folder: a generator of kind"
+            f" {kind_of('generator', config.generator)} has none of its own"
+        )
     with seeded_from(rng):
         discriminator: Discriminator = built(
             "discriminator",

@@ -162,7 +162,6 @@ def distill_preset() -> TrainConfig:
             max_grad_norm=1.0,
             micro_batch_size=4,
             loss="pairwise",
-            replay=0.25,
             max_accuracy=0.85,
         ),
         rule=PolicyGradientConfig(

@@ -47,7 +47,7 @@ from seqgan.tasks.captions import CaptionsConfig
 from seqgan.tracking.wandb_settings import TrackerConfig
 from seqgan.training.moved import present_setting
 from seqgan.training.named_rules import named_rule, named_settings
-from seqgan.training.slots import SLOTS, kind_of, settings_class
+from seqgan.training.slots import SLOTS, settings_class
 
 Pair = Annotated[int, at_least(2)]
 BelowHalf = Annotated[float, Range("at least 0 and below 0.5", 0, 0.499999)]
@@ -244,17 +244,18 @@ class TrainConfig:
             )
 
     def _name_body(self) -> None:
-        """Puts the generator's folder in place of the word for it."""
-        if getattr(self.discriminator, "path", "") != GENERATORS_OWN:
+        """Puts the generator's folder in place of the word for it, once it is known.
+
+        The body then has the type of the generator's frozen weights, so that both have one memory.
+        """
+        folder = getattr(self.generator, "path", "")
+        if getattr(self.discriminator, "path", "") != GENERATORS_OWN or not folder:
             return
-        if not hasattr(self.generator, "path"):
-            raise ConfigurationError(
-                f"discriminator.path is {GENERATORS_OWN}, but must be a folder: a generator of kind"
-                f" {kind_of('generator', self.generator)} has none of its own"
-            )
-        if self.generator.path:
-            body: Any = replace(self.discriminator, path=self.generator.path)  # type: ignore[type-var]
-            object.__setattr__(self, "discriminator", body)
+        changes = {"path": folder}
+        if self.generator.adapter != "none" and self.generator.precision == "bfloat16":  # type: ignore[attr-defined]
+            changes["dtype"] = "bfloat16"
+        body: Any = replace(self.discriminator, **changes)  # type: ignore[type-var]
+        object.__setattr__(self, "discriminator", body)
 
     def with_(self, **changes: Any) -> "TrainConfig":
         """The configuration with other settings, by the dotted names that the flags have.

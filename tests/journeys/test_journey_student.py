@@ -146,7 +146,8 @@ def test_the_report_has_the_texts_of_the_terminal(trained: Shown, folder: Path) 
 
 def test_a_stopped_run_goes_on_with_the_line_that_it_says(folder: Path, trained: Shown) -> None:
     """Ctrl-C in the middle of pretraining."""
-    line = TRAIN.replace("--epochs 20", "--epochs 5000").replace("first", "stopped")
+    endless = "--epochs 5000 --pretrain.patience 0"  # however late Ctrl-C comes
+    line = TRAIN.replace("--epochs 20", endless).replace("first", "stopped")
     shown = typed(line, folder, interrupt_at="nll_dev")
     assert shown.code == 130, shown.text
     (resume,) = re.findall(r"seqgan train --resume \S+", shown.text)

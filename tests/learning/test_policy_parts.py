@@ -12,11 +12,13 @@ from toys import ENDING, TableReward, seeded
 
 from seqgan.learning.anchor import Anchor
 from seqgan.learning.collection import gathered
+from seqgan.learning.critic import CriticConfig
 from seqgan.learning.rules.policy_gradient import PolicyGradientConfig
 from seqgan.learning.self_critical import SelfCritical
 from seqgan.models.sampling import Sampling, sample
 from seqgan.rewards.base import Reward
 from seqgan.system.errors import ConfigurationError
+from seqgan.system.seeding import seeded_from
 
 
 def greedy_rewards(group_size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -202,8 +204,10 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("baseline", ["none", "group_mean"])
-def test_truncated_texts_teach_nothing(baseline: str) -> None:
+@pytest.mark.parametrize(
+    ("baseline", "critic"), [("none", "none"), ("group_mean", "none"), ("none", "head")]
+)
+def test_truncated_texts_teach_nothing(baseline: str, critic: str) -> None:
     """The update is that of a batch in which no reward applies to them."""
     table = TableReward(ENDING.num_actions)
 
@@ -211,14 +215,21 @@ def test_truncated_texts_teach_nothing(baseline: str) -> None:
         name = "of_finished"
 
         def score(self, sequences: Any) -> torch.Tensor:
-            return table.score(sequences).masked_fill(~sequences.finished, torch.nan)
+            words = (sequences.mask & (sequences.tokens != ENDING.eos_id)).sum(dim=1)
+            return table.score(sequences).masked_fill(
+                words == 4, torch.nan
+            )  # there is no more room
 
     settings = {"rule.num_rollouts": 0, "rule.baseline": baseline, "adversarial.batch_size": 32}
+    settings |= {"rule.critic": CriticConfig(kind=critic, warmup=0)}  # type: ignore[arg-type]
     found = []
     for masked, reward in ((True, table), (False, OfFinished()), (False, table)):
         config = changed(TINY, {**settings, "rule.mask_truncated": masked})
         trainer, _ = make_trainer(config, reward=reward)
-        config.rule.build(trainer.players).step(trainer.players, seeded(3))
+        with seeded_from(seeded()):
+            rule = config.rule.build(trainer.players)
+        for seed in (3, 4):  # at the second batch, the critic has learnt from the first
+            rule.step(trainer.players, seeded(seed))
         found.append(torch.cat([each.flatten() for each in trainer.players.generator.parameters()]))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

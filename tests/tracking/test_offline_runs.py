@@ -56,6 +56,8 @@ TASKS = {
         "--task.min-count",
         "1",
         "--evaluation.mauve",
+        *("--discriminator-training.loss", "pairwise"),
+        *("--discriminator-training.max-accuracy", "0.7"),
     ],
     "prompts": [
         *("text", "--task.kind", "prompts", "--discriminator.hidden-size", "3"),

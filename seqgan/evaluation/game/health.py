@@ -87,12 +87,15 @@ class Wins:
         self.pinned = self.pinned + 1 if accuracy > PINNED else 0
         if self.pinned != PINNED_ITERATIONS:
             return []
+        hint = "; fewer d-steps or --discriminator-training.max-accuracy 0.85 hold it back"
+        if "discriminator/steps" in metrics:  # it has a bound, and does not learn any more
+            hint = ""
         return [
             Trouble(
                 "discriminator pinned",
-                f"it has told more than {PINNED:.0%} of its texts apart for {PINNED_ITERATIONS}"
-                f" iterations, now {accuracy:.1%}: hardly a reward tells two generated texts apart;"
-                " fewer d-steps or --discriminator-training.max-accuracy 0.85 hold it back",
+                f"it has told more than {PINNED:.0%} of its texts apart in {PINNED_ITERATIONS}"
+                f" iterations of its training, now {accuracy:.1%}: hardly a reward tells two"
+                f" generated texts apart{hint}",
             )
         ]
 

@@ -45,6 +45,10 @@ class RolloutSettings(Protocol):
     @property
     def rescale(self) -> RescaleKind: ...
 
+    @property
+    def mask_truncated(self) -> bool:
+        """True where texts without an end have no value."""
+
 
 class RolloutCredit:
     """Values of prefixes by their completions, or by the whole text where there are none."""
@@ -63,6 +67,9 @@ class RolloutCredit:
         if self.settings.rollout_decay > 0 and self.policy is None:
             self.policy = frozen_copy(self.generator)
         action_values = self.action_values(players, batch, rng)
+        if self.settings.mask_truncated:
+            truncated = ~batch.everyones.sequences.finished[:, None]
+            action_values = action_values.masked_fill(truncated, torch.nan)
         mask, rewards, gamma = batch.everyones.mask, batch.everyones.rewards, self.settings.gamma
         future = action_values - earned_before(rewards, mask)
         if gamma < 1:

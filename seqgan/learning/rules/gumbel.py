@@ -87,11 +87,10 @@ def differentiable_discriminator(settings: GumbelConfig, players: Players) -> Di
             f"the discriminator is a {type(reward.discriminator).__name__}, which reads no mixtures"
             " of tokens, but must be gru, cnn, transformer or causal with rule.kind gumbel"
         )
-    if settings.inputs != "token" and not isinstance(players.generator, ReadsMixtures):
+    if not isinstance(players.generator, ReadsMixtures):  # others draw without gradients
         raise ConfigurationError(
             f"the generator is a {type(players.generator).__name__}, which reads no mixtures of"
-            " tokens, but must be lstm, gru or transformer with rule.kind gumbel (or give"
-            " --rule.inputs token)"
+            " tokens, but must be lstm, gru or transformer with rule.kind gumbel"
         )
     return reward
 

@@ -25,7 +25,7 @@ from seqgan.functional.rescaling import Aggregation, RescaleKind
 from seqgan.functional.scaling import ScaleKind, scaled
 from seqgan.learning.anchor import Anchor
 from seqgan.learning.collection import gathered
-from seqgan.learning.credit.base import Batch, Credit, Valued
+from seqgan.learning.credit.base import Batch, Credit
 from seqgan.learning.credit.critic import CriticCredit
 from seqgan.learning.credit.rollouts import RolloutCredit
 from seqgan.learning.critic import CriticConfig
@@ -84,7 +84,7 @@ class PolicyGradientConfig:
     epochs: Size = 1  # passes over each batch
     minibatch_size: Count = 0  # sequences per optimiser step, in each process; 0 takes the batch
     stop_kl: Weight = 0.0  # nats per token from the batch's policy that end its update; 0: never
-    mask_truncated: bool = False  # whether texts that reach the longest length teach nothing
+    mask_truncated: bool = False  # whether rewards of texts without an end count for nothing
     critic: CriticConfig = field(default_factory=CriticConfig)
     update: GeneratorUpdate = field(default_factory=GeneratorUpdate)
 
@@ -232,8 +232,6 @@ class PolicyGradient:
         with clock.lap("rollout"):
             batch = Batch(trajectories, everyones, ratios, 0.0 if in_loss else weight)
             valued = self.credit.value(players, batch, rng)
-        if settings.mask_truncated:
-            valued = _of_finished(valued, everyones)
         with clock.lap("update_generator"):
             centred = valued.to_go - self.baseline(valued.to_go, everyones)
             self._shown = {
@@ -330,12 +328,3 @@ class PolicyGradient:
         if "baseline" in state and hasattr(self.baseline, "load_state_dict"):
             self.baseline.load_state_dict(state["baseline"])
         self.credit.load_state_dict(state)
-
-
-def _of_finished(valued: Valued, everyones: Trajectories) -> Valued:
-    """The same values, unknown where a text has no end: such a text is in no mean and no step."""
-    truncated = ~everyones.sequences.finished[:, None]
-    action_values = valued.action_values.masked_fill(truncated, torch.nan)
-    return replace(
-        valued, action_values=action_values, to_go=valued.to_go.masked_fill(truncated, torch.nan)
-    )

@@ -278,6 +278,8 @@ class PretrainedGenerator(ProjectedGenerator):
         # Equal contexts (the texts of a group, or bos alone) are read once.
         contexts = torch.stack(self._context(batch_size, prompts), dim=2)  # ids and mask
         distinct, rows = contexts.unique(dim=0, return_inverse=True)
+        if len(distinct) == batch_size:
+            distinct, rows = contexts, torch.arange(batch_size, device=contexts.device)
         context, columns = distinct[:, :, 0], distinct[:, :, 1] > 0
         top, layers = self._read(context, columns)
         width = context.shape[1]
