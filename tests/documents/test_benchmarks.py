@@ -96,12 +96,8 @@ def test_a_pretrained_generator_in_a_small_size(tmp_path):
     words = tuple(f"w{number}" for number in range(10))
     folder = pretrained_models.saved(tmp_path, "llama", words)
     sizes = "--texts 4 --length 6 --prompt 3 --group 2 --repeats 1".split()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "pretrained.py"), str(folder), *sizes],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    given = [str(folder), *sizes]
+    done = warm_processes.script(ROOT / "benchmarks" / "pretrained.py", given, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "drawing, 2 texts of each prompt, against `generate`" in done.stdout
 
